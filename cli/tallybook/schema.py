@@ -1,0 +1,173 @@
+"""The two row shapes of tallybook, REPORTED and USAGE, with the words their columns may hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+# The five disjoint buckets, and the two counts that are a part of one of them.
+BUCKETS: Final = (
+    "uncached_input_tokens",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+    "unsplit_input_tokens",
+    "output_tokens",
+)
+SUBCOUNTS: Final = ("cache_creation_1h_input_tokens", "reasoning_output_tokens")
+
+# Origins of a bucket, from the best evidence to the weakest.
+REPORTED_ORIGIN: Final = "reported"
+DERIVED: Final = "derived"
+BACKFILLED: Final = "backfilled"
+ASSUMED: Final = "assumed"
+ORIGINS: Final = (REPORTED_ORIGIN, DERIVED, BACKFILLED, ASSUMED)
+
+# What a row is.
+CALL: Final = "call"  # one request to a model
+SUM: Final = "sum"  # a statement over several requests, e.g. a client's total per model
+THREAD: Final = "thread"  # a conversation whose log states no counts at all
+ASSERTION: Final = "assertion"  # the log's own total: checked, never counted
+EVENT: Final = "event"  # a usage-shaped record that is no request: synthetic rows, fillers
+PROBLEM: Final = "problem"  # a record or file that could not be read
+COUNTED_KINDS: Final = (CALL, SUM, THREAD)
+
+# How good a witness of a call the record is, best first.
+LOG: Final = "log"  # the tool's own log
+CAPTURE_TOTAL: Final = "capture-total"  # running totals in saved standard output
+CAPTURE_LINE: Final = "capture-line"  # single messages in saved standard output
+COPY: Final = "copy"  # embedded in a record of another thread
+EVIDENCE: Final = (LOG, CAPTURE_TOTAL, CAPTURE_LINE, COPY)
+
+# Whose past a row belongs to, in a file that may begin with another thread's history.
+OWN: Final = "own"  # proved to be the thread's own
+INHERITED: Final = "inherited"  # proved to be another thread's
+BEFORE_TURN: Final = "before-turn"  # no own turn has begun yet; undecided
+AFTER_TURN: Final = "after-turn"  # an own turn has begun; undecided only by numbers
+
+
+class Reported(msgspec.Struct, kw_only=True):
+    """One record of a log as it states itself; counts are never rearranged, absent is None.
+
+    Fields are the columns of `REPORTED`, in its order.
+    """
+
+    record: int  # line or row in the file, from 1; 0 is the file as a whole
+    part: str | None = None  # place inside the record, e.g. "iterations[1]"
+    kind: str = CALL
+    evidence: str = LOG
+    dialect: str | None = None  # key of dialects.DIALECTS
+    # Who and where.
+    thread_id: str | None = None
+    parent_thread_id: str | None = None  # the thread that spawned this one
+    root_thread_id: str | None = None  # only where the log states it
+    caller: str | None = None  # None is the lead
+    project: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    model_ahead: bool = False  # the model may be named by the next record that has one
+    timestamp: datetime | None = None  # UTC
+    calls: int | None = 1
+    # Identity: equal `identity` within a source is one call; the rest is evidence for doubt.
+    identity: str | None = None
+    request_id: str | None = None
+    record_id: str | None = None  # the log's own id of the record
+    chain_id: str | None = None  # first record of an unbroken chain of records
+    segment_id: str | None = None  # one of several files that together are the thread
+    sequence: str | None = None  # digest of the running counters at this record
+    history: str = OWN
+    history_thread_ids: list[str] | None = None  # threads whose past the file may begin with
+    foreign_history: bool = False  # another thread's header was seen before this record
+    fresh_counter: bool = False  # the running total equals this call: nothing was inherited
+    running_total: list[int] | None = None  # the log's running counters, for comparison only
+    repeat: str | None = None  # the record says again what an earlier one said; how
+    is_copy: bool = False  # the record says that it was copied from elsewhere
+    sidechain: bool = False
+    finished: bool | None = None  # the response was complete; None where the log has no word for it
+    block_index: int | None = None  # place among the records of one response
+    running: bool = False  # counts run up over `series`, they are not those of one call
+    series: str | None = None
+    # Counts as logged; `dialect` says which contains which.
+    reported_input_tokens: int | None = None
+    reported_cached_tokens: int | None = None
+    reported_cache_creation_tokens: int | None = None
+    reported_cache_creation_5m_tokens: int | None = None
+    reported_cache_creation_1h_tokens: int | None = None
+    reported_output_tokens: int | None = None
+    reported_reasoning_tokens: int | None = None
+    reported_total_tokens: int | None = None
+    difference: bool = False  # the counts are a difference of two running totals
+    context_tokens: int | None = None  # prompt size a tier is judged by, where not the whole input
+    # What the price depends on besides the counts.
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
+    web_search_requests: int | None = None
+    reported_cost_usd: Decimal | None = None
+    problems: list[str] | None = None
+    detail: str | None = None
+
+
+_TOKENS = pa.int64()
+_TEXT = pa.string()
+_FLAG = pa.bool_()
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+MONEY: Final = pa.decimal128(38, 15)
+
+REPORTED: Final = pa.schema(
+    [
+        ("record", pa.int64()),
+        ("part", _TEXT),
+        ("kind", _TEXT),
+        ("evidence", _TEXT),
+        ("dialect", _TEXT),
+        ("thread_id", _TEXT),
+        ("parent_thread_id", _TEXT),
+        ("root_thread_id", _TEXT),
+        ("caller", _TEXT),
+        ("project", _TEXT),
+        ("provider", _TEXT),
+        ("model", _TEXT),
+        ("model_ahead", _FLAG),
+        ("timestamp", TIMESTAMP),
+        ("calls", pa.int64()),
+        ("identity", _TEXT),
+        ("request_id", _TEXT),
+        ("record_id", _TEXT),
+        ("chain_id", _TEXT),
+        ("segment_id", _TEXT),
+        ("sequence", _TEXT),
+        ("history", _TEXT),
+        ("history_thread_ids", pa.list_(_TEXT)),
+        ("foreign_history", _FLAG),
+        ("fresh_counter", _FLAG),
+        ("running_total", pa.list_(_TOKENS)),
+        ("repeat", _TEXT),
+        ("is_copy", _FLAG),
+        ("sidechain", _FLAG),
+        ("finished", _FLAG),
+        ("block_index", pa.int64()),
+        ("running", _FLAG),
+        ("series", _TEXT),
+        ("reported_input_tokens", _TOKENS),
+        ("reported_cached_tokens", _TOKENS),
+        ("reported_cache_creation_tokens", _TOKENS),
+        ("reported_cache_creation_5m_tokens", _TOKENS),
+        ("reported_cache_creation_1h_tokens", _TOKENS),
+        ("reported_output_tokens", _TOKENS),
+        ("reported_reasoning_tokens", _TOKENS),
+        ("reported_total_tokens", _TOKENS),
+        ("difference", _FLAG),
+        ("context_tokens", _TOKENS),
+        ("service_tier", _TEXT),
+        ("speed", _TEXT),
+        ("inference_geo", _TEXT),
+        ("web_search_requests", pa.int64()),
+        ("reported_cost_usd", MONEY),
+        ("problems", pa.list_(_TEXT)),
+        ("detail", _TEXT),
+    ]
+)

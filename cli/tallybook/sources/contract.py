@@ -1,0 +1,55 @@
+"""What a log format has to provide: the `Source` value, and what a reader is told of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Folders where a tool keeps its logs.
+
+    `variable` names an environment variable with a comma-separated list of roots that replaces
+    `roots`. Roots may begin with `~/` or `$XDG_CONFIG_HOME/`. `folders` are looked for below each
+    root; where a root that the user named has none of them, the root itself is searched.
+    """
+
+    variable: str | None
+    roots: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+
+
+class FileFacts(msgspec.Struct, frozen=True):
+    """What a file's name and its small neighbour say; the reader itself never sees a path."""
+
+    parts: tuple[str, ...] = ()  # last folders and the file name, compression suffix removed
+    neighbour: bytes | None = None  # content of the file that `Source.neighbour` named
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A log format. Functions are pure: no path, clock, environment or configuration.
+
+    `begin(facts)` gives the first state; `read(block, state)` takes whole lines (the last block of
+    a file may lack its line end) and returns rows in the REPORTED schema with the next state;
+    `finish(state)` returns the rows that only the end of the file can tell. A state is a
+    `msgspec.Struct`, small and serialisable.
+    """
+
+    name: str
+    title: str
+    version: int
+    locations: tuple[Location, ...]
+    patterns: tuple[str, ...]  # file names worth a look, e.g. "*.jsonl"
+    sniff: Callable[[bytes], bool]
+    begin: Callable[[FileFacts], Any]
+    read: Callable[[bytes, Any], tuple[pa.Table, Any]]
+    finish: Callable[[Any], pa.Table]
+    ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
+    neighbour: Callable[[str], str | None] | None = None  # file name -> name of the file beside it
+    whole: bool = False  # the format is one document: `read` gets the file in one block

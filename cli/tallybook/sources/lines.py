@@ -1,0 +1,86 @@
+"""Finds the candidate lines of a JSONL block by a byte marker, and the lines that are broken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from tallybook.schema import PROBLEM, Reported
+
+MAX_COUNT = 2**53  # past this a JSON number is no exact count in any tool that writes these logs
+
+
+def scan(block: bytes, marker: re.Pattern[bytes], first: int) -> Iterator[tuple[int, bytes]]:
+    """(record, line) of each line that holds `marker`; `first` is the record of the first line."""
+    start, position, record = 0, 0, first
+    while hit := marker.search(block, position):
+        begin = block.rfind(b"\n", start, hit.start()) + 1 or start
+        end = block.find(b"\n", hit.end())
+        if end < 0:
+            end = len(block)
+        record += block.count(b"\n", start, begin)
+        yield record, block[begin:end]
+        start, position = begin, end
+
+
+def line_count(block: bytes) -> int:
+    """How many lines the block has, the last one counted even without its line end."""
+    return block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+
+
+def problem(record: int, code: str, detail: str) -> Reported:
+    """A row that stands for a record which could not be read."""
+    return Reported(record=record, kind=PROBLEM, calls=None, problems=[code], detail=detail)
+
+
+def unreadable(record: int, line: bytes, *, is_last: bool) -> Reported:
+    """The problem row of a line that is no JSON object: torn at the file's end, else bad."""
+    code = "torn-line" if is_last else "bad-line"
+    return problem(record, code, f"not a JSON object ({len(line)} bytes)")
+
+
+def broken(block: bytes, first: int, seen: Collection[int] = ()) -> Iterator[Reported]:
+    """Problem rows of the lines that are no JSON object, but for the records in `seen`.
+
+    One count tells that every line ends with `}` and the next begins with `{`; only where that
+    fails are lines looked at one by one.
+    """
+    inner = block.count(b"\n") - block.endswith(b"\n")
+    whole = block.startswith(b"{") and block.rstrip(b"\r\n").endswith(b"}")
+    if not block or (whole and block.count(b"}\n{") == inner):
+        return
+    lines = block.split(b"\n")
+    for index, line in enumerate(lines):
+        record = first + index
+        if record not in seen and not _is_object(line):
+            yield unreadable(record, line, is_last=index == len(lines) - 1)
+
+
+def _is_object(line: bytes) -> bool:
+    text = line.strip()
+    return not text or (text.startswith(b"{") and text.endswith(b"}"))
+
+
+def decode(line: bytes) -> object:
+    """The JSON value of a line with any bad UTF-8 in it replaced; None where it is no JSON."""
+    try:
+        return msgspec.json.decode(line.decode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def count(value: object, problems: list[str]) -> int | None:
+    """A token count as logged: a whole number from 0; anything else is None and a `bad-number`.
+
+    An absent value (None) is no problem. Floats without a fraction are accepted, for some gateways
+    write `12.0`.
+    """
+    if value is None:
+        return None
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MAX_COUNT:
+        return number
+    problems.append("bad-number")
+    return None
