@@ -1,0 +1,8 @@
+"""Finds the logs, decompresses and reads them: alone in opening what the user has."""
+
+from __future__ import annotations
+
+from tallybook.files.find import Search, SourceSurvey, known_places, survey, walk
+from tallybook.files.pool import read_files
+
+__all__ = ["Search", "SourceSurvey", "known_places", "read_files", "survey", "walk"]
