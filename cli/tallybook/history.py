@@ -1,0 +1,208 @@
+"""Finds the rows at the start of a fork or sub-agent that replay another thread's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import NamedTuple
+
+import polars as pl
+
+from tallybook.schema import AFTER_TURN, BEFORE_TURN, CALL, INHERITED, OWN
+
+# Copied records are written in one burst, milliseconds apart; no model answers that fast twice.
+BURST = timedelta(seconds=1)
+
+
+class Row(NamedTuple):
+    """What the decision about one record needs; the columns of `_COLUMNS`."""
+
+    row: int
+    history: str
+    sequence: str | None
+    timestamp: datetime | None
+    foreign_history: bool
+    fresh_counter: bool
+    running_total: list[int | None] | None
+    history_thread_ids: list[str] | None
+
+
+class Verdict(NamedTuple):
+    """A replayed row: the row it copies, if that is on disk, and the thread whose history it is."""
+
+    row: int
+    copied_row: int | None
+    owner: str | None
+    owner_is_read: bool
+
+
+_COLUMNS = Row._fields
+
+
+def replayed(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The replayed rows among `rows` (unique `row`, in file order) as a frame of `Verdict`."""
+    countable = rows.filter(
+        pl.col("kind") == CALL,
+        pl.col("sequence").is_not_null() | (pl.col("history") == INHERITED),
+    )
+    heirs = _files_with_history(countable)
+    histories = _histories(countable, heirs)
+    verdicts = [verdict for file in heirs.values() for verdict in _judge(file, histories)]
+    return pl.DataFrame(
+        verdicts,
+        schema={
+            "row": pl.get_index_type(),
+            "copied_row": pl.get_index_type(),
+            "owner": pl.String,
+            "owner_is_read": pl.Boolean,
+        },
+        orient="row",
+    )
+
+
+def _files_with_history(rows: pl.LazyFrame) -> dict[tuple[str, str], list[Row]]:
+    """Per file, in order, the rows of every file in which some row is not proved to be its own."""
+    doubtful = (pl.col("history") != OWN).any().over("source", "path")
+    found = (
+        rows.filter(doubtful & pl.col("repeat").is_null())
+        .select("source", "path", *_COLUMNS)
+        .collect()
+    )
+    files: dict[tuple[str, str], list[Row]] = {}
+    for source, path, *values in found.iter_rows():
+        files.setdefault((source, path), []).append(Row(*values))
+    return files
+
+
+class History:
+    """The counter states that one thread went through, as its own file states them."""
+
+    def __init__(self, rows: Iterable[tuple[int, str]]) -> None:
+        self._rows = list(rows)
+        self._places: dict[str, list[int]] = {}
+        for place, (_, sequence) in enumerate(self._rows):
+            self._places.setdefault(sequence, []).append(place)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def match(self, sequences: Sequence[str | None]) -> list[int]:
+        """Rows that the longest run from the start of `sequences` repeats, in this order."""
+        matched: list[int] = []
+        place = -1
+        for sequence in sequences:
+            later = [at for at in self._places.get(sequence or "", ()) if at > place]
+            if not later:
+                break
+            place = later[0]
+            matched.append(self._rows[place][0])
+        return matched
+
+
+def _histories(rows: pl.LazyFrame, heirs: dict[tuple[str, str], list[Row]]) -> dict[str, History]:
+    """Of every thread that some file may replay, the longest history on disk.
+
+    Twins count as states here: where a usage record and a counter state one call, a copy may have
+    kept either.
+    """
+    wanted = {
+        thread for file in heirs.values() for row in file for thread in row.history_thread_ids or ()
+    }
+    if not wanted:
+        return {}
+    states = (
+        rows.filter(
+            pl.col("thread_id").is_in(wanted),
+            ~pl.col("is_copy"),
+            pl.col("repeat").is_null() | (pl.col("repeat") == "twin"),
+        )
+        .select("thread_id", "path", "row", "sequence")
+        .filter(pl.col("sequence").is_not_null())
+        .collect()
+    )
+    histories: dict[str, History] = {}
+    for (thread, _), group in states.group_by("thread_id", "path", maintain_order=True):
+        history = History(group.select("row", "sequence").iter_rows())
+        if len(history) > len(histories.get(str(thread), ())):
+            histories[str(thread)] = history
+    return histories
+
+
+def _judge(file: list[Row], histories: dict[str, History]) -> Iterable[Verdict]:
+    """The verdicts on one file: proof first, then equal numbers, then turns, then bursts."""
+    doubtful = [row for row in file if row.history != OWN]
+    owner, copies = _longest_match(doubtful, histories)
+    turned = any(row.history in (OWN, AFTER_TURN) for row in file)
+    inherited = set(copies) | _inherited(doubtful, copies, turned=turned)
+    for row in doubtful:
+        if row.row in inherited:
+            thread = owner or next(iter(row.history_thread_ids or ()), None)
+            read = any(name in histories for name in row.history_thread_ids or ())
+            yield Verdict(row.row, copies.get(row.row), thread, read)
+
+
+def _longest_match(
+    rows: Sequence[Row], histories: dict[str, History]
+) -> tuple[str | None, dict[int, int]]:
+    """The thread that the rows repeat longest from their start, and copy -> copied row."""
+    best: tuple[str | None, dict[int, int]] = (None, {})
+    sequences = [row.sequence for row in rows]
+    for thread in dict.fromkeys(name for row in rows for name in row.history_thread_ids or ()):
+        matched = histories[thread].match(sequences) if thread in histories else []
+        if len(matched) > len(best[1]) and not _is_coincidence(rows[0], len(matched)):
+            best = (thread, dict(zip((row.row for row in rows), matched, strict=False)))
+    return best
+
+
+def _is_coincidence(first: Row, matched: int) -> bool:
+    """One equal first call proves nothing where an own turn and a fresh counter stand before it."""
+    alone = matched == 1 and first.fresh_counter and not first.foreign_history
+    return alone and first.history == AFTER_TURN
+
+
+def _inherited(rows: Sequence[Row], copies: dict[int, int], *, turned: bool) -> set[int]:
+    """Replayed rows beyond those that `copies` finds by equal numbers.
+
+    `turned`: the file shows where the thread's own part begins, so all before that is replay.
+    """
+    proved = {row.row for row in rows if row.history == INHERITED}
+    rest = [row for row in rows if row.row not in copies and row.row not in proved]
+    early = {row.row for row in rest if row.history == BEFORE_TURN}
+    if not turned:
+        early = set() if copies else _burst([row for row in rest if row.row in early])
+    return proved | early | _stale(rows, proved | early | set(copies))
+
+
+def _burst(rows: Sequence[Row]) -> set[int]:
+    """The run of rows at the start that were written at most a second apart, if two or more."""
+    run = {rows[0].row} if rows else set()
+    for last, row in pairwise(rows):
+        if not last.timestamp or not row.timestamp or row.timestamp - last.timestamp > BURST:
+            break
+        run.add(row.row)
+    return run if len(run) > 1 else set()
+
+
+def _stale(rows: Sequence[Row], inherited: set[int]) -> set[int]:
+    """Rows after the replay whose running total has not passed the inherited one yet.
+
+    They state the inherited counter again. A total that equals its own call is a counter which
+    began anew, and once the total has passed the inherited one a lower total is the thread's own.
+    """
+    baseline: list[int | None] | None = None
+    stale: set[int] = set()
+    for row in rows:
+        if row.row in inherited:
+            baseline = row.running_total
+        elif baseline and row.running_total and not row.fresh_counter:
+            if not _within(row.running_total, baseline):
+                break
+            stale.add(row.row)
+        else:
+            break
+    return stale
+
+
+def _within(total: Sequence[int | None], baseline: Sequence[int | None]) -> bool:
+    return all((value or 0) <= (before or 0) for value, before in zip(total, baseline, strict=True))

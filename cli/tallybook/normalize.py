@@ -1,0 +1,189 @@
+"""Turns reported counts into disjoint buckets with origins: the one place that subtracts."""
+
+from __future__ import annotations
+
+import polars as pl
+import polars.selectors as cs
+
+from tallybook.dialects import DIALECTS
+from tallybook.schema import ASSUMED, BUCKETS, DERIVED, REPORTED_ORIGIN, SUBCOUNTS
+
+_INPUT = pl.col("reported_input_tokens")
+_CACHED = pl.col("reported_cached_tokens")
+_FLAT = pl.col("reported_cache_creation_tokens")
+_5M = pl.col("reported_cache_creation_5m_tokens")
+_1H = pl.col("reported_cache_creation_1h_tokens")
+_OUTPUT = pl.col("reported_output_tokens")
+_REASONING = pl.col("reported_reasoning_tokens")
+_TOTAL = pl.col("reported_total_tokens")
+
+
+def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds the buckets, an `<bucket>_origin` each, `input_tokens`, `total_tokens`, `lower_bound`.
+
+    A count that the row does not state stays null. Where parts are larger than what should hold
+    them the buckets of that direction are null and `negative-bucket` is added to `problems`.
+    """
+    return (
+        rows.pipe(_with_containment)
+        .pipe(_with_cache_creation)
+        .pipe(_with_input)
+        .pipe(_with_output)
+        .pipe(_with_origins)
+        .pipe(_with_sums)
+        .pipe(_with_problems)
+        .pipe(_with_context)
+        .drop(cs.starts_with("_"))
+    )
+
+
+def _dialect(flag: str) -> pl.Expr:
+    facts = {name: getattr(dialect, flag) for name, dialect in DIALECTS.items()}
+    return pl.col("dialect").replace_strict(facts, default=False, return_dtype=pl.Boolean)
+
+
+def _with_containment(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(
+        _holds_cached=_dialect("input_holds_cached"),
+        _holds_creation=_dialect("input_holds_cache_creation"),
+        _total_is_sum=_dialect("total_is_sum"),
+        _nested=pl.when(_5M.is_not_null() | _1H.is_not_null()).then(
+            _5M.fill_null(0) + _1H.fill_null(0)
+        ),
+    )
+
+
+def _with_cache_creation(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Settles the flat number of cache writes against its split by lifetime.
+
+    Builds that write 0 into the flat number while the split states writes exist, so a flat 0 gives
+    way to a positive split. Gateways do the opposite and leave zeros in the split.
+    """
+    nested = pl.col("_nested")
+    from_nested = (_FLAT.fill_null(0) == 0) & (nested > 0)
+    return rows.with_columns(
+        _creation=pl.when(from_nested).then(nested).otherwise(pl.coalesce(_FLAT, nested)),
+        _creation_is_nested=from_nested.fill_null(value=False),
+    ).with_columns(_with_1h())
+
+
+def _with_1h() -> pl.Expr:
+    creation, nested = pl.col("_creation"), pl.col("_nested")
+    return (
+        pl.when(creation == 0)
+        .then(0)
+        .when(_1H.is_not_null())
+        .then(pl.min_horizontal(_1H, creation))
+        .when(nested == creation)
+        .then(0)
+        .alias("cache_creation_1h_input_tokens")
+    )
+
+
+def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
+    holds_cached, holds_creation = pl.col("_holds_cached"), pl.col("_holds_creation")
+    held_creation = pl.when(holds_creation).then(pl.col("_creation").fill_null(0)).otherwise(0)
+    held = pl.when(holds_cached).then(_CACHED.fill_null(0)).otherwise(0) + held_creation
+    split = _INPUT.is_not_null() & (~holds_cached | _CACHED.is_not_null())
+    return (
+        rows.with_columns(_negative=(held > _INPUT).fill_null(value=False))
+        .with_columns(
+            uncached_input_tokens=pl.when(split & ~pl.col("_negative")).then(_INPUT - held),
+            cached_input_tokens=pl.when(~pl.col("_negative")).then(_CACHED),
+            cache_creation_input_tokens=pl.when(~pl.col("_negative")).then(pl.col("_creation")),
+            unsplit_input_tokens=pl.when(~pl.col("_negative") & _INPUT.is_not_null()).then(
+                pl.when(split).then(0).otherwise(_INPUT - held_creation)
+            ),
+        )
+        .with_columns(pl.when(~pl.col("_negative")).then(pl.col("cache_creation_1h_input_tokens")))
+    )
+
+
+def _with_output(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(
+        output_tokens=_OUTPUT,
+        _negative_reasoning=(_REASONING > _OUTPUT).fill_null(value=False),
+    ).with_columns(reasoning_output_tokens=pl.when(~pl.col("_negative_reasoning")).then(_REASONING))
+
+
+def _with_origins(rows: pl.LazyFrame) -> pl.LazyFrame:
+    subtracted = pl.col("_holds_cached") | pl.col("_holds_creation")
+    derived_when = {
+        "uncached_input_tokens": subtracted,
+        "cached_input_tokens": pl.lit(value=False),
+        "cache_creation_input_tokens": pl.col("_creation_is_nested"),
+        "cache_creation_1h_input_tokens": _1H.is_null(),
+        "unsplit_input_tokens": (pl.col("unsplit_input_tokens") == 0)
+        | (pl.col("_creation").fill_null(0) > 0),
+        "output_tokens": pl.lit(value=False),
+        "reasoning_output_tokens": pl.lit(value=False),
+    }
+    return rows.with_columns(
+        _origin(bucket, derived_when[bucket]).alias(f"{bucket}_origin")
+        for bucket in (*BUCKETS, *SUBCOUNTS)
+    )
+
+
+def _origin(bucket: str, derived: pl.Expr) -> pl.Expr:
+    origin = (
+        pl.when(derived | pl.col("difference"))
+        .then(pl.lit(DERIVED))
+        .otherwise(pl.lit(REPORTED_ORIGIN))
+    )
+    if bucket == "cache_creation_1h_input_tokens":
+        # The split disagrees with the flat number, so its share of one hour is taken on trust.
+        origin = pl.when(_split_disagrees()).then(pl.lit(ASSUMED)).otherwise(origin)
+    return pl.when(pl.col(bucket).is_not_null()).then(origin)
+
+
+def _split_disagrees() -> pl.Expr:
+    return ((pl.col("_nested") != pl.col("_creation")) & (_FLAT > 0)).fill_null(value=False)
+
+
+def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    parts = [pl.col(bucket) for bucket in BUCKETS if bucket != "output_tokens"]
+    known = pl.any_horizontal(part.is_not_null() for part in parts)
+    inclusive = pl.col("_holds_cached") & _INPUT.is_not_null()
+    stated = pl.all_horizontal(
+        _INPUT.is_not_null(), _CACHED.is_not_null(), pl.col("_creation").is_not_null()
+    )
+    whole = (inclusive | stated) & ~pl.col("_negative") & _OUTPUT.is_not_null()
+    return rows.with_columns(
+        input_tokens=pl.when(known).then(pl.sum_horizontal(parts)), lower_bound=~whole
+    ).with_columns(
+        total_tokens=pl.when(known | _OUTPUT.is_not_null()).then(
+            pl.sum_horizontal("input_tokens", "output_tokens")
+        )
+    )
+
+
+def _with_problems(rows: pl.LazyFrame) -> pl.LazyFrame:
+    mismatch = pl.col("_total_is_sum") & (_TOTAL != _INPUT + _OUTPUT)
+    return rows.with_columns(
+        problems=add_problem(
+            ("negative-bucket", pl.col("_negative") | pl.col("_negative_reasoning")),
+            ("total-mismatch", mismatch.fill_null(value=False)),
+            ("cache-split-mismatch", _split_disagrees() & (pl.col("_nested") > 0)),
+        )
+    )
+
+
+def add_problem(*codes: tuple[str, pl.Expr]) -> pl.Expr:
+    """`problems` with each code whose condition holds (never null) put behind what is there."""
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    given = pl.col("problems").fill_null(nothing)
+    extra = [
+        pl.when(condition).then(pl.lit([code], dtype=pl.List(pl.String))).otherwise(nothing)
+        for code, condition in codes
+    ]
+    return pl.concat_list([given, *extra]).list.unique(maintain_order=True)
+
+
+def _with_context(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The prompt size a price tier is judged by; unknown for a sum over several requests."""
+    single = (pl.col("kind") == "call") & (pl.col("calls") == 1) & ~pl.col("difference")
+    return rows.with_columns(
+        context_tokens=pl.when(single).then(
+            pl.coalesce(pl.col("context_tokens"), pl.col("input_tokens"))
+        )
+    )

@@ -1,0 +1,65 @@
+"""Tells apart different calls that a gateway wrote under one response id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+_EVIDENCE = ("record_id", "request_id", "chain_id", "timestamp")
+
+
+def reused_identities(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Narrows `identity` where records under it share neither model nor any id nor the time.
+
+    A response can change its model in mid-stream, but then its records still hang together by
+    request, by record or by chain. Where they do not, the id was used again, and the records that
+    hang together are one call each.
+    """
+    suspects = (
+        rows.filter(pl.col("identity").is_not_null(), pl.col("model").is_not_null())
+        .filter(pl.col("model").n_unique().over("source", "identity") > 1)
+        .select("row", "source", "identity", "model", "part", *_EVIDENCE)
+        .collect()
+    )
+    if suspects.is_empty():
+        return rows
+    narrowed = pl.DataFrame(
+        [pair for _, group in suspects.group_by("source", "identity") for pair in _narrow(group)],
+        schema={"row": suspects.schema["row"], "_identity": pl.String},
+        orient="row",
+    )
+    return (
+        rows.join(narrowed.lazy(), on="row", how="left", maintain_order="left")
+        .with_columns(identity=pl.coalesce("_identity", "identity"))
+        .drop("_identity")
+    )
+
+
+def _narrow(group: pl.DataFrame) -> Iterable[tuple[int, str]]:
+    calls = _components(group.rows(named=True))
+    if len(calls) < 2 or len({frozenset(row["model"] for row in call) for call in calls}) < 2:
+        return
+    for call in calls:
+        for row in call:
+            mark = min(
+                str(each["chain_id"] or each["record_id"] or each["timestamp"]) for each in call
+            )
+            yield row["row"], f"{row['identity']}|{mark}"
+
+
+def _components(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows in groups that are linked by any equal piece of evidence."""
+    groups: list[tuple[set[tuple[str, Any]], list[dict[str, Any]]]] = []
+    for row in rows:
+        marks = {(name, row[name]) for name in _EVIDENCE if row[name] is not None}
+        linked = [group for group in groups if group[0] & marks]
+        groups = [group for group in groups if not group[0] & marks]
+        groups.append(
+            (
+                marks.union(*(group[0] for group in linked)),
+                [*(each for group in linked for each in group[1]), row],
+            )
+        )
+    return [members for _, members in groups]

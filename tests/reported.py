@@ -1,0 +1,47 @@
+"""Small frames of reported rows for the tests of the stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tallybook.attribute import attribute
+from tallybook.deduplicate import deduplicate
+from tallybook.files.read import READ
+from tallybook.normalize import normalize
+from tallybook.reconcile import reconcile
+from tallybook.running import settle_running
+from tallybook.schema import Reported
+from tallybook.sources.rows import table
+
+
+def reported(*rows: dict[str, Any]) -> pl.LazyFrame:
+    """Rows with the columns given; `path`, `source` and `record` have defaults."""
+    paths = [row.get("path", "a.jsonl") for row in rows]
+    names = [row.get("source", "codex") for row in rows]
+    fields = [
+        Reported(**{"record": number, **_without(row, "path", "source")})
+        for number, row in enumerate(rows, 1)
+    ]
+    columns = [pa.array(names, pa.string()), pa.array(paths, pa.string()), *table(fields).columns]
+    frame = pl.DataFrame(pa.Table.from_arrays(columns, schema=READ))
+    return frame.lazy().with_row_index("row")
+
+
+def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def settled(*rows: dict[str, Any]) -> pl.DataFrame:
+    """The rows after every stage but the prices."""
+    frame = reported(*rows)
+    for stage in (attribute, settle_running, normalize, deduplicate, reconcile):
+        frame = stage(frame)
+    return frame.collect()
+
+
+def normalized(**row: Any) -> dict[str, Any]:
+    """One row after `normalize`."""
+    return normalize(reported(row)).collect().row(0, named=True)

@@ -1,0 +1,134 @@
+"""Every fixture against its hand-made rows, and what must hold for all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tallybook.files import read_files, walk
+from tallybook.files.blocks import blocks, open_log
+from tallybook.ledger import derive
+from tallybook.sources import claims, sources
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CASES = sorted(path.parent for path in FIXTURES.glob("*/*/expected.jsonl"))
+COUNTS = (
+    "uncached_input_tokens",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_1h_input_tokens",
+    "unsplit_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+)
+ALWAYS = (
+    "model",
+    "thread_id",
+    "calls",
+    *COUNTS,
+    "service_tier",
+    "speed",
+    "inference_geo",
+    "web_search_requests",
+    "caller",
+)
+WHEN_GIVEN = ("root_thread_id", "project", "provider", "lower_bound", "call_id", "duplicate_of")
+COUNTED = ("call", "sum", "thread")
+Row = dict[str, Any]
+
+
+def name(case: Path) -> str:
+    return f"{case.parent.name}/{case.name}"
+
+
+def usage(case: Path, files: list[tuple[Path, int]] | None = None) -> pl.DataFrame:
+    found = walk([case / "input"]).files if files is None else files
+    return derive(read_files(found), None)
+
+
+def expected(case: Path) -> list[Row]:
+    lines = (case / "expected.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines if line.strip()]
+    return [with_defaults(row) for row in rows]
+
+
+def with_defaults(row: Row) -> Row:
+    kind = row.setdefault("kind", "call")
+    row.setdefault("part", None)
+    row.setdefault("duplicate", None)
+    row["problems"] = sorted(row.get("problems", []))
+    if kind in COUNTED and row["duplicate"] is None:
+        row.setdefault("caller", "lead")
+        row.setdefault("calls", 1 if kind == "call" else None)
+        for column in (*ALWAYS, "reported_cost_usd"):
+            row.setdefault(column, None)
+    return row
+
+
+def actual(case: Path) -> Iterator[Row]:
+    for row in usage(case).iter_rows(named=True):
+        row["path"] = Path(row["path"]).relative_to(case / "input").as_posix()
+        row["duplicate"] = row["duplicate_reason"]
+        row["problems"] = sorted(row["problems"] or [])
+        row["timestamp"] = row["timestamp"] and row["timestamp"].isoformat()
+        row["origins"] = {bucket: row[f"{bucket}_origin"] for bucket in COUNTS}
+        yield row
+
+
+def comparable(row: Row, want: Row) -> Row:
+    """The part of a row that its expected line speaks of, in the expected line's terms."""
+    got = {column: row.get(column) for column in want}
+    if "unsplit_input_tokens" in want and want["unsplit_input_tokens"] is None:
+        got["unsplit_input_tokens"] = got["unsplit_input_tokens"] or None
+    if "origins" in want:
+        got["origins"] = {bucket: row["origins"][bucket] for bucket in want["origins"]}
+    if want.get("reported_cost_usd") is not None:
+        want["reported_cost_usd"] = Decimal(want["reported_cost_usd"])
+        got["reported_cost_usd"] = row["reported_cost_usd"] and Decimal(row["reported_cost_usd"])
+    if want.get("timestamp"):
+        want["timestamp"] = (
+            pl.Series([want["timestamp"]])
+            .str.to_datetime(time_unit="us", time_zone="UTC")[0]
+            .isoformat()
+        )
+    return got
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_rows_are_the_expected_ones(case: Path) -> None:
+    want = expected(case)
+    rows = list(actual(case))
+    place = [(row["path"], row["record"], row["part"]) for row in rows]
+    assert place == [(row["path"], row["record"], row["part"]) for row in want]
+    got = [comparable(row, line) for row, line in zip(rows, want, strict=True)]
+    assert got == want
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_reading_order_changes_nothing(case: Path) -> None:
+    files = walk([case / "input"]).files
+    assert usage(case, files[::-1]).equals(usage(case, files), null_equal=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_exactly_one_source_claims_each_file(case: Path) -> None:
+    for path, _ in walk([case / "input"]).files:
+        if case.name.startswith(("broken", "empty")) or "unclaimed" in case.name:
+            continue
+        with open_log(path) as read:
+            head = next(blocks(read), b"")
+        if head.strip():
+            assert claims(head[: 256 << 10]) == [case.parent.name], path
+
+
+def test_every_source_has_fixtures_one_broken_and_one_empty() -> None:
+    for source in sources():
+        cases = {case.name.split("-")[0] for case in CASES if case.parent.name == source}
+        assert {"broken", "empty"} <= cases, source
+        assert len(cases) > 2, source

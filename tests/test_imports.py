@@ -1,0 +1,82 @@
+"""Who may import whom: the house's direction, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
+STAGES = {"attribute", "running", "normalize", "reuse", "history", "deduplicate", "reconcile"}
+# What each part of the package may import of the package.
+ALLOWED = {
+    "__init__": set(),
+    "__main__": {"app", "__init__"},
+    "schema": set(),
+    "errors": set(),
+    "dialects": {"schema"},
+    "sources": {"sources", "dialects", "schema"},
+    "files": {"files", "sources", "schema"},
+    "pricing": {"pricing", "schema", "errors"},
+    **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
+    "ledger": {*STAGES, "files", "pricing", "schema", "errors"},
+    "report": {"report", "schema", "errors"},
+    "render": {"render", "report", "schema", "errors", "__init__"},
+    "app": {"app", "render", "report", "ledger", "files", "errors", "schema", "__init__"},
+}
+OUTSIDE_OF_SOURCES = {"msgspec", "pyarrow", "tallybook"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own(path: Path) -> set[str]:
+    """The parts of the package that a module imports; its public names count as `__init__`."""
+    names = [name.split(".") for name in imported(path) if name.split(".")[0] == "tallybook"]
+    known = {part(module) for module in MODULES}
+    return {name[1] if len(name) > 1 and name[1] in known else "__init__" for name in names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    assert own(path) - {part(path)} <= ALLOWED[part(path)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if part(path) in {"sources", "dialects", "schema"}],
+    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
+)
+def test_readers_need_no_more_than_a_worker_has(path: Path) -> None:
+    outside = {name.split(".")[0] for name in imported(path)} - sys.stdlib_module_names
+    assert outside <= OUTSIDE_OF_SOURCES
+    assert not {"os", "time", "pathlib", "subprocess"} & {n.split(".")[0] for n in imported(path)}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["usage-report", "--help"]])
+def test_words_about_the_program_load_none_of_its_heavy_parts(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from tallybook.__main__ import main\n"
+        f"sys.argv = ['tallybook', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'polars', 'pyarrow', 'genai_prices', 'tabulate'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "heavy: []"
