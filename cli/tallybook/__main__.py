@@ -1,0 +1,21 @@
+"""`python -m tallybook`, and the command `tallybook`."""
+
+from __future__ import annotations
+
+import sys
+
+from tallybook import __version__
+
+
+def main() -> None:
+    """Run the command line; the version is told before anything is loaded."""
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"tallybook {__version__}\n")
+        return
+    from tallybook.app import app  # noqa: PLC0415 - see above
+
+    app(prog_name="tallybook")
+
+
+if __name__ == "__main__":
+    main()

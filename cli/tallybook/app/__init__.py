@@ -1,0 +1,8 @@
+"""The command line, a module a command; alone in knowing environment, clock and terminal."""
+
+from __future__ import annotations
+
+from tallybook.app import sources, usage_report  # noqa: F401 - the import registers them
+from tallybook.app.program import app
+
+__all__ = ["app"]

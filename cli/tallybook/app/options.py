@@ -1,0 +1,82 @@
+"""The options that commands share, each with the words of its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Log files or folders, also .gz and .zst; without one, every known place.",
+    ),
+]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY[,KEY]...",
+        help="Group by model (default), provider, thread, root-thread (a thread with its "
+        "sub-agents), source, project, caller, hour, day, week, month.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="First day: 2026-11-01, 20261101, or 7d for seven days."),
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="DATE", help="Last day, included; written as --since.")
+]
+TimeZone = Annotated[
+    str | None, typer.Option(metavar="TZ", help="IANA zone of all days; default: the machine's.")
+]
+SourceFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE", help="Only this source. Every filter is exact and may be repeated."
+    ),
+]
+ProviderFilter = Annotated[
+    list[str] | None, typer.Option(metavar="VALUE", help="Only this provider.")
+]
+ModelFilter = Annotated[list[str] | None, typer.Option(metavar="VALUE", help="Only this model.")]
+ThreadFilter = Annotated[
+    list[str] | None,
+    typer.Option(metavar="VALUE", help="Only this thread, without its sub-agents."),
+]
+ProjectFilter = Annotated[
+    list[str] | None, typer.Option(metavar="VALUE", help="Only this project.")
+]
+CallerFilter = Annotated[
+    list[str] | None, typer.Option(metavar="VALUE", help="Only this caller, such as lead.")
+]
+Sort = Annotated[
+    Literal["cost", "tokens", "calls", "name"] | None,
+    typer.Option(help="Order; default: time keys ascending, then cost descending."),
+]
+Limit = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Fold all rows after the first N into one.")
+]
+Format = Annotated[
+    Literal["table", "json", "csv", "markdown", "html"] | None,
+    typer.Option("--format", help="Default: table, or what the suffix of -o says."),
+]
+Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead.")
+]
+AsRecorded = Annotated[
+    bool, typer.Option("--as-recorded", help="Leave what is unknown; no backfill.")
+]
+Ledger = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where what was read is kept between runs.")
+]
+NoLedger = Annotated[
+    bool, typer.Option("--no-ledger", help="Read everything afresh and write nothing.")
+]
+Prices = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Price overrides and aliases, in TOML.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]

@@ -1,0 +1,121 @@
+"""Puts finished text where it belongs: standard output, standard error, a file never half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tallybook.app import terminal
+from tallybook.errors import TallybookError, UsageError
+from tallybook.render.text import encoded, visible
+
+FORMATS: Final = ("table", "json", "csv", "markdown", "html")
+MISSING: Final = ("html",)
+_SUFFIXES: Final[Mapping[str, str]] = {
+    ".txt": "table",
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+}
+
+
+def chosen_format(asked: str | None, *, json: bool, target: Path | None) -> str:
+    """The format that the options ask for. Raises UsageError where they ask for none, or two."""
+    if json and asked not in {None, "json"}:
+        raise UsageError(f"--json and --format {asked} exclude each other")
+    found = "json" if json else asked or _by_suffix(target)
+    if found in MISSING:
+        raise UsageError(
+            f"the format {found} is not available in this version",
+            hint=f"formats: {', '.join(name for name in FORMATS if name not in MISSING)}",
+        )
+    return found
+
+
+def check_target(target: Path, inputs: list[Path]) -> None:
+    """Raise UsageError where a file cannot be written, or is one of the logs to read."""
+    if target.is_dir():
+        raise UsageError(f"-o {target} is a folder", hint="name a file")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"-o {target}: there is no folder {target.parent}")
+    if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
+        raise UsageError(f"-o {target} would overwrite a log that is to be read")
+
+
+def stdout_width() -> int | None:
+    """Cells of a line on standard output; None where nothing needs to fit."""
+    return terminal.width(os.environ, sys.stdout)
+
+
+def stdout_colour() -> bool:
+    """Whether standard output is to be coloured."""
+    return terminal.colour(os.environ, sys.stdout)
+
+
+def put(text: str, chosen: str, target: Path | None = None) -> None:
+    """Write data to the file that is asked for, else to standard output."""
+    if target:
+        write_file(text, target)
+    else:
+        # Programs read what is no table, and they expect UTF-8.
+        _write_stdout(encoded(text, (chosen == "table" and sys.stdout.encoding) or "utf-8"))
+
+
+def say(*lines: str) -> None:
+    """Words for people, to standard error: made harmless, in signs that it has."""
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.writelines(
+        encoded(visible(line) + "\n", encoding).decode(encoding) for line in lines
+    )
+
+
+def _write_stdout(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter flushes what is left once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # a reader that has gone away is no error
+            raise TallybookError(f"cannot write: {error.strerror}") from error
+
+
+def write_file(text: str, target: Path) -> None:
+    """Write beside the target and rename: readers find the old file or the new one."""
+    data = text.encode("utf-8", errors="backslashreplace")
+    try:
+        if target.exists() and not target.is_file():  # a pipe or device has nothing beside it
+            target.write_bytes(data)
+        else:
+            _write_aside(data, target.resolve())
+    except OSError as error:
+        raise TallybookError(f"cannot write {target}: {error.strerror}") from error
+
+
+def _write_aside(data: bytes, target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".tallybook-", dir=target.parent) as folder:
+        aside = Path(folder) / target.name
+        aside.write_bytes(data)
+        if target.exists():
+            shutil.copymode(target, aside)
+        aside.replace(target)
+
+
+def _by_suffix(target: Path | None) -> str:
+    if target is None:
+        return "table"
+    if target.suffix.lower() not in _SUFFIXES:
+        known = [suffix for suffix, name in _SUFFIXES.items() if name not in MISSING]
+        raise UsageError(
+            f"-o {target}: its suffix names no format",
+            hint=f"suffixes: {', '.join(known)}; or add --format",
+        )
+    return _SUFFIXES[target.suffix.lower()]

@@ -1,0 +1,92 @@
+"""What an environment and a terminal ask for: width, colour, time zone, folders, progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+from zoneinfo import available_timezones
+
+from tallybook.errors import UsageError
+
+Environment = Mapping[str, str]
+_ZONE_FOLDER = "zoneinfo/"
+_NO_ZONES = {"Factory", "localtime", "posixrules"}  # files beside the zones, known to few programs
+
+
+def width(environment: Environment, stream: TextIO) -> int | None:
+    """Cells of a line; None where nobody looks at lines: a pipe or file gets names whole."""
+    columns = environment.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def colour(environment: Environment, stream: TextIO) -> bool:
+    """Whether to colour: never with NO_COLOR, else with FORCE_COLOR or on a terminal."""
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return stream.isatty() and environment.get("TERM") != "dumb"
+
+
+def is_zone(name: str) -> bool:
+    """Whether the name is one of the IANA database, in its spelling."""
+    return name in available_timezones() - _NO_ZONES
+
+
+def machine_zone(environment: Environment, etc: Path = Path("/etc")) -> str:
+    """The machine's zone by its IANA name; "UTC" where the machine does not tell a name."""
+    told = environment.get("TZ", str(etc / "localtime")).removeprefix(":")
+    linked = _linked_zone(Path(told)) if told.startswith("/") else ""
+    written = told if "TZ" in environment else _line(etc / "timezone")
+    return linked or (written if is_zone(written) else "UTC")
+
+
+def cache_folder(environment: Environment, home: Path) -> Path:
+    """Where things may lie that can be made again."""
+    named = environment.get("XDG_CACHE_HOME", "")
+    return (Path(named) if Path(named).is_absolute() else home / ".cache") / "tallybook"
+
+
+def home_folder(environment: Environment) -> Path:
+    """The user's home. Raises UsageError where there is none."""
+    try:
+        return Path(environment["HOME"]) if environment.get("HOME") else Path.home()
+    except RuntimeError as error:
+        raise UsageError("there is no home folder", hint="set HOME") from error
+
+
+@contextmanager
+def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar that vanishes when done, fed with (bytes read, bytes in all); None off a terminal."""
+    if not stream.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import Progress  # noqa: PLC0415
+
+    # Refreshing by itself takes a thread, and a process with threads cannot fork its workers.
+    with Progress(console=Console(file=stream), transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total, refresh=True)
+
+
+def _linked_zone(path: Path) -> str:
+    """`Europe/Berlin` for a link to `/usr/share/zoneinfo/Europe/Berlin`: no look-up, it is slow."""
+    _, folder, name = str(path.resolve()).rpartition(_ZONE_FOLDER)
+    name = name.removeprefix("posix/").removeprefix("right/")
+    return name if folder and path.exists() and name not in _NO_ZONES else ""
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,200 @@
+"""The stage that prices calls: exact femto-dollars per bucket, unknown stays unknown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from tallybook.schema import COUNTED_KINDS
+from tallybook.pricing.inforce import KEY_COLUMNS, add_rates
+from tallybook.pricing.rates import Rates
+
+# The words of `price_status`.
+PRICED: Final = "priced"
+PRICED_FALLBACK_RATE: Final = "priced_fallback_rate"  # a cache rate the provider does not list
+FREE: Final = "free"
+ASSUMED_LIST_PRICE: Final = "assumed_list_price"  # no time, or the paid price is not known
+TIER_UNKNOWN: Final = "tier_unknown"  # the prompt size decides, and is not known
+BEFORE_FIRST_PRICE: Final = "before_first_price"
+UNPRICED: Final = "unpriced"  # tokens without a rate
+NO_COUNTS: Final = "no_counts"  # nothing to price: the log states no counts
+NOT_COUNTED: Final = "not_counted"  # a duplicate, an event, a problem
+
+BUCKET_COSTS: Final = (
+    "uncached_input_cost",  # unsplit input is in here, at the uncached rate
+    "cached_input_cost",
+    "cache_creation_cost",
+    "output_cost",
+    "web_search_cost",
+)
+COSTS: Final = (*BUCKET_COSTS, "cost", "cost_low", "cost_high")
+
+# Costs are whole femto-dollars (1e-15 USD): sums in any order are the same to the last digit.
+FEMTO: Final = pl.Int128
+SCHEMA: Final[dict[str, Any]] = {
+    **dict.fromkeys(COSTS, FEMTO),
+    "price_status": pl.String,
+    "price_model": pl.String,
+    "price_provider": pl.String,
+    "price_from": pl.Datetime("us", "UTC"),
+}
+_NEEDED: Final = (
+    *KEY_COLUMNS,
+    "timestamp",
+    "kind",
+    "duplicate_of",
+    "context_tokens",
+    "input_tokens",
+    "lower_bound",
+    "uncached_input_tokens",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_1h_input_tokens",
+    "unsplit_input_tokens",
+    "output_tokens",
+    "web_search_requests",
+)
+
+
+def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.LazyFrame:
+    """Add the columns of SCHEMA to a USAGE frame.
+
+    Costs are null where a counted token has no price (`price_status` says why) and on rows that do
+    not count. `cost_low` and `cost_high` differ from `cost` where the split of the input, the
+    lifetime of a cache write or the tier is unknown. Calls without a time get the price in force
+    at `now`, or the last one known.
+    """
+
+    def add(calls: pl.Series) -> pl.Series:
+        return _costs(calls.struct.unnest(), rates, now).to_struct(calls.name)
+
+    priced = pl.struct(_NEEDED).map_batches(add, pl.Struct(SCHEMA), is_elementwise=True)
+    return frame.with_columns(_price=priced).unnest("_price")
+
+
+def dollars(femto: pl.Expr) -> pl.Expr:
+    """Whole femto-dollars as Decimal(38, 15) dollars, exact."""
+    return femto.cast(pl.Decimal(38, 0)) * pl.lit(Decimal("1E-15"))
+
+
+def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
+    calls = add_rates(calls, rates, now)
+    col = pl.col
+    one_hour = col("cache_creation_1h_input_tokens").fill_null(0)
+    counted = col("kind").is_in(COUNTED_KINDS) & col("duplicate_of").is_null()
+    calls = calls.with_columns(
+        counted=counted,
+        uncached_tokens=_known_sum("uncached_input_tokens", "unsplit_input_tokens"),
+        five_minutes=col("cache_creation_input_tokens") - one_hour,
+        one_hour=pl.when(col("cache_creation_input_tokens").is_not_null()).then(one_hour),
+    )
+    calls = calls.with_columns(
+        uncached_input_cost=_cost("uncached_tokens", "uncached"),
+        cached_input_cost=_cost("cached_input_tokens", "cached"),
+        cache_creation_cost=_cost("five_minutes", "creation_5m") + _cost("one_hour", "creation_1h"),
+        output_cost=_cost("output_tokens", "output"),
+        web_search_cost=_cost("web_search_requests", "search"),
+    )
+    calls = calls.with_columns(_stated=_any_stated(), _unpriced=_unpriced())
+    calls = calls.with_columns(cost=_if_known(pl.sum_horizontal(BUCKET_COSTS)))
+    calls = calls.with_columns(cost_low=_if_known(_low()), cost_high=_if_known(_high()))
+    calls = calls.with_columns(price_status=_status())
+    kept = [pl.when("counted").then(name).alias(name) for name in COSTS]
+    return calls.with_columns(kept).select(SCHEMA.keys())
+
+
+def _known_sum(*columns: str) -> pl.Expr:
+    stated = pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
+    return pl.when(stated).then(pl.sum_horizontal(columns))
+
+
+def _cost(tokens: str, rate: str) -> pl.Expr:
+    """Null where the count or its rate is unknown; nothing costs nothing, whatever the rate."""
+    count = pl.col(tokens).cast(FEMTO)
+    return pl.when(pl.col(tokens) == 0).then(pl.lit(0, FEMTO)).otherwise(count * pl.col(rate))
+
+
+# The counts that are priced, each with its rate and the column of its cost.
+_PRICED_COUNTS: Final = (
+    ("uncached_tokens", "uncached"),
+    ("cached_input_tokens", "cached"),
+    ("five_minutes", "creation_5m"),
+    ("one_hour", "creation_1h"),
+    ("output_tokens", "output"),
+    ("web_search_requests", "search"),
+)
+
+
+def _any_stated() -> pl.Expr:
+    return pl.any_horizontal(pl.col(tokens).is_not_null() for tokens, _ in _PRICED_COUNTS)
+
+
+def _unpriced() -> pl.Expr:
+    missing = [
+        (pl.col(tokens) != 0).fill_null(value=False) & pl.col(rate).is_null()
+        for tokens, rate in _PRICED_COUNTS
+    ]
+    return pl.any_horizontal(missing)
+
+
+def _if_known(cost: pl.Expr) -> pl.Expr:
+    return pl.when(pl.col("_stated") & ~pl.col("_unpriced")).then(cost)
+
+
+def _low() -> pl.Expr:
+    return pl.sum_horizontal(
+        _cost("uncached_input_tokens", "uncached_low"),
+        _cost("unsplit_input_tokens", "input_low"),
+        _cost("cached_input_tokens", "cached_low"),
+        _cost("five_minutes", "creation_5m_low"),
+        _cost("one_hour", "creation_1h_low"),
+        _cost("output_tokens", "output_low"),
+        _cost("web_search_requests", "search_low"),
+    )
+
+
+def _high() -> pl.Expr:
+    # A cache write of unknown lifetime is priced at five minutes, and may have been an hour.
+    unknown_lifetime = pl.col("cache_creation_1h_input_tokens").is_null()
+    return pl.sum_horizontal(
+        _cost("uncached_input_tokens", "uncached_high"),
+        _cost("unsplit_input_tokens", "input_high"),
+        _cost("cached_input_tokens", "cached_high"),
+        pl.when(unknown_lifetime)
+        .then(_cost("five_minutes", "creation_1h_high"))
+        .otherwise(_cost("five_minutes", "creation_5m_high")),
+        _cost("one_hour", "creation_1h_high"),
+        _cost("output_tokens", "output_high"),
+        _cost("web_search_requests", "search_high"),
+    )
+
+
+def _status() -> pl.Expr:
+    borrowed = pl.any_horizontal(
+        (pl.col(tokens) > 0).fill_null(value=False)
+        & pl.col(f"{rate}_borrowed").fill_null(value=False)
+        for tokens, rate in _PRICED_COUNTS[1:4]
+    )
+    assumed = pl.col("timestamp").is_null() | pl.col("assumed")
+    return (
+        pl.when(~pl.col("counted"))
+        .then(pl.lit(NOT_COUNTED))
+        .when(~pl.col("_stated"))
+        .then(pl.lit(NO_COUNTS))
+        .when(pl.col("_unpriced") & pl.col("too_early"))
+        .then(pl.lit(BEFORE_FIRST_PRICE))
+        .when(pl.col("_unpriced"))
+        .then(pl.lit(UNPRICED))
+        .when("free")
+        .then(pl.lit(FREE))
+        .when("tier_open")
+        .then(pl.lit(TIER_UNKNOWN))
+        .when(assumed)
+        .then(pl.lit(ASSUMED_LIST_PRICE))
+        .when(borrowed)
+        .then(pl.lit(PRICED_FALLBACK_RATE))
+        .otherwise(pl.lit(PRICED))
+    )

@@ -1,0 +1,222 @@
+"""The user's price file: prices, aliases, discounts and free providers, in TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from tallybook.errors import TallybookError
+from tallybook.pricing.table import (
+    NO_RATE,
+    OVERRIDE,
+    Rate,
+    borrow,
+    femto_per_request,
+    femto_per_token,
+)
+
+_RATE_KEYS: Final = {
+    "input": "uncached",
+    "cache_read": "cached",
+    "cache_write_5m": "creation_5m",
+    "cache_write_1h": "creation_1h",
+    "output": "output",
+    "web_search": "search",
+}
+_SECTIONS: Final = ("price", "alias", "discount", "free")
+_FINEST: Final = Decimal("1e-9")
+_DEAREST: Final = Decimal(1_000_000)
+
+
+class PriceFileError(TallybookError):
+    """The price file cannot be used: which file, which key, what is wrong with it."""
+
+
+class Price(msgspec.Struct, frozen=True):
+    """A price the user states for one model."""
+
+    model: str  # lower case
+    provider: str | None  # lower case, as logged or as in the price list
+    rates: tuple[Rate, ...]  # base tier first
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """`source` as logged is priced as `target`, at `provider` where given."""
+
+    source: str  # lower case
+    provider: str | None
+    target: str
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """Everything a price file says; of entries that contradict each other the later holds."""
+
+    name: str | None = None
+    digest: str = ""
+    prices: tuple[Price, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    discounts: tuple[tuple[str, Fraction], ...] = ()
+    free: frozenset[str] = frozenset()
+
+
+def read_overrides(path: Path | None) -> Overrides:
+    """Read a price file; no path is no overrides. Raises PriceFileError."""
+    if path is None:
+        return Overrides()
+    try:
+        content = path.read_bytes()
+        document = tomllib.loads(content.decode("utf-8-sig"), parse_float=Decimal)
+    except OSError as error:
+        raise PriceFileError(f"{path}: {error.strerror or error}", "Check the path.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PriceFileError(f"{path}: not valid TOML: {error}") from error
+    sections = {name: _entries(path, document, name) for name in _SECTIONS}
+    _refuse_unknown(_Entry(path, "", document), _SECTIONS)
+    return Overrides(
+        name=path.name,
+        digest=sha256(content).hexdigest(),
+        prices=tuple(_price(entry) for entry in sections["price"]),
+        aliases=tuple(_alias(entry) for entry in sections["alias"]),
+        discounts=tuple(_discount(entry) for entry in sections["discount"]),
+        free=frozenset(_free(entry) for entry in sections["free"]),
+    )
+
+
+class _Entry:
+    """A table of the file that knows where it stands, for the messages."""
+
+    def __init__(self, path: Path, where: str, values: Mapping[str, Any]) -> None:
+        self.path, self.where, self.values = path, where, values
+
+    def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
+        name = f"{self.where}.{key}" if self.where else key
+        raise PriceFileError(f"{self.path}: {name}: {problem}", hint)
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        if not isinstance(value, str) or not value.strip():
+            self.fail(key, "has to be a name in quotes" if key in self.values else "is missing")
+        return value.strip()
+
+    def optional(self, key: str) -> str | None:
+        return self.text(key).lower() if key in self.values else None
+
+    def number(self, key: str) -> Decimal:
+        value = self.values[key]
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            self.fail(key, f"has to be a number, not {value!r}")
+        number = Decimal(value)
+        if not number.is_finite() or number < 0 or number > _DEAREST:
+            self.fail(key, f"{value} is not a price", "Dollars per million tokens, 0 or more.")
+        return number
+
+
+def _entries(path: Path, document: Mapping[str, Any], name: str) -> list[_Entry]:
+    found = document.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        hint = f"Write [[{name}]] above each entry."
+        raise PriceFileError(f"{path}: {name}: has to be a list of tables", hint)
+    return [_Entry(path, f"{name}[{n}]", entry) for n, entry in enumerate(found, 1)]
+
+
+def _refuse_unknown(entry: _Entry, known: Iterable[str]) -> None:
+    for key in entry.values:
+        if key not in known:
+            entry.fail(key, "is not a key of a price file", f"Known here: {', '.join(known)}.")
+
+
+def _price(entry: _Entry) -> Price:
+    keys = ("provider", "model", "valid_from", "valid_to", "tiers", "note", *_RATE_KEYS)
+    _refuse_unknown(entry, keys)
+    base = _rates(entry)
+    if all(rate is None for rate in base.values()):
+        entry.fail("input", "is missing", f"State at least one of {', '.join(_RATE_KEYS)}.")
+    tiers = {0: base, **dict(_tiers(entry, base))}
+    start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
+    if start is not None and end is not None and start >= end:
+        entry.fail("valid_to", "has to be later than valid_from")
+    rows = tuple(_row(dict(tiers[above]), above, start, end) for above in sorted(tiers))
+    return Price(entry.text("model").lower(), entry.optional("provider"), rows)
+
+
+def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[str, int | None]]]:
+    if "tiers" not in entry.values:
+        return []
+    found = []
+    for tier in _entries(entry.path, entry.values, "tiers"):
+        inner = _Entry(entry.path, f"{entry.where}.{tier.where}", tier.values)
+        _refuse_unknown(inner, ("above", *_RATE_KEYS))
+        above = inner.values.get("above")
+        if isinstance(above, bool) or not isinstance(above, int) or above <= 0:
+            inner.fail("above", "has to be a whole number of tokens")
+        stated = {name: rate for name, rate in _rates(inner).items() if rate is not None}
+        found.append((above, {**base, **stated}))
+    return found
+
+
+def _row(rates: dict[str, int | None], above: int, start: int | None, end: int | None) -> Rate:
+    borrowed = borrow(rates)
+    return msgspec.structs.replace(
+        NO_RATE,
+        **rates,
+        above=above,
+        valid_from=start,
+        valid_to=end,
+        borrowed=borrowed,
+        basis=OVERRIDE,
+    )
+
+
+def _rates(entry: _Entry) -> dict[str, int | None]:
+    return {name: _rate(entry, key) for key, name in _RATE_KEYS.items()}
+
+
+def _rate(entry: _Entry, key: str) -> int | None:
+    if key not in entry.values:
+        return None
+    number = entry.number(key)
+    if number % _FINEST:
+        entry.fail(key, f"{number} has more than nine decimals")
+    return femto_per_request(number) if key == "web_search" else femto_per_token(number)
+
+
+def _instant(entry: _Entry, key: str) -> int | None:
+    if key not in entry.values:
+        return None
+    value = entry.values[key]
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            entry.fail(key, f"{value!r} is not a date", "Like 2026-11-20.")
+    if not isinstance(value, date):
+        entry.fail(key, f"{value!r} is not a date", "Like 2026-11-20.")
+    moment = value if isinstance(value, datetime) else datetime.combine(value, time())
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _alias(entry: _Entry) -> Alias:
+    _refuse_unknown(entry, ("from", "provider", "to", "note"))
+    return Alias(entry.text("from").lower(), entry.optional("provider"), entry.text("to"))
+
+
+def _discount(entry: _Entry) -> tuple[str, Fraction]:
+    _refuse_unknown(entry, ("provider", "factor", "note"))
+    if "factor" not in entry.values:
+        entry.fail("factor", "is missing", "0.85 is fifteen per cent off.")
+    return entry.text("provider").lower(), Fraction(entry.number("factor"))
+
+
+def _free(entry: _Entry) -> str:
+    _refuse_unknown(entry, ("provider", "note"))
+    return entry.text("provider").lower()

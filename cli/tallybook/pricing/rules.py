@@ -1,0 +1,59 @@
+"""What providers charge that no price list states: surcharges, discounts, free sellers."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from tallybook.pricing.table import femto_per_request
+
+HALF: Final = Fraction(1, 2)
+
+# Batch APIs cost half the list price at these sellers.
+BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google", "aws", "azure"})
+
+# Inference kept in the United States, sold by Anthropic itself for Claude 4.6 and later.
+US_PREMIUM: Final = Fraction(11, 10)
+_US_PREMIUM_FROM: Final = (4, 6)
+
+# $10 per thousand for every Claude model, also where the price list leaves it out.
+CLAUDE_SEARCH: Final = femto_per_request(Decimal(10))
+
+# Fast mode of models whose own fast prices no list has; every token rate times the factor.
+_FAST: Final = (
+    (re.compile(r"claude-opus-4[-.][67](?!\d)"), Fraction(6)),
+    (re.compile(r"claude-opus-(?:4[-.]8|5)(?![-.]?\d)"), Fraction(2)),
+    (re.compile(r"gpt-5[-.]5(?![\w.]|-(?!codex|chat|\d{4}))"), Fraction(5, 2)),
+    (re.compile(r"gpt-5[-.]4(?![\w.]|-(?!\d{4}))"), Fraction(2)),
+    (re.compile(r"gpt-5[-.]3-codex(?![\w.]|-(?!\d{4}))"), Fraction(2)),
+)
+
+# Models that run on the user's own machine have no price list and no bill.
+LOCAL_PROVIDERS: Final = frozenset(
+    {"ollama", "ollama-local", "lmstudio", "lm-studio", "llama.cpp", "llamacpp", "oss", "local"}
+)
+
+_CLAUDE_VERSION: Final = re.compile(
+    r"claude-(?:opus|sonnet|haiku|fable|mythos)-(\d+)(?:[-.](\d{1,2}))?(?!\d)"
+)
+
+
+def fast_factor(model_id: str) -> Fraction | None:
+    """What fast mode multiplies the token rates with; None where no rule says."""
+    return next((factor for pattern, factor in _FAST if pattern.search(model_id)), None)
+
+
+def us_premium(provider_id: str, model_id: str) -> Fraction:
+    """The factor of US-only inference; 1 for models and sellers without it."""
+    version = _CLAUDE_VERSION.search(model_id)
+    if provider_id != "anthropic" or version is None:
+        return Fraction(1)
+    number = (int(version[1]), int(version[2] or 0))
+    return US_PREMIUM if number >= _US_PREMIUM_FROM else Fraction(1)
+
+
+def is_claude(model_id: str) -> bool:
+    """Whether the model is one of Anthropic's, whoever sells it."""
+    return "claude" in model_id

@@ -1,0 +1,42 @@
+"""Comma-separated values as RFC 4180 has them, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from tallybook.render.text import visible
+
+# A spreadsheet runs a cell that begins so as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_text(
+    fields: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    numbers: Collection[str] = (),
+) -> str:
+    """A header and the rows; null is empty, lines end in CR LF.
+
+    Every str is taken for text of a log and defused, but for the decimals in the fields `numbers`.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(fields)
+    writer.writerows(
+        [_cell(row.get(field), number=field in numbers) for field in fields] for row in rows
+    )
+    return out.getvalue()
+
+
+def defused(text: str) -> str:
+    """Text that no spreadsheet runs and no terminal obeys."""
+    return ("'" if text.startswith(_FORMULA) else "") + visible(text)
+
+
+def _cell(value: Any, *, number: bool) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return defused(value) if isinstance(value, str) and not number else value

@@ -1,0 +1,39 @@
+"""The list of sources as people read it: a line for each place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tallybook.render.table import Column, table
+from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
+
+_NOT_THERE = "–"
+
+
+def table_text(answer: Mapping[str, Any], width: int | None, *, colour: bool) -> str:
+    """A table of the places of every source, with the number of files in those that exist."""
+    lines = [line for row in answer["rows"] for line in _lines(row)]
+    titles, names, places, files = zip(*lines, strict=True) if lines else ((),) * 4
+    columns = [
+        Column("Source", names, "Total", cut=keep_ends),
+        Column("Format", titles, cut=keep_head),
+        Column("Looked for in", places, cut=keep_tail),
+        Column("Files", files, f"{answer['totals']['files']:,}"),
+    ]
+    return table(columns, width, totals=True, colour=colour)
+
+
+def _lines(row: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """One line a place; the source is named on the first."""
+    found = {place["path"]: f"{place['files']:,}" for place in row["found"]}
+    places = row["places"] or [_NOT_THERE]
+    return [
+        (
+            visible(row["title"]) if first else "",
+            row["name"] if first else "",
+            visible(place),
+            found.get(place, _NOT_THERE),
+        )
+        for first, place in zip([True, *[False] * len(places)], places, strict=False)
+    ]

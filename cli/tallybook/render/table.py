@@ -1,0 +1,101 @@
+"""A table of columns that fits a width: what matters least is left out, names are shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tallybook.render.text import Cut, display_width, keep_ends, shortened
+
+_GAP = "  "
+_RULE = "─"
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+# Cells that names get before further columns do, by the number of name columns.
+_NAME_CELLS = {1: 22, 2: 16}
+_FEWEST_NAME_CELLS = 10
+_LEAST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: cells without control characters, and what may become of it in a narrow table.
+
+    `rank` 0 is never left out, the highest goes first. `cut` shortens the cells of a column of
+    names, but not below `least` cells; a column of numbers (`cut` is None) is aligned right and
+    shown whole or not at all.
+    """
+
+    title: str
+    cells: Sequence[str]
+    total: str = ""
+    rank: int = 0
+    cut: Cut | None = None
+    least: int = 0
+
+    @property
+    def width(self) -> int:
+        """Cells that the widest entry takes."""
+        return max(display_width(text) for text in (self.title, self.total, *self.cells))
+
+
+def table(
+    columns: Sequence[Column], width: int | None, *, totals: bool = False, colour: bool = False
+) -> str:
+    """Lay the columns out within `width` cells (None: as wide as they are), a line end last."""
+    shown = fitted(columns, width) if width else list(columns)
+    padded = [_padded(column, totals=totals) for column in shown]
+    lines = [_GAP.join(cells).rstrip() for cells in zip(*padded, strict=True)]
+    return "\n".join(_coloured(lines, totals=totals) if colour else lines) + "\n"
+
+
+def fitted(columns: Sequence[Column], width: int) -> list[Column]:
+    """Leave out and shorten until the table is `width` wide, or nothing more can go."""
+    kept = list(columns)
+    wanted = _NAME_CELLS.get(sum(1 for c in kept if c.cut), _FEWEST_NAME_CELLS)
+    while _needed(kept, wanted) > width and any(column.rank for column in kept):
+        kept.remove(max(reversed(kept), key=lambda column: column.rank))
+    if _needed(kept, wanted) > width:
+        wanted = _LEAST
+    return _spread(kept, width - _needed(kept, wanted), wanted)
+
+
+def _needed(columns: Sequence[Column], wanted: int) -> int:
+    cells = sum(_cells(column, wanted) if column.cut else column.width for column in columns)
+    return cells + len(_GAP) * (len(columns) - 1)
+
+
+def _cells(column: Column, wanted: int) -> int:
+    return min(column.width, max(wanted, column.least))
+
+
+def _spread(columns: Sequence[Column], spare: int, wanted: int) -> list[Column]:
+    """Give the spare cells to the names, the shortest first, so that most are shown whole."""
+    widths = {id(c): _cells(c, wanted) for c in columns if c.cut}
+    needy = sorted((c for c in columns if c.cut), key=lambda c: c.width)
+    for waiting, column in zip(range(len(needy), 0, -1), needy, strict=True):
+        more = min(column.width - widths[id(column)], max(spare, 0) // waiting)
+        widths[id(column)] += more
+        spare -= more
+    return [_narrowed(c, widths[id(c)]) if id(c) in widths else c for c in columns]
+
+
+def _narrowed(column: Column, width: int) -> Column:
+    texts = shortened([column.title, column.total, *column.cells], width, column.cut or keep_ends)
+    return replace(column, title=texts[0], total=texts[1], cells=texts[2:])
+
+
+def _padded(column: Column, *, totals: bool) -> list[str]:
+    """Title, rule, cells and total, all of the column's width."""
+    width = column.width
+    rule = _RULE * width
+    cells = [column.title, rule, *column.cells, *([rule, column.total] if totals else [])]
+    gaps = [" " * (width - display_width(cell)) for cell in cells]
+    if column.cut:
+        return [cell + gap for cell, gap in zip(cells, gaps, strict=True)]
+    return [gap + cell for cell, gap in zip(cells, gaps, strict=True)]
+
+
+def _coloured(lines: Sequence[str], *, totals: bool) -> list[str]:
+    last = len(lines) - 1
+    styles = {0: _BOLD, 1: _DIM} | ({last: _BOLD, last - 1: _DIM} if totals else {})
+    return [f"{styles[n]}{t}{_PLAIN}" if n in styles else t for n, t in enumerate(lines)]

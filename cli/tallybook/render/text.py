@@ -1,0 +1,92 @@
+"""Text that came out of a log, made harmless and short enough to show."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+from unicodedata import combining, east_asian_width
+
+ELLIPSIS: Final = "…"
+
+_ODD = re.compile(r"[^\x20-\x7e]")
+_ODD_IN_JSON = re.compile(r"[^\x20-\x7e\n]")
+# One character for one, so that columns stay where they are.
+_ASCII = str.maketrans({"≥": ">", "–": "-", "…": "~", "─": "-", "·": "|"})
+
+
+def visible(text: str) -> str:
+    """Write out what would not show as itself: controls, bidirectional marks, lone surrogates."""
+    return text if text.isprintable() else _ODD.sub(_escaped, text)
+
+
+def visible_json(document: str) -> str:
+    """The same inside JSON text, as JSON escapes: a reader gets the value that was written."""
+    if document.replace("\n", "").isprintable():
+        return document
+    return _ODD_IN_JSON.sub(_escaped_in_json, document)
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """Bytes in the terminal's encoding, with plain signs where it lacks the better ones."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, errors="backslashreplace")
+
+
+def display_width(text: str) -> int:
+    """Cells that a terminal gives the text."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def keep_ends(text: str, width: int) -> str:
+    """Cut in the middle: `claude-opu…20251101`."""
+    tail = (width - 1) // 2
+    return _head(text, width - 1 - tail) + ELLIPSIS + _head(text[::-1], tail)[::-1]
+
+
+def keep_head(text: str, width: int) -> str:
+    """Cut the end."""
+    return _head(text, width - 1) + ELLIPSIS
+
+
+def keep_tail(text: str, width: int) -> str:
+    """Cut the beginning, where a path says least."""
+    return ELLIPSIS + _head(text[::-1], width - 1)[::-1]
+
+
+Cut = Callable[[str, int], str]
+
+
+def shortened(texts: Sequence[str], width: int, cut: Cut = keep_ends) -> list[str]:
+    """Cut all texts to `width` cells; another way than `cut` is taken where it tells more apart."""
+    ways = dict.fromkeys((cut, keep_ends, keep_tail, keep_head))
+    tries = [[_fit(text, width, way) for text in texts] for way in ways]
+    return max(tries, key=lambda cells: len(set(cells)))
+
+
+def _fit(text: str, width: int, cut: Cut) -> str:
+    return text if display_width(text) <= width else cut(text, width)
+
+
+def _head(text: str, width: int) -> str:
+    for end, character in enumerate(text):
+        width -= display_width(character)
+        if width < 0:
+            return text[:end]
+    return text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _escaped_in_json(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]

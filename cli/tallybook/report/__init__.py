@@ -1,0 +1,1 @@
+"""Reports: what is asked (`query`), which rows answer (`selection`), sums of them (`summary`)."""

@@ -1,0 +1,107 @@
+"""What a report is asked for; checked here, without loading a data frame library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Final
+
+from tallybook.errors import UsageError
+
+# Key on the command line -> field of a report's row.
+KEYS: Final[Mapping[str, str]] = {
+    "model": "model",
+    "provider": "provider",
+    "thread": "thread_id",
+    "root-thread": "root_thread_id",
+    "source": "source",
+    "project": "project",
+    "caller": "caller",
+    "hour": "hour",
+    "day": "day",
+    "week": "week",
+    "month": "month",
+}
+TIME_KEYS: Final = ("hour", "day", "week", "month")
+FILTERS: Final = ("source", "provider", "model", "thread", "project", "caller")
+SORTS: Final = ("cost", "tokens", "calls", "name")
+
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)", re.ASCII)
+_DAYS = re.compile(r"(\d{1,6})d", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question.
+
+    `since` and `until` are inclusive days in `timezone` (IANA name). `filters` maps a word of
+    `FILTERS` to the values that pass, compared exactly. Without `sort`, time keys ascend and the
+    rest follows cost, dearest first. `limit` folds the rows after the first n into one.
+    """
+
+    by: tuple[str, ...] = ("model",)
+    since: date | None = None
+    until: date | None = None
+    timezone: str = "UTC"
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sort: str | None = None
+    limit: int | None = None
+    paths: tuple[str, ...] = ()
+    as_recorded: bool = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The key fields of a row, in the order asked for."""
+        return tuple(KEYS[key] for key in self.by)
+
+    @property
+    def dated(self) -> bool:
+        """Whether only some days are asked for."""
+        return self.since is not None or self.until is not None
+
+    def document(self) -> dict[str, Any]:
+        """The `query` object of the JSON document."""
+        return {
+            "by": list(self.by),
+            "since": self.since and self.since.isoformat(),
+            "until": self.until and self.until.isoformat(),
+            "timezone": self.timezone,
+            "paths": list(self.paths),
+            "as_recorded": self.as_recorded,
+            "filters": {name: list(values) for name, values in self.filters.items()},
+            "sort": self.sort,
+            "limit": self.limit,
+        }
+
+
+def parse_keys(words: Iterable[str]) -> tuple[str, ...]:
+    """Read `model,day`; a key named twice counts once. Raises UsageError for an unknown key."""
+    keys = [key.strip() for word in words for key in word.split(",")]
+    for key in keys:
+        if key not in KEYS:
+            raise UsageError(f"--by has no key {key!r}", hint=f"keys: {', '.join(KEYS)}")
+    return tuple(dict.fromkeys(keys))
+
+
+def parse_day(text: str, today: date, option: str) -> date:
+    """Read `2026-11-01`, `20261101` or `7d`, the first of the seven days that end today."""
+    days = _DAYS.fullmatch(text)
+    try:
+        if days and int(days[1]) > 0:
+            return today - timedelta(days=int(days[1]) - 1)
+        written = _DATE.fullmatch(text)
+        if written:
+            return date(*(int(part) for part in written.groups() if part))
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError(
+        f"{option} {text!r} is not a date", hint="write 2026-11-01, 20261101, or 7d for seven days"
+    )
+
+
+def check_days(since: date | None, until: date | None) -> None:
+    """Raise UsageError where no day can lie between the two."""
+    if since and until and since > until:
+        raise UsageError(f"--since {since} is after --until {until}")

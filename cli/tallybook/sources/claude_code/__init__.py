@@ -1,0 +1,54 @@
+"""Claude Code: session transcripts, and what `claude -p` prints as JSON."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tallybook.sources.claude_code.reader import begin, finish, read
+from tallybook.sources.claude_code.sniffing import sniff
+from tallybook.sources.claude_code.threads import neighbour
+from tallybook.sources.contract import Location, Source
+
+__all__ = ["SOURCE"]
+
+SOURCE: Final = Source(
+    name="claude-code",
+    title="Claude Code",
+    version=1,
+    locations=(
+        Location(
+            variable="CLAUDE_CONFIG_DIR",
+            roots=("$XDG_CONFIG_HOME/claude", "~/.claude"),
+            folders=("projects",),
+        ),
+        # The desktop program keeps a configuration folder for each of its local runs.
+        Location(
+            variable=None,
+            roots=(
+                "$XDG_CONFIG_HOME/Claude/local-agent-mode-sessions",
+                "~/Library/Application Support/Claude/local-agent-mode-sessions",
+                "~/AppData/Roaming/Claude/local-agent-mode-sessions",
+            ),
+        ),
+    ),
+    patterns=("*.jsonl", "*.json"),
+    sniff=sniff,
+    begin=begin,
+    read=read,
+    finish=finish,
+    ignores=(
+        "journal.jsonl",
+        "history.jsonl",
+        "*.meta.json",
+        "*/workflows/wf_*.json",
+        "*/tool-results/*",
+        "*/memory/*",
+        "*/todos/*",
+        "*/file-history/*",
+        "custom-title.json",
+        "sessions-index.json",
+        "settings*.json",
+        ".claude.json*",
+    ),
+    neighbour=neighbour,
+)

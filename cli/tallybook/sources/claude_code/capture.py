@@ -1,0 +1,248 @@
+"""Reads saved standard output of `claude -p`: messages, streamed events and results."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, EVENT, SUM, Reported
+from tallybook.sources.claude_code.counts import (
+    DIALECT,
+    codes,
+    moment,
+    money,
+    provider,
+    terms,
+    usage_counts,
+)
+from tallybook.sources.claude_code.identity import Link, capture_chain
+from tallybook.sources.claude_code.responses import response, within
+from tallybook.sources.claude_code.shapes import Event, Line, Message, inside, text
+from tallybook.sources.claude_code.state import Capture, Held, State
+from tallybook.sources.claude_code.threads import SUBAGENT, thread
+from tallybook.sources.claude_code.totals import totals
+
+_STREAMS_HELD = 64  # far more sub-agents than one run has at a time
+
+
+def read_init(line: Line, state: State) -> None:
+    """Learns the folder and model of the run that begins."""
+    capture = _capture(line, state)
+    capture.cwd = text(line.cwd)
+    capture.announced_model = text(line.model)
+
+
+def _capture(line: Line, state: State) -> Capture:
+    """The run of the line's session; what was known of another session is dropped."""
+    session = text(line.session_id)
+    if session != state.capture.session:
+        state.capture = Capture(session=session)
+    return state.capture
+
+
+def read_message(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    """Rows of a message that the model answered; none if it states no usage."""
+    if line.message is None or line.message.usage is None:
+        return []
+    capture = _capture(line, state)
+    model = text(line.message.model)
+    if model and line.parent_tool_use_id is None and model not in capture.models:
+        capture.models.append(model)
+    chain_id = _chain(line, line.message, state)
+    return _rows(line, line.message, record, part, chain_id, capture.cwd)
+
+
+def _chain(line: Line, message: Message, state: State) -> str | None:
+    counts = usage_counts(message.usage, [])
+    prompt = [
+        counts["reported_input_tokens"],
+        counts["reported_cached_tokens"],
+        counts["reported_cache_creation_tokens"],
+    ]
+    link = Link(text(message.id), text(line.uuid), prompt)
+    return capture_chain(state.capture_links, _thread_key(line), link)
+
+
+def _thread_key(line: Line) -> str:
+    return f"{text(line.session_id) or ''}/{text(line.parent_tool_use_id) or ''}"
+
+
+def _rows(
+    line: Line,
+    message: Message,
+    record: int,
+    part: str | None,
+    chain_id: str | None,
+    cwd: str | None,
+) -> list[Reported]:
+    return response(
+        message,
+        timestamp=line.timestamp,
+        elsewise=text(line.session_id),
+        record=record,
+        part=part,
+        evidence=CAPTURE_LINE,
+        project=cwd,
+        request_id=text(line.request_id),
+        record_id=text(line.uuid),
+        chain_id=chain_id,
+        **_whose(line),
+    )
+
+
+def _whose(line: Line) -> dict[str, Any]:
+    """Thread columns: a sub-agent is known by the tool call that waits for it."""
+    session, tool_use = text(line.session_id), text(line.parent_tool_use_id)
+    if tool_use is None:
+        return thread(session)
+    return {**thread(session, tool_use), "caller": SUBAGENT, "sidechain": True}
+
+
+def read_event(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    """Rows of the streamed response that this event shows to be over; mostly there is none.
+
+    Events state running counts of one response: each replaces what came before it.
+    """
+    event = line.event
+    if event is None:
+        return []
+    if event.type == "message_start" and event.message:
+        return _open(line, event.message, record, part, state)
+    if event.type != "message_delta" or event.usage is None:
+        return []
+    held = state.held.get(_thread_key(line))
+    if held is None:
+        return [_orphan(line, event, record, part, state)]
+    _amend(held, line, event, record, part)
+    return []
+
+
+def _open(
+    line: Line, message: Message, record: int, part: str | None, state: State
+) -> list[Reported]:
+    """Holds the response that begins; gives the rows of the one before it in the same thread."""
+    key = _thread_key(line)
+    over = [state.held.pop(key)] if key in state.held else []
+    if len(state.held) >= _STREAMS_HELD:
+        over.append(state.held.pop(next(iter(state.held))))
+    rows = [row for held in over for row in _release(held, state)]
+    _capture(line, state)
+    line = msgspec.structs.replace(line, message=message, event=None)
+    state.held[key] = Held(record, part, line, _chain(line, message, state))
+    return rows
+
+
+def _amend(held: Held, line: Line, event: Event, record: int, part: str | None) -> None:
+    message = held.line.message or Message()
+    before = message.usage if isinstance(message.usage, dict) else {}
+    after = event.usage if isinstance(event.usage, dict) else {}
+    message.usage = before | {key: value for key, value in after.items() if value is not None}
+    reason = inside(event.delta, "stop_reason")
+    if reason is not None:
+        message.stop_reason = reason
+    held.record, held.part = record, part
+    held.line.message = message
+    if line.timestamp is not None:
+        held.line.timestamp = line.timestamp
+
+
+def release_all(state: State) -> list[Reported]:
+    """Rows of the streamed responses that the file's end leaves open."""
+    return [row for held in state.held.values() for row in _release(held, state)]
+
+
+def _release(held: Held, state: State) -> list[Reported]:
+    message = held.line.message or Message()
+    cwd = state.capture.cwd if text(held.line.session_id) == state.capture.session else None
+    return _rows(held.line, message, held.record, held.part, held.chain_id, cwd)
+
+
+def _orphan(line: Line, event: Event, record: int, part: str | None, state: State) -> Reported:
+    """The end of a response whose begin is not in the file: nothing says which one it was."""
+    problems: list[str] = []
+    row = Reported(
+        record=record,
+        part=part,
+        kind=EVENT,
+        evidence=CAPTURE_LINE,
+        dialect=DIALECT,
+        calls=None,
+        project=_capture(line, state).cwd,
+        detail="message_delta without its message_start",
+        **usage_counts(event.usage, problems),
+        **_whose(line),
+    )
+    row.problems = codes(problems)
+    return row
+
+
+def read_result(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    """Rows of what a run says at the end of a turn: totals per model, else one usage, else a cost.
+
+    `modelUsage` runs up over the turns of a process, `usage` is that of the turn.
+    """
+    capture = _capture(line, state)
+    problems: list[str] = []
+    columns: dict[str, Any] = {
+        "record": record,
+        "kind": SUM,
+        "evidence": CAPTURE_TOTAL,
+        "record_id": text(line.uuid),
+        "project": capture.cwd,
+        "timestamp": moment(line.timestamp, problems),
+        **thread(capture.session),
+    }
+    cost_problems: list[str] = []
+    cost = _spent(line, capture, cost_problems)
+    served, capture.models = capture.models or [capture.announced_model or ""], []
+    if isinstance(line.model_usage, dict) and line.model_usage:
+        return _run_totals(line.model_usage, part, problems, columns)
+    if line.usage is None and cost is None:
+        return []
+    model = (served[0] or None) if len(served) == 1 else None
+    return [_turn(line, part, model, cost, problems + cost_problems, columns)]
+
+
+def _run_totals(
+    model_usage: dict[str, Any], part: str | None, problems: list[str], columns: dict[str, Any]
+) -> list[Reported]:
+    rows = []
+    for model, row in totals(model_usage, part, problems, **columns):
+        row.series = f"{row.thread_id or ''}|{model}"
+        rows.append(row)
+    return rows
+
+
+def _turn(
+    line: Line,
+    part: str | None,
+    model: str | None,
+    cost: Decimal | None,
+    problems: list[str],
+    columns: dict[str, Any],
+) -> Reported:
+    row = Reported(
+        **columns,
+        **usage_counts(line.usage, problems),
+        **terms(line.usage, problems),
+        part=part if line.usage is None else within(part, "usage"),
+        dialect=DIALECT,
+        calls=None,
+        model=model,
+        provider=provider(model),
+        reported_cost_usd=cost,
+    )
+    row.problems = codes(problems)
+    return row
+
+
+def _spent(line: Line, capture: Capture, problems: list[str]) -> Decimal | None:
+    """What the turn cost: the stated cost runs up over the turns of a process."""
+    stated = (line.total_cost_usd, line.total_cost, line.cost_usd)
+    total = money(next((cost for cost in stated if cost is not None), None), problems)
+    if total is None:
+        return None
+    before, capture.cost = capture.cost, total
+    return total - before if before is not None and total >= before else total

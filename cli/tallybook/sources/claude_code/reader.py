@@ -1,0 +1,166 @@
+"""Folds the blocks of a file, a line or a whole document at a time, into tables of rows."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Final
+
+import pyarrow as pa
+
+from tallybook.schema import Reported
+from tallybook.sources.claude_code import capture, transcript
+from tallybook.sources.claude_code.shapes import Line, decode, decode_document
+from tallybook.sources.claude_code.sidechains import sidechain_runs
+from tallybook.sources.claude_code.sniffing import BOM
+from tallybook.sources.claude_code.state import State
+from tallybook.sources.claude_code.threads import place
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.lines import broken, line_count, problem, scan, unreadable
+from tallybook.sources.rows import table
+
+
+MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
+
+# Keys without which a line states no counts, cost or model that a row could need.
+_MARKER: Final = re.compile(
+    rb'"(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd)"'
+)
+_FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
+
+
+def begin(facts: FileFacts) -> State:
+    """The state before the first block."""
+    return State(place=place(facts))
+
+
+def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+    """Rows of the block and the state after it; the given state is left as it is."""
+    state = copy.deepcopy(state)
+    if state.record == 0:
+        block = block.removeprefix(BOM)
+    if state.form is None:
+        state.form = _form(block)
+    rows: list[Reported] = []
+    if state.form == "lines":
+        rows = _read_lines(block, state)
+    elif state.form == "document":
+        rows = _read_documents(block, state)
+    state.record += line_count(block)
+    return table(rows), state
+
+
+def finish(state: State) -> pa.Table:
+    """Rows that wait for the end of the file: open streams, a document without its last line."""
+    state = copy.deepcopy(state)
+    rows: list[Reported] = []
+    if state.pending.strip():
+        found = _document_rows(state.pending, state)
+        last = unreadable(state.pending_record, state.pending, is_last=True)
+        rows = [last] if found is None else found
+    return table(rows + capture.release_all(state))
+
+
+def _form(block: bytes) -> str | None:
+    """Whether the file is lines of JSON, or documents that may take several lines each."""
+    first = _FIRST_WORDS.search(block)
+    if first is None:
+        return None
+    is_open = first[0].startswith(b"[") or first[0].rstrip() == b"{"
+    return "document" if is_open else "lines"
+
+
+def _read_lines(block: bytes, state: State) -> list[Reported]:
+    first = state.record + 1
+    torn = None if block.endswith(b"\n") else state.record + line_count(block)
+    runs = sidechain_runs(block, first, state)
+    found: list[tuple[int, list[Reported]]] = []
+    for record, raw in scan(block, _MARKER, first):
+        line = decode(raw)
+        if line is None:
+            rows = [unreadable(record, raw, is_last=record == torn)]
+        else:
+            rows = _line_rows(line, record, None, state, runs.get(record, 0))
+        found.append((record, rows))
+    seen = {record for record, _ in found}
+    found += [(row.record, [row]) for row in broken(block, first, seen)]
+    found.sort(key=lambda entry: entry[0])
+    return [row for _, rows in found for row in rows]
+
+
+def _line_rows(
+    line: Line, record: int, part: str | None, state: State, run: int = 0
+) -> list[Reported]:
+    match line.type:
+        case "assistant" if line.session_id is not None and line.session is None:
+            return capture.read_message(line, record, part, state)
+        case "assistant":
+            return transcript.read_assistant(line, record, part, state, run)
+        case "progress":
+            return transcript.read_progress(line, record, part, state)
+        case "cost-state":
+            return transcript.read_cost_state(line, record, part)
+        case "stream_event":
+            return capture.read_event(line, record, part, state)
+        case "result":
+            return capture.read_result(line, record, part, state)
+        case "system" if line.subtype == "init":
+            capture.read_init(line, state)
+    return []
+
+
+def _read_documents(block: bytes, state: State) -> list[Reported]:
+    rows: list[Reported] = []
+    text, start = state.pending + block, 0
+    position = len(state.pending)
+    record = state.record
+    while position < len(text):
+        begin, position = position, text.find(b"\n", position) + 1 or len(text)
+        record += 1
+        line = text[begin:position].rstrip()
+        if start == begin:
+            state.pending_record = record
+            if not line:
+                start = position
+                continue
+        found = None
+        if _may_close(line, is_first=start == begin):
+            found = _document_rows(text[start:position], state)
+        if found is not None:
+            rows += found
+            start = position
+        elif position - start > MAX_DOCUMENT:
+            rows.append(_oversize(state))
+            start = len(text)
+            break
+    state.pending = text[start:]
+    return rows
+
+
+def _may_close(line: bytes, *, is_first: bool) -> bool:
+    """Printed over several lines, a document's last bracket stands at the margin."""
+    return line.endswith((b"}", b"]")) if is_first else line.startswith((b"}", b"]"))
+
+
+def _oversize(state: State) -> Reported:
+    state.form = "oversize"
+    detail = f"a document of more than {MAX_DOCUMENT} bytes; the rest of the file is left out"
+    return problem(state.pending_record, "truncated", detail)
+
+
+def _document_rows(raw: bytes, state: State) -> list[Reported] | None:
+    """Rows of one object or of the messages in an array; None while it is incomplete."""
+    document = decode_document(raw)
+    record = state.pending_record
+    if document is None:
+        return None
+    if isinstance(document, Line):
+        return _line_rows(document, record, None, state)
+    rows: list[Reported] = []
+    for index, line in enumerate(document):
+        part = f"[{index}]"
+        if line is None:
+            rows.append(problem(record, "bad-line", f"{part} is not a JSON object"))
+        else:
+            rows += _line_rows(line, record, part, state)
+    return rows

@@ -1,0 +1,155 @@
+"""The parts of a Claude Code line that are read; whatever else a line holds is skipped undecoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tallybook.sources import lines
+
+# Leaves are `Any`: a count written as text must not cost the line its other counts. Only what may
+# hold megabytes beside the part that matters (contents, tool results) has a shape of its own.
+
+
+class Message(msgspec.Struct):
+    """A response of the API, without its content."""
+
+    id: Any = None
+    model: Any = None
+    stop_reason: Any = msgspec.UNSET  # absent says nothing, null says "not finished yet"
+    usage: Any = None
+
+
+class Carried(msgspec.Struct, rename={"request_id": "requestId", "agent_type": "attributionAgent"}):
+    """A sub-agent's line inside a progress line of the thread that waits for it."""
+
+    type: Any = None
+    timestamp: Any = None
+    request_id: Any = None
+    uuid: Any = None
+    agent_type: Any = None
+    message: Message | None = None
+
+
+class Progress(msgspec.Struct, rename={"agent_id": "agentId"}):
+    """The payload of a progress line."""
+
+    agent_id: Any = None
+    message: Carried | None = None
+
+
+class Event(msgspec.Struct):
+    """A raw event of the streaming API."""
+
+    type: Any = None
+    message: Message | None = None
+    delta: Any = None
+    usage: Any = None
+
+
+class Line(
+    msgspec.Struct,
+    rename={
+        "parent_uuid": "parentUuid",
+        "session": "sessionId",
+        "request_id": "requestId",
+        "agent_id": "agentId",
+        "agent_type": "attributionAgent",
+        "is_sidechain": "isSidechain",
+        "forked_from": "forkedFrom",
+        "block_index": "apiBlockIndex",
+        "advisor_model": "advisorModel",
+        "cost": "costUSD",
+        "waiting_tool_use_id": "parentToolUseID",
+        "model_usage": "modelUsage",
+        "start_time": "startTime",
+        "input_tokens": "inputTokens",
+        "output_tokens": "outputTokens",
+        "cached_tokens": "cacheReadInputTokens",
+        "cache_creation_tokens": "cacheCreationInputTokens",
+    },
+):
+    """A line of a transcript, or a message of saved standard output."""
+
+    type: Any = None
+    uuid: Any = None
+    parent_uuid: Any = None
+    session: Any = None  # transcripts; standard output says `session_id`
+    timestamp: Any = None
+    cwd: Any = None
+    request_id: Any = None
+    agent_id: Any = None
+    agent_type: Any = None
+    is_sidechain: Any = None
+    forked_from: Any = None
+    block_index: Any = None
+    advisor_model: Any = None
+    cost: Any = None
+    message: Message | None = None
+    data: Progress | None = None
+    waiting_tool_use_id: Any = None
+    model_usage: Any = None
+    start_time: Any = None
+    # Counts of the oldest lines, which had no usage object.
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cached_tokens: Any = None
+    cache_creation_tokens: Any = None
+    # Standard output.
+    subtype: Any = None
+    session_id: Any = None
+    parent_tool_use_id: Any = None
+    model: Any = None
+    event: Event | None = None
+    usage: Any = None
+    total_cost_usd: Any = None
+    total_cost: Any = None  # until 1.0.21
+    cost_usd: Any = None  # older still
+
+
+_LINE = msgspec.json.Decoder(Line)
+_LINES = msgspec.json.Decoder(list[Line])
+_SHAPED = frozenset({"message", "data", "event"})
+
+
+def decode(raw: bytes) -> Line | None:
+    """The line, or None where it is no JSON object."""
+    try:
+        return _LINE.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _as_line(lines.decode(raw))
+
+
+def decode_document(raw: bytes) -> Line | list[Line | None] | None:
+    """One object, or the elements of an array (None for one that is no object); None if neither."""
+    if not raw.lstrip().startswith(b"["):
+        return decode(raw)
+    try:
+        return list(_LINES.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = lines.decode(raw)
+    return [_as_line(element) for element in value] if isinstance(value, list) else None
+
+
+def _as_line(value: object) -> Line | None:
+    return msgspec.convert(_fitting(value), Line) if isinstance(value, dict) else None
+
+
+def _fitting(value: dict[str, Any]) -> dict[str, Any]:
+    """The object without such messages, payloads and events as are no objects."""
+    return {
+        key: _fitting(inner) if key in _SHAPED else inner
+        for key, inner in value.items()
+        if key not in _SHAPED or isinstance(inner, dict)
+    }
+
+
+def text(value: object) -> str | None:
+    """A non-empty string, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def inside(value: object, key: str) -> Any:
+    """The member of an object; None where there is no object or no such member."""
+    return value.get(key) if isinstance(value, dict) else None

@@ -1,0 +1,104 @@
+"""Recognises Claude Code files by their first lines, and no other tool's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from tallybook.sources.lines import decode
+
+BOM: Final = b"\xef\xbb\xbf"
+
+_LOOKED_AT: Final = 100  # lines or elements; titles and queue operations may fill the first dozens
+
+# Transcript lines that carry no session id, and a key that only theirs have.
+_LONE: Final = {
+    "summary": "leafUuid",
+    "file-history-snapshot": "messageId",
+    "fork-context-ref": "parentSessionId",
+}
+# Messages of standard output, and a key that each has at least one of.
+_CAPTURED: Final = {
+    "system": {"subtype"},
+    "assistant": {"message"},
+    "user": {"message"},
+    "stream_event": {"event"},
+    "rate_limit_event": {"rate_limit_info"},
+    "result": {"modelUsage", "total_cost_usd", "total_cost", "cost_usd", "duration_api_ms"},
+}
+# Another tool writes the same envelope around messages of a different provider.
+_FOREIGN: Final = frozenset({"usageMetadata", "systemPayload", "payload"})
+
+_CUT_TRANSCRIPT: Final = (
+    re.compile(rb'"sessionId"\s*:\s*"'),
+    re.compile(rb'"(?:parentUuid|isSidechain|userType)"\s*:'),
+)
+_CUT_CAPTURE: Final = (
+    re.compile(rb'"session_id"\s*:\s*"'),
+    re.compile(rb'"(?:modelUsage|total_cost(?:_usd)?|cost_usd|parent_tool_use_id)"\s*:'),
+)
+
+
+def sniff(head: bytes) -> bool:
+    """Whether the first bytes of a file are a transcript or standard output of Claude Code."""
+    head = head.removeprefix(BOM).lstrip()
+    found = [value for value in islice(_values(head), _LOOKED_AT) if isinstance(value, dict)]
+    if any(_is_foreign(value) for value in found):
+        return False
+    return any(map(_is_ours, found)) or (not found and _is_ours_cut_off(head))
+
+
+def _values(head: bytes) -> Iterator[object]:
+    """The values on the first lines, or in the document that the head begins with."""
+    if head.startswith(b"["):
+        yield from _elements(head[1:].decode("utf-8", "replace"))
+    elif re.match(rb"\{\s*\n", head):
+        end = re.search(rb"^\}", head, re.MULTILINE)
+        yield decode(head[: end.end()]) if end else None
+    else:
+        yield from map(decode, head.split(b"\n"))
+
+
+def _elements(text: str) -> Iterator[object]:
+    """The elements of an array up to where the text is cut off."""
+    decoder, position = json.JSONDecoder(), 0
+    while more := re.compile(r"[\s,]*(?=\{)").match(text, position):
+        try:
+            value, position = decoder.raw_decode(text, more.end())
+        except (ValueError, RecursionError):
+            return
+        yield value
+
+
+def _is_foreign(value: dict[str, Any]) -> bool:
+    message = value.get("message")
+    return not _FOREIGN.isdisjoint(value) or (isinstance(message, dict) and "parts" in message)
+
+
+def _is_ours(value: dict[str, Any]) -> bool:
+    kind = value.get("type")
+    if not isinstance(kind, str):
+        return False
+    if isinstance(value.get("sessionId"), str) or _LONE.get(kind) in value:
+        return True
+    if isinstance(value.get("session_id"), str):
+        return not _CAPTURED.get(kind, set()).isdisjoint(value)
+    return kind == "assistant" and _states_usage(value)
+
+
+def _states_usage(value: dict[str, Any]) -> bool:
+    """The oldest transcripts name no session."""
+    message = value.get("message")
+    usage = message.get("usage") if isinstance(message, dict) else None
+    return "inputTokens" in value or (isinstance(usage, dict) and "input_tokens" in usage)
+
+
+def _is_ours_cut_off(head: bytes) -> bool:
+    """A first line may be longer than the head. Its keys show, for in strings quotes are escaped."""
+    return any(
+        all(pattern.search(head) for pattern in patterns)
+        for patterns in (_CUT_TRANSCRIPT, _CUT_CAPTURE)
+    )

@@ -1,0 +1,47 @@
+"""What the reader remembers between two blocks of a file."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from tallybook.sources.claude_code.identity import Link
+from tallybook.sources.claude_code.shapes import Line
+from tallybook.sources.claude_code.threads import Place
+
+
+class Capture(msgspec.Struct):
+    """The run whose standard output is being read."""
+
+    session: str | None = None
+    cwd: str | None = None
+    announced_model: str | None = None  # by the first message; the responses name what was served
+    models: list[str] = []  # of the main loop's responses since the last result
+    cost: Decimal | None = None  # running total of the last result
+
+
+class Held(msgspec.Struct):
+    """A streamed response whose last event has not been seen yet."""
+
+    record: int
+    part: str | None
+    line: Line
+    chain_id: str | None = None
+
+
+class State(msgspec.Struct):
+    """Small, plain and serialisable."""
+
+    place: Place = Place()
+    record: int = 0  # lines read so far
+    form: Literal["lines", "document", "oversize"] | None = None  # None until a line is not blank
+    pending: bytes = b""  # of a document that is not complete yet
+    pending_record: int = 0  # where it begins
+    links: dict[str, Link] = {}  # record id -> its place in a response
+    capture_links: dict[str, Link] = {}  # thread -> its last message
+    sidechain_run: int = 0  # inline sidechains begun so far
+    in_sidechain: bool = False  # the last line that had a word on it belonged to one
+    capture: Capture = msgspec.field(default_factory=Capture)
+    held: dict[str, Held] = {}  # thread -> its streamed response

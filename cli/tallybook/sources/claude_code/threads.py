@@ -1,0 +1,127 @@
+"""Tells whose line it is: the session or sub-agent, who asked, and whether it is a copy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.sources import lines
+from tallybook.sources.claude_code.shapes import Line, inside, text
+from tallybook.sources.contract import FileFacts
+
+SUBAGENT: Final = "subagent"
+
+_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_SESSION: Final = re.compile(rf"({_UUID})(?=$|\.)", re.IGNORECASE)
+_AGENT_FILE: Final = re.compile(r"agent-(.+?)\.jsonl")
+_LABEL: Final = re.compile(r"a([a-z][a-z_-]*)-[0-9a-f]+")
+_HEX: Final = re.compile(r"[0-9a-f]+")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a file's name and its neighbour say about every line in it."""
+
+    session: str | None = None
+    agent: str | None = None
+    agent_type: str | None = None  # from the neighbour
+    label: str | None = None  # of an internal agent, from the file name
+    spawner: str | None = None  # the agent that started this one, where it was not the lead
+
+
+def place(facts: FileFacts) -> Place:
+    """Reads the layout: main files, sub-agent folders, flat sub-agent files, nested sessions."""
+    if not facts.parts:
+        return Place()
+    *folders, name = facts.parts
+    named = _AGENT_FILE.match(name)
+    if not named:
+        return Place(session=_folder_session(folders) or _session(name) or _last_session(folders))
+    meta = lines.decode(facts.neighbour) if facts.neighbour else None
+    return Place(
+        session=_folder_session(folders),
+        agent=named[1],
+        agent_type=text(inside(meta, "agentType")),
+        label=label(named[1]),
+        spawner=text(inside(meta, "parentAgentId")),
+    )
+
+
+def _session(name: str) -> str | None:
+    found = _SESSION.match(name)
+    return found[1] if found else None
+
+
+def _folder_session(folders: Sequence[str]) -> str | None:
+    """The folder above `subagents`, however deep the file lies below it."""
+    if "subagents" not in folders:
+        return None
+    above = folders.index("subagents") - 1
+    return folders[above] if above >= 0 else None
+
+
+def _last_session(folders: Sequence[str]) -> str | None:
+    """Some builds of 2025 kept the files of a session in a folder of its name."""
+    return _session(folders[-1]) if folders else None
+
+
+def label(agent: str) -> str | None:
+    """The name in the id of an internal agent: `acompact-1f2e` is `compact`.
+
+    Ids of ordinary agents are hexadecimal and have none.
+    """
+    found = _LABEL.fullmatch(agent)
+    if not found or _HEX.fullmatch(found[1]):
+        return None
+    # Some ids spell the label with the prefix, some without; it is one kind of agent.
+    return "aside_question" if found[1] == "side_question" else found[1]
+
+
+def neighbour(name: str) -> str | None:
+    """Name of the file that describes the sub-agent whose lines are in file `name`."""
+    found = _AGENT_FILE.match(name)
+    return f"agent-{found[1]}.meta.json" if found else None
+
+
+def whose(line: Line, place: Place, run: int) -> dict[str, Any]:
+    """Thread columns of a transcript line; `run` numbers the inline sidechains of the file."""
+    stated = text(line.session)
+    session = place.session or stated
+    strayed = place.session is not None and stated not in (None, place.session)
+    agent = place.agent or _agent(line, run)
+    if agent is None:
+        return {**thread(session), "is_copy": strayed or bool(line.forked_from)}
+    # A lead's line in a sub-agent's file was carried over from the lead's own file.
+    carried = place.agent is not None and line.is_sidechain is False
+    return {
+        **thread(session, agent, place.spawner),
+        "caller": place.agent_type or text(line.agent_type) or place.label or SUBAGENT,
+        "sidechain": True,
+        "is_copy": strayed or carried or bool(line.forked_from),
+    }
+
+
+def _agent(line: Line, run: int) -> str | None:
+    if line.is_sidechain is False:
+        return None
+    named = text(line.agent_id)
+    return f"sidechain-{run}" if named is None and line.is_sidechain is True else named
+
+
+def thread(
+    session: str | None, agent: str | None = None, spawner: str | None = None
+) -> dict[str, Any]:
+    """Thread columns of a session, or of an agent in it."""
+    if agent is None:
+        return {"thread_id": session, "root_thread_id": session}
+    return {
+        "thread_id": _path(session, agent),
+        "parent_thread_id": _path(session, spawner) if spawner else session,
+        "root_thread_id": session,
+    }
+
+
+def _path(session: str | None, agent: str) -> str:
+    return f"{session}/{agent}" if session else agent

@@ -1,0 +1,109 @@
+"""Reads the lines of a transcript: responses, copies in progress lines, the client's own totals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tallybook.schema import ASSERTION, COPY, Reported
+from tallybook.sources.claude_code.identity import chain
+from tallybook.sources.claude_code.responses import response
+from tallybook.sources.claude_code.shapes import Carried, Line, Message, text
+from tallybook.sources.claude_code.state import State
+from tallybook.sources.claude_code.threads import SUBAGENT, thread, whose
+from tallybook.sources.claude_code.totals import totals
+from tallybook.sources.lines import count
+
+
+def read_assistant(
+    line: Line, record: int, part: str | None, state: State, run: int
+) -> list[Reported]:
+    """Rows of a line that holds a block of a response; none if it states no usage."""
+    message = _with_usage(line)
+    if message is None:
+        return []
+    uuid = text(line.uuid)
+    return response(
+        message,
+        timestamp=line.timestamp,
+        elsewise=_elsewise(line, line.timestamp),
+        cost=line.cost,
+        advisor_model=line.advisor_model,
+        record=record,
+        part=part,
+        project=text(line.cwd),
+        request_id=text(line.request_id),
+        record_id=uuid,
+        chain_id=chain(state.links, uuid, text(line.parent_uuid), text(message.id)),
+        block_index=count(line.block_index, "apiBlockIndex", []),
+        **whose(line, state.place, run),
+    )
+
+
+def _with_usage(line: Line) -> Message | None:
+    message = line.message or Message()
+    if message.usage is None:
+        message.usage = _oldest_usage(line)
+    return message if message.usage is not None else None
+
+
+def _oldest_usage(line: Line) -> dict[str, Any] | None:
+    """The counts that the oldest lines had beside the message, as a usage object."""
+    stated = {
+        "input_tokens": line.input_tokens,
+        "output_tokens": line.output_tokens,
+        "cache_read_input_tokens": line.cached_tokens,
+        "cache_creation_input_tokens": line.cache_creation_tokens,
+    }
+    return stated if any(value is not None for value in stated.values()) else None
+
+
+def _elsewise(line: Line, timestamp: object) -> str | None:
+    session, time = text(line.session), text(timestamp)
+    return f"{session or ''}@{time or ''}" if session or time else None
+
+
+def read_progress(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    """Rows of a sub-agent's response that the waiting thread's log repeats; often there is none."""
+    carried = line.data.message if line.data else None
+    if carried is None or carried.type != "assistant":
+        return []
+    if carried.message is None or carried.message.usage is None:
+        return []
+    uuid = text(carried.uuid)
+    return response(
+        carried.message,
+        timestamp=line.timestamp if carried.timestamp is None else carried.timestamp,
+        elsewise=_elsewise(line, carried.timestamp),
+        record=record,
+        part=part,
+        evidence=COPY,
+        project=text(line.cwd),
+        request_id=text(carried.request_id),
+        record_id=uuid,
+        chain_id=chain(state.links, uuid, None, text(carried.message.id)),
+        **_waited_for(line, carried, state),
+    )
+
+
+def _waited_for(line: Line, carried: Carried, state: State) -> dict[str, Any]:
+    """Thread columns of the sub-agent in a progress line."""
+    named = text(line.data.agent_id) if line.data else None
+    agent = named or text(line.waiting_tool_use_id) or SUBAGENT
+    return {
+        **thread(state.place.session or text(line.session), agent),
+        "caller": text(carried.agent_type) or SUBAGENT,
+        "sidechain": True,
+        "is_copy": True,
+    }
+
+
+def read_cost_state(line: Line, record: int, part: str | None) -> list[Reported]:
+    """Rows of the client's totals, one a model. They run up within one process of a session."""
+    if not isinstance(line.model_usage, dict):
+        return []
+    session = text(line.session)
+    series = f"{session or ''}|{'' if line.start_time is None else line.start_time}"
+    columns = {"record": record, "kind": ASSERTION, "series": series, **thread(session)}
+    return [row for _, row in totals(line.model_usage, part, [], **columns)]
+
+

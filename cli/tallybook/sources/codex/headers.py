@@ -1,0 +1,152 @@
+"""Takes from `session_meta`, `turn_context` and settings lines what is said of the thread."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallybook.sources.codex import boundary as bounds
+from tallybook.sources.codex.records import Line, Payload
+from tallybook.sources.codex.state import REMEMBERED_IDS, Context, State
+from tallybook.sources.codex.values import instant, minted, text, whole
+
+SUBAGENT: Final = "subagent"
+_TIERS: Final = {"fast": "priority", "standard": "default"}
+_CALLERS: Final = {"guardian_review": "guardian", "memory_consolidation": "memory_consolidation"}
+
+
+def tier(value: Any) -> str | None:
+    """A service tier in one spelling; None where none is stated."""
+    stated = text(value)
+    return None if stated is None else _TIERS.get(stated, stated)
+
+
+def take_header(state: State, line: Line, payload: Payload, record: int) -> None:
+    """A `session_meta`: the first one is the thread's, a later one of another id is copied."""
+    stated, thread = text(payload.id), state.thread
+    known = thread.id if thread.headed or record > 1 else None
+    if stated is not None and known is not None and stated != known:
+        bounds.meet_foreign_header(state.boundary, stated)
+    elif thread.headed:
+        bounds.name_thread(state.boundary, stated, thread.id)
+    else:
+        _take_first_header(state, line, payload, stated)
+
+
+def _take_first_header(state: State, line: Line, payload: Payload, stated: str | None) -> None:
+    thread, boundary = state.thread, state.boundary
+    parent = _spawned_by(payload)
+    thread.headed = True
+    thread.id = stated or thread.id
+    thread.begun = instant(line.timestamp, [])
+    thread.caller = _caller(payload, parent)
+    thread.parent_thread_id = parent
+    thread.root_thread_id = _root(payload, thread.id, parent)
+    thread.project = text(payload.cwd)
+    thread.provider = text(payload.model_provider)
+    if payload.history_base is not None:
+        thread.continues = True
+        thread.segment_id = thread.segment_id or text(payload.timestamp) or text(line.timestamp)
+    boundary.by_user = payload.thread_source == "user"
+    boundary.start_ordinal = whole(payload.subagent_history_start_ordinal)
+    boundary.born = _born(thread.id, payload, line)
+    for ancestor in (text(payload.forked_from_id), parent, text(payload.parent_thread_id)):
+        if ancestor != thread.id:
+            bounds.add_ancestor(boundary, ancestor)
+
+
+def _born(thread_id: str | None, payload: Payload, line: Line) -> int | None:
+    created = instant(payload.timestamp, []) or instant(line.timestamp, [])
+    by_clock = None if created is None else int(created.timestamp() * 1000)
+    by_id = minted(thread_id)
+    return by_clock if by_id is None else by_id
+
+
+def _subagent(payload: Payload) -> Any:
+    return payload.source.get("subagent") if isinstance(payload.source, dict) else None
+
+
+def _spawned_by(payload: Payload) -> str | None:
+    """The thread that spawned this one; a fork by the user is nobody's sub-agent."""
+    subagent = _subagent(payload)
+    spawn = subagent.get("thread_spawn") if isinstance(subagent, dict) else None
+    if isinstance(spawn, dict) and text(spawn.get("parent_thread_id")):
+        return text(spawn["parent_thread_id"])
+    is_fork = subagent is None and payload.thread_source == "user"
+    return None if is_fork else text(payload.parent_thread_id)
+
+
+def _root(payload: Payload, thread_id: str | None, parent: str | None) -> str | None:
+    stated = text(payload.session_id)
+    return stated if parent is not None or stated == thread_id else None
+
+
+def _caller(payload: Payload, parent: str | None) -> str | None:
+    """Who asks in the thread: None is the lead."""
+    subagent = _subagent(payload)
+    source = payload.source if isinstance(payload.source, dict) else {}
+    named = text(subagent) or text(source.get("internal"))
+    if isinstance(subagent, dict):
+        named = named or text(subagent.get("other"))
+    named = named or _CALLERS.get(str(payload.thread_source))
+    if named is not None:
+        return named
+    if subagent is None and parent is None and payload.thread_source != SUBAGENT:
+        return None
+    spawn = subagent.get("thread_spawn") if isinstance(subagent, dict) else None
+    role = spawn.get("agent_role") if isinstance(spawn, dict) else None
+    return text(role) or text(payload.agent_role) or SUBAGENT
+
+
+def take_turn(state: State, line: Line, payload: Payload) -> None:
+    """A `turn_context`: the model of the turn, and perhaps the end of a copied prefix."""
+    boundary, context = state.boundary, state.context
+    slug = payload.model_info.get("slug") if isinstance(payload.model_info, dict) else None
+    model, turn_id = text(payload.model) or text(slug), text(payload.turn_id)
+    if model is not None and turn_id is not None:
+        _keep_model(context, turn_id, model)
+    bounds.begin_turn(boundary, turn_id)
+    whose = bounds.history(boundary, line.ordinal)
+    if not bounds.is_own(whose) or bounds.is_older(boundary, turn_id):
+        context.copied_model = model or context.copied_model
+        return
+    adopt_early_settings(state)
+    context.turn_model = model or context.turn_model
+    state.thread.project = text(payload.cwd) or state.thread.project
+
+
+def _keep_model(context: Context, turn_id: str, model: str) -> None:
+    context.turn_models.pop(turn_id, None)
+    context.turn_models[turn_id] = model
+    if len(context.turn_models) > REMEMBERED_IDS:
+        del context.turn_models[next(iter(context.turn_models))]
+
+
+def take_settings(state: State, line: Line, payload: Payload) -> None:
+    """A `thread_settings_applied`: the tier in force, sticky until another one is stated."""
+    context, settings = state.context, payload.thread_settings
+    bounds.name_thread(state.boundary, payload.thread_id, state.thread.id)
+    if settings is None:
+        return
+    model, stated = text(settings.model), tier(settings.service_tier)
+    whose = bounds.history(state.boundary, line.ordinal)
+    if bounds.is_own(whose):
+        adopt_early_settings(state)
+        context.settings_model = model or context.settings_model
+        context.tier = stated or context.tier
+        state.thread.provider = state.thread.provider or text(settings.model_provider_id)
+    elif text(payload.thread_id) is None:
+        context.early_model = model or context.early_model
+        context.early_tier = stated or context.early_tier
+
+
+def adopt_early_settings(state: State) -> None:
+    """Settings from before the first own turn hold where no copied history stood among them.
+
+    Older builds put no thread id on them; a sub-agent without a copied prefix states its tier
+    there and nowhere else.
+    """
+    context, boundary = state.context, state.boundary
+    if not boundary.foreign_header and not boundary.ever_named:
+        context.settings_model = context.settings_model or context.early_model
+        context.tier = context.tier or context.early_tier
+    context.early_model = context.early_tier = None

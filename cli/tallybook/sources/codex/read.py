@@ -1,0 +1,212 @@
+"""Folds the blocks of a Codex file into reported rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from tallybook.schema import CAPTURE_TOTAL, THREAD, Reported
+from tallybook.sources import lines
+from tallybook.sources.codex import boundary as bounds
+from tallybook.sources.codex.captures import begin_capture, configure, read_message, read_turn
+from tallybook.sources.codex.headers import take_header, take_settings, take_turn
+from tallybook.sources.codex.records import Line, Misshapen, Payload, parse
+from tallybook.sources.codex.scan import ACTIVITY, MARKER, candidates, is_object
+from tallybook.sources.codex.shape import is_document
+from tallybook.sources.codex.state import State, Thread
+from tallybook.sources.codex.usage import DIALECT, read_compaction, read_count, read_record
+from tallybook.sources.codex.values import UUID, instant, text
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.rows import table
+
+_DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
+_DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
+_DOCUMENT_TIME: Final = re.compile(rb'"timestamp"\s*:\s*"([^"\\]+)"')
+_HELD: Final = 4  # a record, its twin and what may be repeated before the compaction is noted
+_STATES_USAGE: Final = frozenset({"token_count", "token_usage_record", "turn.completed"})
+
+
+def begin(facts: FileFacts) -> State:
+    """The first state; the name tells the thread, and the rollout where a thread has several."""
+    named = UUID.findall(facts.parts[-1]) if facts.parts else []
+    ids = [*named[:2], None, None]
+    return State(thread=Thread(id=ids[0], segment_id=ids[1]))
+
+
+def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+    """The rows of a block of whole lines, and the state after them."""
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
+    if state.is_document or (state.records == 0 and is_document(block)):
+        _read_document(block, state)
+        return table([]), state
+    rows = list(_in_order(_read_lines(block, state), state))
+    return table(rows), state
+
+
+def finish(state: State) -> pa.Table:
+    """What is still held, and a thread row where a model answered and no counts are stated."""
+    if state.is_document:
+        return table(list(_document_rows(state)))
+    silent = not state.is_counted and (state.is_bare or state.is_active)
+    return table([*state.held, *([_thread_row(state)] if silent else [])])
+
+
+def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
+    """The rows, those of a usage record late: the next line may say that it made a compaction."""
+    for row in rows:
+        is_record = row.request_id is not None
+        if is_record or len(state.held) == _HELD:
+            yield from state.held
+            state.held = []
+        if is_record or state.held:
+            state.held.append(row)
+        else:
+            yield row
+
+
+def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
+    first, watched, is_whole = state.records + 1, 0, block.endswith(b"\n")
+    for index, begin, end in candidates(block):
+        record = first + index
+        if begin == len(block):
+            state.records += index
+            break
+        is_last = end == len(block) and not is_whole
+        if record > 1 and MARKER.search(block, begin, end) is None:
+            if not is_object(block[begin:end]):
+                yield lines.unreadable(record, block[begin:end], is_last=is_last)
+            continue
+        # Whose the lines in between are was settled by the line before them.
+        _watch(block, watched, begin, state)
+        watched = begin
+        yield from _read_line(block[begin:end], state, record, is_last=is_last)
+    _watch(block, watched, len(block), state)
+
+
+def _watch(block: bytes, begin: int, end: int, state: State) -> None:
+    if not state.is_active and state.is_own:
+        state.is_active = ACTIVITY.search(block, begin, end) is not None
+
+
+def _read_line(content: bytes, state: State, record: int, *, is_last: bool) -> Iterator[Reported]:
+    line = parse(content)
+    if isinstance(line, Line):
+        row = _dispatch(state, line, record)
+        if row is not None:
+            state.is_counted = True
+            yield row
+        state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
+    elif isinstance(line, Misshapen):
+        if _STATES_USAGE & {line.type, line.event}:
+            yield lines.problem(record, "bad-line", line.complaint)
+    elif content.strip():
+        yield lines.unreadable(record, content, is_last=is_last)
+
+
+def _dispatch(state: State, line: Line, record: int) -> Reported | None:
+    if line.payload is not None:
+        return _read_envelope(state, line, line.payload, record)
+    if line.msg is not None:
+        return read_message(state, line, line.msg, record)
+    match line.type:
+        case "thread.started":
+            begin_capture(state, line)
+        case "turn.completed":
+            return read_turn(state, line, record)
+        case None if line.workdir is not None:
+            configure(state, line)
+        case _:
+            _read_bare(state, line, record)
+    return None
+
+
+def _read_envelope(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+    match line.type:
+        case "event_msg":
+            return _read_event(state, line, payload, record)
+        case "token_usage_record":
+            return read_record(state, line, payload, record)
+        case "compacted":
+            return read_compaction(state, line, payload, record)
+        case "session_meta":
+            take_header(state, line, payload, record)
+        case "turn_context":
+            take_turn(state, line, payload)
+        case "inter_agent_communication" | "inter_agent_communication_metadata":
+            if payload.trigger_turn is True:
+                bounds.trigger_turn(state.boundary)
+    return None
+
+
+def _read_event(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+    match payload.type:
+        case "token_count":
+            return read_count(state, line, payload.info, record)
+        case "thread_settings_applied":
+            take_settings(state, line, payload)
+        case "task_started":
+            bounds.begin_task(state.boundary, payload.turn_id, payload.started_at)
+        case "entered_review_mode" | "exited_review_mode":
+            if bounds.is_own(bounds.history(state.boundary, line.ordinal)):
+                state.context.in_review = payload.type == "entered_review_mode"
+    return None
+
+
+def _read_bare(state: State, line: Line, record: int) -> None:
+    """A line from before the envelope: none states usable counts, the first one is a header."""
+    is_header = record == 1 and line.type is None and text(line.id) is not None
+    if is_header or line.record_type is not None:
+        state.is_bare = True
+    if is_header or (line.record_type == "session_meta" and not state.thread.headed):
+        thread = state.thread
+        thread.headed = True
+        thread.id = text(line.id) or thread.id
+        thread.begun = instant(line.timestamp, [])
+
+
+def _read_document(block: bytes, state: State) -> None:
+    state.is_document = True
+    state.records += lines.line_count(block)
+    state.document = (state.document + block)[:_DOCUMENT_BYTES]
+    end = block.rstrip()[-1:]
+    state.is_closed = end == b"}" if end else state.is_closed
+
+
+def _document_rows(state: State) -> Iterator[Reported]:
+    stated = _DOCUMENT_ID.search(state.document)
+    begun = _DOCUMENT_TIME.search(state.document)
+    if stated is not None:
+        state.thread.id = stated[1].decode("utf-8", "replace")
+    if begun is not None:
+        state.thread.begun = instant(begun[1].decode("utf-8", "replace"), [])
+    yield _thread_row(state)
+    if not state.is_closed:
+        yield lines.problem(0, "truncated", "the JSON document does not end")
+
+
+def _thread_row(state: State) -> Reported:
+    thread, context = state.thread, state.context
+    row = Reported(
+        record=0,
+        kind=THREAD,
+        calls=None,
+        dialect=DIALECT,
+        thread_id=thread.id,
+        parent_thread_id=thread.parent_thread_id,
+        root_thread_id=thread.root_thread_id,
+        caller=thread.caller,
+        project=thread.project,
+        provider=thread.provider,
+        model=context.turn_model or context.settings_model,
+        timestamp=thread.begun,
+        problems=["no-counts"],
+    )
+    if state.capture.thread_id is not None:
+        row.thread_id, row.timestamp = state.capture.thread_id, state.capture.begun
+        row.evidence = CAPTURE_TOTAL
+        row.problems = [*state.capture.problems, "no-counts"]
+    return row

@@ -1,0 +1,187 @@
+"""Makes rows of the lines that state usage: `token_count` and `token_usage_record`."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, Reported
+from tallybook.sources.codex import boundary as bounds
+from tallybook.sources.codex.counters import (
+    Pair,
+    Vector,
+    is_zero,
+    same_components,
+    settle,
+    settle_record,
+    vector,
+)
+from tallybook.sources.codex.headers import tier
+from tallybook.sources.codex.records import Info, Line, Payload, UsageRecord
+from tallybook.sources.codex.state import State, remember
+from tallybook.sources.codex.values import instant, text
+
+DIALECT: Final = "openai"
+EMBEDDED: Final = "latest_token_usage_record"
+COMPACT: Final = "compact"
+
+
+def read_count(state: State, line: Line, info: Info | None, record: int) -> Reported | None:
+    """The row of a `token_count`; None where it states limits only."""
+    problems: list[str] = []
+    if info is None:
+        return None
+    stated = _pair(info.last_token_usage, info.total_token_usage, problems)
+    if stated == (None, None):
+        return None
+    whose = bounds.history(state.boundary, line.ordinal)
+    fresh = not bounds.inherits(state.boundary) and not state.thread.continues
+    step = settle(state.counter, state.pairs, stated, fresh=fresh)
+    if step.inherited:
+        whose = INHERITED
+    elif bounds.is_guess(state.boundary, whose):
+        problems.append("undecided-history")
+    row = _row(state, record, whose, _stated_model(info))
+    row.kind, row.difference = step.kind, step.difference
+    # A copied line is a copy, whatever its original repeated.
+    row.repeat = None if whose == INHERITED else step.repeat
+    row.calls = 1 if step.kind == CALL else None
+    if step.mismatch is not None and whose != INHERITED:
+        problems.append("total-mismatch")
+        row.detail = step.mismatch
+    _put_counters(row, stated)
+    put_counts(row, step.counts)
+    return close(row, line, problems)
+
+
+def read_record(state: State, line: Line, payload: Payload, record: int) -> Reported:
+    """The row of a `token_usage_record`: one response, owned by the thread that it names."""
+    state.thread.id = state.thread.id or text(payload.thread_id)
+    named = bounds.name_thread(state.boundary, payload.thread_id, state.thread.id)
+    whose = named or bounds.history(state.boundary, line.ordinal)
+    return _record_row(state, line, payload, record, whose)
+
+
+def read_compaction(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+    """A `compacted` line: names the response that made it, and may embed the last record.
+
+    The embedded record is a copy for resuming. It makes a row only where the thread is the file's
+    own and its original is not in the file, as after a rewrite that cut the file's beginning off.
+    """
+    maker = text(payload.compaction_response_id)
+    if maker is not None:
+        state.context.compactions = remember(state.context.compactions, maker)
+        for row in state.held:
+            if row.request_id == maker and bounds.is_own(row.history):
+                row.caller = COMPACT
+    latest = payload.latest_token_usage_record
+    if latest is None:
+        return None
+    named = bounds.name_thread(state.boundary, latest.thread_id, state.thread.id)
+    response = text(latest.response_id)
+    if named != OWN or response is None or response in state.context.responses:
+        return None
+    row = _record_row(state, line, latest, record, OWN)
+    row.part, row.is_copy = EMBEDDED, True
+    return row
+
+
+def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whose: str) -> Reported:
+    problems: list[str] = []
+    context, response = state.context, text(stated.response_id)
+    pair = _pair(stated.usage, stated.thread_token_usage, problems)
+    model = text(stated.model) or context.turn_models.get(str(stated.turn_id))
+    row = _row(state, record, whose, model)
+    if whose == INHERITED and text(stated.thread_id) is not None:
+        _disown(row, str(stated.thread_id))
+    elif bounds.is_guess(state.boundary, whose):
+        problems.append("undecided-history")
+    if response is not None:
+        row.identity, row.request_id = f"response:{response}", response
+        context.responses = remember(context.responses, response)
+        if response in context.compactions and bounds.is_own(whose):
+            row.caller = COMPACT
+    if pair[0] is None:
+        problems.append("no-counts")
+    else:
+        repeat = settle_record(state.pairs, pair)
+        row.repeat = None if whose == INHERITED else repeat
+        if is_zero(pair[0]):
+            row.kind, row.calls = EVENT, None
+        row.service_tier = tier(stated.usage and stated.usage.service_tier) or row.service_tier
+    _put_counters(row, pair)
+    put_counts(row, pair[0])
+    return close(row, line, problems)
+
+
+def _row(state: State, record: int, whose: str, model: str | None) -> Reported:
+    """A row with who, where and what is in force, before its counts."""
+    thread, boundary, context = state.thread, state.boundary, state.context
+    model = model or _model_in_force(state, whose)
+    return Reported(
+        record=record,
+        dialect=DIALECT,
+        thread_id=thread.id,
+        parent_thread_id=thread.parent_thread_id,
+        root_thread_id=thread.root_thread_id,
+        caller="review" if context.in_review else thread.caller,
+        project=thread.project,
+        provider=thread.provider,
+        model=model,
+        model_ahead=model is None,
+        segment_id=thread.segment_id,
+        history=whose,
+        history_thread_ids=boundary.ancestors or None,
+        foreign_history=boundary.foreign_header,
+        service_tier=context.tier,
+    )
+
+
+def _model_in_force(state: State, whose: str) -> str | None:
+    context = state.context
+    if whose in (OWN, AFTER_TURN):
+        return context.turn_model or context.settings_model
+    return context.copied_model
+
+
+def _stated_model(info: Info) -> str | None:
+    deeper = info.metadata.get("model") if isinstance(info.metadata, dict) else None
+    return text(info.model) or text(info.model_name) or text(deeper)
+
+
+def _disown(row: Reported, owner: str) -> None:
+    """What the file says of its own thread does not hold for a record of another one."""
+    row.thread_id, row.is_copy = owner, True
+    row.parent_thread_id = row.root_thread_id = row.segment_id = None
+    row.caller = row.project = row.provider = row.service_tier = None
+
+
+def _pair(last: Any, total: Any, problems: list[str]) -> Pair:
+    return vector(last, problems), vector(total, problems)
+
+
+def _put_counters(row: Reported, stated: Pair) -> None:
+    last, total = stated
+    row.sequence = blake2b(msgspec.msgpack.encode(stated), digest_size=8).hexdigest()
+    row.running_total = None if total is None else list(total)
+    row.fresh_counter = same_components(last, total)
+
+
+def put_counts(row: Reported, counts: Vector | None) -> None:
+    """Puts the counts of a vector on the row."""
+    if counts is None:
+        return
+    row.reported_input_tokens, row.reported_cached_tokens = counts[0], counts[1]
+    row.reported_cache_creation_tokens = counts[2]
+    row.reported_output_tokens, row.reported_reasoning_tokens = counts[3], counts[4]
+    # Without any tokens the total is a filler, the context window, and no sum to check.
+    row.reported_total_tokens = None if is_zero(counts) else counts[5]
+
+
+def close(row: Reported, line: Line, problems: list[str]) -> Reported:
+    """The row with its time and its problems, each code once."""
+    row.timestamp = instant(line.timestamp, problems)
+    row.problems = list(dict.fromkeys(problems)) or None
+    return row

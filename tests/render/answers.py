@@ -1,0 +1,26 @@
+"""Envelopes of usage reports over small frames, as the commands make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tallybook.render.json import envelope
+from tallybook.report.query import Query
+from tallybook.report.summary import summarise
+from tests.frames import usage_frame
+
+USD = 10**15
+
+
+def answer(rows: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
+    """The envelope of a report over `rows` of `usage_frame`; `asked` are fields of Query."""
+    report = summarise(usage_frame(rows), Query(**asked), files=1)
+    return envelope(
+        "usage-report",
+        version="0.1.0",
+        query=report.query.document(),
+        prices={"sources": ["list 2026-11-20"], "digest": "d1"},
+        rows=report.rows,
+        totals=report.totals,
+        coverage=report.coverage,
+    )

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tallybook.render.json import json_text
+from tallybook.render.text import display_width
+from tallybook.render.usage import columns, legend, markdown_text, table_text, title, usage_csv
+from tests.render.answers import USD, answer
+
+CENT = USD // 100
+Rows = list[dict[str, Any]]
+
+
+def cells(rows: Rows, heading: str, **asked: Any) -> list[str]:
+    """The cells of a column and its total."""
+    found = [c for c in columns(answer(rows, **asked)) if c.title == heading]
+    return [*found[0].cells, found[0].total] if found else []
+
+
+def cell(row: dict[str, Any], heading: str) -> str:
+    return cells([row], heading)[0]
+
+
+class TestCells:
+    def test_digits_are_grouped_and_null_is_a_dash(self) -> None:
+        row = {"output_tokens": 1_234_567}
+        assert cell(row, "Output") == "1,234,567"
+        assert cell(row, "Input") == "–"
+
+    def test_a_sum_that_some_records_do_not_state_is_at_least(self) -> None:
+        rows: Rows = [{"cached_input_tokens": 5, "cost": USD}, {"output_tokens": 2, "cost": USD}]
+        assert cells(rows, "Cached") == ["≥5", "≥5"]
+        assert cells(rows, "Output") == ["≥2", "≥2"]
+
+    def test_calls_are_at_least_where_a_record_does_not_state_them(self) -> None:
+        assert cells([{}, {"kind": "sum"}], "Calls") == ["≥1", "≥1"]
+
+    def test_input_is_exact_where_only_its_split_is_unknown(self) -> None:
+        row = {"uncached_input_tokens": 5, "cached_input_tokens": 1, "output_tokens": 1}
+        assert cell(row, "Input") == "6"
+        assert cell(row | {"lower_bound": True}, "Input") == "≥6"
+        assert cell(row | {"lower_bound": True}, "Total") == "≥7"
+
+    def test_cost_is_at_least_with_unpriced_tokens_or_a_lower_bound(self) -> None:
+        rows: Rows = [{"cost": USD}, {"output_tokens": 1}]
+        assert cells(rows, "Cost") == ["≥$1.00", "≥$1.00"]
+        assert cell({"cost": USD, "lower_bound": True}, "Cost") == "≥$1.00"
+
+    def test_cost_is_about_where_its_bounds_differ(self) -> None:
+        row = {"cost": 2 * USD, "cost_low": USD, "cost_high": 3 * USD}
+        assert cell(row, "Cost") == "~$2.00"
+        assert cell(row, "Cost range") == "$1.00–$3.00"
+
+    def test_cost_that_may_be_less_is_only_about_a_lower_bound(self) -> None:
+        row = {"cost": 2 * USD, "cost_high": 3 * USD, "lower_bound": True}
+        assert cell(row, "Cost") == "≥$2.00"
+        assert cell(row | {"cost_low": USD}, "Cost") == "≥~$2.00"
+
+    def test_a_range_is_shown_only_where_there_is_one(self) -> None:
+        assert cells([{"cost": USD}], "Cost range") == []
+        rows: Rows = [{"cost": USD}, {"model": "b", "cost": USD, "cost_high": 2 * USD}]
+        assert cells(rows, "Cost range", sort="name") == ["$1.00–$2.00", "", "$2.00–$3.00"]
+
+    @pytest.mark.parametrize(
+        ("costs", "shown"),
+        [
+            ([1234 * USD, USD], ["$1,234.00", "$1.00"]),
+            ([USD, 5 * CENT], ["$1.000", "$0.050"]),
+            ([USD, CENT // 10], ["$1.0000", "$0.0010"]),
+            ([USD, CENT // 1000], ["$1.0000", "<$0.0001"]),
+            ([USD, 0], ["$1.00", "$0.00"]),
+        ],
+    )
+    def test_small_sums_stay_visible_and_decimals_aligned(
+        self, costs: list[int], shown: list[str]
+    ) -> None:
+        rows: Rows = [{"model": str(n), "cost": cost} for n, cost in enumerate(costs)]
+        assert cells(rows, "Cost")[:-1] == shown
+
+    def test_no_price_is_no_zero(self) -> None:
+        rows: Rows = [{"output_tokens": 5}, {"model": "free", "cost": 0}]
+        assert cells(rows, "Cost") == ["$0.00", "–", "≥$0.00"]
+
+    def test_the_log_s_own_cost_stands_beside_ours(self) -> None:
+        assert cells([{"cost": USD}], "Reported") == []
+        assert cell({"cost": USD, "reported_cost_usd": Decimal("2.5")}, "Reported") == "$2.50"
+
+    def test_unknown_names_and_the_rest_say_so(self) -> None:
+        rows: Rows = [{"model": None, "cost": USD}, {"model": "a"}, {"model": "b"}]
+        assert cells(rows, "Model", limit=1) == ["(unknown)", "(2 more)", "Total"]
+
+    def test_control_characters_of_a_name_are_written_out(self) -> None:
+        assert cell({"model": "\x1b]0;x\x07"}, "Model") == r"\x1b]0;x\x07"
+
+
+class TestTitle:
+    @pytest.mark.parametrize(
+        ("asked", "words"),
+        [
+            ({}, "Usage by model"),
+            ({"by": ("project", "day")}, "Usage by project, day · UTC"),
+            ({"since": date(2026, 11, 1)}, "Usage by model · from 2026-11-01 · UTC"),
+            (
+                {"until": date(2026, 11, 2), "timezone": "Europe/Berlin"},
+                "Usage by model · until 2026-11-02 · Europe/Berlin",
+            ),
+            (
+                {"since": date(2026, 11, 1), "until": date(2026, 11, 2)},
+                "Usage by model · 2026-11-01 to 2026-11-02 · UTC",
+            ),
+            ({"filters": {"model": ("a", "b\x1b")}}, r"Usage by model · model a or b\x1b"),
+        ],
+    )
+    def test_the_title_says_what_was_asked(self, asked: dict[str, Any], words: str) -> None:
+        assert title(answer([], **asked)["query"]) == words
+
+
+class TestTable:
+    ROWS: tuple[dict[str, Any], ...] = tuple(
+        {
+            "model": f"claude-sonnet-4-5-2025092{n}",
+            "project": f"/home/u/projects/customer-{n}/backend",
+            "thread_id": f"019ab{n}02-7c11-7d3e-9a4b-00000025ad{n}e/agent-{n}",
+            "timestamp": datetime(2026, 11, n + 1, tzinfo=UTC),
+            "uncached_input_tokens": 10**9,
+            "cached_input_tokens": 10**10,
+            "output_tokens": 10**8,
+            "unsplit_input_tokens": 10**7,
+            "reasoning_output_tokens": 10**7,
+            "cost": 3000 * USD,
+            "cost_high": 4000 * USD,
+            "lower_bound": True,
+            "reported_cost_usd": Decimal("3.5"),
+        }
+        for n in range(5)
+    )
+
+    @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 200, 300])
+    @pytest.mark.parametrize("by", [("model",), ("thread", "project"), ("day", "model", "thread")])
+    def test_it_fits_the_terminal_and_always_shows_cost(
+        self, width: int, by: tuple[str, ...]
+    ) -> None:
+        text = table_text(answer(list(self.ROWS), by=by), width, colour=False)
+        assert max(display_width(line) for line in text.splitlines()) <= width
+        assert text.splitlines()[2].split()[-1] in {"Cost", "range", "Reported"}
+        assert "≥$15,000.00" in text
+
+    def test_in_a_pipe_nothing_is_cut(self) -> None:
+        text = table_text(answer(list(self.ROWS), by=("thread", "project")), None, colour=False)
+        assert "…" not in text
+        assert all(row["thread_id"] in text for row in self.ROWS)
+
+    def test_nothing_to_show_is_no_table(self) -> None:
+        assert table_text(answer([]), 80, colour=False) == ""
+
+    def test_the_legend_explains_the_marks_that_are_there(self) -> None:
+        text = table_text(answer([{"cost": USD, "lower_bound": True}]), 80, colour=False)
+        assert legend(text).startswith("≥ at least")
+        assert "– not stated" in legend(text)
+        assert "~" not in legend(text)
+        both = {"cost": USD, "cost_low": CENT, "lower_bound": True}
+        text = table_text(answer([both]), 80, colour=False)
+        assert "≥~$1.00" in text
+        assert "≥ at least" in legend(text)
+        assert "~ about" in legend(text)
+        assert legend("Model  Cost\na-b  $1.00\n") == ""
+
+
+class TestMarkdown:
+    def test_names_cannot_break_the_table(self) -> None:
+        text = markdown_text(answer([{"model": "a|b*c_d_ `x` <i>\n", "cost": USD}]))
+        assert r"| a\|b\*c_d\_ \`x\` \<i\>\\n | 1 |" in text
+
+    def test_numbers_are_aligned_right_and_totals_bold(self) -> None:
+        lines = markdown_text(answer([{"cost": USD}])).splitlines()
+        assert lines[0] == "Usage by model"
+        assert lines[2].startswith("| Model | Calls |")
+        assert lines[3].startswith("| --- | ---: |")
+        assert lines[-1].startswith("| **Total** | **1** |")
+        assert len({line.count(" | ") for line in lines[2:]}) == 1
+
+    def test_without_rows_there_is_a_heading_only(self) -> None:
+        assert len(markdown_text(answer([])).splitlines()) == 4
+
+
+class TestCsv:
+    def test_rows_are_flat_null_is_empty_and_money_plain(self) -> None:
+        rows: Rows = [{"output_tokens": 3, "cost": 1}]
+        (row,) = csv.DictReader(io.StringIO(usage_csv(answer(rows))))
+        assert row["model"] == "gpt-5.2-codex"
+        assert row["cost_usd"] == "0.000000000000001"
+        assert (row["cached_input_tokens"], row["output_tokens"]) == ("", "3")
+        assert (row["unknown_cached_input_tokens"], row["origin_reported"]) == ("1", "1")
+        assert (row["lower_bound"], row["rest"]) == ("false", "")
+
+    def test_the_fields_are_the_same_whatever_the_rows(self) -> None:
+        empty = usage_csv(answer([], by=("thread", "day")))
+        full = usage_csv(answer([{}], by=("thread", "day"), limit=1))
+        assert empty.splitlines()[0] == full.splitlines()[0]
+        assert empty.startswith("thread_id,day,calls,")
+
+
+class TestJson:
+    def test_the_envelope_is_that_of_the_interface(self) -> None:
+        document = json.loads(json_text(answer([{"cost": USD}])))
+        assert list(document) == [
+            "schema",
+            "schema_version",
+            "tool_version",
+            "query",
+            "prices",
+            "rows",
+            "totals",
+            "coverage",
+        ]
+        assert (document["schema"], document["schema_version"]) == ("tallybook/usage-report", 1)
+        assert next(iter(document["rows"][0])) == "model"
+        assert set(document["rows"][0]) - set(document["totals"]) == {"model"}
+
+    def test_the_same_rows_give_the_same_bytes(self) -> None:
+        rows: Rows = [{"model": name, "cost": USD} for name in "cab"]
+        assert json_text(answer(rows)) == json_text(answer(rows[::-1]))
+
+    def test_a_name_is_the_value_of_the_log_and_shows_no_controls(self) -> None:
+        text = json_text(answer([{"model": "日\u202e\x1b\x9b"}]))
+        assert json.loads(text)["rows"][0]["model"] == "日\u202e\x1b\x9b"
+        assert '"日\\u202e\\u001b\\u009b"' in text

@@ -1,0 +1,405 @@
+"""Commands as a user sees them: standard output, standard error, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import tallybook.files
+import tallybook.ledger
+from tallybook import __version__
+from tallybook.app import app, terminal
+from tallybook.app.output import write_file
+from tests.frames import usage_frame
+
+USD = 10**15
+Run = Callable[..., Result]
+ROWS: list[dict[str, Any]] = [
+    {"model": "a", "uncached_input_tokens": 900, "output_tokens": 100, "cost": USD},
+    {"model": "b", "output_tokens": 50},
+    {"kind": "problem", "path": "x\x1b.jsonl", "problems": ["torn-line"]},
+]
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What the pipeline finds, and how it was called (`asked`)."""
+    found = SimpleNamespace(
+        rows=usage_frame(ROWS),
+        files=2,
+        searched=[Path("/home/u/.codex/sessions")],
+        price_sources=["list 2026-11-20"],
+        price_digest="d1",
+    )
+
+    def usage(paths: list[Path] | None, **options: Any) -> SimpleNamespace:
+        found.asked = {"paths": paths, **options}
+        return found
+
+    monkeypatch.setattr(tallybook.ledger, "usage", usage)
+    return found
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "tallybook", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | options,
+    )
+
+
+class TestWordsAboutTheProgram:
+    def test_the_version_is_told_on_both_ways_in(self, run: Run) -> None:
+        assert program("--version").stdout == f"tallybook {__version__}\n"
+        assert run("--version").stdout == f"tallybook {__version__}\n"
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["usage-report", "--help"], ["-h"]])
+    def test_help_has_examples_that_keep_their_lines(self, arguments: list[str]) -> None:
+        done = program(*arguments, COLUMNS="80")
+        assert done.returncode == 0
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        assert "tallybook usage-report --by day --since 7d" in " ".join(lines)
+        assert "Examples:" in lines
+
+    def test_help_names_every_key(self, run: Run) -> None:
+        text = " ".join(run("usage-report", "--help").stdout.split())
+        for key in ("root-thread", "caller", "week"):
+            assert key in text
+
+
+class TestWrongUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--by", "foo"], ["'foo'", "root-thread"]),
+            (["--since", "nope"], ["--since 'nope'", "2026-11-01", "7d"]),
+            (["--until", "2026-02-30"], ["--until '2026-02-30'"]),
+            (["--since", "2026-11-02", "--until", "2026-11-01"], ["2026-11-02", "after"]),
+            (["--timezone", "Mars/Base"], ["'Mars/Base'", "Europe/Berlin"]),
+            (["--timezone", "localtime"], ["'localtime'"]),
+            (["--prices", "none.toml"], ["none.toml"]),
+            (["nowhere.jsonl"], ["nowhere.jsonl"]),
+            (["--format", "html"], ["html", "not available in this version"]),
+            (["-o", "report.html"], ["html", "not available in this version"]),
+            (["-o", "report.foo"], ["report.foo", ".csv", "--format"]),
+            (["-o", "report"], ["report: its suffix", ".csv", "--format"]),
+            (["-o", "none/report.csv"], ["none"]),
+            (["-o", "folder.csv"], ["folder.csv", "folder"]),
+            (["log.json", "-o", "log.json"], ["log.json", "overwrite"]),
+            (["--json", "--format", "csv"], ["--json", "csv"]),
+            (["--ledger", "x", "--no-ledger"], ["--ledger", "--no-ledger"]),
+            (["--limit", "0"], ["--limit"]),
+            (["--sort", "size"], ["--sort"]),
+            (["--bogus"], ["--bogus"]),
+        ],
+    )
+    def test_it_is_named_and_exits_with_2_before_anything_is_read(
+        self, run: Run, reading: SimpleNamespace, arguments: list[str], words: list[str]
+    ) -> None:
+        Path("folder.csv").mkdir()
+        Path("log.json").write_text("{}\n")
+        done = run("usage-report", *arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert all(word in done.stderr for word in words), done.stderr
+        assert not hasattr(reading, "asked")
+        assert Path("log.json").read_text() == "{}\n"
+
+    def test_control_characters_of_an_argument_are_written_out(self, run: Run) -> None:
+        assert r"a\x1b[31m" in run("usage-report", "a\x1b[31m").stderr
+
+    def test_an_unknown_command_exits_with_2(self, run: Run) -> None:
+        assert run("usage").exit_code == 2
+
+
+@pytest.mark.usefixtures("reading")
+class TestOutput:
+    def test_data_goes_to_standard_output_and_words_to_standard_error(self, run: Run) -> None:
+        done = run("usage-report")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[0] == "Usage by model"
+        assert done.stderr.splitlines() == [
+            r"x\x1b.jsonl:3: torn-line",
+            "≥ at least: some records do not state all of it · – not stated",
+            (
+                "2 files · 2 records · 0 duplicates left out · 1 problem (torn-line 1) · "
+                "50 tokens unpriced"
+            ),
+        ]
+
+    def test_json_is_the_envelope_with_what_was_asked(self, run: Run) -> None:
+        Path("log.jsonl").touch()
+        done = run(
+            "usage-report", "log.jsonl", "--json", "--by", "caller,day", "--since", "20261101"
+        )
+        document = json.loads(done.stdout)
+        query = document["query"]
+        assert document["prices"] == {"sources": ["list 2026-11-20"], "digest": "d1"}
+        assert document["tool_version"] == __version__
+        assert (query["by"], query["since"], query["until"]) == (
+            ["caller", "day"],
+            "2026-11-01",
+            None,
+        )
+        assert (query["timezone"], query["paths"]) == ("UTC", ["log.jsonl"])
+
+    def test_the_same_question_has_the_same_bytes(self, run: Run) -> None:
+        assert run("usage-report", "--json").stdout == run("usage-report", "--json").stdout
+
+    @pytest.mark.parametrize(
+        ("name", "start"),
+        [
+            ("r.json", '{\n  "schema": "tallybook/usage-report"'),
+            ("r.CSV", "model,calls,"),
+            ("r.md", "Usage by model\n\n| Model |"),
+            ("r.txt", "Usage by model\n\nModel"),
+        ],
+    )
+    def test_the_suffix_picks_the_format(self, run: Run, name: str, start: str) -> None:
+        done = run("usage-report", "-o", name)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert Path(name).read_text("utf-8").startswith(start)
+
+    def test_a_format_wins_over_the_suffix(self, run: Run) -> None:
+        run("usage-report", "-o", "r.csv", "--format", "json")
+        assert json.loads(Path("r.csv").read_text())
+
+    def test_csv_goes_out_with_its_own_line_ends(self, run: Run) -> None:
+        assert b"\r\na,1,900," in run("usage-report", "--format", "csv").stdout_bytes
+
+    def test_a_table_obeys_the_width_that_is_set(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wide = run("usage-report").stdout.splitlines()
+        monkeypatch.setenv("COLUMNS", "40")
+        narrow = run("usage-report").stdout.splitlines()
+        assert max(map(len, narrow)) <= 40 < max(map(len, wide))
+
+    def test_colour_comes_when_forced_and_never_with_no_color(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "\x1b" not in run("usage-report").stdout
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert "\x1b[1m" in run("usage-report").stdout
+        assert "\x1b" not in run("usage-report", "--json").stdout
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert "\x1b" not in run("usage-report").stdout
+
+    def test_a_filter_without_a_match_is_said(self, run: Run) -> None:
+        done = run("usage-report", "--model", "c")
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert "no record has --model c; there is a, b" in done.stderr
+
+
+class TestReading:
+    def test_without_paths_the_known_places_are_read(
+        self, run: Run, reading: SimpleNamespace, tmp_path: Path
+    ) -> None:
+        run("usage-report")
+        assert reading.asked["paths"] is None
+        assert reading.asked["home"] == tmp_path
+        assert reading.asked["cache_folder"] == tmp_path / ".cache" / "tallybook"
+
+    def test_no_ledger_writes_nothing(self, run: Run, reading: SimpleNamespace) -> None:
+        run("usage-report", "--no-ledger")
+        assert reading.asked["cache_folder"] is None
+
+    def test_a_ledger_that_is_asked_for_is_said_not_to_be_kept(
+        self, run: Run, reading: SimpleNamespace
+    ) -> None:
+        assert reading.files == 2
+        done = run("usage-report", "--ledger", "x")
+        assert done.exit_code == 0
+        assert "no ledger is kept in this version" in done.stderr
+
+    def test_nothing_found_is_no_error_and_says_where_it_looked(
+        self, run: Run, reading: SimpleNamespace
+    ) -> None:
+        reading.rows = usage_frame([])
+        done = run("usage-report", "--json")
+        document = json.loads(done.stdout)
+        assert (done.exit_code, document["rows"]) == (0, [])
+        assert (document["totals"]["calls"], document["totals"]["cost_usd"]) == (0, "0")
+        assert "/home/u/.codex/sessions" in done.stderr
+        assert run("usage-report").stdout == ""
+
+    def test_an_interrupt_exits_with_130(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def usage(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(tallybook.ledger, "usage", usage)
+        done = run("usage-report")
+        assert (done.exit_code, done.stdout) == (130, "")
+
+
+class TestStrict:
+    def test_incomplete_data_exit_with_3_after_the_report(
+        self, run: Run, reading: SimpleNamespace
+    ) -> None:
+        done = run("usage-report", "--strict")
+        assert done.exit_code == 3
+        assert done.stdout == run("usage-report").stdout
+        assert "strict: 1 problem, 50 tokens unpriced" in done.stderr
+        assert reading.asked
+
+    def test_complete_data_exit_with_0(self, run: Run, reading: SimpleNamespace) -> None:
+        reading.rows = usage_frame(ROWS[:1])
+        assert run("usage-report", "--strict").exit_code == 0
+
+
+class TestSources:
+    @pytest.fixture(autouse=True)
+    def survey(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def survey(environment: Any, home: Path) -> list[SimpleNamespace]:
+            assert environment["HOME"] == str(home)
+            places = ["/home/u/.codex/sessions", "/home/u/.codex/archived_sessions"]
+            return [
+                SimpleNamespace(
+                    name="codex", title="Codex CLI", places=places, found=[(places[0], 1200)]
+                )
+            ]
+
+        monkeypatch.setattr(tallybook.files, "survey", survey)
+
+    def test_every_place_is_listed_with_what_is_there(self, run: Run) -> None:
+        assert run("sources").stdout == (
+            "Source  Format     Looked for in                     Files\n"
+            "──────  ─────────  ────────────────────────────────  ─────\n"
+            "codex   Codex CLI  /home/u/.codex/sessions           1,200\n"
+            "                   /home/u/.codex/archived_sessions      –\n"
+            "──────  ─────────  ────────────────────────────────  ─────\n"
+            "Total                                                1,200\n"
+        )
+
+    def test_json_has_the_envelope(self, run: Run) -> None:
+        document = json.loads(run("sources", "--json").stdout)
+        assert document["schema"] == "tallybook/sources"
+        assert document["rows"] == [
+            {
+                "name": "codex",
+                "title": "Codex CLI",
+                "places": ["/home/u/.codex/sessions", "/home/u/.codex/archived_sessions"],
+                "found": [{"path": "/home/u/.codex/sessions", "files": 1200}],
+            }
+        ]
+        assert document["totals"] == {"sources": 1, "files": 1200}
+
+
+class TestTerminal:
+    def test_a_stream_that_is_no_terminal_has_no_width(self) -> None:
+        assert terminal.width({}, StringIO()) is None
+        assert terminal.width({"COLUMNS": "0"}, StringIO()) is None
+        assert terminal.width({"COLUMNS": "97"}, StringIO()) == 97
+
+    @pytest.mark.parametrize(
+        ("zone", "name"),
+        [
+            ("Europe/Berlin", "Europe/Berlin"),
+            (":Europe/Berlin", "Europe/Berlin"),
+            ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+            ("CET-1CEST,M3.5.0", "UTC"),
+            ("", "UTC"),
+            ("../../etc/passwd", "UTC"),
+        ],
+    )
+    def test_the_environment_names_the_zone(self, zone: str, name: str) -> None:
+        assert terminal.machine_zone({"TZ": zone}) == name
+
+    def test_the_machine_names_the_zone_by_a_link_or_in_words(self, tmp_path: Path) -> None:
+        assert terminal.machine_zone({}, tmp_path) == "UTC"
+        (tmp_path / "timezone").write_text("Asia/Tokyo\n")
+        assert terminal.machine_zone({}, tmp_path) == "Asia/Tokyo"
+        zone = tmp_path / "zoneinfo" / "Europe" / "Rome"
+        zone.parent.mkdir(parents=True)
+        zone.touch()
+        (tmp_path / "localtime").symlink_to(zone)
+        assert terminal.machine_zone({}, tmp_path) == "Europe/Rome"
+
+    def test_a_progress_bar_needs_a_terminal_and_no_thread(self) -> None:
+        class Terminal(StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        with terminal.progress(StringIO()) as report:
+            assert report is None
+        screen = Terminal()
+        with terminal.progress(screen) as report:
+            assert report is not None
+            threads = threading.active_count()
+            report(1, 2)
+            assert threading.active_count() == threads
+        assert "50%" in screen.getvalue()
+
+    def test_the_cache_lies_where_the_environment_says(self) -> None:
+        home = Path("/home/u")
+        assert terminal.cache_folder({}, home) == home / ".cache/tallybook"
+        assert terminal.cache_folder({"XDG_CACHE_HOME": "/c"}, home) == Path("/c/tallybook")
+        assert terminal.cache_folder({"XDG_CACHE_HOME": "c"}, home) == home / ".cache/tallybook"
+
+
+class TestWriting:
+    def test_a_file_is_replaced_whole_and_keeps_its_mode(self, tmp_path: Path) -> None:
+        target = tmp_path / "r.csv"
+        target.write_text("old")
+        target.chmod(0o640)
+        write_file("new", target)
+        assert target.read_text() == "new"
+        assert target.stat().st_mode & 0o777 == 0o640
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "real").write_text("old")
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        write_file("new", tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real").read_text() == "new"
+
+    @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+    def test_a_reader_that_goes_away_is_no_error(self, tmp_path: Path) -> None:
+        command = f"{sys.executable} -m tallybook sources --json | true; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(
+            ["bash", "-c", command],  # noqa: S607 - the shell of the machine
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(tmp_path)},
+        )
+        assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+    def test_a_full_disk_is_said_and_exits_with_1(self) -> None:
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "tallybook", "sources"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: cannot write")
+        assert "Traceback" not in done.stderr
