@@ -42,7 +42,7 @@ def usage_counts(usage: object, problems: list[str]) -> dict[str, Any]:
         "reported_output_tokens": inside(usage, "output_tokens"),
         "reported_reasoning_tokens": thinking,
     }
-    return {column: count(value, column, problems) for column, value in stated.items()}
+    return {column: count(value, problems) for column, value in stated.items()}
 
 
 def terms(usage: object, problems: list[str]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def terms(usage: object, problems: list[str]) -> dict[str, Any]:
         "service_tier": text(inside(usage, "service_tier")),
         "speed": text(inside(usage, "speed")),
         "inference_geo": text(inside(usage, "inference_geo")),
-        "web_search_requests": count(searches, "web_search_requests", problems),
+        "web_search_requests": count(searches, problems),
     }
 
 
@@ -60,7 +60,7 @@ def total_counts(total: object, problems: list[str]) -> dict[str, Any]:
     """Count columns of one model's entry in `modelUsage`."""
     if not isinstance(total, dict):
         problems.append("bad-number")
-    return {column: count(inside(total, key), key, problems) for column, key in TOTALS.items()}
+    return {column: count(inside(total, key), problems) for column, key in TOTALS.items()}
 
 
 def prompt(usage: object) -> int | None:

@@ -34,7 +34,7 @@ def read_assistant(
         request_id=text(line.request_id),
         record_id=uuid,
         chain_id=chain(state.links, uuid, text(line.parent_uuid), text(message.id)),
-        block_index=count(line.block_index, "apiBlockIndex", []),
+        block_index=count(line.block_index, []),
         **whose(line, state.place, run),
     )
 
