@@ -58,11 +58,17 @@ def expected(case: Path) -> list[Row]:
     return [with_defaults(row) for row in rows]
 
 
+def problems(codes: list[str] | None, duplicate: str | None) -> list[str]:
+    """What nothing is known of is said of rows that count; of a duplicate it does not matter."""
+    missing = {"no-model", "no-time", "no-counts"} if duplicate else set()
+    return sorted(set(codes or []) - missing)
+
+
 def with_defaults(row: Row) -> Row:
     kind = row.setdefault("kind", "call")
     row.setdefault("part", None)
     row.setdefault("duplicate", None)
-    row["problems"] = sorted(row.get("problems", []))
+    row["problems"] = problems(row.get("problems"), row["duplicate"])
     if kind in COUNTED and row["duplicate"] is None:
         row.setdefault("caller", "lead")
         row.setdefault("calls", 1 if kind == "call" else None)
@@ -75,7 +81,7 @@ def actual(case: Path) -> Iterator[Row]:
     for row in usage(case).iter_rows(named=True):
         row["path"] = Path(row["path"]).relative_to(case / "input").as_posix()
         row["duplicate"] = row["duplicate_reason"]
-        row["problems"] = sorted(row["problems"] or [])
+        row["problems"] = problems(row["problems"], row["duplicate_reason"])
         row["timestamp"] = row["timestamp"] and row["timestamp"].isoformat()
         row["origins"] = {bucket: row[f"{bucket}_origin"] for bucket in COUNTS}
         yield row
@@ -122,7 +128,7 @@ def test_exactly_one_source_claims_each_file(case: Path) -> None:
         if case.name.startswith(("broken", "empty")) or "unclaimed" in case.name:
             continue
         with open_log(path) as read:
-            head = next(blocks(read), b"")
+            head = next(blocks(read), b"") if "truncated" not in case.name else b""
         if head.strip():
             assert claims(head[: 256 << 10]) == [case.parent.name], path
 

@@ -52,7 +52,7 @@ def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
     A row with neither is known by its thread, record, time and counts, so that a copy of the whole
     file is still recognised.
     """
-    rows = rows.pipe(reused_identities)
+    rows = rows.pipe(_with_shared_records).pipe(reused_identities)
     counters = ("source", "thread_id", "segment_id", "sequence")
     # The same counter state can come back after a reset; the nth time in one file is one call.
     times = pl.int_range(pl.len()).over("path", *counters)
@@ -83,6 +83,13 @@ def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
     thread = pl.when(pl.col("kind") == THREAD).then(pl.concat_str(pl.lit("thread:"), "thread_id"))
     key = pl.coalesce(thread, "identity", counter, content)
     return rows.with_columns(call_id=pl.concat_str("source", pl.lit(":"), key))
+
+
+def _with_shared_records(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """A record keeps its own id when it is copied, whatever other ids the copy was given."""
+    shared = pl.col("identity").min().over("source", "record_id", "part")
+    found = pl.col("record_id").is_not_null() & pl.col("identity").is_not_null()
+    return rows.with_columns(identity=pl.when(found).then(shared).otherwise("identity"))
 
 
 def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.LazyFrame:
@@ -117,29 +124,39 @@ def _mark_replayed_history(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
     orphan = is_replay & ~pl.col("owner_is_read")
     first = orphan & (orphan.cum_sum().over("source", "path") == 1)
-    undecided = pl.col("problems").list.contains("undecided-history").fill_null(value=False)
     return (
-        joined.with_columns(problems=add_problem(("parent-missing", first & ~undecided)))
+        joined.with_columns(problems=add_problem(("parent-missing", first)))
         .pipe(_mark, _FREE & is_replay, of, "replayed-history")
+        .pipe(_mark_replayed_repeats)
         .drop("_copied", "copied_row", "owner", "owner_is_read")
     )
 
 
+def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What repeats a replayed row is replayed as well."""
+
+    def last(column: str) -> pl.Expr:
+        stated = pl.when(pl.col("repeat").is_null() & _COUNTED).then(pl.col(column).fill_null(""))
+        return stated.forward_fill().over("source", "path")
+
+    replayed_before = last("duplicate_reason") == "replayed-history"
+    repeats = pl.col("repeat").is_not_null() & replayed_before
+    return _mark(rows, repeats.fill_null(value=False), last("duplicate_of"), "replayed-history")
+
+
 def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
-    order = rows.filter(_FREE).pipe(_ranked).select("row", "_winner", "_winner_evidence")
+    order = rows.filter(_FREE).pipe(_ranked).select("row", "_winner")
     lost = _FREE & (pl.col("row") != pl.col("_winner"))
     reason = (
-        pl.when(_is_capture("evidence") & (pl.col("_winner_evidence") == LOG))
-        .then(pl.lit("capture"))
-        .when(pl.col("sequence").is_not_null())
+        pl.when(pl.col("sequence").is_not_null())
         .then(pl.lit("same-record"))
         .otherwise(pl.lit("same-response"))
     )
     return (
         rows.join(order, on="row", how="left", maintain_order="left")
         .pipe(_mark, lost.fill_null(value=False), pl.col("call_id"), reason)
-        .drop("_winner", "_winner_evidence")
+        .drop("_winner")
     )
 
 
@@ -167,21 +184,21 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         replay,
         pl.col("output_tokens"),
         splits,
-        pl.col("is_copy"),
+        # Builds wrote a branch twice, the second time without the word that it is a copy.
+        pl.col("is_copy").any().over("call_id", "path"),
         pl.col("sidechain"),
         pl.col("timestamp").min().over("call_id", "path"),
+        # An archived file yields to one that is still in its place.
+        pl.col("path").str.contains("archived", literal=True),
         pl.col("path"),
         pl.col("block_index"),
         pl.col("finished"),
         pl.col("record"),
     )
-    downwards = [False, False, True, True, False, False, False, False, True, True, True]
+    downwards = [False, False, True, True, False, False, False, False, False, True, True, True]
     return (
         rows.sort(*ranks, descending=downwards, nulls_last=True)
-        .with_columns(
-            _winner=pl.col("row").first().over("call_id"),
-            _winner_evidence=pl.col("evidence").first().over("call_id"),
-        )
+        .with_columns(_winner=pl.col("row").first().over("call_id"))
         .sort("row")
     )
 

@@ -61,6 +61,10 @@ def replayed(rows: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
+def _is_after(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and other is not None and one > other
+
+
 def _files_with_history(rows: pl.LazyFrame) -> dict[tuple[str, str], list[Row]]:
     """Per file, in order, the rows of every file in which some row is not proved to be its own."""
     doubtful = (pl.col("history") != OWN).any().over("source", "path")
@@ -78,21 +82,28 @@ def _files_with_history(rows: pl.LazyFrame) -> dict[tuple[str, str], list[Row]]:
 class History:
     """The counter states that one thread went through, as its own file states them."""
 
-    def __init__(self, rows: Iterable[tuple[int, str]]) -> None:
+    def __init__(self, rows: Iterable[tuple[int, str, datetime | None]]) -> None:
         self._rows = list(rows)
         self._places: dict[str, list[int]] = {}
-        for place, (_, sequence) in enumerate(self._rows):
+        for place, (_, sequence, _) in enumerate(self._rows):
             self._places.setdefault(sequence, []).append(place)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def match(self, sequences: Sequence[str | None]) -> list[int]:
-        """Rows that the longest run from the start of `sequences` repeats, in this order."""
+    def match(self, copies: Sequence[Row]) -> list[int]:
+        """Rows that the longest run from the start of `copies` repeats, in this order.
+
+        A copy is never older than what it copies: the parent may come to the same numbers later.
+        """
         matched: list[int] = []
         place = -1
-        for sequence in sequences:
-            later = [at for at in self._places.get(sequence or "", ()) if at > place]
+        for copy in copies:
+            later = [
+                at
+                for at in self._places.get(copy.sequence or "", ())
+                if at > place and not _is_after(self._rows[at][2], copy.timestamp)
+            ]
             if not later:
                 break
             place = later[0]
@@ -117,13 +128,13 @@ def _histories(rows: pl.LazyFrame, heirs: dict[tuple[str, str], list[Row]]) -> d
             ~pl.col("is_copy"),
             pl.col("repeat").is_null() | (pl.col("repeat") == "twin"),
         )
-        .select("thread_id", "path", "row", "sequence")
+        .select("thread_id", "path", "row", "sequence", "timestamp")
         .filter(pl.col("sequence").is_not_null())
         .collect()
     )
     histories: dict[str, History] = {}
     for (thread, _), group in states.group_by("thread_id", "path", maintain_order=True):
-        history = History(group.select("row", "sequence").iter_rows())
+        history = History(group.select("row", "sequence", "timestamp").iter_rows())
         if len(history) > len(histories.get(str(thread), ())):
             histories[str(thread)] = history
     return histories
@@ -147,9 +158,8 @@ def _longest_match(
 ) -> tuple[str | None, dict[int, int]]:
     """The thread that the rows repeat longest from their start, and copy -> copied row."""
     best: tuple[str | None, dict[int, int]] = (None, {})
-    sequences = [row.sequence for row in rows]
     for thread in dict.fromkeys(name for row in rows for name in row.history_thread_ids or ()):
-        matched = histories[thread].match(sequences) if thread in histories else []
+        matched = histories[thread].match(rows) if thread in histories else []
         if len(matched) > len(best[1]) and not _is_coincidence(rows[0], len(matched)):
             best = (thread, dict(zip((row.row for row in rows), matched, strict=False)))
     return best

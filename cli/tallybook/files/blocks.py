@@ -36,10 +36,38 @@ def open_log(path: Path) -> Iterator[Read]:
             with gzip.open(stream) as plain:
                 yield lambda: plain.read1(_PIECE_BYTES)
         elif head == _ZSTD:
-            with pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd") as plain:
-                yield lambda: bytes(plain.read(_PIECE_BYTES))
+            pieces = _zstd_pieces(path)
+            yield lambda: next(pieces, b"")
         else:
             yield lambda: stream.read(BLOCK_BYTES)
+
+
+def _zstd_pieces(path: Path) -> Iterator[bytes]:
+    """Pieces of plain content, up to the last byte that a damaged stream still gives."""
+    done = 0
+    try:
+        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as plain:
+            while piece := plain.read(_PIECE_BYTES):
+                done += len(piece)
+                yield piece
+    except OSError:
+        # A read that fails gives nothing, so what is left is read again byte by byte.
+        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as plain:
+            while done:
+                done -= len(plain.read(min(done, _PIECE_BYTES)))
+            yield from _single_bytes(plain)
+        raise
+
+
+def _single_bytes(plain: pa.CompressedInputStream) -> Iterator[bytes]:
+    rest = bytearray()
+    try:
+        while byte := plain.read(1):
+            rest += byte
+    except OSError:
+        pass
+    if rest:
+        yield bytes(rest)
 
 
 def blocks(read: Read) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
-from tallybook.files.find import logical_name
+from tallybook.files.find import COMPRESSED, logical_name
 from tallybook.schema import REPORTED
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
@@ -34,7 +34,7 @@ def read_file(path: Path) -> pa.Table:
             if first.strip():
                 claimed = claims(first[:HEAD_BYTES])
                 if len(claimed) != 1:
-                    return _located([_unclaimed(claimed)], path, None)
+                    return _located([_unclaimed(claimed, path)], path, None)
                 name = claimed[0]
                 whole = itertools.chain([first], pieces)
                 # One by one, so that what was read before damage is kept.
@@ -50,9 +50,11 @@ def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     return _located([table([problem(0, code, detail)])], path, None)
 
 
-def _unclaimed(claimed: list[str]) -> pa.Table:
+def _unclaimed(claimed: list[str], path: Path) -> pa.Table:
     if claimed:
         return table([problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")])
+    if path.suffix in COMPRESSED:
+        return table([problem(0, "unreadable", f"not a {path.suffix} stream")])
     return table([problem(0, "unclaimed", "no source recognises this file")])
 
 

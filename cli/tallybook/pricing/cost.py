@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.schema import COUNTED_KINDS
 from tallybook.pricing.inforce import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
+from tallybook.schema import COUNTED_KINDS
 
 # The words of `price_status`.
 PRICED: Final = "priced"

@@ -44,7 +44,7 @@ class Rates:
     `digest` is the same for the same list and price file; `sources` names both.
     """
 
-    def __init__(self, table: Table, overrides: Overrides = Overrides()) -> None:  # noqa: B008
+    def __init__(self, table: Table, overrides: Overrides) -> None:
         self.sources = [f"genai-prices {table.version}"]
         if overrides.name is not None:
             self.sources.append(f"prices {overrides.name}")
@@ -59,18 +59,13 @@ class Rates:
             self._plans[key] = make_plan(key, self._names, self._overrides)
         return self._plans[key]
 
-    def lookup(
-        self,
-        model: str,
-        provider: str | None = None,
-        at: datetime | None = None,
-        *,
-        service_tier: str | None = None,
-        speed: str | None = None,
-        inference_geo: str | None = None,
-    ) -> Quote:
-        """The rates of one model at `at` (aware; None: the last in force), and why these."""
-        plan = self.plan(Key(provider, model, service_tier, speed, inference_geo))
+    def lookup(self, model: str, provider: str | None = None, at: datetime | None = None) -> Quote:
+        """The standard rates of a model at `at` (aware; None: the last in force), and why these."""
+        return self.quote(Key(provider, model), at)
+
+    def quote(self, key: Key, at: datetime | None = None) -> Quote:
+        """The rates for all that a call states, at `at`; see `lookup`."""
+        plan = self.plan(key)
         if at is None:
             return Quote(plan, *plan.in_force(LATEST, None))
         instant = micros(at)

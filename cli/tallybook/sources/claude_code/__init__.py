@@ -48,6 +48,7 @@ SOURCE: Final = Source(
         "custom-title.json",
         "sessions-index.json",
         "settings*.json",
+        "*.claude/sessions/*.json",
         ".claude.json*",
     ),
     neighbour=neighbour,

@@ -69,7 +69,7 @@ def _thread_key(line: Line) -> str:
     return f"{text(line.session_id) or ''}/{text(line.parent_tool_use_id) or ''}"
 
 
-def _rows(
+def _rows(  # noqa: PLR0913, PLR0917 - the parts of one message and where it stands
     line: Line,
     message: Message,
     record: int,
@@ -215,7 +215,7 @@ def _run_totals(
     return rows
 
 
-def _turn(
+def _turn(  # noqa: PLR0913, PLR0917 - the parts of one message and where it stands
     line: Line,
     part: str | None,
     model: str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from tallybook.sources.lines import count
 DIALECT: Final = "anthropic"
 SYNTHETIC: Final = "<synthetic>"  # the model of lines the client wrote itself
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS_FROM: Final = 10**10  # as seconds this is the year 2286
 _CENT_DUST: Final = Decimal("1e-15")  # the scale of money columns
 _CLOUDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
@@ -101,14 +101,14 @@ def moment(value: object, problems: list[str]) -> datetime | None:
         problems.append("no-time")
     elif time.tzinfo is None:
         problems.append("assumed-time")
-        return time.replace(tzinfo=timezone.utc)
+        return time.replace(tzinfo=UTC)
     return time
 
 
 def _from_text(value: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(value.strip().upper())
-        return time.astimezone(timezone.utc) if time.tzinfo else time
+        return time.astimezone(UTC) if time.tzinfo else time
     except (ValueError, OverflowError):
         return None
 

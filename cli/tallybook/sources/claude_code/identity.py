@@ -1,4 +1,4 @@
-"""Tells which records are the same response: by its id, and by chains of records where ids repeat."""
+"""Tells which records are the same response: by id, and by chains of records where ids repeat."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import broken, line_count, problem, scan, unreadable
 from tallybook.sources.rows import table
 
-
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
 # Keys without which a line states no counts, cost or model that a row could need.
@@ -61,7 +60,7 @@ def finish(state: State) -> pa.Table:
     return table(rows + capture.release_all(state))
 
 
-def _form(block: bytes) -> str | None:
+def _form(block: bytes) -> Literal[lines, document] | None:
     """Whether the file is lines of JSON, or documents that may take several lines each."""
     first = _FIRST_WORDS.search(block)
     if first is None:
@@ -88,7 +87,7 @@ def _read_lines(block: bytes, state: State) -> list[Reported]:
     return [row for _, rows in found for row in rows]
 
 
-def _line_rows(
+def _line_rows(  # noqa: PLR0911 - one case a type of line
     line: Line, record: int, part: str | None, state: State, run: int = 0
 ) -> list[Reported]:
     match line.type:
@@ -157,10 +156,9 @@ def _document_rows(raw: bytes, state: State) -> list[Reported] | None:
     if isinstance(document, Line):
         return _line_rows(document, record, None, state)
     rows: list[Reported] = []
-    for index, line in enumerate(document):
-        part = f"[{index}]"
+    for place, line in enumerate(document, record):
         if line is None:
-            rows.append(problem(record, "bad-line", f"{part} is not a JSON object"))
+            rows.append(problem(place, "bad-line", "an element that is no JSON object"))
         else:
-            rows += _line_rows(line, record, part, state)
+            rows += _line_rows(line, place, None, state)
     return rows

@@ -1,4 +1,4 @@
-"""Builds the rows of one response: the call, and what other models and compactions did within it."""
+"""Builds the rows of one response: the call, and what other models did within it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a Claude Code line that are read; whatever else a line holds is skipped undecoded."""
+"""The parts of a Claude Code line that are read; what else it holds is skipped undecoded."""
 
 from __future__ import annotations
 

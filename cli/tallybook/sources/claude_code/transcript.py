@@ -105,5 +105,3 @@ def read_cost_state(line: Line, record: int, part: str | None) -> list[Reported]
     series = f"{session or ''}|{'' if line.start_time is None else line.start_time}"
     columns = {"record": record, "kind": ASSERTION, "series": series, **thread(session)}
     return [row for _, row in totals(line.model_usage, part, [], **columns)]
-
-

@@ -1,0 +1,83 @@
+"""The rate table between runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallybook import pricing
+from tallybook.pricing import cache
+
+WARM = """
+import sys
+from pathlib import Path
+from tallybook import pricing
+rates = pricing.load(Path(sys.argv[1]), None)
+assert rates.lookup("claude-opus-4-8").rates
+print(sorted({"genai_prices", "pydantic", "polars"} & set(sys.modules)))
+"""
+
+
+def test_a_warm_run_imports_neither_the_price_list_nor_polars(tmp_path: Path) -> None:
+    pricing.load(tmp_path / "new" / "folder", None)
+    command = [sys.executable, "-c", WARM, str(tmp_path / "new" / "folder")]
+    path = {"PYTHONPATH": str(Path(pricing.__file__).parents[2])}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=path)
+    assert run.stdout == "[]\n"
+
+
+def test_what_was_kept_is_what_was_built(tmp_path: Path, rates: pricing.Rates) -> None:
+    built, kept = (pricing.load(tmp_path, None) for _ in range(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["rates.json"]
+    assert built.digest == kept.digest == rates.digest
+    assert built.lookup("o3") == kept.lookup("o3")
+    assert kept.sources == [f"genai-prices {cache.installed_version()}"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn", "changed", "other", "folder"])
+def test_a_damaged_or_foreign_table_is_built_again(
+    tmp_path: Path, rates: pricing.Rates, damage: str
+) -> None:
+    pricing.load(tmp_path, None)
+    file = tmp_path / "rates.json"
+    content = file.read_bytes()
+    version = cache.installed_version().encode()
+    damaged = {
+        "empty": b"",
+        "torn": content[: len(content) // 2],
+        "changed": content.replace(b"5000000000", b"6000000000", 1),
+        "other": content.replace(version, b"0.0.1", 1),
+    }
+    file.unlink()
+    if damage == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(damaged[damage])
+    again = pricing.load(tmp_path, None)
+    assert again.digest == rates.digest
+    assert again.lookup("claude-opus-4-8") == rates.lookup("claude-opus-4-8")
+    if damage != "folder":
+        assert file.read_bytes() == content
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_only_time(
+    tmp_path: Path, rates: pricing.Rates
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("no folder")
+    assert pricing.load(in_the_way / "below", None).digest == rates.digest
+    assert in_the_way.read_text() == "no folder"
+
+
+def test_a_failed_write_leaves_no_part_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rates: pricing.Rates
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert pricing.load(tmp_path, None).digest == rates.digest
+    assert list(tmp_path.iterdir()) == []

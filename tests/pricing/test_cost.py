@@ -1,0 +1,278 @@
+"""What calls cost, worked out by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tallybook import pricing
+from tallybook.pricing.cost import BUCKET_COSTS
+from tallybook.pricing.cost import dollars as in_dollars
+from tests.pricing.calls import NOON, claude, frame, price_one
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "cost"),
+    [
+        ("claude-3-7-sonnet-20250219", claude("4/160/0/5200"), "0.021912"),
+        ("claude-sonnet-4-20250514", claude("6/40/5200/300"), "0.003303"),
+        ("claude-3-5-haiku-20241022", claude("900/25/0/0"), "0.00082"),
+        (
+            "claude-opus-5",
+            claude("2/900/52000/1100", cache_creation_1h_input_tokens=1100, inference_geo="us"),
+            "0.065461",
+        ),
+        ("claude-opus-5", claude("3/500/106000/900"), "0.07114"),
+        ("claude-opus-5", claude("2/640/53000/300", inference_geo="us"), "0.0488235"),
+        ("claude-fable-5-1", claude("60000/1500/0/0"), "0.675"),
+        ("claude-haiku-4-5-20251001", claude("400/30/0/0"), "0.00055"),
+        ("gpt-5-codex", claude("10000/100/90000/0"), "0.02475"),
+    ],
+)
+def test_list_price_by_hand(
+    rates: pricing.Rates, model: str, counts: dict[str, Any], cost: str
+) -> None:
+    row = price_one(rates, model, **counts)
+    assert row["cost"] == row["cost_low"] == row["cost_high"] == Decimal(cost)
+    assert row["price_status"] == "priced"
+
+
+def test_every_bucket_has_its_cost_and_they_add_up(rates: pricing.Rates) -> None:
+    counts = claude("1000/100/2000/300", cache_creation_1h_input_tokens=200, web_search_requests=3)
+    row = price_one(rates, "claude-opus-4-8", **counts)
+    assert [row[name] for name in BUCKET_COSTS] == [
+        Decimal("0.005"),
+        Decimal("0.001"),
+        Decimal("0.002625"),  # 100 at 6.25 and 200 at 10
+        Decimal("0.0025"),
+        Decimal("0.03"),
+    ]
+    assert row["cost"] == Decimal("0.041125")
+
+
+def test_claude_web_searches_cost_ten_dollars_a_thousand_where_the_list_is_silent(
+    rates: pricing.Rates,
+) -> None:
+    row = price_one(rates, "claude-3-opus-20240229", **claude("0/0/0/0", web_search_requests=2))
+    assert row["web_search_cost"] == row["cost"] == Decimal("0.02")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cost"), [(272_000, "1.375"), (272_001, "2.74251")], ids=["at", "above"]
+)
+def test_a_prompt_over_the_threshold_puts_the_whole_request_in_the_higher_tier(
+    rates: pricing.Rates, prompt: int, cost: str
+) -> None:
+    row = price_one(rates, "gpt-5.5", **claude(f"{prompt}/500/0/0"))
+    assert row["cost"] == Decimal(cost)
+
+
+def test_an_unknown_prompt_size_gives_the_base_tier_and_bounds(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-5.5", **claude("300000/0/0/0"), context_tokens=None, kind="sum")
+    assert row["price_status"] == "tier_unknown"
+    assert (row["cost"], row["cost_low"], row["cost_high"]) == (
+        Decimal("1.5"),
+        Decimal("1.5"),
+        Decimal(3),
+    )
+
+
+def test_a_sum_that_fits_the_base_tier_leaves_no_doubt(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-5.5", **claude("272000/0/0/0"), context_tokens=None, kind="sum")
+    assert (row["price_status"], row["cost_high"]) == ("priced", Decimal("1.36"))
+    unsure = {"context_tokens": None, "kind": "sum", "lower_bound": True}
+    row = price_one(rates, "gpt-5.5", **claude("272000/0/0/0"), **unsure)
+    assert row["price_status"] == "tier_unknown"
+
+
+def test_a_call_costs_what_it_cost_that_day(rates: pricing.Rates) -> None:
+    counts = claude("1000000/0/0/0")
+    change = datetime(2025, 6, 10, tzinfo=UTC)
+    before = price_one(rates, "o3", **counts, timestamp=change - timedelta(microseconds=1))
+    after = price_one(rates, "o3", **counts, timestamp=change)
+    assert (before["cost"], after["cost"]) == (Decimal(10), Decimal(2))
+    assert (before["price_from"], after["price_from"]) == (None, change)
+
+
+@pytest.mark.parametrize(
+    ("clock", "cost"), [("00:59:59", ".15"), ("01:00:00", ".3"), ("04:00:00", ".15")]
+)
+def test_deepseek_costs_more_at_its_peak_hours(rates: pricing.Rates, clock: str, cost: str) -> None:
+    at = datetime.fromisoformat(f"2026-10-07T{clock}+00:00")
+    row = price_one(rates, "deepseek-v4-flash", **claude("1000000/0/0/0"), timestamp=at)
+    assert row["cost"] == Decimal(cost)
+
+
+def test_a_call_without_a_time_gets_the_last_price_and_says_so(rates: pricing.Rates) -> None:
+    row = price_one(rates, "o3", **claude("1000000/0/0/0"), timestamp=None)
+    assert (row["cost"], row["price_status"]) == (Decimal(2), "assumed_list_price")
+    calls = frame({"model": "o3", **claude("1000000/0/0/0"), "timestamp": None})
+    then = pricing.price(calls, rates, now=datetime(2025, 1, 1, tzinfo=UTC)).collect()
+    assert then["cost"].to_list() == [10 * 10**15]
+
+
+def test_a_cache_write_of_unknown_lifetime_may_have_been_an_hour(rates: pricing.Rates) -> None:
+    counts = claude("0/0/0/1000", cache_creation_1h_input_tokens=None)
+    row = price_one(rates, "claude-opus-4-8", **counts)
+    assert (row["cost"], row["cost_low"]) == (Decimal("0.00625"), Decimal("0.00625"))
+    assert row["cost_high"] == Decimal("0.01")
+
+
+def test_unsplit_input_is_bounded_by_the_cheapest_and_the_dearest_rate(
+    rates: pricing.Rates,
+) -> None:
+    row = price_one(rates, "claude-opus-4-8", unsplit_input_tokens=1000, output_tokens=100)
+    assert row["uncached_input_cost"] == Decimal("0.005")
+    assert row["cost"] == Decimal("0.0075")
+    assert row["cost_low"] == Decimal("0.0005") + Decimal("0.0025")
+    assert row["cost_high"] == Decimal("0.01") + Decimal("0.0025")
+
+
+@pytest.mark.parametrize(
+    ("model", "stated", "cost"),
+    [
+        ("claude-opus-4-6", {"speed": "fast"}, "30"),
+        ("claude-opus-4-7", {"speed": "fast"}, "30"),
+        ("claude-opus-4-8", {"speed": "fast"}, "10"),
+        ("claude-opus-4-8-fast", {}, "10"),
+        ("claude-opus-5", {"speed": "fast"}, "10"),
+        ("claude-opus-5-5", {"speed": "fast"}, "8"),
+        ("claude-sonnet-5", {"speed": "fast"}, "2"),
+        ("claude-opus-5", {"speed": "fast", "inference_geo": "us"}, "11"),
+        ("claude-opus-4-5", {"inference_geo": "us"}, "5"),
+        ("claude-sonnet-4-6", {"inference_geo": "us"}, "3.3"),
+        ("claude-sonnet-4-6", {"inference_geo": "global"}, "3"),
+        ("claude-opus-4-8", {"service_tier": "batch"}, "2.5"),
+        ("claude-opus-4-1", {"service_tier": "batch"}, "7.5"),
+        ("gpt-5.5", {"service_tier": "priority"}, "12.5"),
+        ("gpt-5.5", {"service_tier": "fast"}, "12.5"),
+        ("gpt-5.4", {"service_tier": "priority"}, "5"),
+        ("gpt-5.3-codex", {"service_tier": "fast"}, "3.5"),
+        ("gpt-5.4", {"service_tier": "default"}, "2.5"),
+        ("gpt-5.2", {"service_tier": "flex"}, "0.875"),
+        ("gpt-5-mini", {"service_tier": "priority"}, "0.45"),
+    ],
+)
+@pytest.mark.parametrize("month", [9, 11], ids=["before-listed", "listed"])
+def test_tier_speed_and_region(
+    rates: pricing.Rates, model: str, stated: dict[str, str], cost: str, month: int
+) -> None:
+    at = datetime(2026, month, 1, tzinfo=UTC)
+    row = price_one(
+        rates, model, **claude("1000000/0/0/0"), context_tokens=1000, timestamp=at, **stated
+    )
+    assert (row["cost"], row["price_status"]) == (Decimal(cost), "priced")
+
+
+def test_the_us_premium_is_anthropics_own(rates: pricing.Rates) -> None:
+    stated = claude("1000000/0/0/0", context_tokens=1000, inference_geo="us")
+    row = price_one(rates, "claude-opus-4-8", **stated, provider="google")
+    assert row["cost"] == Decimal(5)
+
+
+def test_a_tier_that_no_list_prices_is_assumed_at_list_price(rates: pricing.Rates) -> None:
+    row = price_one(rates, "claude-opus-4-8", **claude("10/0/0/0"), service_tier="priority")
+    assert (row["cost"], row["price_status"]) == (Decimal("0.00005"), "assumed_list_price")
+
+
+def test_an_unknown_model_has_no_cost(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-5.7", **claude("10/5/0/0"))
+    assert (row["cost"], row["cost_high"], row["price_status"]) == (None, None, "unpriced")
+    assert row["price_model"] is None
+
+
+def test_no_model_but_no_tokens_either_costs_nothing(rates: pricing.Rates) -> None:
+    row = price_one(rates, None, **claude("0/0/0/0"))
+    assert (row["cost"], row["price_status"]) == (Decimal(0), "priced")
+
+
+def test_a_known_count_without_a_rate_leaves_the_whole_unknown(rates: pricing.Rates) -> None:
+    row = price_one(rates, "text-embedding-3-small", **claude("1000/7/0/0"))
+    assert row["uncached_input_cost"] == Decimal("0.00002")
+    assert (row["output_cost"], row["cost"], row["price_status"]) == (None, None, "unpriced")
+    row = price_one(rates, "text-embedding-3-small", **claude("1000/0/0/0"))
+    assert (row["cost"], row["price_status"]) == (Decimal("0.00002"), "priced")
+
+
+def test_no_counts_at_all_is_no_cost_and_no_missing_price(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-5.5", kind="thread")
+    assert (row["cost"], row["price_status"]) == (None, "no_counts")
+
+
+def test_an_unstated_bucket_has_no_cost_but_the_rest_has(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-5-codex", output_tokens=100)
+    assert (row["uncached_input_cost"], row["cost"]) == (None, Decimal("0.001"))
+
+
+def test_a_cache_rate_that_the_provider_does_not_list_is_the_input_rate(
+    rates: pricing.Rates,
+) -> None:
+    row = price_one(rates, "gpt-5-pro", **claude("1000/0/1000/0"))
+    assert (row["cost"], row["price_status"]) == (Decimal("0.03"), "priced_fallback_rate")
+    row = price_one(rates, "gpt-5-pro", **claude("1000/0/0/0"))
+    assert row["price_status"] == "priced"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openrouter", "deepseek/deepseek-r1:free"),
+        ("ollama", "qwen3:8b"),
+        (None, "some/thing:free"),
+    ],
+)
+def test_free_is_said_to_be_free(rates: pricing.Rates, provider: str | None, model: str) -> None:
+    row = price_one(rates, model, **claude("1000/10/0/0"), provider=provider)
+    assert (row["cost"], row["price_status"]) == (Decimal(0), "free")
+
+
+def test_an_empty_price_of_the_list_is_not_free(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-4o", **claude("1000/10/0/0"), provider="github-copilot")
+    assert (row["cost"], row["price_status"]) == (None, "unpriced")
+
+
+def test_another_sellers_price_is_assumed(rates: pricing.Rates) -> None:
+    row = price_one(rates, "gpt-5", **claude("1000/0/0/0"), provider="my-proxy")
+    assert (row["cost"], row["price_status"]) == (Decimal("0.00125"), "assumed_list_price")
+
+
+def test_only_counted_rows_cost_anything(rates: pricing.Rates) -> None:
+    calls = frame(
+        {"model": "gpt-5", **claude("1000/10/0/0")},
+        {"model": "gpt-5", **claude("1000/10/0/0"), "duplicate_of": "call-1"},
+        {"model": "gpt-5", **claude("1000/10/0/0"), "kind": "assertion"},
+    )
+    priced = pricing.price(calls, rates).collect()
+    assert priced["price_status"].to_list() == ["priced", "not_counted", "not_counted"]
+    assert priced["cost"].is_null().to_list() == [False, True, True]
+
+
+def test_rows_keep_their_order_and_their_number(rates: pricing.Rates) -> None:
+    models = ["gpt-5", "nobody-knows", "claude-opus-5", None, "gpt-5"]
+    rows = [{"model": model, **claude(f"{n}/1/0/0")} for n, model in enumerate(models)]
+    priced = pricing.price(frame(*rows), rates)
+    for engine in ("in-memory", "streaming"):
+        found = priced.collect(engine=engine)  # type: ignore[call-overload]
+        assert found["uncached_input_tokens"].to_list() == [0, 1, 2, 3, 4]
+        assert found["model"].to_list() == models
+
+
+def test_no_rows_are_priced_as_no_rows(rates: pricing.Rates) -> None:
+    empty = pricing.price(frame({"model": "gpt-5"}).filter(record=7), rates).collect()
+    assert empty.height == 0
+    assert empty.schema["cost"] == pl.Int128
+
+
+def test_sums_are_exact_in_any_order(rates: pricing.Rates) -> None:
+    """A third of a femto-dollar would show; a million tiny calls equal one large call."""
+    counts = claude("1/1/1/1", timestamp=NOON)
+    calls = frame({"model": "claude-haiku-5-5", **counts, "context_tokens": 4})
+    once = pricing.price(calls, rates).collect()
+    whole = claude("1000000/1000000/1000000/1000000", context_tokens=4)
+    large = price_one(rates, "claude-haiku-5-5", **whole)
+    many = pl.concat([once] * 1000).select(pl.col("cost").sum() * 1000)
+    assert many.select(in_dollars(pl.col("cost"))).item() == large["cost"] == Decimal("0.735")

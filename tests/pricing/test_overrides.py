@@ -1,0 +1,155 @@
+"""The user's price file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tallybook import pricing
+from tallybook.errors import TallybookError
+from tests.pricing.calls import claude, price_one
+
+MILLION: dict[str, Any] = claude("1000000/0/0/0", context_tokens=1000)
+
+
+def load(folder: Path, text: str) -> pricing.Rates:
+    file = folder / "prices.toml"
+    file.write_text(text, "utf-8")
+    return pricing.load(None, file)
+
+
+def test_a_stated_price_beats_the_list(tmp_path: Path) -> None:
+    text = '[[price]]\nprovider = "anthropic"\nmodel = "claude-opus-4-8"\n'
+    text += "input = 1.1\noutput = 2\ncache_read = 0.1\n"
+    rates = load(tmp_path, text)
+    row = price_one(rates, "claude-opus-4-8-20260101", **claude("1000/10/1000/0"))
+    assert row["cost"] == Decimal("0.00122")
+    assert row["price_status"] == "priced"
+    google = price_one(rates, "claude-opus-4-8", **MILLION, provider="google")
+    assert google["cost"] == Decimal(5)
+
+
+def test_a_price_for_a_model_that_no_list_has(tmp_path: Path) -> None:
+    rates = load(tmp_path, '[[price]]\nmodel = "In-House-7B"\ninput = 1\noutput = 3\n')
+    row = price_one(rates, "in-house-7b", **claude("1000/10/1000/0"), provider="our-gateway")
+    assert (row["cost"], row["price_status"]) == (Decimal("0.00203"), "priced_fallback_rate")
+    assert row["price_model"] == "in-house-7b"
+
+
+def test_a_price_holds_from_and_until(tmp_path: Path) -> None:
+    text = '[[price]]\nmodel = "o3"\ninput = 1\nvalid_from = 2026-01-01\nvalid_to = "2026-02-01"\n'
+    rates = load(tmp_path, text)
+    costs = []
+    for day in (datetime(2025, 12, 31, 23, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC),
+                datetime(2026, 2, 1, tzinfo=UTC)):  # fmt: skip
+        costs.append(price_one(rates, "o3", **MILLION, timestamp=day)["cost"])
+    assert costs == [Decimal(2), Decimal(1), Decimal(2)]
+
+
+@pytest.mark.parametrize(("year", "status"), [(2025, "before_first_price"), (2027, "unpriced")])
+def test_outside_its_only_price_a_model_has_none(tmp_path: Path, year: int, status: str) -> None:
+    text = '[[price]]\nmodel = "m"\ninput = 1\nvalid_from = 2026-01-01\nvalid_to = 2026-12-31\n'
+    at = datetime(year, 6, 1, tzinfo=UTC)
+    row = price_one(load(tmp_path, text), "m", **MILLION, timestamp=at)
+    assert (row["cost"], row["price_status"]) == (None, status)
+
+
+def test_a_price_may_have_tiers(tmp_path: Path) -> None:
+    text = '[[price]]\nmodel = "m"\ninput = 1\noutput = 2\n'
+    text += "tiers = [{above = 1000, input = 3}]\n"
+    rates = load(tmp_path, text)
+    assert price_one(rates, "m", **claude("1000/10/0/0"))["cost"] == Decimal("0.00102")
+    assert price_one(rates, "m", **claude("1001/10/0/0"))["cost"] == Decimal("0.003023")
+
+
+def test_of_two_prices_the_later_holds(tmp_path: Path) -> None:
+    text = '[[price]]\nmodel = "m"\ninput = 1\n[[price]]\nmodel = "m"\ninput = 2\n'
+    assert price_one(load(tmp_path, text), "m", **MILLION)["cost"] == Decimal(2)
+
+
+@pytest.mark.parametrize(
+    ("provider", "cost"), [(None, "2.5"), ("azure", "2.5"), ("openrouter", None)]
+)
+def test_an_alias_names_the_model_behind_a_deployment(
+    tmp_path: Path, provider: str | None, cost: str | None
+) -> None:
+    text = '[[alias]]\nfrom = "My-Deployment"\nprovider = "azure"\nto = "gpt-5.4"\n'
+    row = price_one(load(tmp_path, text), "my-deployment", **MILLION, provider=provider)
+    assert row["cost"] == (None if cost is None else Decimal(cost))
+
+
+def test_a_discount_is_for_everything_its_provider_lists(tmp_path: Path) -> None:
+    rates = load(tmp_path, '[[discount]]\nprovider = "openai"\nfactor = 0.85\n')
+    row = price_one(rates, "gpt-5", **MILLION, web_search_requests=100)
+    assert (row["uncached_input_cost"], row["web_search_cost"]) == (
+        Decimal("1.0625"),
+        Decimal("0.85"),
+    )
+    assert price_one(rates, "claude-opus-5", **MILLION)["cost"] == Decimal(5)
+
+
+def test_a_provider_may_be_free(tmp_path: Path) -> None:
+    rates = load(tmp_path, '[[free]]\nprovider = "our-cluster"\n')
+    row = price_one(rates, "gpt-oss-120b", **MILLION, provider="Our-Cluster")
+    assert (row["cost"], row["price_status"]) == (Decimal(0), "free")
+
+
+def test_the_file_is_named_and_changes_the_digest(tmp_path: Path, rates: pricing.Rates) -> None:
+    own = load(tmp_path, '[[free]]\nprovider = "x"\n')
+    assert own.sources == [*rates.sources, "prices prices.toml"]
+    assert own.digest != rates.digest
+    assert own.digest == load(tmp_path, '[[free]]\nprovider = "x"\n').digest
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("price = 3", "price: has to be a list of tables"),
+        ("[price]\nmodel = 'm'", "price: has to be a list of tables"),
+        ("[[prices]]\nmodel = 'm'", "prices: is not a key"),
+        ("[[price]]\nmodel = 'm'\ninput = 1\ninpt = 2", "price[1].inpt: is not a key"),
+        ("[[price]]\ninput = 1", "price[1].model: is missing"),
+        ("[[price]]\nmodel = 7\ninput = 1", "price[1].model: has to be a name"),
+        ("[[price]]\nmodel = 'm'", "price[1].input: is missing"),
+        ("[[price]]\nmodel = 'm'\ninput = '1'", "price[1].input: has to be a number"),
+        ("[[price]]\nmodel = 'm'\ninput = true", "price[1].input: has to be a number"),
+        ("[[price]]\nmodel = 'm'\ninput = -1", "price[1].input: -1 is not a price"),
+        ("[[price]]\nmodel = 'm'\noutput = nan", "price[1].output: NaN is not a price"),
+        ("[[price]]\nmodel = 'm'\noutput = 1e-10", "price[1].output: 1E-10 has more than nine"),
+        ("[[price]]\nmodel = 'm'\ninput = 1\nvalid_from = 'soon'", "price[1].valid_from: 'soon'"),
+        ("[[price]]\nmodel = 'm'\ninput = 1\nvalid_to = 12:00:00", "price[1].valid_to: "),
+        (
+            "[[price]]\nmodel = 'm'\ninput = 1\nvalid_from = 2026-02-01\nvalid_to = 2026-01-01",
+            "price[1].valid_to: has to be later",
+        ),
+        (
+            "[[price]]\nmodel = 'm'\ninput = 1\ntiers = [{above = 0, input = 1}]",
+            "price[1].tiers[1].above: has to be a whole number",
+        ),
+        ("[[alias]]\nfrom = 'a'", "alias[1].to: is missing"),
+        ("[[discount]]\nprovider = 'a'", "discount[1].factor: is missing"),
+        ("[[discount]]\nprovider = 'a'\nfactor = inf", "discount[1].factor: Infinity is not"),
+        ("[[free]]\nprovider = 'a'\n[[free]]\nmodel = 'b'", "free[2].model: is not a key"),
+        ("[[price]", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(pricing.PriceFileError) as raised:
+        load(tmp_path, text)
+    assert isinstance(raised.value, TallybookError)
+    assert raised.value.message.startswith(f"{tmp_path / 'prices.toml'}: ")
+    assert said in raised.value.message
+
+
+def test_a_price_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(pricing.PriceFileError, match=r"nowhere\.toml"):
+        pricing.load(None, tmp_path / "nowhere.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(pricing.PriceFileError, match="not valid TOML"):
+        pricing.load(None, tmp_path / "bytes.toml")
