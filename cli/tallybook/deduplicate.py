@@ -10,12 +10,14 @@ from tallybook.history import replayed
 from tallybook.normalize import add_problem
 from tallybook.reuse import reused_identities
 from tallybook.schema import (
+    BEFORE_TURN,
     CALL,
     CAPTURE_LINE,
     CAPTURE_TOTAL,
     COPY,
     COUNTED_KINDS,
     EVIDENCE,
+    INHERITED,
     LOG,
     SUM,
     THREAD,
@@ -140,7 +142,8 @@ def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
         return stated.forward_fill().over("source", "path")
 
     replayed_before = last("duplicate_reason") == "replayed-history"
-    repeats = pl.col("repeat").is_not_null() & replayed_before
+    inherited = pl.col("history").is_in([BEFORE_TURN, INHERITED])
+    repeats = pl.col("repeat").is_not_null() & inherited & replayed_before
     return _mark(rows, repeats.fill_null(value=False), last("duplicate_of"), "replayed-history")
 
 
@@ -189,7 +192,7 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("sidechain"),
         pl.col("timestamp").min().over("call_id", "path"),
         # An archived file yields to one that is still in its place.
-        pl.col("path").str.contains("archived", literal=True),
+        pl.col("path").str.contains(r"[/\\]archived_"),
         pl.col("path"),
         pl.col("block_index"),
         pl.col("finished"),

@@ -256,7 +256,7 @@ def test_rows_keep_their_order_and_their_number(rates: pricing.Rates) -> None:
     rows = [{"model": model, **claude(f"{n}/1/0/0")} for n, model in enumerate(models)]
     priced = pricing.price(frame(*rows), rates)
     for engine in ("in-memory", "streaming"):
-        found = priced.collect(engine=engine)  # type: ignore[call-overload]
+        found = priced.collect(engine=engine)
         assert found["uncached_input_tokens"].to_list() == [0, 1, 2, 3, 4]
         assert found["model"].to_list() == models
 

@@ -11,6 +11,7 @@ from tallybook import pricing
 from tallybook.pricing.names import ALIAS, EXACT, PREFIX, SUFFIX_REMOVED
 from tallybook.pricing.table import per_million
 
+BEDROCK = "anthropic.claude-opus-4-8-v1:0"
 CASES = [
     # provider, model as logged, provider and model of the list, kind
     (None, "claude-opus-5", "anthropic", "claude-opus-5", EXACT),
@@ -22,8 +23,8 @@ CASES = [
     (None, "claude-4.5-sonnet-thinking", "anthropic", "claude-sonnet-4-5", SUFFIX_REMOVED),
     (None, "claude-opus-4-8-fast", "anthropic", "claude-opus-4-8", SUFFIX_REMOVED),
     (None, "anthropic/claude-sonnet-4.5", "anthropic", "claude-sonnet-4-5", ALIAS),
-    (None, "us.anthropic.claude-opus-4-8-v1:0", "aws", "regional.anthropic.claude-opus-4-8-v1:0", PREFIX),
-    ("bedrock", "global.anthropic.claude-opus-4-8-v1:0", "aws", "global.anthropic.claude-opus-4-8-v1:0", EXACT),
+    (None, f"us.{BEDROCK}", "aws", f"regional.{BEDROCK}", PREFIX),
+    ("bedrock", f"global.{BEDROCK}", "aws", f"global.{BEDROCK}", EXACT),
     ("anthropic", "claude-haiku-4-5@20251001", "google", "claude-haiku-4-5", PREFIX),
     ("vertex_ai", "claude-opus-4-8@20260101", "google", "claude-opus-4-8", PREFIX),
     (None, "publishers/anthropic/models/claude-opus-4-8", "google", "claude-opus-4-8", ALIAS),
@@ -46,13 +47,15 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("provider", "logged", "seller", "model", "kind"), CASES)
+@pytest.mark.parametrize(
+    ("provider", "logged", "found"), [(case[0], case[1], case[2:]) for case in CASES]
+)
 def test_a_name_is_found(
-    rates: pricing.Rates, provider: str | None, logged: str, seller: str, model: str, kind: str
+    rates: pricing.Rates, provider: str | None, logged: str, found: tuple[str, str, str]
 ) -> None:
     match = rates.lookup(logged, provider).plan.match
     assert match is not None
-    assert (match.provider, match.model.id, match.kind) == (seller, model, kind)
+    assert (match.provider, match.model.id, match.kind) == found
     assert not match.assumed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,11 @@ def test_a_price_for_a_model_that_no_list_has(tmp_path: Path) -> None:
 def test_a_price_holds_from_and_until(tmp_path: Path) -> None:
     text = '[[price]]\nmodel = "o3"\ninput = 1\nvalid_from = 2026-01-01\nvalid_to = "2026-02-01"\n'
     rates = load(tmp_path, text)
-    costs = []
-    for day in (datetime(2025, 12, 31, 23, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC),
-                datetime(2026, 2, 1, tzinfo=UTC)):  # fmt: skip
-        costs.append(price_one(rates, "o3", **MILLION, timestamp=day)["cost"])
-    assert costs == [Decimal(2), Decimal(1), Decimal(2)]
+    hour = timedelta(hours=1)
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    times = (start - hour, start, end - hour, end)
+    costs = [price_one(rates, "o3", **MILLION, timestamp=time)["cost"] for time in times]
+    assert costs == [Decimal(2), Decimal(1), Decimal(1), Decimal(2)]
 
 
 @pytest.mark.parametrize(("year", "status"), [(2025, "before_first_price"), (2027, "unpriced")])

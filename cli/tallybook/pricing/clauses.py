@@ -33,6 +33,7 @@ def holds(clause: Clause | None, name: str) -> bool:
 def find_model(provider: Provider, name: str) -> tuple[Model, bool] | None:
     """The provider's first model whose clauses speak for the whole of `name` (lower case).
 
+    Failing that, the model with that very id.
     The flag tells that a harmless rest, such as a date, was left over.
     """
     for candidate in (name, _COMPACT_DATE.sub(r"-\1-\2-\3", name)):
@@ -43,8 +44,8 @@ def find_model(provider: Provider, name: str) -> tuple[Model, bool] | None:
             reaches = [_reach(clause, candidate) for clause in model.clauses]
             reach = max((r for r in reaches if r is not None), default=-1)
             if reach >= core:
-                return model, reach < len(candidate)
-    return None
+                return model, reach < len(candidate) and candidate != model.id.lower()
+    return next(((model, False) for model in provider.models if model.id.lower() == name), None)
 
 
 def _core(name: str) -> str:

@@ -12,7 +12,7 @@ from tallybook.pricing.table import femto_per_request
 HALF: Final = Fraction(1, 2)
 
 # Batch APIs cost half the list price at these sellers.
-BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google", "aws", "azure"})
+BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google"})
 
 # Inference kept in the United States, sold by Anthropic itself for Claude 4.6 and later.
 US_PREMIUM: Final = Fraction(11, 10)
@@ -25,9 +25,9 @@ CLAUDE_SEARCH: Final = femto_per_request(Decimal(10))
 _FAST: Final = (
     (re.compile(r"claude-opus-4[-.][67](?!\d)"), Fraction(6)),
     (re.compile(r"claude-opus-(?:4[-.]8|5)(?![-.]?\d)"), Fraction(2)),
-    (re.compile(r"gpt-5[-.]5(?![\w.]|-(?!codex|chat|\d{4}))"), Fraction(5, 2)),
-    (re.compile(r"gpt-5[-.]4(?![\w.]|-(?!\d{4}))"), Fraction(2)),
-    (re.compile(r"gpt-5[-.]3-codex(?![\w.]|-(?!\d{4}))"), Fraction(2)),
+    (re.compile(r"^gpt-5[-.]5(?![\w.]|-(?!codex|chat|\d{4}))"), Fraction(5, 2)),
+    (re.compile(r"^gpt-5[-.]4(?![\w.]|-(?!\d{4}))"), Fraction(2)),
+    (re.compile(r"^gpt-5[-.]3-codex(?![\w.]|-(?!\d{4}))"), Fraction(2)),
 )
 
 # Models that run on the user's own machine have no price list and no bill.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Final
+from typing import Final, Literal
 
 import pyarrow as pa
 
@@ -156,9 +156,9 @@ def _document_rows(raw: bytes, state: State) -> list[Reported] | None:
     if isinstance(document, Line):
         return _line_rows(document, record, None, state)
     rows: list[Reported] = []
-    for place, line in enumerate(document, record):
+    for number, line in enumerate(document, record):
         if line is None:
-            rows.append(problem(place, "bad-line", "an element that is no JSON object"))
+            rows.append(problem(number, "bad-line", "an element that is no JSON object"))
         else:
-            rows += _line_rows(line, place, None, state)
+            rows += _line_rows(line, number, None, state)
     return rows

@@ -97,7 +97,7 @@ def _states_usage(value: dict[str, Any]) -> bool:
 
 
 def _is_ours_cut_off(head: bytes) -> bool:
-    """A first line may be longer than the head; its keys show, for in strings quotes are escaped."""
+    """A first line may be longer than the head; its keys show, quotes in strings are escaped."""
     return any(
         all(pattern.search(head) for pattern in patterns)
         for patterns in (_CUT_TRANSCRIPT, _CUT_CAPTURE)
