@@ -57,13 +57,12 @@ def random_calls(seed: int, number: int) -> Iterator[dict[str, Any]]:
         parts = [chance.choice([0, chance.randrange(200_000)]) for _ in range(4)]
         listed = [name for name, context in CONTEXTS.items() if str(context) in variants]
         variant = chance.choice([None, *listed])
-        start, days = (LISTED, 60) if variant else (datetime(2024, 1, 1, tzinfo=UTC), 1000)
+        start, days = (LISTED, 60) if variant else (datetime(2024, 1, 1, tzinfo=UTC), 1200)
         yield {
             "provider": provider,
             "model": model,
             "service_tier": variant,
-            "timestamp": start
-            + timedelta(seconds=chance.randrange(60 * 86_400 if variant else 95_000_000)),
+            "timestamp": start + timedelta(seconds=chance.randrange(days * 86_400)),
             "uncached_input_tokens": parts[0],
             "cached_input_tokens": parts[1],
             "cache_creation_input_tokens": parts[2] + parts[3],

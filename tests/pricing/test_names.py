@@ -79,6 +79,8 @@ def test_a_name_is_found(
         "",
         "/",
         "[1m]",
+        "a/" * 2000,
+        "/-high" * 40,
     ],
 )
 def test_a_name_that_merely_begins_alike_is_not(rates: pricing.Rates, logged: str) -> None:

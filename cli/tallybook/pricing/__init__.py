@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallybook.pricing.overrides import PriceFileError
+from tallybook.pricing.plan import Key
 from tallybook.pricing.rates import Quote, Rates, load
+from tallybook.pricing.table import per_million, per_thousand
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import polars as pl
 
-__all__ = ["PriceFileError", "Quote", "Rates", "load", "price"]
+__all__ = [
+    "Key",
+    "PriceFileError",
+    "Quote",
+    "Rates",
+    "load",
+    "per_million",
+    "per_thousand",
+    "price",
+]
 
 
 def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.LazyFrame:

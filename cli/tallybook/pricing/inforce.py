@@ -201,7 +201,7 @@ def _priced(plan: Plan, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
     yield from (max(bound, default=None) for bound in bounds)
     yield from (name in base.borrowed for name in _BORROWING)
     yield len({row.above for row in rows}) > 1
-    yield not any(rates)
+    yield base.uncached == 0 and not any(rates)
     yield layer.assumed
     yield False
     yield plan.model

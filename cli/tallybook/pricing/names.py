@@ -11,6 +11,9 @@ from tallybook.pricing.rules import LOCAL_PROVIDERS
 from tallybook.pricing.spellings import PROVIDER_NAMES, Spelling, spellings
 from tallybook.pricing.table import Model, Provider
 
+# No model is called like this; beyond it lie prompts and blobs in the wrong field.
+_LONGEST: Final = 300
+
 # How the name led to the model.
 EXACT: Final = "exact"
 ALIAS: Final = "alias"
@@ -58,7 +61,7 @@ class Names:
 
     def resolve(self, provider: str | None, model: str | None) -> Match | None:
         """The model that `model` at `provider` (both as logged) means, or None."""
-        if model is None or not model.strip():
+        if model is None or not model.strip() or len(model) > _LONGEST:
             return None
         if (provider or "").strip().lower() in _GATEWAYS:
             provider = None

@@ -95,10 +95,12 @@ def spellings(name: str, provider: str | None, stated: bool) -> list[Spelling]:
     `provider` is the id of the stated provider; `stated` says that the log names one at all.
     """
     found = [_first(name.strip().lower(), provider, stated)]
+    seen = {(found[0].text, provider)}
     for spelling in found:
         for rule in _RULES:
             for other in rule(spelling):
-                if all((o.text, o.provider) != (other.text, other.provider) for o in found):
+                if (other.text, other.provider) not in seen:
+                    seen.add((other.text, other.provider))
                     found.append(other)
     return found
 

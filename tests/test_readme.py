@@ -1,0 +1,58 @@
+"""What the README claims: its table of sources, and the figures of the demo home."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tallybook.files import read_files, walk
+from tallybook.ledger import derive
+from tallybook.sources import sources
+
+ROOT = Path(__file__).parent.parent
+BUCKETS = ("uncached_input_tokens", "cached_input_tokens", "output_tokens")
+
+
+def table_of_sources() -> str:
+    lines = ["| source | reads | looked for in |", "|---|---|---|"]
+    for source in sources().values():
+        places = [
+            f"`{root.rstrip('/')}/{folder}`" if folder else f"`{root}`"
+            for location in source.locations
+            for root in (*([f"${location.variable}"] if location.variable else []), *location.roots)
+            for folder in location.folders or ("",)
+        ]
+        lines.append(f"| `{source.name}` | {source.title} | {', '.join(places)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_sources_is_the_code_s() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme.split("<!-- sources -->\n")[1].split("\n<!-- end of sources -->")[0]
+    assert shown == table_of_sources()
+
+
+@pytest.fixture(scope="module")
+def demo() -> pl.DataFrame:
+    rows = derive(read_files(walk([ROOT / "fixtures" / "demo"]).files), None)
+    return rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind") == "call")
+
+
+@pytest.mark.parametrize(("key", "column"), [("models", "model"), ("threads", "thread_id")])
+def test_the_demo_adds_up_to_the_figures_worked_out_by_hand(
+    demo: pl.DataFrame, key: str, column: str
+) -> None:
+    want: dict[str, dict[str, Any]] = json.loads(
+        (ROOT / "fixtures" / "demo-expected.json").read_text("utf-8")
+    )[key]
+    got = {
+        name: {"calls": group["calls"].sum(), **{b: group[b].sum() for b in BUCKETS}}
+        for (name,), group in demo.group_by(column)
+    }
+    assert got == {
+        name: {"calls": row["calls"], **{b: row[b] for b in BUCKETS}} for name, row in want.items()
+    }
