@@ -60,7 +60,7 @@ def finish(state: State) -> pa.Table:
     return table(rows + capture.release_all(state))
 
 
-def _form(block: bytes) -> Literal[lines, document] | None:
+def _form(block: bytes) -> Literal["lines", "document"] | None:
     """Whether the file is lines of JSON, or documents that may take several lines each."""
     first = _FIRST_WORDS.search(block)
     if first is None:
