@@ -150,6 +150,8 @@ def test_unsplit_input_is_bounded_by_the_cheapest_and_the_dearest_rate(
         ("claude-opus-4-1", {"service_tier": "batch"}, "7.5"),
         ("gpt-5.5", {"service_tier": "priority"}, "12.5"),
         ("gpt-5.5", {"service_tier": "fast"}, "12.5"),
+        ("gpt-5.5", {"service_tier": "priority", "speed": "fast"}, "12.5"),
+        ("claude-opus-5", {"service_tier": "batch", "speed": "fast"}, "5"),
         ("gpt-5.4", {"service_tier": "priority"}, "5"),
         ("gpt-5.3-codex", {"service_tier": "fast"}, "3.5"),
         ("gpt-5.4", {"service_tier": "default"}, "2.5"),

@@ -90,6 +90,7 @@ def test_a_discount_is_for_everything_its_provider_lists(tmp_path: Path) -> None
         Decimal("0.85"),
     )
     assert price_one(rates, "claude-opus-5", **MILLION)["cost"] == Decimal(5)
+    assert price_one(rates, "gpt-5", **MILLION, provider="azure")["cost"] == Decimal("1.25")
 
 
 def test_a_provider_may_be_free(tmp_path: Path) -> None:

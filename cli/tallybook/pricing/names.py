@@ -59,6 +59,10 @@ class Names:
         found = find_provider(self._providers, PROVIDER_NAMES.get(name, name))
         return found.id if found else None
 
+    def resells(self, seller: str | None, provider: str) -> bool:
+        """Whether `seller` sells the models of `provider` at their list prices (both ids)."""
+        return seller is not None and provider in self._providers[seller].resells
+
     def resolve(self, provider: str | None, model: str | None) -> Match | None:
         """The model that `model` at `provider` (both as logged) means, or None."""
         if model is None or not model.strip() or len(model) > _LONGEST:
@@ -101,7 +105,7 @@ class Names:
             return False
         if seller is None:
             return True
-        return place.id != seller and place.id not in self._providers[seller].resells
+        return place.id != seller and not self.resells(seller, place.id)
 
 
 def is_local(provider: str | None, model: str | None) -> bool:

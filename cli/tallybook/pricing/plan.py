@@ -116,8 +116,9 @@ def _aliased(key: Key, names: Names, overrides: Overrides) -> tuple[Key, tuple[s
 
 def _sellers(key: Key, match: Match | None, names: Names) -> frozenset[str]:
     """Every name under which the price file may mean the provider of this call."""
-    found = {(key.provider or "").strip().lower(), names.provider_id(key.provider)}
-    if match is not None and not match.assumed:
+    seller = names.provider_id(key.provider)
+    found = {(key.provider or "").strip().lower(), seller}
+    if match is not None and not match.assumed and not names.resells(seller, match.provider):
         found.add(match.provider)
     return frozenset(name for name in found if name)
 
@@ -174,7 +175,8 @@ def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, mode
     steps = []
     if fast:
         steps.append(_fast_step(known, model))
-    if tier != FAST:
+    # Codex says fast in both ways, and means it once; Claude's priority tier is something else.
+    if tier != FAST and not (fast and tier == PRIORITY and not is_claude(model)):
         steps.append(_tier_step(tier, known if not fast else frozenset(), provider, model))
     if (key.inference_geo or "").strip().lower() == "us":
         steps.append(_Step(factor=us_premium(provider, model), why="US inference"))
