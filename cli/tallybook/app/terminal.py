@@ -46,7 +46,8 @@ def machine_zone(environment: Environment, etc: Path = Path("/etc")) -> str:
     told = environment.get("TZ", str(etc / "localtime")).removeprefix(":")
     linked = _linked_zone(Path(told)) if told.startswith("/") else ""
     written = told if "TZ" in environment else _line(etc / "timezone")
-    return linked or (written if is_zone(written) else "UTC")
+    zone = linked or (written if is_zone(written) else "UTC")
+    return "UTC" if zone == "Etc/UTC" else zone
 
 
 def cache_folder(environment: Environment, home: Path) -> Path:

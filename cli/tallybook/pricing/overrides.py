@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from tallybook.errors import TallybookError
+from tallybook.errors import UsageError
 from tallybook.pricing.table import (
     NO_RATE,
     OVERRIDE,
@@ -36,7 +36,7 @@ _FINEST: Final = Decimal("1e-9")
 _DEAREST: Final = Decimal(1_000_000)
 
 
-class PriceFileError(TallybookError):
+class PriceFileError(UsageError):
     """The price file cannot be used: which file, which key, what is wrong with it."""
 
 

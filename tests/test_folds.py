@@ -1,0 +1,62 @@
+"""What must hold for the reading fold of every source, tried on every fixture file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from tallybook.files import walk
+from tallybook.files.blocks import DAMAGE, blocks, open_log
+from tallybook.files.find import logical_name
+from tallybook.sources import FileFacts, Source, claims, sources
+from tests.test_fixtures import CASES, name
+
+CUTS = 40
+
+
+def content(path: Path) -> bytes:
+    read_so_far = bytearray()
+    try:
+        with open_log(path) as read:
+            for block in blocks(read):
+                read_so_far += block
+    except DAMAGE:
+        pass
+    return bytes(read_so_far)
+
+
+def fold(source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = False) -> pa.Table:
+    state = source.begin(FileFacts(parts=logical_name(path).parts[-6:]))
+    tables = []
+    for piece in pieces:
+        rows, state = source.read(piece, state)
+        tables.append(rows)
+        if saved:
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
+    return pa.concat_tables([*tables, source.finish(state)])
+
+
+def claimed(case: Path) -> list[tuple[Source, Path, bytes]]:
+    files = ((path, content(path)) for path, _ in walk([case / "input"]).files)
+    found = ((claims(data[: 256 << 10]), path, data) for path, data in files)
+    return [(sources()[names[0]], path, data) for names, path, data in found if names]
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_cutting_at_line_ends_and_saving_the_state_changes_nothing(case: Path) -> None:
+    for source, path, data in claimed(case):
+        pieces = [line + b"\n" for line in data.split(b"\n")]
+        pieces[-1] = pieces[-1][:-1]
+        assert fold(source, path, pieces, saved=True) == fold(source, path, [data]), path
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_cutting_the_bytes_anywhere_never_raises(case: Path) -> None:
+    for source, path, data in claimed(case):
+        for cut in range(1, len(data), max(len(data) // CUTS, 1)):
+            fold(source, path, [data[:cut]])
+            fold(source, path, [data[cut:]])
