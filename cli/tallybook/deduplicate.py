@@ -262,4 +262,12 @@ def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
             ),
             ("only-copy", _FREE & (pl.col("evidence") == COPY)),
         )
-    )
+    ).pipe(_without_what_is_stated_elsewhere)
+
+
+def _without_what_is_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What a duplicate leaves unsaid is no problem: the row that counts says it or is flagged."""
+    kept = ~pl.element().is_in(["no-time", "assumed-time", "no-model", "no-counts"])
+    stated = pl.col("problems").list.eval(pl.element().filter(kept))
+    duplicate = pl.col("duplicate_of").is_not_null()
+    return rows.with_columns(problems=pl.when(duplicate).then(stated).otherwise("problems"))
