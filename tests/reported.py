@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from tallybook.attribute import attribute
 from tallybook.deduplicate import deduplicate
-from tallybook.files.read import READ
 from tallybook.normalize import normalize
 from tallybook.reconcile import reconcile
 from tallybook.running import settle_running
 from tallybook.schema import Reported
 from tallybook.sources.rows import table
+from tallybook.tables import READ
 
 
 def reported(*rows: dict[str, Any]) -> pl.LazyFrame:

@@ -13,8 +13,11 @@ import pytest
 
 from tallybook.files import read_files, walk
 from tallybook.files.blocks import blocks, open_log
+from tallybook.files.database import is_database
+from tallybook.files.read import read_file
 from tallybook.ledger import derive
 from tallybook.sources import claims, sources
+from tests.built import built
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CASES = sorted(path.parent for path in FIXTURES.glob("*/*/expected.jsonl"))
@@ -48,7 +51,7 @@ def name(case: Path) -> str:
 
 
 def usage(case: Path, files: list[tuple[Path, int]] | None = None) -> pl.DataFrame:
-    found = walk([case / "input"]).files if files is None else files
+    found = walk([built(case)]).files if files is None else files
     return derive(read_files(found), None)
 
 
@@ -79,7 +82,7 @@ def with_defaults(row: Row) -> Row:
 
 def actual(case: Path) -> Iterator[Row]:
     for row in usage(case).iter_rows(named=True):
-        row["path"] = Path(row["path"]).relative_to(case / "input").as_posix()
+        row["path"] = Path(row["path"]).relative_to(built(case)).as_posix()
         row["duplicate"] = row["duplicate_reason"]
         row["problems"] = problems(row["problems"], row["duplicate_reason"])
         row["timestamp"] = row["timestamp"] and row["timestamp"].isoformat()
@@ -118,14 +121,17 @@ def test_rows_are_the_expected_ones(case: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_reading_order_changes_nothing(case: Path) -> None:
-    files = walk([case / "input"]).files
+    files = walk([built(case)]).files
     assert usage(case, files[::-1]).equals(usage(case, files), null_equal=True)
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_exactly_one_source_claims_each_file(case: Path) -> None:
-    for path, _ in walk([case / "input"]).files:
+    for path, _ in walk([built(case)]).files:
         if case.name.startswith(("broken", "empty")) or "unclaimed" in case.name:
+            continue
+        if is_database(path):
+            assert set(read_file(path)["source"].to_pylist()) <= {case.parent.name}, path
             continue
         with open_log(path) as read:
             head = next(blocks(read), b"") if "truncated" not in case.name else b""

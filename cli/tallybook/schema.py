@@ -1,4 +1,4 @@
-"""The two row shapes of tallybook, REPORTED and USAGE, with the words their columns may hold."""
+"""What a log says of one request, `Reported`, and the words that the columns of a row may hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 
 # The five disjoint buckets, and the two counts that are a part of one of them.
 BUCKETS: Final = (
@@ -32,6 +31,7 @@ SUM: Final = "sum"  # a statement over several requests, e.g. a client's total p
 THREAD: Final = "thread"  # a conversation whose log states no counts at all
 ASSERTION: Final = "assertion"  # the log's own total: checked, never counted
 EVENT: Final = "event"  # a usage-shaped record that is no request: synthetic rows, fillers
+RESPONSE: Final = "response"  # stored evidence of a call that another record states
 PROBLEM: Final = "problem"  # a record or file that could not be read
 COUNTED_KINDS: Final = (CALL, SUM, THREAD)
 
@@ -52,7 +52,7 @@ AFTER_TURN: Final = "after-turn"  # an own turn has begun; undecided only by num
 class Reported(msgspec.Struct, kw_only=True):
     """One record of a log as it states itself; counts are never rearranged, absent is None.
 
-    Fields are the columns of `REPORTED`, in its order.
+    Fields are the columns of `tables.REPORTED`, in its order.
     """
 
     record: int  # line or row in the file, from 1; 0 is the file as a whole
@@ -60,6 +60,8 @@ class Reported(msgspec.Struct, kw_only=True):
     kind: str = CALL
     evidence: str = LOG
     dialect: str | None = None  # key of dialects.DIALECTS
+    rule: str | None = None  # name of the rule, by era or evidence, that read the counts so
+    assumed: list[str] | None = None  # directions ("input", "output") whose reading is a guess
     # Who and where.
     thread_id: str | None = None
     parent_thread_id: str | None = None  # the thread that spawned this one
@@ -74,6 +76,10 @@ class Reported(msgspec.Struct, kw_only=True):
     # Identity: equal `identity` within a source is one call; the rest is evidence for doubt.
     identity: str | None = None
     request_id: str | None = None
+    response_id: str | None = None  # the provider's own id of its answer, the same in every log
+    log_source: str | None = None  # the source whose own log holds `thread_id`, if that is another
+    connection_id: str | None = None  # account or key the request went out with, hashed if secret
+    route: str | None = None  # how the request was forwarded, e.g. "claude>openai stream"
     record_id: str | None = None  # the log's own id of the record
     chain_id: str | None = None  # first record of an unbroken chain of records
     segment_id: str | None = None  # one of several files that together are the thread
@@ -109,65 +115,3 @@ class Reported(msgspec.Struct, kw_only=True):
     reported_cost_usd: Decimal | None = None
     problems: list[str] | None = None
     detail: str | None = None
-
-
-_TOKENS = pa.int64()
-_TEXT = pa.string()
-_FLAG = pa.bool_()
-TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
-MONEY: Final = pa.decimal128(38, 15)
-
-REPORTED: Final = pa.schema(
-    [
-        ("record", pa.int64()),
-        ("part", _TEXT),
-        ("kind", _TEXT),
-        ("evidence", _TEXT),
-        ("dialect", _TEXT),
-        ("thread_id", _TEXT),
-        ("parent_thread_id", _TEXT),
-        ("root_thread_id", _TEXT),
-        ("caller", _TEXT),
-        ("project", _TEXT),
-        ("provider", _TEXT),
-        ("model", _TEXT),
-        ("model_ahead", _FLAG),
-        ("timestamp", TIMESTAMP),
-        ("calls", pa.int64()),
-        ("identity", _TEXT),
-        ("request_id", _TEXT),
-        ("record_id", _TEXT),
-        ("chain_id", _TEXT),
-        ("segment_id", _TEXT),
-        ("sequence", _TEXT),
-        ("history", _TEXT),
-        ("history_thread_ids", pa.list_(_TEXT)),
-        ("foreign_history", _FLAG),
-        ("fresh_counter", _FLAG),
-        ("running_total", pa.list_(_TOKENS)),
-        ("repeat", _TEXT),
-        ("is_copy", _FLAG),
-        ("sidechain", _FLAG),
-        ("finished", _FLAG),
-        ("block_index", pa.int64()),
-        ("running", _FLAG),
-        ("series", _TEXT),
-        ("reported_input_tokens", _TOKENS),
-        ("reported_cached_tokens", _TOKENS),
-        ("reported_cache_creation_tokens", _TOKENS),
-        ("reported_cache_creation_5m_tokens", _TOKENS),
-        ("reported_cache_creation_1h_tokens", _TOKENS),
-        ("reported_output_tokens", _TOKENS),
-        ("reported_reasoning_tokens", _TOKENS),
-        ("reported_total_tokens", _TOKENS),
-        ("difference", _FLAG),
-        ("context_tokens", _TOKENS),
-        ("service_tier", _TEXT),
-        ("speed", _TEXT),
-        ("inference_geo", _TEXT),
-        ("web_search_requests", pa.int64()),
-        ("reported_cost_usd", MONEY),
-        ("problems", pa.list_(_TEXT)),
-        ("detail", _TEXT),
-    ]
-)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tallybook.files.read import READ, read_file
+from tallybook.files.read import read_file
+from tallybook.tables import READ
 
 # Starting workers costs about 0.1 s of every core, the time in which one core reads this much.
 POOL_BYTES = 48 << 20

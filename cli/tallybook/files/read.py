@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
+from tallybook.files.database import Unclaimed, is_database, read_database
 from tallybook.files.find import COMPRESSED, logical_name
-from tallybook.schema import REPORTED
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
+from tallybook.tables import READ, REPORTED
 
 HEAD_BYTES = 256 << 10
 _NEIGHBOUR_BYTES = 64 << 10
 _PARTS = 6  # deep enough for every layout that tells something by its folders
-READ: pa.Schema = pa.schema([("source", pa.string()), ("path", pa.string()), *REPORTED])
 
 
 def read_file(path: Path) -> pa.Table:
@@ -26,6 +27,8 @@ def read_file(path: Path) -> pa.Table:
     tables: list[pa.Table] = []
     name: str | None = None
     try:
+        if is_database(path):
+            return _database(path)
         with open_log(path) as read:
             pieces = blocks(read)
             first = next(pieces, b"")
@@ -50,6 +53,21 @@ def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     return _located([table([problem(0, code, detail)])], path, None)
 
 
+def _database(path: Path) -> pa.Table:
+    """The rows of a database, and of what was read of a damaged one."""
+    tables: list[pa.Table] = []
+    name: str | None = None
+    try:
+        for source, rows in read_database(path, _facts):
+            name = source
+            tables.append(rows)
+    except Unclaimed as error:
+        tables.append(_unclaimed(error.names, path))
+    except sqlite3.Error as error:
+        tables.append(_damaged(error, begun=bool(tables)))
+    return _located(tables, path, name)
+
+
 def _unclaimed(claimed: list[str], path: Path) -> pa.Table:
     if claimed:
         return table([problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")])
@@ -66,7 +84,9 @@ def _damaged(error: Exception, *, begun: bool) -> pa.Table:
 
 def _fold(source: Source, path: Path, pieces: Iterator[bytes]) -> Iterator[pa.Table]:
     state = source.begin(_facts(source, path))
-    for block in [b"".join(pieces)] if source.whole else pieces:
+    first = next(pieces, b"")
+    rest = itertools.chain([first], pieces)
+    for block in [b"".join(rest)] if source.whole(first[:HEAD_BYTES]) else rest:
         rows, state = source.read(block, state)
         yield rows
     yield source.finish(state)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Tables = Mapping[str, frozenset[str]]  # table (or view) of a database -> its columns
+
+
+def never(_: object) -> bool:
+    """Claim nothing."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,11 @@ class Source:
     `begin(facts)` gives the first state; `read(block, state)` takes whole lines (the last block of
     a file may lack its line end) and returns rows in the REPORTED schema with the next state;
     `finish(state)` returns the rows that only the end of the file can tell. A state is a
-    `msgspec.Struct`, small and serialisable.
+    `msgspec.Struct`, small and serialisable. Where `whole(head)` says that a file is one document,
+    `read` gets it in one block.
+
+    A format that keeps databases claims them by their tables with `recognise`; `query` then reads
+    from a connection that can neither write nor lock, and yields tables of bounded size.
     """
 
     name: str
@@ -52,4 +66,6 @@ class Source:
     finish: Callable[[Any], pa.Table]
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
     neighbour: Callable[[str], str | None] | None = None  # file name -> name of the file beside it
-    whole: bool = False  # the format is one document: `read` gets the file in one block
+    whole: Callable[[bytes], bool] = never
+    recognise: Callable[[Tables], bool] = never
+    query: Callable[[sqlite3.Connection, FileFacts], Iterator[pa.Table]] | None = None

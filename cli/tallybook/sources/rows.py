@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+from tallybook.schema import Reported
 
-from tallybook.schema import REPORTED, Reported
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_values = attrgetter(*REPORTED.names)
+_values = attrgetter(*Reported.__struct_fields__)
 
 
 def table(rows: Sequence[Reported]) -> pa.Table:
     """Columns in REPORTED's order and types; no rows give an empty table of that schema."""
+    import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
+
+    from tallybook.tables import REPORTED  # noqa: PLC0415
+
     if not rows:
         return REPORTED.empty_table()
     columns = zip(*map(_values, rows), strict=True)
@@ -24,6 +29,8 @@ def table(rows: Sequence[Reported]) -> pa.Table:
 
 def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
     """Most columns of a block hold one value throughout, and repeating it is ten times as fast."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
     first = values[0]
     if values.count(first) < len(values):
         return pa.array(values, kind)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Final, Literal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Final, Literal
 
 from tallybook.schema import Reported
 from tallybook.sources.claude_code import capture, transcript
@@ -18,6 +16,9 @@ from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import broken, line_count, problem, scan, unreadable
 from tallybook.sources.rows import table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-import pyarrow as pa
 
 from tallybook.schema import CAPTURE_TOTAL, THREAD, Reported
 from tallybook.sources import lines
@@ -22,6 +21,9 @@ from tallybook.sources.codex.usage import DIALECT, read_compaction, read_count, 
 from tallybook.sources.codex.values import UUID, instant, text
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.rows import table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
 _DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
