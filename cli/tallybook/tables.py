@@ -75,3 +75,25 @@ REPORTED: Final = pa.schema(
 
 # The rows of one file, with where they come from.
 READ: Final = pa.schema([("source", _TEXT), ("path", _TEXT), *REPORTED])
+
+# What backfill proved of a call: one direction of it, put beside the facts and never into them.
+CORRECTIONS: Final = pa.schema(
+    [
+        ("call_id", _TEXT),
+        ("source", _TEXT),
+        ("direction", _TEXT),  # "input" or "output"
+        ("method", _TEXT),  # "twin", "detail", "response", "events"
+        ("recorded", _TEXT),  # the buckets of the direction as they were when it was proved
+        ("uncached_input_tokens", _TOKENS),
+        ("cached_input_tokens", _TOKENS),
+        ("cache_creation_input_tokens", _TOKENS),
+        ("cache_creation_1h_input_tokens", _TOKENS),
+        ("unsplit_input_tokens", _TOKENS),
+        ("output_tokens", _TOKENS),
+        ("reasoning_output_tokens", _TOKENS),
+        ("evidence_path", _TEXT),
+        ("evidence_record", pa.int64()),
+        ("evidence_part", _TEXT),
+        ("rule", _TEXT),  # how the match was proved
+    ]
+)
