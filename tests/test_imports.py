@@ -24,7 +24,7 @@ ALLOWED = {
     "pricing": {"pricing", "schema", "errors"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
     "ledger": {*STAGES, "ledger", "files", "pricing", "schema", "tables", "errors"},
-    "report": {"report", "schema", "errors"},
+    "report": {"report", "pricing", "schema", "errors"},
     "render": {"render", "report", "schema", "errors", "__init__"},
     "app": {"app", "render", "report", "ledger", "files", "errors", "schema", "__init__"},
 }

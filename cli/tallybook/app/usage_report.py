@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
 from tallybook import __version__
 from tallybook.app import options, terminal
+from tallybook.app.asking import asked, check_files
 from tallybook.app.output import (
-    check_target,
     chosen_format,
     put,
     say,
@@ -24,10 +22,10 @@ from tallybook.app.output import (
 from tallybook.app.program import app
 from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
-from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
 
 if TYPE_CHECKING:
     from tallybook.ledger import Reading
+    from tallybook.report.query import Query
     from tallybook.report.summary import Report
 
 _INCOMPLETE = 3
@@ -74,19 +72,18 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
     chosen = chosen_format(format_, json=json, target=output)
-    values = (source, provider, model, thread, project, caller)
-    zone = _zone(timezone)
-    query = Query(
-        by=parse_keys(by or ["model"]),
-        timezone=zone,
-        filters={name: tuple(v) for name, v in zip(FILTERS, values, strict=True) if v},
+    query = asked(
+        by=by or ["model"],
+        since=since,
+        until=until,
+        timezone=timezone,
+        filters=(source, provider, model, thread, project, caller),
         sort=sort,
         limit=limit,
-        paths=tuple(str(path) for path in paths or ()),
+        paths=paths,
         as_recorded=as_recorded,
-        **_days(since, until, zone),
     )
-    _check_files(paths or [], prices, output)
+    check_files(paths, prices, output)
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
     if ledger:
@@ -95,42 +92,6 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     answer = _report(reading, query, chosen, output)
     if strict:
         _judge(answer)
-
-
-def _zone(asked: str | None) -> str:
-    if asked is None:
-        return terminal.machine_zone(os.environ)
-    if not terminal.is_zone(asked):
-        raise UsageError(
-            f"--timezone {asked!r} is not a zone of the IANA database",
-            hint="such as Europe/Berlin or UTC",
-        )
-    return asked
-
-
-def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:
-    today = datetime.now(ZoneInfo(zone)).date()
-    first = parse_day(since, today, "--since") if since is not None else None
-    last = parse_day(until, today, "--until") if until is not None else None
-    check_days(first, last)
-    return {"since": first, "until": last}
-
-
-def _check_files(paths: list[Path], prices: Path | None, output: Path | None) -> None:
-    for path in paths:
-        if not _exists(path):
-            raise UsageError(f"there is no {path}")
-    if prices and not prices.is_file():
-        raise UsageError(f"--prices {prices}: there is no such file")
-    if output:
-        check_target(output, paths)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # it cannot be looked at, which reading will report
-        return True
 
 
 def _read(paths: list[Path] | None, prices: Path | None, *, keep: bool) -> Reading:
