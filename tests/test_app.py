@@ -103,8 +103,6 @@ class TestWrongUsage:
             (["--timezone", "localtime"], ["'localtime'"]),
             (["--prices", "none.toml"], ["none.toml"]),
             (["nowhere.jsonl"], ["nowhere.jsonl"]),
-            (["--format", "html"], ["html", "not available in this version"]),
-            (["-o", "report.html"], ["html", "not available in this version"]),
             (["-o", "report.foo"], ["report.foo", ".csv", "--format"]),
             (["-o", "report"], ["report: its suffix", ".csv", "--format"]),
             (["-o", "none/report.csv"], ["none"]),

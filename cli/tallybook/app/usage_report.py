@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,20 +114,40 @@ def _report(reading: Reading, query: Query, chosen: str, output: Path | None) ->
     """Write the report and the words about it; returns the envelope."""
     from tallybook.report.summary import summarise  # noqa: PLC0415 - after the logs are read
 
-    report = summarise(reading.rows, query, reading.files)
-    answer = envelope(
+    def answered(query: Query) -> Report:
+        return summarise(reading.rows, query, reading.files)
+
+    report = answered(query)
+    answer = _envelope(report, reading)
+    if chosen == "html":
+        text = _page(answer, query, reading, answered)
+    else:
+        text = _rendered(answer, chosen, to_file=output is not None)
+    put(text, chosen, output)
+    _remark(report, reading, text if chosen in {"table", "markdown"} else "")
+    return answer
+
+
+def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
+    return envelope(
         "usage-report",
         version=__version__,
-        query=query.document(),
+        query=report.query.document(),
         prices={"sources": reading.price_sources, "digest": reading.price_digest},
         rows=report.rows,
         totals=report.totals,
         coverage=report.coverage,
     )
-    text = _rendered(answer, chosen, to_file=output is not None)
-    put(text, chosen, output)
-    _remark(report, reading, text if chosen in {"table", "markdown"} else "")
-    return answer
+
+
+def _page(
+    answer: dict[str, Any], query: Query, reading: Reading, answered: Callable[[Query], Report]
+) -> str:
+    from tallybook.render.html import page  # noqa: PLC0415 - loads the template engine
+    from tallybook.report.page import sections  # noqa: PLC0415
+
+    more = sections(answered, query)
+    return page(answer, {name: _envelope(report, reading) for name, report in more.items()})
 
 
 def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> str:
