@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from tallybook import __version__
-from tallybook.app import options, terminal
+from tallybook.app import options
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import (
     chosen_format,
@@ -21,6 +17,7 @@ from tallybook.app.output import (
     stdout_width,
 )
 from tallybook.app.program import app
+from tallybook.app.reading import judge, read, remark
 from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
 
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from tallybook.ledger import Reading
     from tallybook.report.query import Query
     from tallybook.report.summary import Report
-
-_INCOMPLETE = 3
 
 _EXAMPLES = """\b
 Examples:
@@ -89,25 +84,10 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise UsageError("--ledger and --no-ledger exclude each other")
     if ledger:
         say("no ledger is kept in this version: everything is read afresh")
-    reading = _read(paths, prices, keep=not no_ledger)
+    reading = read(paths, prices, keep=not no_ledger)
     answer = _report(reading, query, chosen, output)
     if strict:
-        _judge(answer)
-
-
-def _read(paths: list[Path] | None, prices: Path | None, *, keep: bool) -> Reading:
-    from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
-
-    home = terminal.home_folder(os.environ)
-    with terminal.progress(sys.stderr) as progress:
-        return usage(
-            paths or None,
-            environment=os.environ,
-            home=home,
-            cache_folder=terminal.cache_folder(os.environ, home) if keep else None,
-            price_file=prices,
-            progress=progress,
-        )
+        judge(answer["totals"], answer["coverage"])
 
 
 def _report(reading: Reading, query: Query, chosen: str, output: Path | None) -> dict[str, Any]:
@@ -124,7 +104,7 @@ def _report(reading: Reading, query: Query, chosen: str, output: Path | None) ->
     else:
         text = _rendered(answer, chosen, to_file=output is not None)
     put(text, chosen, output)
-    _remark(report, reading, text if chosen in {"table", "markdown"} else "")
+    remark(report, reading, text if chosen in {"table", "markdown"} else "")
     return answer
 
 
@@ -162,27 +142,3 @@ def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> str:
     if to_file:
         return usage.table_text(answer, None, colour=False)
     return usage.table_text(answer, stdout_width(), colour=stdout_colour())
-
-
-def _remark(report: Report, reading: Reading, text: str) -> None:
-    from tallybook.render import usage, words  # noqa: PLC0415
-
-    if not report.rows:
-        say(
-            *words.empty_lines(report.coverage, [str(place) for place in reading.searched]),
-        )
-    say(
-        *(words.unmatched_line(odd.name, odd.value, odd.known) for odd in report.unmatched),
-    )
-    say(*words.problem_lines(report.coverage))
-    say(*filter(None, [usage.legend(text)]))
-    say(words.coverage_line(report.coverage, report.totals))
-
-
-def _judge(answer: dict[str, Any]) -> None:
-    from tallybook.report.coverage import shortfalls  # noqa: PLC0415
-
-    reasons = shortfalls(answer["totals"], answer["coverage"])
-    if reasons:
-        say(f"strict: {', '.join(reasons)}")
-        raise typer.Exit(_INCOMPLETE)

@@ -13,7 +13,7 @@ from tallybook.render.csv import FORMULA
 from tallybook.render.text import visible
 
 # Rows of one group in a Parquet file: readers skip groups, and writers hold one in memory.
-_GROUP_ROWS: Final = 100_000
+GROUP_ROWS: Final = 100_000
 # The Unicode classes that do not show as themselves; everything of them is written out.
 _ODD: Final = r"[\p{C}\p{Z}&&[^ ]]"
 
@@ -43,7 +43,7 @@ def write_csv(
     del metadata  # comma-separated values have no place for it
     written = 0
     for number, batch in enumerate(batches):
-        flat = batch.with_columns(cs.list().list.join(" ")).pipe(_as_text)
+        flat = batch.with_columns(cs.list().list.join(" ").replace("", None)).pipe(_as_text)
         foreign = cs.string() - cs.by_name(list(own_text), require_all=False)
         safe = flat.with_columns(_defused(name) for name in cs.expand_selector(flat, foreign))
         safe.write_csv(stream, include_header=not number, line_terminator="\r\n")
@@ -81,9 +81,10 @@ def write_parquet(
 
     pieces = _groups(batches)
     first = next(pieces)
-    schema = _plain(first.to_arrow(), pa).schema.with_metadata(metadata)
+    schema = _plain(first.to_arrow(), pa).schema
     written = 0
     with pq.ParquetWriter(stream, schema, compression="zstd", store_schema=False) as writer:
+        writer.add_key_value_metadata(metadata)
         for batch in chain([first], pieces):
             writer.write_table(_plain(batch.to_arrow(), pa).cast(schema))
             written += batch.height
@@ -95,7 +96,7 @@ def _groups(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     held: list[pl.DataFrame] = []
     for batch in batches:
         held.append(batch)
-        if sum(each.height for each in held) >= _GROUP_ROWS:
+        if sum(each.height for each in held) >= GROUP_ROWS:
             yield pl.concat(held)
             held = []
     if held:

@@ -1,4 +1,4 @@
-"""The rows of an export: one a counted call, in typed columns that keep what is unknown null."""
+"""The rows of an export in typed columns: one a counted call, or those of a report."""
 
 from __future__ import annotations
 
@@ -9,23 +9,12 @@ import polars as pl
 from tallybook.pricing.cost import dollars
 from tallybook.report.query import Query
 from tallybook.report.selection import selected
-from tallybook.report.summary import COSTS
-from tallybook.schema import BUCKETS, SUBCOUNTS
+from tallybook.report.summary import COSTS, COUNTS, UNKNOWN, Report
+from tallybook.schema import BUCKETS, ORIGINS, SUBCOUNTS
 
 EXPORT_VERSION: Final = 1
 
-_BUCKETS: Final = (
-    "uncached_input_tokens",
-    "cached_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "unsplit_input_tokens",
-    "input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-    "total_tokens",
-)
-_ORIGINS: Final = tuple(f"{name}_origin" for name in _BUCKETS if name in {*BUCKETS, *SUBCOUNTS})
+_ORIGINS: Final = tuple(f"{name}_origin" for name in COUNTS if name in {*BUCKETS, *SUBCOUNTS})
 _WHO: Final = (
     "call_id",
     "source",
@@ -39,8 +28,7 @@ _WHO: Final = (
 COLUMNS: Final = (
     *_WHO,
     "timestamp",
-    "calls",
-    *_BUCKETS,
+    *COUNTS,
     *_ORIGINS,
     *COSTS,
     "price_status",
@@ -63,3 +51,26 @@ def calls(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     nothing = pl.lit([], dtype=pl.List(pl.String))
     rows = selected(usage, query).with_columns(*money, pl.col("problems").fill_null(nothing))
     return rows.select(COLUMNS)
+
+
+def table(report: Report) -> pl.DataFrame:
+    """The rows of a report without nesting: keys as text, counts Int64, money Decimal(38, 15)."""
+    money = [*COSTS, "reported_cost_usd"]
+    schema = {
+        **dict.fromkeys(report.query.fields, pl.String),
+        **dict.fromkeys(COUNTS, pl.Int64),
+        **dict.fromkeys(money, pl.String),
+        "unpriced_tokens": pl.Int64,
+        "records_without_calls": pl.Int64,
+        "lower_bound": pl.Boolean,
+        **{f"unknown_{name}": pl.Int64 for name in UNKNOWN},
+        **{f"origin_{name}": pl.Int64 for name in ORIGINS},
+    }
+    rows = [
+        row
+        | {f"unknown_{name}": row["unknown"].get(name, 0) for name in UNKNOWN}
+        | {f"origin_{name}": row["origins"].get(name, 0) for name in ORIGINS}
+        for row in report.rows
+    ]
+    frame = pl.DataFrame([[row[name] for name in schema] for row in rows], schema, orient="row")
+    return frame.with_columns(pl.col(money).cast(pl.Decimal(38, 15)))
