@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from tallybook.dialects.numbers import MONEY_SCALE, count, money
 from tallybook.dialects.shape import COUNTS, Path, Shape, fetch
 from tallybook.dialects.shapes import SHAPES
+from tallybook.dialects.values import MONEY_SCALE, count, money
 from tallybook.dialects.verdict import Counts, decide
 from tallybook.schema import Reported
 
