@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tallybook import __version__
 from tallybook.app import options
+from tallybook.app.answers import Answer, Answers
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import (
     chosen_format,
@@ -16,8 +16,7 @@ from tallybook.app.output import (
     stdout_width,
 )
 from tallybook.app.program import app
-from tallybook.app.reading import judge, question, read, remark
-from tallybook.errors import UsageError
+from tallybook.app.reading import answered, judge, question, read, remark, told
 from tallybook.render.json import envelope, json_text
 
 if TYPE_CHECKING:
@@ -79,30 +78,37 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         as_recorded=as_recorded,
     )
     check_files(paths, prices, output)
-    if ledger and no_ledger:
-        raise UsageError("--ledger and --no-ledger exclude each other")
-    reading = read(question(paths, prices, ledger, keep=not no_ledger))
-    answer = _report(reading, query, chosen, output)
+    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
+    answers = Answers(asking, query, _salt(prices))
+    answer = None if chosen == "html" else answers.find()
+    if answer is None:
+        with read(asking) as reading:
+            report = answered(reading, query)
+            answer = told(_envelope(report, reading), report, reading)
+            if chosen == "html":
+                put(_page(answer.envelope, query, reading), chosen, output)
+            answers.keep(answer, reading)
+    _tell(answer, chosen, output)
     if strict:
-        judge(answer["totals"], answer["coverage"])
+        judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 
-def _report(reading: Reading, query: Query, chosen: str, output: Path | None) -> dict[str, Any]:
-    """Write the report and the words about it; returns the envelope."""
-    from tallybook.report.summary import summarise  # noqa: PLC0415 - after the logs are read
+def _salt(prices: Path | None) -> str:
+    """Changes with what an answer depends on besides the logs: the program and its prices."""
+    from tallybook.ledger.chain import code_digest  # noqa: PLC0415 - help needs none
+    from tallybook.pricing.version import installed_version  # noqa: PLC0415
 
-    def answered(query: Query) -> Report:
-        return summarise(reading.rows, query, reading.files)
+    own = prices.read_bytes() if prices else b""
+    return f"{code_digest()} {installed_version()} {prices and prices.absolute()} {own!r}"
 
-    report = answered(query)
-    answer = _envelope(report, reading)
-    if chosen == "html":
-        text = _page(answer, query, reading, answered)
-    else:
-        text = _rendered(answer, chosen, to_file=output is not None)
-    put(text, chosen, output)
-    remark(report, reading, text if chosen in {"table", "markdown"} else "")
-    return answer
+
+def _tell(answer: Answer, chosen: str, output: Path | None) -> None:
+    """Write the answer, unless it is a page that is written already, and the words about it."""
+    text = ""
+    if chosen != "html":
+        text = _rendered(answer.envelope, chosen, to_file=output is not None)
+        put(text, chosen, output)
+    remark(answer, text if chosen in {"table", "markdown"} else "")
 
 
 def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
@@ -117,13 +123,11 @@ def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
     )
 
 
-def _page(
-    answer: dict[str, Any], query: Query, reading: Reading, answered: Callable[[Query], Report]
-) -> str:
+def _page(answer: dict[str, Any], query: Query, reading: Reading) -> str:
     from tallybook.render.html import page  # noqa: PLC0415 - loads the template engine
     from tallybook.report.page import sections  # noqa: PLC0415
 
-    more = sections(answered, query)
+    more = sections(lambda query: answered(reading, query), query)
     return page(answer, {name: _envelope(report, reading) for name, report in more.items()})
 
 
