@@ -79,7 +79,9 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     check_files(paths, prices, output)
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
-    answers = Answers(asking, query, _salt(prices))
+    from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
+
+    answers = Answers(asking, query, state(asking))
     answer = None if chosen == "html" else answers.find()
     if answer is None:
         with read(asking) as reading:
@@ -91,15 +93,6 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     _tell(answer, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
-
-
-def _salt(prices: Path | None) -> str:
-    """Changes with what an answer depends on besides the logs: the program and its prices."""
-    from tallybook.ledger.chain import code_digest  # noqa: PLC0415 - help needs none
-    from tallybook.pricing.version import installed_version  # noqa: PLC0415
-
-    own = prices.read_bytes() if prices else b""
-    return f"{code_digest()} {installed_version()} {prices and prices.absolute()} {own!r}"
 
 
 def _tell(answer: Answer, chosen: str, output: Path | None) -> None:

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from tallybook.files.find import Found
-from tallybook.ledger.chain import code_digest, derive, priced
+from tallybook.ledger.chain import derive, priced
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import Counts
+from tallybook.ledger.state import code_digest
 from tallybook.ledger.store import Store, empty_rows
 
 if TYPE_CHECKING:
