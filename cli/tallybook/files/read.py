@@ -93,12 +93,18 @@ def _fold(source: Source, path: Path, pieces: Iterator[bytes]) -> Iterator[pa.Ta
 
 
 def _facts(source: Source, path: Path) -> FileFacts:
-    plain = logical_name(path)
-    beside = source.neighbour(plain.name) if source.neighbour else None
+    beside = (_small(neighbour) for neighbour in neighbours(source, path))
     return FileFacts(
-        parts=plain.parts[-_PARTS:],
-        neighbour=_small(path.with_name(beside)) if beside else None,
+        parts=logical_name(path).parts[-_PARTS:],
+        neighbour=next((content for content in beside if content is not None), None),
     )
+
+
+def neighbours(source: Source, path: Path) -> list[Path]:
+    """Where the small file beside a log may be, whether it exists or not, the likeliest first."""
+    named = source.neighbour(logical_name(path).name) if source.neighbour else None
+    names = (named,) if isinstance(named, str) else named or ()
+    return [path.parent / name for name in names]
 
 
 def _small(path: Path) -> bytes | None:

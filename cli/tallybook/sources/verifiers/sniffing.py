@@ -1,0 +1,69 @@
+"""Tells by the outermost keys whether a file holds rollouts or describes their run."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tallybook.sources.verifiers.outline import Outline, outline
+
+# Every layout has one of these; most files of other tools are told by having none.
+_MARKER: Final = re.compile(
+    rb'"(?:traces|nodes|trajectory|example_id|rollouts_per_example|completion|task)"\s*:'
+)
+_START: Final = re.compile(rb"^[ \t]*\{", re.MULTILINE)
+_LOOKED_AT: Final = 20  # lines; the first ones may be broken
+_TRACE_ID: Final = re.compile(rb'"id"\s*:\s*"[0-9a-f]{32}"')
+_TASK: Final = re.compile(
+    rb'"task"\s*:\s*\{(?:\s*"type"\s*:\s*"[^"]*"\s*,\s*"data"|[^{}]*"idx")\s*:'
+)
+_DIGITS: Final = frozenset(b"%d" % digit for digit in range(10))
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file begins like rollouts of any layout, or like the description of a run."""
+    if _MARKER.search(head) is None:
+        return False
+    for looked_at, line in enumerate(_START.finditer(head)):
+        if looked_at == _LOOKED_AT:
+            break
+        found = outline(head, line.end() - 1)
+        if _is_rollout(found.members) or _is_description(found.members):
+            return True
+        if not found.is_closed:
+            return _is_cut_trace(head[line.start() :], found)
+    return False
+
+
+def is_description(block: bytes) -> bool:
+    """Whether a file that begins like this is the description of a run, one JSON document."""
+    start = _START.match(block.lstrip())
+    if start is None:
+        return False
+    found = outline(block.lstrip(), start.end() - 1)
+    return _is_description(found.members) and not _is_rollout(found.members)
+
+
+def _is_rollout(members: dict[bytes, bytes]) -> bool:
+    """An episode, a trace, a rollout of turns, or a rollout of the older generation."""
+    if members.get(b"id") == b'"':
+        if members.get(b"traces") == b"[" and b"nodes" not in members:
+            return b"ok" in members or b"env" in members
+        if members.get(b"task") == b"{" and members.get(b"nodes") == b"[":
+            return True
+        if members.get(b"task") == b"{" and members.get(b"trajectory") == b"[":
+            return b"rewards" in members or b"branches" in members
+    if b"example_id" in members:
+        return not members.keys().isdisjoint({b"prompt", b"completion", b"reward"})
+    return members.get(b"id") in _DIGITS and {b"prompt", b"completion", b"reward"} <= members.keys()
+
+
+def _is_description(members: dict[bytes, bytes]) -> bool:
+    is_run = {b"model", b"num_examples", b"rollouts_per_example"} <= members.keys()
+    return is_run and (b"env_id" in members or b"env" in members)
+
+
+def _is_cut_trace(head: bytes, found: Outline) -> bool:
+    """A task or an image in it may be longer than the head."""
+    is_task = found.members.get(b"task") == b"{"
+    return is_task and bool(_TRACE_ID.search(head)) and bool(_TASK.search(head))
