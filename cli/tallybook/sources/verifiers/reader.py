@@ -15,7 +15,7 @@ from tallybook.sources.contract import FileFacts
 from tallybook.sources.rows import table
 from tallybook.sources.verifiers import records
 from tallybook.sources.verifiers.records import Line
-from tallybook.sources.verifiers.rollouts import read_rollout
+from tallybook.sources.verifiers.rollouts import Whose, read_rollout
 from tallybook.sources.verifiers.run import describe
 from tallybook.sources.verifiers.sniffing import is_description
 from tallybook.sources.verifiers.state import State
@@ -79,10 +79,10 @@ def _read_line(content: bytes, state: State, *, is_last: bool) -> Iterator[Repor
         return
     for complaint in complaints:
         yield misshapen(place, complaint.place, complaint.what)
-    yield from _rows(line, place, state)
+    yield from _rows(line, content, place, state)
 
 
-def _rows(line: Line, place: Place, state: State) -> Iterator[Reported]:
+def _rows(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:
     if line.traces is not None and line.nodes is UNSET:
         yield from read_episode(line, place, state.run)
     elif line.nodes is not UNSET or line.calls is not None:
@@ -90,7 +90,7 @@ def _rows(line: Line, place: Place, state: State) -> Iterator[Reported]:
     elif line.example_id is UNSET and line.completion is UNSET and line.trajectory is not None:
         yield from _turns(line, place, state)
     elif line.example_id is not UNSET or line.completion is not UNSET:
-        yield from _rollout(line, place, state)
+        yield from _rollout(line, content, place, state)
     else:
         yield misshapen(place, "", "no rollout, trace or episode")
 
@@ -101,18 +101,19 @@ def _turns(line: Line, place: Place, state: State) -> Iterator[Reported]:
     yield from rows or [no_calls(place, template)]
 
 
-def _rollout(line: Line, place: Place, state: State) -> Iterator[Reported]:
+def _rollout(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:
     """An uploaded rollout holds its episode, which says all that the rollout says and more."""
     episode, complaints = records.wrapped(line.info)
     within = Place(place.record, "info.native_wrapper.", project=place.project)
     for complaint in complaints:
         yield misshapen(within, complaint.place, complaint.what)
     if episode is not None:
-        yield from _rows(episode, within, state)
+        yield from _rows(episode, b"", within, state)
         return
     if line.token_usage is not None:
         state.sums.add(line.token_usage)
-    yield from read_rollout(line, place.record, state.run, state.run_id)
+    whose = Whose(state.run_id, place.record)
+    yield from read_rollout(line, records.metrics(content), whose, state.run)
 
 
 def _assertion(state: State) -> Reported | None:

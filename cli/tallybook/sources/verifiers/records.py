@@ -166,7 +166,7 @@ class Metrics(msgspec.Struct, gc=False):
     sub_llm_total_tool_calls: Any = None
 
 
-class Line(Trace, Metrics, gc=False):
+class Line(Trace, gc=False):
     """A line of any layout; what a line does not have is unset or None."""
 
     # an episode
@@ -192,7 +192,9 @@ class Wrapper(msgspec.Struct, gc=False):
 _LINE: Final = msgspec.json.Decoder(Line)
 _NODES: Final = msgspec.json.Decoder(list[Node | None])
 _TOKEN_NODES: Final = msgspec.json.Decoder(list[TokenNode | None])
-_WRAPPER: Final[msgspec.json.Decoder[Wrapper]] = msgspec.json.Decoder(Wrapper)
+_METRICS: Final = msgspec.json.Decoder(Metrics | None)
+_WRAPPER: Final = msgspec.json.Decoder(Wrapper | None)
+_METRIC: Final = re.compile(rb'"(?:main|main_rlm|root_llm|sub_llm)_prompt_tokens"')
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 _MOST_COMPLAINTS: Final = 16  # a line with more misshapen places is no line of this format
 _FAILURES: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -223,6 +225,14 @@ def nodes(raw: Raw) -> Parsed[list[Node | None]]:
 def token_nodes(raw: Raw) -> Parsed[list[TokenNode | None]]:
     """The messages of a trace as token ids."""
     return _parse(_TOKEN_NODES, raw)
+
+
+def metrics(content: bytes) -> Metrics:
+    """What a rollout states of models inside a model; its scalars take any shape."""
+    if _METRIC.search(content) is None:
+        return Metrics()
+    found, _ = _parse(_METRICS, content)
+    return found or Metrics()
 
 
 def wrapped(info: Raw | UnsetType) -> Parsed[Line]:

@@ -42,6 +42,13 @@ class Totals(NamedTuple):
         return any(self.tokens)
 
 
+class Whose(NamedTuple):
+    """The run of a rollout, and its place there; rollouts of v0 have no id of their own."""
+
+    run_id: str | None
+    record: int
+
+
 class Rollout(NamedTuple):
     """A v0 rollout: what its rows have in common, and all that it states of its calls."""
 
@@ -58,13 +65,13 @@ class Rollout(NamedTuple):
         return self.stated if self.stated.says_something else self.outer
 
 
-def read_rollout(line: Line, record: int, run: Run, run_id: str | None) -> list[Reported]:
+def read_rollout(line: Line, metrics: Metrics, whose: Whose, run: Run) -> list[Reported]:
     """Rows of one rollout: its own sum first, then the answers that were saved with it."""
     problems: list[str] = []
     found = answers(line)
-    template = _template(line, found, record, run, run_id)
+    template = _template(line, found, whose, run)
     stated = _stated(line.token_usage, problems)
-    outer, inner = _outer(line, problems), _inner(line, problems)
+    outer, inner = _outer(metrics, problems), _inner(metrics, problems)
     rollout = Rollout(line, template, found, stated, outer, inner)
     first = copy.copy(template)
     _put_sum(first, rollout, run)
@@ -75,16 +82,14 @@ def read_rollout(line: Line, record: int, run: Run, run_id: str | None) -> list[
     return rows
 
 
-def _template(
-    line: Line, found: Sequence[Answer], record: int, run: Run, run_id: str | None
-) -> Reported:
+def _template(line: Line, found: Sequence[Answer], whose: Whose, run: Run) -> Reported:
     timing = line.timing or Timing()
     named = next((answer.thread for answer in found if answer.thread and not answer.is_inner), None)
     begun = moment(timing.start_time)
     return Reported(
-        record=record,
+        record=whose.record,
         kind=CALL,
-        thread_id=named or f"{run_id}/{record}",
+        thread_id=named or f"{whose.run_id}/{whose.record}",
         project=run.project,
         provider=run.provider,
         model=run.model,
@@ -141,8 +146,8 @@ def _first(value: object, other: object) -> object:
 
 def _put_sum(row: Reported, rollout: Rollout, run: Run) -> None:
     """What the rollout states of all its calls together."""
-    row.calls = rollout.outer.calls
     totals = rollout.sum
+    row.calls = rollout.outer.calls if totals.tokens == rollout.outer.tokens else None
     if not totals.says_something:
         row.kind, row.identity, row.rule = THREAD, None, "v0/no-usage"
         add_problems(row, ("no-counts",))

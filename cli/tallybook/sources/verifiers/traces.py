@@ -105,6 +105,7 @@ def template_of(trace: Trace, place: Place, run: Run) -> Reported:
         provider=seller(base_url) if base_url else run.provider,
         model=text(config.model) or text(agent.model) or run.model,
         timestamp=moment(trace.timing.start) if trace.timing else None,
+        is_copy=run.is_replay,
     )
 
 
@@ -241,20 +242,13 @@ def _judgements(
         row.model, row.provider = run.judge_model, seller(run.judge_base_url)
         row.timestamp = (moment(begun.start) if begun else None) or row.timestamp
         put_usage(row, usage, f"{era}/judge", "openai")
+        # A replay judges old answers again, but for those of rollouts that ended in an error.
+        row.is_copy = run.is_replay and trace.stop_condition == "error"
         if row.identity is not None:
-            row.identity += _judgement(trace, row, place, run)
+            row.identity += f":{row.reported_input_tokens}/{row.reported_output_tokens}"
+            if run.is_replay and not row.is_copy:
+                row.identity += f"@{run.id}:{place.record}"
         yield row
-
-
-def _judgement(trace: Trace, row: Reported, place: Place, run: Run) -> str:
-    """Tells judgements of one rollout apart: a replay judges old answers again.
-
-    Rollouts that ended in an error are carried over with their old judgements.
-    """
-    counts = f":{row.reported_input_tokens}/{row.reported_output_tokens}"
-    if not run.is_replay or trace.stop_condition == "error":
-        return counts
-    return f"{counts}@{run.id}:{place.record}"
 
 
 def misshapen(place: Place, part: str, what: str) -> Reported:
