@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from tallybook.schema import ASSERTION, Reported
+from tallybook.schema import ASSERTION, EVENT, Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.rows import table
 from tallybook.sources.verifiers import records
+from tallybook.sources.verifiers.outline import outline
 from tallybook.sources.verifiers.records import Line
 from tallybook.sources.verifiers.rollouts import Whose, read_rollout
 from tallybook.sources.verifiers.run import describe
@@ -46,12 +47,16 @@ def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     state = copy.deepcopy(state)
     if state.is_description is None and block.strip():
         state.is_description = is_description(block)
-    rows = [] if state.is_description else list(_read_lines(block, state))
-    return table(rows), state
+    if state.is_description:
+        state.is_open = not outline(block, max(block.find(b"{"), 0)).is_closed
+        return table([]), state
+    return table(list(_read_lines(block, state))), state
 
 
 def finish(state: State) -> pa.Table:
     """What the run says of all its rollouts together, checked against them."""
+    if state.is_open:
+        return table([lines.problem(0, "truncated", "the JSON document does not end")])
     row = _assertion(state)
     return table([row] if row else [])
 
@@ -79,7 +84,10 @@ def _read_line(content: bytes, state: State, *, is_last: bool) -> Iterator[Repor
         return
     for complaint in complaints:
         yield misshapen(place, complaint.place, complaint.what)
-    yield from _rows(line, content, place, state)
+    for row in _rows(line, content, place, state):
+        # What could not be read may have been the calls that seem not to be there.
+        if not complaints or row.kind != EVENT:
+            yield row
 
 
 def _rows(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:

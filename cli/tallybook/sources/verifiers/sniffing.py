@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from tallybook.sources.verifiers.outline import Outline, outline
@@ -11,7 +12,6 @@ from tallybook.sources.verifiers.outline import Outline, outline
 _MARKER: Final = re.compile(
     rb'"(?:traces|nodes|trajectory|example_id|rollouts_per_example|completion|task)"\s*:'
 )
-_START: Final = re.compile(rb"^[ \t]*\{", re.MULTILINE)
 _LOOKED_AT: Final = 20  # lines; the first ones may be broken
 _TRACE_ID: Final = re.compile(rb'"id"\s*:\s*"[0-9a-f]{32}"')
 _TASK: Final = re.compile(
@@ -24,24 +24,29 @@ def sniff(head: bytes) -> bool:
     """Whether a file begins like rollouts of any layout, or like the description of a run."""
     if _MARKER.search(head) is None:
         return False
-    for looked_at, line in enumerate(_START.finditer(head)):
-        if looked_at == _LOOKED_AT:
-            break
-        found = outline(head, line.end() - 1)
-        if _is_rollout(found.members) or _is_description(found.members):
-            return True
-        if not found.is_closed:
-            return _is_cut_trace(head[line.start() :], found)
-    return False
+    return any(
+        _is_rollout(found.members)
+        or _is_description(found.members)
+        or (not found.is_closed and _is_cut_trace(content, found))
+        for content, found in _objects(head)
+    )
 
 
 def is_description(block: bytes) -> bool:
     """Whether a file that begins like this is the description of a run, one JSON document."""
-    start = _START.match(block.lstrip())
-    if start is None:
-        return False
-    found = outline(block.lstrip(), start.end() - 1)
-    return _is_description(found.members) and not _is_rollout(found.members)
+    found = next(iter(_objects(block)), None)
+    return found is not None and _is_description(found[1].members)
+
+
+def _objects(head: bytes) -> Iterator[tuple[bytes, Outline]]:
+    """The objects on the first lines, or the one that takes all of the lines."""
+    begun = (line for line in head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT] if line.strip())
+    for number, line in enumerate(begun):
+        if number == 0 and line.strip() == b"{":
+            yield head, outline(head, head.index(b"{"))
+            return
+        if line.lstrip().startswith(b"{"):
+            yield line, outline(line, line.index(b"{"))
 
 
 def _is_rollout(members: dict[bytes, bytes]) -> bool:
@@ -60,7 +65,7 @@ def _is_rollout(members: dict[bytes, bytes]) -> bool:
 
 def _is_description(members: dict[bytes, bytes]) -> bool:
     is_run = {b"model", b"num_examples", b"rollouts_per_example"} <= members.keys()
-    return is_run and (b"env_id" in members or b"env" in members)
+    return is_run and (b"env_id" in members or b"env" in members) and b"id" not in members
 
 
 def _is_cut_trace(head: bytes, found: Outline) -> bool:
