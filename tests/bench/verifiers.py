@@ -82,7 +82,9 @@ class Runs:
         nodes, records = [], []
         for index in range(calls):
             now = begun + 7 * index
-            for offset, (role, sampled) in enumerate(((b"user", b"false"), (b"assistant", b"true"))):
+            for offset, (role, sampled) in enumerate(
+                ((b"user", b"false"), (b"assistant", b"true"))
+            ):
                 text = rng.choice(self.texts.notes)
                 head = NODE % (2 * index + offset - 1, role, text, sampled, now)
                 nodes.append(head + NODE_REST)

@@ -7,10 +7,11 @@ the provider did not state its cache reads there was nothing to subtract, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from functools import cache
+from typing import Any, Final, Literal
 
 from tallybook.schema import Reported
-from tallybook.sources.lines import count
+from tallybook.sources.lines import MAX_COUNT, count
 from tallybook.sources.verifiers.records import Usage
 from tallybook.sources.verifiers.run import Run
 from tallybook.sources.verifiers.values import is_claude, money
@@ -48,14 +49,28 @@ def api_of(endpoint: str | None, model: str | None) -> Api:
 def put_usage(row: Reported, usage: Usage, era: str, api: Api) -> None:
     """Put the counts of one call on its row."""
     problems: list[str] = []
-    row.reported_input_tokens = count(usage.prompt_tokens, problems)
-    row.reported_cached_tokens = count(usage.cached_input_tokens, problems)
-    row.reported_output_tokens = count(usage.completion_tokens, problems)
-    row.reported_reasoning_tokens = count(usage.reasoning_tokens, problems)
-    row.reported_cost_usd = money(usage.cost, problems)
-    row.dialect, reading = _READINGS[api, usage.cached_input_tokens is not None]
-    row.rule = f"{era}/{reading}"
-    add_problems(row, problems)
+    row.reported_input_tokens = _count(usage.prompt_tokens, problems)
+    row.reported_cached_tokens = _count(usage.cached_input_tokens, problems)
+    row.reported_output_tokens = _count(usage.completion_tokens, problems)
+    row.reported_reasoning_tokens = _count(usage.reasoning_tokens, problems)
+    if usage.cost is not None:
+        row.reported_cost_usd = money(usage.cost, problems)
+    row.dialect, row.rule = _reading(era, api, usage.cached_input_tokens is not None)
+    if problems:
+        add_problems(row, problems)
+
+
+def _count(value: Any, problems: list[str]) -> int | None:
+    """What nearly all counts are is told at once."""
+    if value is None or (value.__class__ is int and 0 <= value <= MAX_COUNT):
+        return value
+    return count(value, problems)
+
+
+@cache
+def _reading(era: str, api: Api, has_reads: bool) -> tuple[str, str]:
+    dialect, reading = _READINGS[api, has_reads]
+    return dialect, f"{era}/{reading}"
 
 
 def put_bridged(row: Reported, usage: Usage, era: str, run: Run) -> None:

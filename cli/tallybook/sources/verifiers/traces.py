@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Final
 
@@ -123,7 +122,7 @@ def _calls(
 
 
 def _row(template: Reported, part: str, index: str) -> Reported:
-    row = copy.copy(template)
+    row: Reported = template.__copy__()  # type: ignore[attr-defined] # of every struct
     row.part = part
     if row.thread_id is not None:
         row.identity = f"{row.thread_id}:{index}"
@@ -132,16 +131,16 @@ def _row(template: Reported, part: str, index: str) -> Reported:
 
 def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
     model, endpoint = text(call.model), text(call.endpoint)
-    begun = moment(call.time.start) if call.time else None
-    row.timestamp = begun or row.timestamp
-    # Calls of the older generation have neither, and the rollout no settings of an agent.
-    is_bridged = model is None and endpoint is None
-    row.model = model or row.model
+    if call.time is not None:
+        row.timestamp = moment(call.time.start) or row.timestamp
+    if model is not None:
+        row.model = model
     if call.error is not None:
         row.detail = _failure(call)
     if call.usage is None:
         put_no_counts(row, era)
-    elif is_bridged:
+    elif model is None and endpoint is None:
+        # The older generation made it: it wrote neither, and the rollout has no agent's settings.
         put_bridged(row, call.usage, era, run)
     else:
         put_usage(row, call.usage, era, api_of(endpoint, row.model))

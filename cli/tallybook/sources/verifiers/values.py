@@ -38,7 +38,7 @@ _SELLERS: Final = {
 
 def text(value: Any) -> str | None:
     """A text that says something; anything else is None."""
-    return value if isinstance(value, str) and value.strip() else None
+    return value if isinstance(value, str) and value and not value.isspace() else None
 
 
 def inside(value: Any, *keys: str) -> Any:
@@ -50,7 +50,7 @@ def inside(value: Any, *keys: str) -> Any:
 
 def moment(value: Any) -> datetime | None:
     """The UTC time of Unix seconds; 0 is what is written where nothing was measured, so None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value.__class__ is not float and value.__class__ is not int:
         return None
     return datetime.fromtimestamp(value, UTC) if 0 < value < _SECONDS_UNTIL else None
 
