@@ -159,23 +159,36 @@ def _look_around(
                 continue
             state = entry.stat()
             if _is_new(state, seen):
-                search.found.append(_found(path, state, _beside(name, here)))
+                search.found.append(_found(path, state, _beside(name, folder, here)))
         except OSError as error:
             search.failed.append((Path(folder, name), error.strerror or str(error)))
 
 
-def _beside(name: str, here: Mapping[str, os.DirEntry[str]]) -> Beside:
-    states = [(each, here[each].stat()) for each in _names_beside(name) if each in here]
-    return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states)
+def _beside(name: str, folder: str, here: Mapping[str, os.DirEntry[str]]) -> Beside:
+    states = [(each, _state_of(each, folder, here)) for each in _names_beside(name)]
+    return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states if state)
+
+
+def _state_of(
+    name: str, folder: str, here: Mapping[str, os.DirEntry[str]]
+) -> os.stat_result | None:
+    if name in here:
+        return here[name].stat()
+    return _stat(os.path.join(folder, name)) if "/" in name else None
 
 
 def _names_beside(name: str) -> Iterator[str]:
     plain = _plain(name)
-    for neighbour in _neighbours():
-        if beside := neighbour(plain):
-            yield beside
+    for source in _with_neighbours():
+        yield from neighbours(source, plain)
     if not name.endswith((".jsonl", ".json", *COMPRESSED)):
         yield name + _WRITE_AHEAD
+
+
+def neighbours(source: Source, plain: str) -> tuple[str, ...]:
+    """Where the small file beside a log of this plain name may lie, the likeliest first."""
+    named = source.neighbour(plain) if source.neighbour else None
+    return (named,) if isinstance(named, str) else tuple(named or ())
 
 
 def _plain(name: str) -> str:
@@ -190,8 +203,8 @@ def _posix(path: str) -> str:
 
 
 @cache
-def _neighbours() -> list[Callable[[str], str | None]]:
-    return [source.neighbour for source in sources().values() if source.neighbour]
+def _with_neighbours() -> list[Source]:
+    return [source for source in sources().values() if source.neighbour]
 
 
 @cache
