@@ -210,7 +210,9 @@ def test_bedrock_buckets_add_up_to_the_total(
     assert got["problems"] == []
 
 
-ODD = st.sampled_from([None, -1, 1.5, "x", True, [], {}, [{}], {"total": 5}, {"cached_tokens": 5}])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, -1, 1.5, "x", True, [], {}, [{}], {"total": 5}, {"cached_tokens": 5}]
+)
 KEYS = sorted({key for shape in SHAPES for keys in shape.keys for key in keys})
 
 
