@@ -26,7 +26,7 @@ _ITSELF: Final = (
         }
     ),
 )
-_BEDROCK_HEADERS: Final = "x-amzn-bedrock-"
+_BEDROCK_HEADERS: Final = "x-amzn-bedrock-"  # counts and latencies of an invocation
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -57,14 +57,15 @@ def find_usage(body: Body, headers: Mapping[str, Any] | None = None) -> Response
     `merge_stream`. `headers` are those of the HTTP response, names in any case.
     """
     batch = _batched(body)
+    named = {str(name).lower(): value for name, value in (headers or {}).items()}
     found = _find(batch if batch is not None else _unwrapped(body))
-    if found is None:
+    if found is None and not any(name.startswith(_BEDROCK_HEADERS) for name in named):
         return None
+    found = found or Response()
     if batch is not None:
         found.service_tier = BATCH
         found.request_id = found.request_id or text(follow(body, ("response", "request_id")))
-    if headers:
-        _take_headers(found, headers)
+    _take_headers(found, named)
     return found
 
 
@@ -72,18 +73,16 @@ def _batched(body: Body) -> Body | None:
     """The response inside a line of a batch's results; an empty refusal where there was none."""
     for tell, paths in _BATCHES:
         if tell in body:
-            places = (follow(body, path) for path in paths)
-            inner = next((place for place in places if isinstance(place, Mapping)), None)
-            if inner is not None:
-                return inner
-            return {"error": body.get("error") or follow(body, ("result", "type"))}
+            places = (mapping(follow(body, path)) for path in paths)
+            refusal = {"error": body.get("error") or {"type": follow(body, ("result", "type"))}}
+            return next((place for place in places if place), refusal)
     return None
 
 
 # What tells a line of a batch's results, and where it has the response: OpenAI and Anthropic,
 # Vertex, Bedrock.
 _BATCHES: Final = (
-    ("custom_id", (("response", "body"), ("result", "message"), ("result",))),
+    ("custom_id", (("response", "body"), ("result", "message"), ("result", "error"))),
     ("processed_time", (("response",),)),
     ("modelOutput", (("modelOutput",),)),
 )
@@ -198,6 +197,7 @@ def _is_response(body: Body) -> bool:
         (name in ("chat.completion", "chat.completion.chunk", "response", "text_completion"))
         or (kind == "message" and body.get("role") == "assistant")
         or isinstance(body.get("candidates"), list)
+        or ("model" in body and isinstance(body.get("choices"), list))
         or ("done" in body and "created_at" in body and "model" in body)
         or ("stopReason" in body and isinstance(body.get("output"), Mapping))
         or ("response_metadata" in body and "usage_metadata" in body)
@@ -240,16 +240,14 @@ def _finished(body: Body) -> bool | None:
 CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose counts are not final
 
 
-def _take_headers(found: Response, headers: Mapping[str, Any]) -> None:
-    named = {str(name).lower(): value for name, value in headers.items()}
+def _take_headers(found: Response, named: Body) -> None:
     found.created = found.created or instant(named.get("date"))
     found.request_id = found.request_id or _first(
         named.get("request-id"), named.get("x-request-id"), named.get("x-amzn-requestid")
     )
-    counts = {name: n for name, n in named.items() if name.startswith(_BEDROCK_HEADERS)}
-    if found.usage is None and counts:
-        found.usage = {name: n for name, n in counts.items() if name.endswith("-token-count")}
-        found.provider = "aws"
+    counts = {name: n for name, n in named.items() if name.endswith("-token-count")}
+    if found.usage is None and any(name.startswith(_BEDROCK_HEADERS) for name in counts):
+        found.usage, found.provider = counts, "aws"
 
 
 def _first(*values: object) -> str | None:

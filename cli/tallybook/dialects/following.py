@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tallybook.dialects.served import METRICS, Body
+from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.streams import merge_stream, opened
 
@@ -34,6 +34,7 @@ _BODY: Final[Mapping[str, Any]] = {
     "status": None,
     "stop_reason": None,
     "conversation": {"id": None},
+    "conversation_id": None,
     "meta": {"billed_units": None, "tokens": None},
     "error": {"type": None, "code": None, "status": None},
 }
@@ -54,6 +55,7 @@ _EVENT: Final[Mapping[str, Any]] = {
     "messageStart": {},
     "messageStop": {"stopReason": None},
     "output": {},
+    "prompt_filter_results": None,
     METRICS: None,
 }
 _STARTS: Final = frozenset({"message_start", "response.created", "message-start"})
@@ -92,7 +94,7 @@ def _choice(choice: object) -> Body:
     return found | {key: choice[key] for key in ("usage",) if choice.get(key)}
 
 
-def begins_anew(events: list[Body], event: Body) -> bool:
+def begins_anew(events: Sequence[Body], event: Body) -> bool:
     """Whether `event` is the first of another answer than that of `events`; both are cut down."""
     if not events:
         return False
@@ -102,7 +104,8 @@ def begins_anew(events: list[Body], event: Body) -> bool:
     here = next((found for key in _IDS if (found := event.get(key))), None)
     ended = any(_is_ended(each) for each in events)
     if before and here and _is_chunk(event) and _is_chunk(events[-1]):
-        return bool(before != here) and (ended or _says(event, "begun"))
+        # Some servers give every chunk of a chat an id of its own.
+        return bool(before != here) and (ended or "candidates" in event or _says(event, "begun"))
     if not here and _is_chunk(event) and ended:
         return "candidates" in event
     return event.get("done") is not None and any(each.get("done") is True for each in events)
@@ -123,7 +126,7 @@ def _says(event: Body, word: str) -> bool:
     return any(follow(event, (key, 0, word)) for key in ("choices", "candidates"))
 
 
-def add_event(events: list[Body], event: Body) -> list[Body]:
+def add_event(events: Sequence[Body], event: Body) -> list[Body]:
     """`events` with one more, both cut down, as few as tell the same."""
     if not events:
         return [event]
@@ -133,19 +136,34 @@ def add_event(events: list[Body], event: Body) -> list[Body]:
         key = "choices" if "choices" in merged else "candidates"
         merged[key] = [{"ended": True}] if ended else []
         return [*events[:-1], merged]
-    return [*events, event] if _tells(event) else events
+    return [*events, event] if _tells(event) else [*events]
+
+
+def is_last_word(events: Sequence[Body], event: Body) -> bool:
+    """Whether `event` has the counts of the answer so far, in place of those of `events`."""
+    if METRICS in event and any(_states_counts(each) for each in events):
+        return False  # what Bedrock measured says again what the model's own events said
+    return not events or _states_counts(event)
+
+
+def _states_counts(event: Body) -> bool:
+    holders = (event, *(mapping(event.get(key)) for key in ("message", "response", "delta")))
+    stated = any(holder.get(key) for holder in holders for key in _COUNTS)
+    return stated or any(
+        follow(event, path)
+        for path in (("metadata", "usage"), ("choices", 0, "usage"), ("x_groq", "usage"))
+    )
+
+
+_COUNTS: Final = ("usage", "usageMetadata", "usage_metadata", "meta", "eval_count", METRICS)
 
 
 def _tells(event: Body) -> bool:
     """Whether the event says more than that the answer goes on."""
     return (
-        any(
-            event.get(key) for key in ("usage", "usageMetadata", "usage_metadata", "error", METRICS)
-        )
+        _states_counts(event)
         or event.get("done") is True
-        or any(isinstance(event.get(key), Mapping) for key in ("message", "response", "metadata"))
-        or any(follow(event, ("delta", key)) for key in ("usage", "stop_reason"))
+        or any(event.get(key) for key in ("error", "message", "response", "messageStop"))
+        or follow(event, ("delta", "stop_reason")) is not None
         or event.get("type") in _STARTS
-        or event.get("event_type") == "stream-end"
-        or "messageStop" in event
     )

@@ -29,7 +29,16 @@ _REPLACED: Final = (
     "fallback_credit",
 )
 # What a chunk of a chat says of the whole answer; the last statement of `_LATEST` stands.
-_KEPT: Final = ("id", "created", "model", "provider", "request_id", "x_groq", METRICS)
+_KEPT: Final = (
+    "id",
+    "created",
+    "model",
+    "provider",
+    "request_id",
+    "x_groq",
+    "prompt_filter_results",
+    METRICS,
+)
 _LATEST: Final = ("usage", "service_tier", "timings", "error")
 
 

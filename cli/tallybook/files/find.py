@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tallybook.sources import Location, Source, sources
+from tallybook.files.blocks import DAMAGE, blocks, open_log
+from tallybook.sources import Location, Source, claims, sources
 
 COMPRESSED = (".gz", ".zst")
+HEAD_BYTES = 256 << 10  # what a source recognises a file by
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 
@@ -38,7 +40,8 @@ def walk(paths: Iterable[Path]) -> Search:
     """Every file below `paths` that some source's name patterns fit, each once.
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
-    is taken whatever its name. The compressed twin of a plain file is left out where its tool
+    is taken whatever its name; below a folder a name of any sort of file is taken only where a
+    source claims what is in it. The compressed twin of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
     search = Search()
@@ -68,7 +71,7 @@ def _enter(path: Path, search: Search, seen: set[tuple[int, int]], *, named: boo
             seen.add(identity)
             if here.is_dir():
                 pending.extend(_entries(here))
-            elif (named and here == path) or is_log_name(here):
+            elif (named and here == path) or (is_log_name(here) and not _is_quiet(here)):
                 search.files.append((here, state.st_size))
         except OSError as error:
             search.failed.append((here, error.strerror or str(error)))
@@ -105,6 +108,27 @@ def is_log_name(path: Path) -> bool:
         for pattern in source.patterns
     )
     return wanted and not _is_ignored(text)
+
+
+def _is_quiet(path: Path) -> bool:
+    """Whether only patterns that fit any sort of file fit its name, and no source claims it.
+
+    A file that cannot be opened is no quiet one: nobody knows what it is.
+    """
+    name = logical_name(path).name
+    fitting = [
+        pattern in source.quiet
+        for source in sources().values()
+        for pattern in source.patterns
+        if fnmatchcase(name, pattern)
+    ]
+    if not all(fitting):
+        return False
+    try:
+        with open_log(path) as read:
+            return not claims(next(blocks(read), b"")[:HEAD_BYTES])
+    except DAMAGE:
+        return False
 
 
 def _is_ignored(text: str) -> bool:

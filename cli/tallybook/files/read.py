@@ -11,13 +11,12 @@ import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
-from tallybook.files.find import COMPRESSED, logical_name
+from tallybook.files.find import COMPRESSED, HEAD_BYTES, logical_name
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
 from tallybook.tables import READ, REPORTED
 
-HEAD_BYTES = 256 << 10
 _NEIGHBOUR_BYTES = 64 << 10
 _PARTS = 6  # deep enough for every layout that tells something by its folders
 
