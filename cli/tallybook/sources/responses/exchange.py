@@ -73,7 +73,7 @@ def _dumped(value: Value, asked: str, answered: str) -> Exchange | None:
         body=body,
         part=f"{answered}.{place}" if place else answered,
         headers=mapping(outer.get("headers")),
-        provider=told_by_address(url) or text(value.get("provider")),
+        provider=told_by_address(url) or (text(value.get("provider")) or "").lower() or None,
         model=_requested(value, request) or model_of_address(url),
         time=_time(outer, request, value),
         request_id=text(value.get("request_id")),
