@@ -28,6 +28,7 @@ def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
         rows.pipe(_with_containment)
         .pipe(_with_cache_creation)
         .pipe(_with_no_cache)
+        .pipe(_with_1h)
         .pipe(_with_input)
         .pipe(_with_output)
         .pipe(_with_origins)
@@ -83,12 +84,12 @@ def _with_cache_creation(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(
         _creation=pl.when(from_nested).then(nested).otherwise(pl.coalesce(_FLAT, nested)),
         _creation_is_nested=from_nested.fill_null(value=False),
-    ).with_columns(_with_1h())
+    )
 
 
-def _with_1h() -> pl.Expr:
+def _with_1h(rows: pl.LazyFrame) -> pl.LazyFrame:
     creation, nested = pl.col("_creation"), pl.col("_nested")
-    return (
+    return rows.with_columns(
         pl.when(creation == 0)
         .then(0)
         .when(_1H.is_not_null())

@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tallybook.sources import Location, Source, sources
+from tallybook.sources import Location, Source, claims, sources
 
 COMPRESSED = (".gz", ".zst")
+HEAD_BYTES = 256 << 10  # what a source recognises a file by
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 # A database's rows that are committed and not carried over yet.
@@ -66,7 +67,8 @@ def walk(paths: Iterable[Path]) -> Search:
     """Every file below `paths` that some source's name patterns fit, each once.
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
-    is taken whatever its name. The compressed twin of a plain file is left out where its tool
+    is taken whatever its name; below a folder a name of any sort of file is taken only where a
+    source claims what is in it. The compressed twin of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
     search = Search()
@@ -145,7 +147,7 @@ def _look_around(
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Takes the logs of one folder; yields the folders in it."""
     here = {entry.name: entry for entry in entries}
-    is_wanted, is_ignored = _wanted(), _ignored()
+    is_wanted, is_ignored, is_loud = _wanted(), _ignored(), _loud()
     for name, entry in here.items():
         try:
             if entry.is_dir():
@@ -156,6 +158,8 @@ def _look_around(
                 continue
             path = os.path.join(folder, name)
             if is_ignored(_posix(_plain(path))):
+                continue
+            if not is_loud(_plain(name)) and _is_foreign(path):
                 continue
             state = entry.stat()
             if _is_new(state, seen):
@@ -212,6 +216,25 @@ def _wanted() -> Callable[[str], object]:
     """Tells whether some source wants a look at a file of this plain name."""
     patterns = {pattern for source in sources().values() for pattern in source.patterns}
     return _any_of(patterns)
+
+
+@cache
+def _loud() -> Callable[[str], object]:
+    """Tells whether a plain name is that of a log, and not of any sort of file."""
+    quiet = {pattern for source in sources().values() for pattern in source.quiet}
+    patterns = {pattern for source in sources().values() for pattern in source.patterns}
+    return _any_of(patterns - quiet)
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether no source claims the file; what cannot be opened is no foreign one, nobody knows."""
+    from tallybook.files.blocks import DAMAGE, blocks, open_log  # noqa: PLC0415 - loads pyarrow
+
+    try:
+        with open_log(Path(path)) as read:
+            return not claims(next(blocks(read), b"")[:HEAD_BYTES])
+    except DAMAGE:
+        return False
 
 
 @cache

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
-from tallybook.files.find import COMPRESSED, logical_name, neighbours
-from tallybook.files.place import HEAD_BYTES, Place, Trail, encoded, is_continued, rest_of
+from tallybook.files.find import COMPRESSED, HEAD_BYTES, logical_name, neighbours
+from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
