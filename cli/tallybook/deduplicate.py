@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
+from tallybook.accounts import lesser_accounts
 from tallybook.history import replayed
 from tallybook.normalize import add_problem
 from tallybook.reuse import reused_identities
@@ -41,6 +42,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         _mark_replayed_history,
         _mark_same_call,
         _mark_captures,
+        _mark_lesser_accounts,
         _mark_threads_with_counts,
     )
     for stage in stages:
@@ -168,8 +170,8 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
-    one; a row that splits the prompt by cache beats one that does not; then the original beats the
-    copy, and the later block the earlier.
+    one; a certain reading beats one in doubt, and a row that splits the prompt by cache one that
+    does not; then the original beats the copy, and the later block the earlier.
     """
     main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
     main_request = pl.col("request_id").filter(main).first().over("call_id")
@@ -182,10 +184,12 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("reported_cached_tokens").is_not_null()
         | pl.col("reported_cache_creation_tokens").is_not_null()
     )
+    doubtful = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
     ranks = (
-        pl.col("evidence").replace_strict(dict(zip(EVIDENCE, range(4), strict=True))),
+        pl.col("evidence").replace_strict(dict(zip(EVIDENCE, range(len(EVIDENCE)), strict=True))),
         replay,
         pl.col("output_tokens"),
+        doubtful,
         splits,
         # Builds wrote a branch twice, the second time without the word that it is a copy.
         pl.col("is_copy").any().over("call_id", "path"),
@@ -198,9 +202,9 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("finished"),
         pl.col("record"),
     )
-    downwards = [False, False, True, True, False, False, False, False, False, True, True, True]
+    descending = [False, False, True, False, True, *[False] * 5, True, True, True]
     return (
-        rows.sort(*ranks, descending=downwards, nulls_last=True)
+        rows.sort(*ranks, descending=descending, nulls_last=True, maintain_order=True)
         .with_columns(_winner=pl.col("row").first().over("call_id"))
         .sort("row")
     )
@@ -235,6 +239,17 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
     known = thread.is_not_null()
     of = pl.concat_str("source", pl.lit(":"), thread)
     return _mark(rows, _FREE & known & better, of, "capture")
+
+
+def _mark_lesser_accounts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the records that a tool keeps of one run, one account counts, the others are witnesses."""
+    lesser = lesser_accounts(rows.filter(_FREE)).lazy().rename({"run": "_run"})
+    of = pl.concat_str("source", pl.lit(":"), "_run")
+    return (
+        rows.join(lesser, on="row", how="left", maintain_order="left")
+        .pipe(_mark, pl.col("_run").is_not_null(), of, "same-run")
+        .drop("_run")
+    )
 
 
 def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:

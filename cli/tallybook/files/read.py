@@ -31,9 +31,7 @@ def read_file(path: Path) -> pa.Table:
             return _database(path)
         with open_log(path) as read:
             pieces = blocks(read)
-            first = next(pieces, b"")
-            if not first.strip():
-                first = first + b"".join(pieces)
+            first = _beginning(pieces)
             if first.strip():
                 claimed = claims(first[:HEAD_BYTES])
                 if len(claimed) != 1:
@@ -46,6 +44,17 @@ def read_file(path: Path) -> pa.Table:
     except DAMAGE as error:
         tables.append(_damaged(error, begun=bool(tables)))
     return _located(tables, path, name)
+
+
+def _beginning(pieces: Iterator[bytes]) -> bytes:
+    """Pieces enough to tell the format by; those of a binary file may be a few bytes."""
+    first = b""
+    while len(first) < HEAD_BYTES or not first.strip():
+        piece = next(pieces, b"")
+        if not piece:
+            break
+        first += piece
+    return first
 
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
