@@ -30,8 +30,7 @@ def read_file(path: Path) -> pa.Table:
         if is_database(path):
             return _database(path)
         with open_log(path) as read:
-            pieces = blocks(read)
-            first = _beginning(pieces)
+            first, pieces = _beginning(blocks(read))
             if first.strip():
                 claimed = claims(first[:HEAD_BYTES])
                 if len(claimed) != 1:
@@ -46,15 +45,24 @@ def read_file(path: Path) -> pa.Table:
     return _located(tables, path, name)
 
 
-def _beginning(pieces: Iterator[bytes]) -> bytes:
-    """Pieces enough to tell the format by; those of a binary file may be a few bytes."""
+def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Pieces enough to tell the format by, and the rest; those of a binary file may be tiny."""
     first = b""
-    while len(first) < HEAD_BYTES or not first.strip():
-        piece = next(pieces, b"")
-        if not piece:
-            break
-        first += piece
-    return first
+    try:
+        while len(first) < HEAD_BYTES or not first.strip():
+            piece = next(pieces, b"")
+            if not piece:
+                break
+            first += piece
+    except DAMAGE as error:
+        return first, _failing(error)
+    return first, pieces
+
+
+def _failing(error: Exception) -> Iterator[bytes]:
+    """Damage that was met too early, put where it belongs: behind what was read before it."""
+    raise error
+    yield
 
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:

@@ -18,7 +18,7 @@ from tallybook.sources.symphony.agents import (
     session,
 )
 from tallybook.sources.symphony.chain import check, lose
-from tallybook.sources.symphony.state import State
+from tallybook.sources.symphony.state import State, highest
 from tallybook.sources.symphony.tokens import (
     Tokens,
     add_problem,
@@ -155,7 +155,8 @@ def _put_counts(row: Reported, record: Record, state: State, agent: Agent) -> No
     else:
         row.identity = f"audit:{row.record_id}" if row.record_id else None
         row.running, row.series = True, f"audit:{stream}"
-        put_tokens(row, _highest(state, stream, stated, delta), agent)
+        stated = _without_writes_of_others(stated, delta)
+        put_tokens(row, highest(state, stream, stated), agent)
         row.rule = f"reported-{row.rule}"
         check_running_total(row, stated)
 
@@ -170,18 +171,11 @@ def _put_delta(row: Reported, delta: Tokens | None, agent: Agent) -> None:
         row.rule = f"added-{row.rule}"
 
 
-def _highest(state: State, stream: str, stated: Tokens, delta: Tokens | None) -> Tokens:
-    """The highest of each count so far: totals of a thread go down when its past is compacted.
+def _without_writes_of_others(stated: Tokens, delta: Tokens | None) -> Tokens:
+    """Codex states no cache writes by a name that Symphony knows.
 
-    Codex never states cache writes by a name that Symphony knows, so what is reported of them is
-    what another agent of the run left behind.
+    What is reported of them is what another agent of the run left behind.
     """
-    creation = None if stated.creation is None else (delta and delta.creation) or 0
-    stated = msgspec.structs.replace(stated, creation=creation)
-    before = state.highest.get(stream) or [None] * 6
-    now = [
-        max((each for each in pair if each is not None), default=None)
-        for pair in zip(before, msgspec.structs.astuple(stated), strict=True)
-    ]
-    state.highest[stream] = now
-    return Tokens(*now)
+    if stated.creation is None:
+        return stated
+    return msgspec.structs.replace(stated, creation=(delta and delta.creation) or 0)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tallybook.schema import LOG, SUM, Reported
 from tallybook.sources import lines
 from tallybook.sources.symphony.agents import CODEX, PROVIDERS, Agent, session
-from tallybook.sources.symphony.state import State
+from tallybook.sources.symphony.state import State, highest
 from tallybook.sources.symphony.tokens import (
     add_problem,
     check_running_total,
@@ -40,16 +40,16 @@ def read_ledger(block: bytes, state: State) -> Iterator[Reported]:
             version = str(value.get("schema_version"))[:20]
             yield lines.problem(state.records, "unknown-version", f"schema version {version}")
         else:
-            yield _row(value, state.records)
+            yield _row(value, state)
 
 
-def _row(value: dict[str, Any], number: int) -> Reported:
+def _row(value: dict[str, Any], state: State) -> Reported:
     problems: list[str] = []
     stated = read_tokens(value, problems)
     where = session(value.get("session_id"))
     issue = text(value.get("issue_identifier"))
     row = Reported(
-        record=number,
+        record=state.records,
         kind=SUM,
         calls=None,
         evidence=LOG,
@@ -65,6 +65,6 @@ def _row(value: dict[str, Any], number: int) -> Reported:
     if stated is None:
         add_problem(row, "no-counts")
         return row
-    put_tokens(row, stated, Agent(CODEX, "ledger"))
+    put_tokens(row, highest(state, row.series or "", stated), Agent(CODEX, "ledger"))
     check_running_total(row, stated)
     return row

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.rows import table
 from tallybook.sources.symphony import shape
@@ -37,20 +36,18 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     """The rows of a block of whole lines, or of a whole file, and the state after them."""
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
-    state.form = state.form or shape.form_of(block)
-    reader = _READERS.get(state.form or "", _read_nothing)
-    return table(list(reader(block, state))), state
+    if state.form is None:
+        block, state.held = state.held + block, b""
+        state.form = shape.form_of(block)
+    if state.form is None:
+        state.held = block
+        return table([]), state
+    return table(list(_READERS[state.form](block, state))), state
 
 
 def finish(_: State) -> pa.Table:
     """No row waits for the end of a file."""
     return table([])
-
-
-def _read_nothing(block: bytes, state: State) -> Iterator[Reported]:
-    """Of lines before any that tells the file's form, those that are broken."""
-    yield from lines.broken(block, state.records + 1)
-    state.records += lines.line_count(block)
 
 
 _READERS: Final[dict[str, Callable[[bytes, State], Iterator[Reported]]]] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tallybook.sources.symphony.tokens import Tokens
+
 
 class Chain(msgspec.Struct):
     """Where the chain of an audit file's records stands."""
@@ -18,7 +20,22 @@ class State(msgspec.Struct):
     """The fold's state; its maps grow with the runs and threads of a file, not with its records."""
 
     form: str | None = None
+    held: bytes = b""  # lines in front of the first that tells the form
     records: int = 0
     chain: Chain = msgspec.field(default_factory=Chain)
     agents: dict[str, str] = msgspec.field(default_factory=dict)  # by run, from its prompts
     highest: dict[str, list[int | None]] = msgspec.field(default_factory=dict)  # by stream
+
+
+def highest(state: State, stream: str, stated: Tokens) -> Tokens:
+    """The highest of each count that the stream has come to, and of a missing one the last known.
+
+    A thread's totals fall when its past is compacted, and are whole again with the next call.
+    """
+    counts = stated.counts()
+    before = state.highest.get(stream) or [None] * len(counts)
+    state.highest[stream] = [
+        max((each for each in pair if each is not None), default=None)
+        for pair in zip(before, counts, strict=True)
+    ]
+    return Tokens.of(state.highest[stream], stated.era)

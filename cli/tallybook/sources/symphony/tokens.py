@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 import msgspec
@@ -46,7 +46,7 @@ TOTAL: Final = "total-only"
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """The counts of one token map; a key that it lacks is None."""
+    """The counts of one token map, and the era whose keys it has; a count that it lacks is None."""
 
     input: int | None = None
     uncached: int | None = None
@@ -54,18 +54,20 @@ class Tokens(msgspec.Struct, frozen=True):
     creation: int | None = None
     output: int | None = None
     total: int | None = None
+    era: str = TOTAL
 
-    @property
-    def era(self) -> str:
-        """The era whose keys these are."""
-        if self.uncached is not None and self.creation is not None:
-            return BRANCH if self._has_uncached_input() else SIX
-        if self.uncached is not None or self.cached is not None:
-            return FIVE
-        return TOTAL if self.input is None and self.output is None else THREE
+    @classmethod
+    def of(cls, counts: Sequence[int | None], era: str) -> Tokens:
+        """From the six counts in the order of `counts`."""
+        first, uncached, cached, creation, output, total = counts
+        return cls(first, uncached, cached, creation, output, total, era)
 
-    def _has_uncached_input(self) -> bool:
-        return self.input == self.uncached != self.parts()
+    def counts(self) -> tuple[int | None, ...]:
+        """The six counts in order."""
+        return (
+            *(self.input, self.uncached, self.cached),
+            *(self.creation, self.output, self.total),
+        )
 
     def parts(self) -> int:
         """The three parts of the input together."""
@@ -77,7 +79,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
     def is_zero(self) -> bool:
         """Whether nothing that is stated is more than zero."""
-        return not any(msgspec.structs.astuple(self))
+        return not any(self.counts())
 
 
 def read_tokens(value: object, problems: list[str]) -> Tokens | None:
@@ -93,8 +95,18 @@ def read_reported(value: object, problems: list[str]) -> Tokens | None:
 def _read(value: object, keys: Mapping[str, str], problems: list[str]) -> Tokens | None:
     if not isinstance(value, Mapping):
         return None
-    stated = Tokens(**{name: count(value.get(key), problems) for name, key in keys.items()})
-    return None if stated == Tokens() else stated
+    given = {name for name, key in keys.items() if value.get(key) is not None}
+    counts = [count(value.get(key), problems) for key in keys.values()]
+    return Tokens.of(counts, _era(given, counts)) if given else None
+
+
+def _era(given: Set[str], counts: Sequence[int | None]) -> str:
+    if {"uncached", "creation"} <= given:
+        stated = Tokens.of(counts, SIX)
+        return BRANCH if stated.input == stated.uncached != stated.parts() else SIX
+    if given & {"uncached", "cached"}:
+        return FIVE
+    return THREE if given & {"input", "output"} else TOTAL
 
 
 def put_tokens(row: Reported, stated: Tokens, agent: Agent) -> None:
