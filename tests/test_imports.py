@@ -11,6 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
 STAGES = {
+    "accounts",
     "attribute",
     "running",
     "normalize",
