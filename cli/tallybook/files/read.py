@@ -32,9 +32,9 @@ def read_file(path: Path) -> pa.Table:
         with open_log(path) as read:
             pieces = blocks(read)
             first = next(pieces, b"")
-            if not first.strip():
+            if _is_blank(first):
                 first = first + b"".join(pieces)
-            if first.strip():
+            if not _is_blank(first):
                 claimed = claims(first[:HEAD_BYTES])
                 if len(claimed) != 1:
                     return _located([_unclaimed(claimed, path)], path, None)
@@ -46,6 +46,11 @@ def read_file(path: Path) -> pa.Table:
     except DAMAGE as error:
         tables.append(_damaged(error, begun=bool(tables)))
     return _located(tables, path, name)
+
+
+def _is_blank(block: bytes) -> bool:
+    """Stripping would copy the block."""
+    return not block or block.isspace()
 
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:

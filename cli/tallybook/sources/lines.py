@@ -69,7 +69,10 @@ def is_object(block: bytes, begin: int, end: int) -> bool:
 def decode(line: bytes) -> object:
     """The JSON value of a line with any bad UTF-8 in it replaced; None where it is no JSON."""
     try:
-        return msgspec.json.decode(line.decode("utf-8", "replace"))
+        try:
+            return msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(line.decode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError):
         return None
 

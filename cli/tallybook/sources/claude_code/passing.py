@@ -19,18 +19,21 @@ _MEMBERS: Final = re.compile(
 )
 _UNLINKED: Final = (b'{"type":"file-history-snapshot"', b'{"type":"queue-operation"')
 
-# What comes next, as far as it tells what the line is, and what the line then has to have in it
-# to state anything: a line has no line end in it, and nothing is everywhere.
+# The bytes that come next tell what the line is, and with that what it has to have in it to state
+# anything: a line has no line end in it, and nothing is everywhere.
 _NEVER: Final = b"\n"
 _ALWAYS: Final = b""
 _NEEDED: Final = {
-    b'"type":"user",': _NEVER,
-    b'"type":"attach': _NEVER,  # attachment
-    b'"type":"progre': b'"usage"',  # progress
-    b'"type":"system': b'"init"',
-    b'"message":{"mo': _ALWAYS,  # model: a response; the message of a user begins with its role
+    b'"type":"user","': _NEVER,
+    b'"type":"attachm': _NEVER,
+    b'"type":"progres': b'"usage"',
+    b'"type":"system"': b'"init"',
+    b'"type":"assista': _ALWAYS,
+    b'"message":{"mod': _ALWAYS,  # "model", or "id" in older logs: a response
+    b'"message":{"id"': _ALWAYS,
+    b'"message":{"rol': b'"usage"',  # "role": the message of a user
 }
-_WHAT: Final = 14
+_WHAT: Final = 15
 _CLOSER: Final = ord("}")
 
 

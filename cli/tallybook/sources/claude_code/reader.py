@@ -11,6 +11,7 @@ import msgspec
 from tallybook.schema import Reported
 from tallybook.sources.claude_code import capture, transcript
 from tallybook.sources.claude_code.passing import spans
+from tallybook.sources.claude_code.plain import PlainReader
 from tallybook.sources.claude_code.shapes import Line, decode, decode_document
 from tallybook.sources.claude_code.sidechains import follow
 from tallybook.sources.claude_code.sniffing import BOM
@@ -77,11 +78,15 @@ def _form(block: bytes) -> Literal["lines", "document"] | None:
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     first, is_whole = state.record + 1, block.endswith(b"\n")
+    plain = PlainReader(state)
     for index, begin, end, is_response in spans(block, state):
         record = first + index
         if begin == len(block):
             state.record += index
             break
+        if is_response and (row := plain.read(block[begin:end], record)):
+            yield row
+            continue
         run = 0 if is_response else follow(block, begin, end, state)
         if is_response or MARKER.search(block, begin, end):
             raw = block[begin:end]
