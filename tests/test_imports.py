@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
-STAGES = {"attribute", "running", "normalize", "reuse", "history", "deduplicate", "reconcile"}
+STAGES = {
+    "attribute",
+    "beside",
+    "deduplicate",
+    "history",
+    "normalize",
+    "reconcile",
+    "reuse",
+    "running",
+}
 # What each part of the package may import of the package.
 ALLOWED = {
     "__init__": set(),
