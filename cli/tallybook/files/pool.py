@@ -61,7 +61,8 @@ def _groups(files: Sequence[File], count: int) -> list[list[File]]:
 
 
 def _read_group(paths: Sequence[Path]) -> pa.Table:
-    return _in_order([read_file(path) for path in paths])
+    # Sent to another process as one piece: every piece of every column is a message of its own.
+    return _in_order([read_file(path) for path in paths]).combine_chunks()
 
 
 def _read_here(groups: Sequence[Sequence[File]]) -> Iterator[tuple[int, pa.Table]]:
