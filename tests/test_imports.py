@@ -19,6 +19,7 @@ STAGES = {
     "reconcile",
     "reuse",
     "running",
+    "witness",
 }
 # What each part of the package may import of the package.
 ALLOWED = {
@@ -32,8 +33,8 @@ ALLOWED = {
     "files": {"files", "sources", "schema", "tables"},
     "pricing": {"pricing", "schema", "errors"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
-    "ledger": {*STAGES, "ledger", "files", "pricing", "schema", "tables", "errors"},
-    "report": {"report", "schema", "errors"},
+    "ledger": {*STAGES, "ledger", "files", "sources", "pricing", "schema", "tables", "errors"},
+    "report": {"report", "pricing", "schema", "errors"},
     "render": {"render", "report", "schema", "errors", "__init__"},
     "app": {"app", "render", "report", "ledger", "files", "errors", "schema", "__init__"},
 }

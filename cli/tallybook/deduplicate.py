@@ -24,6 +24,7 @@ from tallybook.schema import (
     SUM,
     THREAD,
 )
+from tallybook.witness import mark_witnesses
 
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
 _MARKS = ("duplicate_of", "duplicate_reason", "problems")
@@ -46,6 +47,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         (pl.col("history") != OWN, _mark_replayed_history),
         (pl.col("call_id").is_duplicated(), _mark_same_call),
         (_is_capture("evidence"), _mark_captures),
+        (pl.any_horizontal(pl.col("log_source", "response_id").is_not_null()), mark_witnesses),
         (pl.col("kind") == THREAD, _mark_threads_with_counts),
     )
     for concerned, stage in stages:
@@ -215,8 +217,9 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
-    one; a row that splits the prompt by cache beats one that does not; then the original beats the
-    copy, and the later block the earlier.
+    one; a row that splits the prompt by cache beats one that does not, and one with its model one
+    that lost what stood beside it; then the original beats the copy, and the later block the
+    earlier.
     """
     main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
     main_request = pl.col("request_id").filter(main).first().over("_call")
@@ -234,6 +237,7 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         replay,
         pl.col("output_tokens"),
         splits,
+        pl.col("model").is_not_null(),
         # Builds wrote a branch twice, the second time without the word that it is a copy.
         pl.col("is_copy").any().over("_call", "_path"),
         pl.col("sidechain"),
@@ -245,7 +249,21 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("finished"),
         pl.col("record"),
     )
-    downwards = [False, False, True, True, False, False, False, False, False, True, True, True]
+    downwards = [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
     return (
         # Numbers in place of long texts: every window over them looks at each.
         rows.with_columns(
@@ -290,7 +308,8 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
     """A thread without counts is no thread without counts where another file counts it."""
-    counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over("source", "thread_id")
+    holder = pl.coalesce("log_source", "source")
+    counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over(holder, "thread_id")
     of = pl.concat_str("source", pl.lit(":"), "thread_id")
     return _mark(rows, _FREE & (pl.col("kind") == THREAD) & counts, of, "same-record")
 

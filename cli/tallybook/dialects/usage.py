@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from tallybook.dialects.iterations import largest_prompt
+from tallybook.dialects.plan import Plan, plan
+from tallybook.dialects.shape import fetch
+from tallybook.dialects.values import MONEY_SCALE, count, money, text
+from tallybook.dialects.verdict import Counts, decide
 from tallybook.schema import Reported
+
+# Vertex's words for what the others call a service tier.
+_TRAFFIC: Final = {
+    "ON_DEMAND": "standard",
+    "ON_DEMAND_PRIORITY": "priority",
+    "ON_DEMAND_FLEX": "flex",
+}
 
 
 class Usage(msgspec.Struct, kw_only=True):
@@ -29,7 +41,10 @@ class Usage(msgspec.Struct, kw_only=True):
     reported_reasoning_tokens: int | None = None
     reported_total_tokens: int | None = None
     service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
     web_search_requests: int | None = None
+    context_tokens: int | None = None
     reported_cost_usd: Decimal | None = None
     assumed: list[str] | None = None
     problems: list[str] | None = None
@@ -47,9 +62,112 @@ def state(row: Reported, usage: Usage) -> Reported:
     return row
 
 
-def read_usage(usage: Mapping[str, Any], provider: str | None = None) -> Usage | None:
+def read_usage(
+    usage: Mapping[str, Any], provider: str | None = None, dialect: str | None = None
+) -> Usage | None:
     """The counts of a usage object, told by its keys and arithmetic, else by `provider`.
 
+    `provider` is a hint: who served the request ("anthropic", "google"), or the tool that wrote
+    the object ("langchain", "litellm", "9router"). It decides only what the object leaves open.
+    `dialect` is for a caller that knows, say by the version of its log, which count holds which.
     None where the object has no key of any known usage shape.
     """
-    raise NotImplementedError
+    raw = usage.get("raw")
+    if isinstance(raw, Mapping) and (inner := read_usage(raw, provider, dialect)) is not None:
+        return inner  # the AI SDK keeps what the provider said
+    found = plan(usage)
+    if found is None:
+        return None
+    problems: list[str] = []
+    read = _stated(usage, found, problems)
+    if found.is_completed:
+        _complete(read, usage, found, problems)
+    if dialect is not None:
+        read.dialect = dialect
+    else:
+        _settle(read, found, provider, problems)
+    read.problems = sorted(set(problems)) if problems else None
+    return read
+
+
+def _stated(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Usage:
+    shape = found.shape
+    read = Usage(dialect=shape.dialects[0], rule=shape.rule)
+    for column, paths in found.counts:
+        value = fetch(usage, paths)
+        if value is not None:
+            setattr(read, column, count(value, problems))
+    for column, paths in found.texts:
+        stated = text(fetch(usage, paths))
+        if stated is not None:
+            setattr(read, column, _TRAFFIC.get(stated, stated))
+    if found.cost:
+        read.reported_cost_usd = _cost(usage, found, problems)
+    if "iterations" in usage:
+        read.context_tokens = largest_prompt(usage)
+    return read
+
+
+def _complete(read: Usage, usage: Mapping[str, Any], found: Plan, problems: list[str]) -> None:
+    """Puts in what the other counts prove."""
+    added = count(fetch(usage, found.added_input), problems)
+    if added and read.reported_input_tokens is not None:
+        read.reported_input_tokens += added
+    uncached = count(fetch(usage, found.uncached), problems)
+    if uncached is not None:
+        _put_cached(read, uncached)
+    if found.shape.total_tells_output and read.reported_output_tokens is None:
+        others = (read.reported_input_tokens or 0) + (read.reported_reasoning_tokens or 0)
+        if read.reported_total_tokens is not None and read.reported_total_tokens == others:
+            read.reported_output_tokens = 0
+
+
+def _put_cached(read: Usage, uncached: int) -> None:
+    """Puts in the one of input, cached and uncached that is not stated."""
+    written = read.reported_cache_creation_tokens or 0
+    if read.reported_input_tokens is None:
+        read.reported_input_tokens = uncached + (read.reported_cached_tokens or 0) + written
+    elif read.reported_cached_tokens is None:
+        rest = read.reported_input_tokens - uncached - written
+        read.reported_cached_tokens = rest if rest >= 0 else None
+
+
+def _settle(read: Usage, found: Plan, provider: str | None, problems: list[str]) -> None:
+    """Puts in the dialect; the input stays whole where it is in doubt."""
+    if len(found.shape.dialects) == 1:
+        return
+    verdict = decide(found.shape, _counts(read), provider)
+    read.dialect = verdict.dialect
+    read.assumed = list(verdict.assumed) or None
+    if verdict.ambiguous:
+        problems.append("ambiguous-dialect")
+        read.reported_cached_tokens = None
+        read.reported_cache_creation_tokens = None
+        read.reported_cache_creation_5m_tokens = None
+        read.reported_cache_creation_1h_tokens = None
+
+
+def _counts(read: Usage) -> Counts:
+    written = read.reported_cache_creation_tokens
+    if not written:
+        five, hour = read.reported_cache_creation_5m_tokens, read.reported_cache_creation_1h_tokens
+        written = (five or 0) + (hour or 0) or written
+    return Counts(
+        read.reported_input_tokens,
+        read.reported_cached_tokens,
+        written,
+        read.reported_output_tokens,
+        read.reported_reasoning_tokens,
+        read.reported_total_tokens,
+    )
+
+
+def _cost(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Decimal | None:
+    shape = found.shape
+    cost = money(fetch(usage, found.cost), problems)
+    if cost is None:
+        return None
+    if shape.own_key and fetch(usage, shape.own_key) is True:
+        # The fee alone; the model was paid for with the user's own key.
+        return cost + (money(fetch(usage, shape.own_key_cost), problems) or 0)
+    return (cost * shape.cost_unit).quantize(MONEY_SCALE)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import astuple
 
 from tallybook.schema import Reported
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_values = attrgetter(*Reported.__struct_fields__)
 _LONG: Final = 1 << 12
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -26,7 +26,7 @@ def table(rows: Sequence[Reported]) -> pa.Table:
     schema, nulls = _schema_and_nulls()
     if not rows:
         return _empty()
-    columns = zip(*map(_values, rows), strict=True)
+    columns = zip(*map(astuple, rows), strict=True)
     arrays = [_array(values, empty) for values, empty in zip(columns, nulls, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 

@@ -60,14 +60,20 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
                 if not passed:
                     known, width = _learn(block, begin, state) or (known, width)
             elif mark is _NEVER or find(mark, begin + width, end) < 0:
-                passed = starts(_LINK, begin)
+                passed = _is_linked(block, begin)
         if not passed:
-            yield index, begin, end, mark is _ALWAYS and starts(_LINK, begin)
+            yield index, begin, end, mark is _ALWAYS and _is_linked(block, begin)
             if state.in_sidechain:
                 known = {}
         index += 1
         begin = end + 1
     yield index, size, size, False
+
+
+def _is_linked(block: bytes, begin: int) -> bool:
+    """Whether the line begins with its link, so that the members behind it are the line's own."""
+    quote = block.find(b'"', begin + len(_LINK))
+    return quote == begin + _LINK_END and block.startswith(_LINK, begin)
 
 
 def _learn(block: bytes, begin: int, state: State) -> tuple[dict[bytes, bytes], int] | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.claude_code.counts import DIALECT, SYNTHETIC, provider
-from tallybook.sources.claude_code.identity import chain, identity
+from tallybook.sources.claude_code.identity import chain, identity, is_minted
 from tallybook.sources.claude_code.shapes import Line
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import whose
@@ -128,6 +128,7 @@ class PlainReader:
             timestamp=time,
             identity=identity(message.id, line.request_id, chain_id, elsewise),
             request_id=line.request_id,
+            response_id=message.id if is_minted(message.id) else None,
             record_id=line.uuid,
             chain_id=chain_id,
             finished=None if stop is msgspec.UNSET else stop is not None,

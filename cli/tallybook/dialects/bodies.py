@@ -1,0 +1,254 @@
+"""Finds in a whole response of any provider what it says of the call that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
+from tallybook.dialects.shape import follow
+from tallybook.dialects.values import instant, text
+
+BATCH: Final = "batch"
+_ITSELF: Final = (
+    frozenset({"prompt_eval_count", "eval_count"}),  # Ollama
+    frozenset({"tokens_evaluated", "tokens_predicted", "timings"}),  # llama.cpp
+    frozenset(  # a generation record of OpenRouter
+        {
+            "native_tokens_prompt",
+            "native_tokens_completion",
+            "native_tokens_reasoning",
+            "native_tokens_cached",
+            "total_cost",
+        }
+    ),
+)
+_BEDROCK_HEADERS: Final = "x-amzn-bedrock-"  # counts and latencies of an invocation
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """What a response says of itself besides its content; absent is None.
+
+    `usage` is for `read_usage`, with `provider` as its hint, which is None where the body does not
+    tell who served it. `finished` is False where the answer broke off before its counts were
+    final. `is_error`: the body is a refusal, no answer.
+    """
+
+    usage: Body | None = None
+    provider: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    request_id: str | None = None
+    thread_id: str | None = None
+    service_tier: str | None = None
+    created: datetime | None = None
+    finished: bool | None = None
+    is_error: bool = False
+
+
+def find_usage(body: Body, headers: Mapping[str, Any] | None = None) -> Response | None:
+    """What the response `body` says of its call; None where it is no response of any known kind.
+
+    `body` is decoded JSON: the response itself, a line of a batch's results, an event that wraps a
+    whole response, or a dumped message of a framework. A stream is merged before with
+    `merge_stream`. `headers` are those of the HTTP response, names in any case.
+    """
+    batch = _batched(body)
+    named = {str(name).lower(): value for name, value in (headers or {}).items()}
+    found = _find(batch if batch is not None else _unwrapped(body))
+    if found is None and not any(name.startswith(_BEDROCK_HEADERS) for name in named):
+        return None
+    found = found or Response()
+    if batch is not None:
+        found.service_tier = BATCH
+        found.request_id = found.request_id or text(follow(body, ("response", "request_id")))
+    _take_headers(found, named)
+    return found
+
+
+def _batched(body: Body) -> Body | None:
+    """The response inside a line of a batch's results; an empty refusal where there was none."""
+    for tell, paths in _BATCHES:
+        if tell in body:
+            places = (mapping(follow(body, path)) for path in paths)
+            refusal = {"error": body.get("error") or {"type": follow(body, ("result", "type"))}}
+            return next((place for place in places if place), refusal)
+    return None
+
+
+# What tells a line of a batch's results, and where it has the response: OpenAI and Anthropic,
+# Vertex, Bedrock.
+_BATCHES: Final = (
+    ("custom_id", (("response", "body"), ("result", "message"), ("result", "error"))),
+    ("processed_time", (("response",),)),
+    ("modelOutput", (("modelOutput",),)),
+)
+
+
+def _unwrapped(body: Body) -> Body:
+    """The response in an event or envelope around it."""
+    if body.get("lc") == 1:
+        return mapping(body.get("kwargs"))
+    inner, data = mapping(body.get("response")), mapping(body.get("data"))
+    kind = body.get("type")
+    event = isinstance(kind, str) and kind.startswith("response.")
+    if inner and (event or not {"usageMetadata", "candidates"}.isdisjoint(inner)):
+        return inner
+    return data if "native_tokens_prompt" in data else body
+
+
+def _find(body: Body) -> Response | None:
+    usage = _usage(body)
+    error = body.get("error")
+    is_error = bool(error) and usage is None
+    if usage is None and not is_error and not _is_response(body):
+        return None
+    metadata = mapping(body.get("response_metadata"))
+    inner = mapping(body.get("response"))
+    found = Response(
+        usage=usage,
+        model=_first(
+            body.get("model"),
+            body.get("modelVersion"),
+            body.get("model_version"),
+            body.get("model_name"),
+            metadata.get("model_name"),
+            metadata.get("model"),
+            inner.get("modelId"),
+        ),
+        response_id=_first(
+            body.get("id"),
+            body.get("responseId"),
+            body.get("response_id"),
+            body.get("request_id") if isinstance(body.get("output"), Mapping) else None,
+            inner.get("id"),
+        ),
+        request_id=_first(
+            follow(body, ("ResponseMetadata", "RequestId")),
+            body.get("request_id"),
+            body.get("requestId"),
+        ),
+        thread_id=_thread(body),
+        service_tier=_service_tier(body),
+        created=_created(body, inner),
+        finished=_finished(body),
+        is_error=is_error,
+    )
+    if metadata and text(metadata.get("id")):
+        found.response_id = text(metadata["id"])
+    found.provider = told_by_body(body, usage or {}, found.response_id, found.model)
+    return found
+
+
+def _usage(body: Body) -> Body | None:
+    """The object with the counts, put together where a provider states them in two places."""
+    usage = _stated_usage(body)
+    if usage is None:
+        for keys in _ITSELF:
+            own = {key: body[key] for key in keys if body.get(key) is not None}
+            if own and own.keys() - {"timings", "total_cost"}:
+                return own
+        return None
+    timings = body.get("timings")
+    if isinstance(timings, Mapping) and "prompt_tokens" in usage:
+        return {**usage, "timings": timings}
+    extra = _from_metadata(mapping(body.get("providerMetadata")))
+    return {**extra, **usage} if extra else usage
+
+
+def _stated_usage(body: Body) -> Body | None:
+    metadata = mapping(body.get("response_metadata"))
+    meta = mapping(body.get("meta"))
+    places = (
+        # What the provider said itself goes before what a framework made of it.
+        metadata.get("token_usage"),
+        metadata.get("usage"),
+        body.get("usage"),
+        body.get("usageMetadata"),
+        body.get("usage_metadata"),
+        follow(body, ("choices", 0, "usage")),
+        follow(body, ("x_groq", "usage")),
+        body.get(METRICS),
+        meta if "billed_units" in meta or "tokens" in meta else None,
+        follow(body, ("metadata", "usage")) if "metadata" in body else None,
+    )
+    return next((place for place in places if isinstance(place, Mapping) and place), None)
+
+
+def _from_metadata(metadata: Body) -> dict[str, Any]:
+    """Counts that older versions of the AI SDK keep apart from the usage."""
+    found: dict[str, Any] = {}
+    anthropic, openai = mapping(metadata.get("anthropic")), mapping(metadata.get("openai"))
+    for part, keys in (
+        (anthropic, ("cacheCreationInputTokens", "cacheReadInputTokens")),
+        (openai, ("cachedPromptTokens", "reasoningTokens")),
+    ):
+        found |= {key: part[key] for key in keys if part.get(key) is not None}
+    return found
+
+
+def _is_response(body: Body) -> bool:
+    """Whether a body without counts is an answer all the same."""
+    kind, name = body.get("type"), body.get("object")
+    return (
+        (name in ("chat.completion", "chat.completion.chunk", "response", "text_completion"))
+        or (kind == "message" and body.get("role") == "assistant")
+        or isinstance(body.get("candidates"), list)
+        or ("model" in body and isinstance(body.get("choices"), list))
+        or ("done" in body and "created_at" in body and "model" in body)
+        or ("stopReason" in body and isinstance(body.get("output"), Mapping))
+        or ("response_metadata" in body and "usage_metadata" in body)
+    )
+
+
+def _service_tier(body: Body) -> str | None:
+    """The tier that served the call; in a Responses object `auto` repeats only what was asked."""
+    tier = body.get("service_tier")
+    tier = tier if tier is not None else follow(body, ("serviceTier", "type"))
+    tier = tier if tier is not None else body.get("serviceTier")
+    return text(tier)
+
+
+def _thread(body: Body) -> str | None:
+    conversation = body.get("conversation")
+    if isinstance(conversation, Mapping):
+        return text(conversation.get("id"))
+    return _first(conversation, body.get("conversation_id"))
+
+
+def _created(body: Body, inner: Body) -> datetime | None:
+    headers = follow(body, ("ResponseMetadata", "HTTPHeaders", "date"))
+    stated = (
+        body.get("created"),
+        body.get("created_at"),
+        body.get("createTime"),
+        inner.get("timestamp"),
+        headers,
+    )
+    return next((time for value in stated if (time := instant(value))), None)
+
+
+def _finished(body: Body) -> bool | None:
+    """False where the counts are not final: the stream broke off, or the answer is still made."""
+    pending = body.get("object") == "response" and body.get("status") in ("queued", "in_progress")
+    return False if pending or body.get(CUT_OFF) is True else None
+
+
+CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose counts are not final
+
+
+def _take_headers(found: Response, named: Body) -> None:
+    found.created = found.created or instant(named.get("date"))
+    found.request_id = found.request_id or _first(
+        named.get("request-id"), named.get("x-request-id"), named.get("x-amzn-requestid")
+    )
+    counts = {name: n for name, n in named.items() if name.endswith("-token-count")}
+    if found.usage is None and any(name.startswith(_BEDROCK_HEADERS) for name in counts):
+        found.usage, found.provider = counts, "aws"
+
+
+def _first(*values: object) -> str | None:
+    return next((value for value in values if isinstance(value, str) and value), None)

@@ -1,0 +1,126 @@
+"""What a declaration of a usage shape consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+# A step is a key, an index, or (key, value): the element of a list whose `key` is that value.
+Step = str | int | tuple[str, str]
+Path = tuple[Step, ...]
+Paths = tuple[Path, ...]
+
+# What to do where more than one of a shape's dialects fits the numbers.
+FIRM: Final = "firm"  # the first that fits
+ASSUMED: Final = "assumed"  # the first that fits, and say that it is a guess
+AMBIGUOUS: Final = "ambiguous"  # leave the input unsplit
+
+# How logs call who served a request, by how usage is counted there.
+CLAUDE: Final = ("anthropic", "claude", "bedrock", "amazon-bedrock", "aws", "vertex-anthropic")
+GOOGLE: Final = ("google", "gemini", "vertex", "vertex_ai", "google-vertex", "google-genai")
+XAI: Final = ("xai", "x-ai", "grok")
+OPENAI: Final = (
+    "openai",
+    "azure",
+    "azure-openai",
+    "deepseek",
+    "fireworks",
+    "groq",
+    "minimax",
+    "mistral",
+    "moonshotai",
+    "openrouter",
+    "together",
+    "zai",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """One usage shape: the keys that tell it, where its counts lie, how they may be contained.
+
+    A shape is told by any one of `keys` being there in full, none of `without`, one of the paths
+    of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several
+    paths to a count the first that states it is taken: providers say the same number twice.
+    `added_input` is counted on top of the input; `uncached` is what of the input came from no
+    cache, from which a missing count follows. `dialects` are those that these keys are in use
+    with, `hints` which one a provider uses, and `doubt` what to do where several fit.
+    `total_tells_output`: an output left out is zero where the total proves it.
+    """
+
+    rule: str
+    keys: tuple[frozenset[str], ...]
+    dialects: tuple[str, ...]
+    without: frozenset[str] = frozenset()
+    within: Paths = ()
+    agree: Paths = ()
+    doubt: str = FIRM
+    hints: Mapping[str, str] = field(default_factory=dict)
+    input: Paths = ()
+    added_input: Paths = ()
+    uncached: Paths = ()
+    cached: Paths = ()
+    creation: Paths = ()
+    creation_5m: Paths = ()
+    creation_1h: Paths = ()
+    output: Paths = ()
+    reasoning: Paths = ()
+    total: Paths = ()
+    total_tells_output: bool = False
+    service_tier: Paths = ()
+    speed: Paths = ()
+    inference_geo: Paths = ()
+    web_searches: Paths = ()
+    cost: Paths = ()
+    cost_unit: Decimal = Decimal(1)  # US dollars
+    own_key: Paths = ()  # true: the cost is a fee, and `own_key_cost` comes on top of it
+    own_key_cost: Paths = ()
+
+    def may_have(self, keys: frozenset[str]) -> bool:
+        """Whether a usage object with these keys may be of this shape."""
+        return self.without.isdisjoint(keys) and any(some <= keys for some in self.keys)
+
+
+def any_of(*alternatives: str) -> tuple[frozenset[str], ...]:
+    """Sets of keys that must be there together, each written with spaces between its keys."""
+    return tuple(frozenset(keys.split()) for keys in alternatives)
+
+
+def at(*paths: str) -> Paths:
+    """Paths written with slashes between their steps; a number is an index."""
+    return tuple(
+        tuple(int(step) if step.isdigit() else step for step in path.split("/")) for path in paths
+    )
+
+
+def fetch(usage: Any, paths: Paths) -> Any:
+    """The first value that is stated at one of `paths`, else None."""
+    for path in paths:
+        value = follow(usage, path)
+        if value is not None:
+            return value
+    return None
+
+
+def follow(value: Any, path: Path) -> Any:
+    """The value at the end of `path`; None where it leads nowhere."""
+    for step in path:
+        if value.__class__ is dict or isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list):
+            value = _element(value, step)
+        else:
+            return None
+    return value
+
+
+def _element(values: list[Any], step: Step) -> Any:
+    if isinstance(step, int):
+        return values[step] if step < len(values) else None
+    if isinstance(step, tuple):
+        key, wanted = step
+        found = (v for v in values if isinstance(v, Mapping) and v.get(key) == wanted)
+        return next(found, None)
+    return None

@@ -1,0 +1,45 @@
+"""From paths to priced usage: remembers what was read, reads what is new, derives the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tallybook.ledger.asked import Asked
+
+if TYPE_CHECKING:
+    from tallybook.ledger.chain import derive
+    from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
+    from tallybook.ledger.open import find, usage, usage_batches
+    from tallybook.ledger.reading import Reading
+
+__all__ = [
+    "Asked",
+    "Reading",
+    "append_corrections",
+    "clear_corrections",
+    "corrections",
+    "derive",
+    "find",
+    "usage",
+    "usage_batches",
+]
+
+_HOMES = {
+    "Reading": "reading",
+    "append_corrections": "corrections",
+    "clear_corrections": "corrections",
+    "corrections": "corrections",
+    "derive": "chain",
+    "find": "open",
+    "usage": "open",
+    "usage_batches": "open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is asked for: an answer that is kept needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(name)
+    from importlib import import_module  # noqa: PLC0415 - as above
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

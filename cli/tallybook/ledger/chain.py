@@ -1,0 +1,41 @@
+"""The chain of stages from reported rows to priced usage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from tallybook.pricing import Rates
+
+
+def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
+    """The chain from reported rows (schema READ) to USAGE rows, priced where `rates` are given.
+
+    Rows are put in the order of path, record and part first, so the order of reading is of no
+    consequence.
+    """
+    import polars as pl  # noqa: PLC0415 - imported after the logs are read
+
+    from tallybook.attribute import attribute  # noqa: PLC0415
+    from tallybook.deduplicate import deduplicate  # noqa: PLC0415
+    from tallybook.normalize import normalize  # noqa: PLC0415
+    from tallybook.reconcile import reconcile  # noqa: PLC0415
+    from tallybook.running import settle_running  # noqa: PLC0415
+
+    frame = pl.DataFrame(reported)
+    rows = frame.lazy().sort("path", "record", "part", maintain_order=True).with_row_index("row")
+    for stage in (attribute, settle_running, normalize, deduplicate, reconcile):
+        rows = stage(rows).collect().lazy()
+    return priced(rows.drop("row").collect(), rates)
+
+
+def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
+    """USAGE rows with the columns of the cost, where there are rates."""
+    if rates is None:
+        return usage
+    from tallybook.pricing import price  # noqa: PLC0415 - imports polars
+
+    return price(usage.lazy(), rates).collect()

@@ -1,0 +1,172 @@
+"""What was read for a question, and its usage rows in batches that fit into memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from tallybook.files.find import Found
+from tallybook.ledger.chain import derive, priced
+from tallybook.ledger.derived import Component, Derived, component
+from tallybook.ledger.manifest import Entry
+from tallybook.ledger.refresh import Counts
+from tallybook.ledger.state import code_digest
+from tallybook.ledger.store import Store, empty_rows
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from tallybook.pricing import Rates
+
+# Rows that go through the chain at once: some 30 MB with all their columns.
+BATCH_ROWS: Final = 16_384
+
+
+@dataclass(slots=True)
+class Reading:
+    """Usage of the files that a question is about; a context manager, for it may hold a folder.
+
+    `searched` are the places that were looked at, `found`, `folders` (with their mtime) and
+    `missing` all that was seen there; `variables` of the environment decided it. `notes` are words
+    for the user.
+    """
+
+    entries: list[Entry]
+    searched: list[Path]
+    store: Store
+    rates: Rates
+    failed: pa.Table | None = None  # rows that stand for paths which could not be entered
+    derived: Path | None = None  # where derived rows may be kept
+    sums: Path | None = None  # where sums of them may be kept
+    counts: Counts = field(default_factory=Counts)
+    is_settled: bool = False  # all of it is in the ledger, and stays so while nothing changes
+    found: list[Found] = field(default_factory=list)
+    folders: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
+    _found: list[Component] | None = None
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was written aside."""
+        self.stack.close()
+
+    @property
+    def files(self) -> int:
+        """How many files the usage comes from."""
+        return len(self.entries)
+
+    @property
+    def gone(self) -> int:
+        """How many of them are no longer there."""
+        return sum(entry.gone for entry in self.entries)
+
+    @property
+    def price_sources(self) -> list[str]:
+        """The names of the price lists."""
+        return self.rates.sources
+
+    @property
+    def price_digest(self) -> str:
+        """Changes with any price, whatever the program."""
+        return self.rates.digest
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """All batches as one frame."""
+        import polars as pl  # noqa: PLC0415 - after the logs are read
+
+        return pl.concat(self.batches())
+
+    def components(self) -> list[str]:
+        """Names of the groups of files that are derived apart, those without rows left out.
+
+        A name changes with the rows, the files' paths and the program.
+        """
+        return [component.name for component in self._components()]
+
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Priced USAGE rows of every kind, at least one frame, which may be empty.
+
+        Files that share threads or calls are a component and come together, components by the path
+        of their first file; within one, rows are in the order of path, record and part. So the
+        order is the same whatever was read when. A batch has about BATCH_ROWS rows unless one
+        component alone has more. The column `component` holds its name; `only` picks some.
+        """
+        from tallybook.ledger.links import batches  # noqa: PLC0415 - imports polars
+
+        derived = Derived(self.derived)
+        every = self._components()
+        chosen = [each for each in every if only is None or each.name in only]
+        sizes = [component.rows for component in chosen]
+        for batch in batches(sizes, BATCH_ROWS):
+            usage = self._batch([chosen[number] for number in batch], derived)
+            yield priced(usage, self.rates)
+        if self.failed is not None or not chosen:
+            yield priced(self._unentered(), self.rates)
+        derived.close(component.name for component in every)
+
+    def _components(self) -> list[Component]:
+        if self._found is None:
+            from tallybook.ledger.links import linked  # noqa: PLC0415 - imports polars
+
+            groups = linked(self.entries, self.store, self.derived)
+            found = (component([self.entries[n] for n in group], code_digest()) for group in groups)
+            self._found = [each for each in found if each.rows]
+        return self._found
+
+    def _unentered(self) -> pl.DataFrame:
+        """The rows of paths that could not be entered."""
+        import polars as pl  # noqa: PLC0415 - after the logs are read
+
+        reported = empty_rows() if self.failed is None else self.failed
+        return derive(reported, None).with_columns(component=pl.lit(""))
+
+    def _batch(self, chosen: Sequence[Component], derived: Derived) -> pl.DataFrame:
+        """The USAGE rows of components, one component after the other."""
+        import polars as pl  # noqa: PLC0415 - after the logs are read
+
+        frames = list(derived.rows(chosen))
+        new = [each for each in chosen if not derived.has(each.name)]
+        if new:
+            of = {entry.path: each.name for each in new for entry in each.entries}
+            reported = self.store.rows([entry for each in new for entry in each.entries])
+            usage = derive(reported, None).with_columns(
+                component=pl.col("path").replace_strict(of, return_dtype=pl.String)
+            )
+            usage = _in_order(usage, new)
+            derived.add(usage, new)
+            frames.append(usage)
+        return _in_order(pl.concat(frames), chosen) if len(frames) > 1 else frames[0]
+
+
+def _in_order(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
+    """The rows of components in the order of these, those of each as they are."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    numbers = {component.name: number for number, component in enumerate(components)}
+    place = pl.col("component").replace_strict(numbers, return_dtype=pl.UInt32)
+    return usage.sort(place, maintain_order=True)
+
+
+def aside(stack: ExitStack) -> Path:
+    """A folder of this run's own that is removed at its end. Raises OSError."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallybook-")))
