@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
 STAGES = {
     "accounts",
     "attribute",
-    "running",
-    "normalize",
-    "reuse",
-    "history",
+    "beside",
     "deduplicate",
-    "witness",
+    "history",
+    "normalize",
     "reconcile",
+    "reuse",
+    "running",
+    "witness",
 }
 # What each part of the package may import of the package.
 ALLOWED = {

@@ -6,7 +6,7 @@ import polars as pl
 
 from tallybook.schema import ACCOUNTS, LOG, SNAPSHOT, SUMMARY, TRANSCRIPT
 
-_TELLING = (TRANSCRIPT, SUMMARY, SNAPSHOT)
+TELLING = (TRANSCRIPT, SUMMARY, SNAPSHOT)
 _LISTS = (LOG, TRANSCRIPT)  # whose rows together are one account; of the others each row is one
 
 
@@ -40,7 +40,7 @@ def lesser_accounts(rows: pl.LazyFrame) -> pl.DataFrame:
 
 def _told(rows: pl.LazyFrame) -> pl.DataFrame:
     """The rows of the sources that keep more than one kind of record of a run."""
-    several = pl.col("evidence").is_in(_TELLING).any().over("source")
+    several = pl.col("evidence").is_in(TELLING).any().over("source")
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
         | pl.col("reported_cache_creation_tokens").is_not_null()

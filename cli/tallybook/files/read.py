@@ -37,6 +37,11 @@ def read_file(path: Path) -> pa.Table:
     return pa.concat_tables(tables) if tables else READ.empty_table()
 
 
+def _is_blank(block: bytes) -> bool:
+    """Stripping would copy the block."""
+    return not block or block.isspace()
+
+
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     """One row in the READ schema that says what is wrong with a path as a whole."""
     return _located(table([problem(0, code, detail)]), path, None)
@@ -98,7 +103,7 @@ class Reading:
             return
         with open_log(self.path) as read:
             first, pieces, is_blank = _beginning(blocks(read))
-            if not first.strip():
+            if _is_blank(first):
                 return
             claimed = claims(first[:HEAD_BYTES])
             if len(claimed) != 1:
@@ -188,9 +193,9 @@ def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes], bool]:
     The pieces of a binary file may be tiny.
     """
     first = next(pieces, b"")
-    is_blank = not first.strip()
+    is_blank = _is_blank(first)
     try:
-        while len(first) < HEAD_BYTES or not first.strip():
+        while len(first) < HEAD_BYTES or _is_blank(first):
             piece = next(pieces, b"")
             if not piece:
                 break
