@@ -42,11 +42,6 @@ def _is_blank(block: bytes) -> bool:
     return not block or block.isspace()
 
 
-def _is_blank(block: bytes) -> bool:
-    """Stripping would copy the block."""
-    return not block or block.isspace()
-
-
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     """One row in the READ schema that says what is wrong with a path as a whole."""
     return _located(table([problem(0, code, detail)]), path, None)
