@@ -1,0 +1,106 @@
+"""Picks out of the rows the calls that may be filled and the evidence that may fill them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from tallybook.backfill.columns import (
+    COUNTS,
+    INPUT_COUNTS,
+    OUTPUT_COUNTS,
+    SEEN,
+    has_problem,
+    recorded,
+    true,
+    whole_prompt,
+)
+from tallybook.backfill.words import BODY, DETAIL, EVENTS, TWIN
+from tallybook.schema import ASSUMED, CALL, RESPONSE, SUM
+
+_KEPT: Final = (
+    "source",
+    "path",
+    "record",
+    "part",
+    "kind",
+    "dialect",
+    "provider",
+    "model",
+    "connection_id",
+    "response_id",
+    "request_id",
+    "problems",
+)
+_EVENT_SOURCES: Final = ("deerflow",)
+# Duplicates that state more than the row which counts.
+TWIN_REASONS: Final = ("twin",)
+
+
+def calls(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The counted calls and sums: identity, counts, what is unknown (`needs_input`, ...).
+
+    `open` tells the calls where the reader could only guess whether the prompt count holds the
+    cached tokens.
+    """
+    counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
+    return (
+        rows.filter(counted)
+        .select("call_id", *_KEPT, *_counts(), _time(), open=_open())
+        .with_columns(
+            needs_input=(pl.col("unsplit").fill_null(0) > 0) | ~whole_prompt(),
+            needs_output=pl.col("output").is_null(),
+            recorded_input=recorded(INPUT_COUNTS),
+            recorded_output=recorded(OUTPUT_COUNTS),
+        )
+        # A call id that stands on several rows cannot say which of them a correction means.
+        .unique("call_id", keep="none", maintain_order=True)
+        .with_row_index("call")
+        .collect()
+    )
+
+
+def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The stored answers and twins, a row each; `seen_group` is the record they stand in."""
+    twin = true(pl.col("duplicate_reason").is_in(TWIN_REASONS))
+    kept = rows.filter((pl.col("kind") == RESPONSE) | twin).select(
+        *_KEPT,
+        *_counts(),
+        _time(),
+        # An estimate proves nothing, however well it fits.
+        open=_open() | has_problem("estimated"),
+        method=_method(twin),
+        twin_of=pl.when(twin).then("duplicate_of"),
+        group=pl.coalesce(
+            pl.concat_str("source", pl.lit(":"), pl.col("record_id")),
+            pl.concat_str("path", pl.lit(":"), pl.col("record").cast(pl.String)),
+        ),
+    )
+    return kept.rename(lambda name: f"{SEEN}{name}").with_row_index("evidence").collect()
+
+
+def _counts() -> list[pl.Expr]:
+    return [pl.col(bucket).alias(name) for name, bucket in COUNTS.items()]
+
+
+def _time() -> pl.Expr:
+    return pl.col("timestamp").dt.epoch("us").alias("time")
+
+
+def _open() -> pl.Expr:
+    inputs = [COUNTS[name] for name in INPUT_COUNTS if name != "creation_1h"]
+    guessed = [true(pl.col(f"{bucket}_origin") == ASSUMED) for bucket in inputs]
+    return pl.any_horizontal(*guessed, has_problem("ambiguous-dialect"))
+
+
+def _method(twin: pl.Expr) -> pl.Expr:
+    return (
+        pl.when(twin)
+        .then(pl.lit(TWIN))
+        .when(pl.col("source").is_in(_EVENT_SOURCES))
+        .then(pl.lit(EVENTS))
+        .when(true(pl.col("part") == "tokens"))
+        .then(pl.lit(DETAIL))
+        .otherwise(pl.lit(BODY))
+    )

@@ -1,0 +1,154 @@
+"""Puts beside each call the evidence that may answer it: by an id, else by who, what and when."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from tallybook.backfill.columns import SEEN, dialect_holds
+
+# Microseconds between a row and the detail of the same request: what is usual, and what is allowed.
+NEAR: Final = 250_000
+TOLERANCE: Final = 2_000_000
+# A captured answer is stamped when it began, and a row when it ended.
+LONGEST_ANSWER: Final = 15 * 60 * 1_000_000
+_WHO: Final = ("source", "provider", "model", "connection_id")
+_PROMPT: Final = ("seen_uncached", "seen_cached", "seen_creation", "seen_unsplit")
+
+
+def by_link(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Pairs that share the provider's response id, a request id, or the word of the reader.
+
+    A request id is given out by the tool that logs it, so it only counts within one source.
+    """
+    twins = calls.join(evidence, left_on="call_id", right_on="seen_twin_of", how="inner")
+    answers = _joined(calls, evidence, ["response_id"])
+    requests = _joined(calls, evidence, ["source", "request_id"])
+    linked = ("call", "evidence")
+    found = [pairs.select(linked) for pairs in (twins, answers, requests)]
+    pairs = pl.concat(found).unique(maintain_order=True).sort(linked)
+    return _beside(pairs, calls, evidence).with_columns(distance=pl.lit(0, pl.Int64))
+
+
+def by_time(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of one source, provider, model and connection whose output and time may be the same.
+
+    An output that one of the two does not state is paired with any.
+    """
+    evidence = evidence.filter(
+        pl.col("seen_twin_of").is_null(), pl.col("seen_provider").is_not_null()
+    )
+    slots = calls.select("call", *_WHO, "output", "time").with_columns(
+        slot=pl.concat_list([pl.col("time") // TOLERANCE + step for step in (-1, 0, 1)])
+    )
+    slots = slots.explode("slot")
+    outputs = _outputs(evidence).with_columns(slot=pl.col("seen_time") // TOLERANCE)
+    who = [f"{SEEN}{name}" for name in _WHO]
+    told = slots.filter(pl.col("output").is_not_null()).join(
+        outputs.filter(pl.col("seen_output").is_not_null()),
+        left_on=[*_WHO, "output", "slot"],
+        right_on=[*who, "seen_output", "slot"],
+        nulls_equal=True,
+        how="inner",
+    )
+    untold = [
+        slots.filter(pl.col("output").is_null()).join(
+            outputs, left_on=[*_WHO, "slot"], right_on=[*who, "slot"], nulls_equal=True, how="inner"
+        ),
+        slots.filter(pl.col("output").is_not_null()).join(
+            outputs.filter(pl.col("seen_output").is_null()),
+            left_on=[*_WHO, "slot"],
+            right_on=[*who, "slot"],
+            nulls_equal=True,
+            how="inner",
+        ),
+    ]
+    apart = (pl.col("seen_time") - pl.col("time")).alias("distance")
+    pairs = pl.concat([found.select("call", "evidence", apart) for found in (told, *untold)])
+    close = pairs.filter(pl.col("distance").abs() <= TOLERANCE).unique()
+    return _beside(close.sort("call", "evidence"), calls, evidence)
+
+
+def by_capture(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of a call and a bare capture: the same model and output, within an answer's time.
+
+    A capture names neither provider nor connection, so nothing but its counts speaks for it.
+    """
+    bare = evidence.filter(
+        pl.col("seen_provider").is_null(),
+        pl.col("seen_connection_id").is_null(),
+        pl.col("seen_twin_of").is_null(),
+        pl.col("seen_time").is_not_null(),
+    )
+    known = calls.filter(pl.col("time").is_not_null())
+    pairs = known.select("call", "model", "output", "time").join(
+        _outputs(bare).drop_nulls("seen_output"),
+        left_on=["model", "output"],
+        right_on=["seen_model", "seen_output"],
+        how="inner",
+    )
+    took = pl.col("time") - pl.col("seen_time")
+    pairs = pairs.filter(took.is_between(-TOLERANCE, LONGEST_ANSWER))
+    found = pairs.select("call", "evidence", distance=-took).unique().sort("call", "evidence")
+    return _beside(found, calls, evidence)
+
+
+def elsewhere(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Calls that some answer fits in everything but its time, at whatever distance."""
+    keys = [*_WHO, "output", "prompt"]
+    prompts = pl.concat_list(pl.sum_horizontal(*_PROMPT), *_PROMPT[:1])
+    asked = calls.filter(pl.col("output").is_not_null()).with_columns(
+        prompt=pl.sum_horizontal(name.removeprefix(SEEN) for name in _PROMPT)
+    )
+    answers = _outputs(evidence, *_PROMPT).with_columns(prompt=prompts).explode("prompt")
+    fits = answers.rename(lambda name: name.removeprefix(SEEN)).select(keys).unique()
+    return asked.join(fits, on=keys, how="semi", nulls_equal=True)
+
+
+def miscounted(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Calls whose nearest answer states the same prompt, at the same time, and another output."""
+    names = [*(f"{SEEN}{name}" for name in _WHO), "seen_time", *_PROMPT]
+    near = (
+        calls.drop_nulls("time")
+        .sort("time")
+        .join_asof(
+            evidence.drop_nulls("seen_time").select(names).sort("seen_time"),
+            left_on="time",
+            right_on="seen_time",
+            by_left=list(_WHO),
+            by_right=names[: len(_WHO)],
+            strategy="nearest",
+            tolerance=NEAR,
+            check_sortedness=False,
+        )
+    )
+    total = pl.sum_horizontal(name.removeprefix(SEEN) for name in _PROMPT)
+    same = (total == pl.sum_horizontal(*_PROMPT)) | (total == pl.col(_PROMPT[0]))
+    return near.filter(same)
+
+
+def _joined(calls: pl.DataFrame, evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    known = calls.drop_nulls(names)
+    return known.join(
+        evidence.drop_nulls([f"{SEEN}{name}" for name in names]),
+        left_on=names,
+        right_on=[f"{SEEN}{name}" for name in names],
+        how="inner",
+    )
+
+
+def _outputs(evidence: pl.DataFrame, *more: str) -> pl.DataFrame:
+    """The evidence under each output that its call may state: with and without its reasoning."""
+    names = ["evidence", *(f"{SEEN}{name}" for name in _WHO), "seen_output", "seen_time", *more]
+    outside = ~dialect_holds("output_holds_reasoning", "seen_dialect")
+    bare = evidence.filter(outside & (pl.col("seen_reasoning") > 0)).with_columns(
+        seen_output=pl.col("seen_output") - pl.col("seen_reasoning")
+    )
+    return pl.concat([evidence.select(names), bare.select(names)])
+
+
+def _beside(pairs: pl.DataFrame, calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    return pairs.join(calls, on="call", how="left", maintain_order="left").join(
+        evidence, on="evidence", how="left", maintain_order="left"
+    )
