@@ -27,6 +27,7 @@ def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
     return (
         rows.pipe(_with_containment)
         .pipe(_with_cache_creation)
+        .pipe(_with_no_cache)
         .pipe(_with_input)
         .pipe(_with_output)
         .pipe(_with_origins)
@@ -37,19 +38,37 @@ def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _dialect(flag: str) -> pl.Expr:
+def _dialect(flag: str, *, unknown: bool = False) -> pl.Expr:
     facts = {name: getattr(dialect, flag) for name, dialect in DIALECTS.items()}
-    return pl.col("dialect").replace_strict(facts, default=False, return_dtype=pl.Boolean)
+    return pl.col("dialect").replace_strict(facts, default=unknown, return_dtype=pl.Boolean)
 
 
 def _with_containment(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(
         _holds_cached=_dialect("input_holds_cached"),
         _holds_creation=_dialect("input_holds_cache_creation"),
+        _holds_reasoning=_dialect("output_holds_reasoning", unknown=True),
         _total_is_sum=_dialect("total_is_sum"),
+        _hidden=_hidden(),
         _nested=pl.when(_5M.is_not_null() | _1H.is_not_null()).then(
             _5M.fill_null(0) + _1H.fill_null(0)
         ),
+    )
+
+
+def _hidden() -> pl.Expr:
+    """Reasoning that only the total shows; null where the total shows none."""
+    rest = _TOTAL - _INPUT - _OUTPUT
+    return pl.when(_dialect("total_holds_hidden") & _REASONING.is_null() & (rest > 0)).then(rest)
+
+
+def _with_no_cache(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Where there is no cache, nothing of a stated input was read from or written to one."""
+    none = ~_dialect("uses_cache", unknown=True) & _INPUT.is_not_null()
+    return rows.with_columns(
+        _cached=pl.when(none & _CACHED.is_null()).then(0).otherwise(_CACHED),
+        _creation=pl.when(none & pl.col("_creation").is_null()).then(0).otherwise("_creation"),
+        _cacheless=none,
     )
 
 
@@ -82,14 +101,15 @@ def _with_1h() -> pl.Expr:
 
 def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
     holds_cached, holds_creation = pl.col("_holds_cached"), pl.col("_holds_creation")
+    cached = pl.col("_cached")
     held_creation = pl.when(holds_creation).then(pl.col("_creation").fill_null(0)).otherwise(0)
-    held = pl.when(holds_cached).then(_CACHED.fill_null(0)).otherwise(0) + held_creation
-    split = _INPUT.is_not_null() & (~holds_cached | _CACHED.is_not_null())
+    held = pl.when(holds_cached).then(cached.fill_null(0)).otherwise(0) + held_creation
+    split = _INPUT.is_not_null() & (~holds_cached | cached.is_not_null())
     return (
         rows.with_columns(_negative=(held > _INPUT).fill_null(value=False))
         .with_columns(
             uncached_input_tokens=pl.when(split & ~pl.col("_negative")).then(_INPUT - held),
-            cached_input_tokens=pl.when(~pl.col("_negative")).then(_CACHED),
+            cached_input_tokens=pl.when(~pl.col("_negative")).then(cached),
             cache_creation_input_tokens=pl.when(~pl.col("_negative")).then(pl.col("_creation")),
             unsplit_input_tokens=pl.when(~pl.col("_negative") & _INPUT.is_not_null()).then(
                 pl.when(split).then(0).otherwise(_INPUT - held_creation)
@@ -100,23 +120,30 @@ def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_output(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The output with the reasoning that lies outside of the stated one, or in the total only."""
+    reasoning = pl.coalesce(_REASONING, "_hidden")
+    outside = ~pl.col("_holds_reasoning") | pl.col("_hidden").is_not_null()
+    beside = pl.when(outside).then(reasoning.fill_null(0)).otherwise(0)
     return rows.with_columns(
-        output_tokens=_OUTPUT,
-        _negative_reasoning=(_REASONING > _OUTPUT).fill_null(value=False),
-    ).with_columns(reasoning_output_tokens=pl.when(~pl.col("_negative_reasoning")).then(_REASONING))
+        output_tokens=_OUTPUT + beside,
+        _output_is_sum=outside & (beside > 0),
+        _negative_reasoning=(~outside & (reasoning > _OUTPUT)).fill_null(value=False),
+    ).with_columns(reasoning_output_tokens=pl.when(~pl.col("_negative_reasoning")).then(reasoning))
 
 
 def _with_origins(rows: pl.LazyFrame) -> pl.LazyFrame:
     subtracted = pl.col("_holds_cached") | pl.col("_holds_creation")
+    cacheless = pl.col("_cacheless")
     derived_when = {
         "uncached_input_tokens": subtracted,
-        "cached_input_tokens": pl.lit(value=False),
-        "cache_creation_input_tokens": pl.col("_creation_is_nested"),
+        "cached_input_tokens": cacheless & _CACHED.is_null(),
+        "cache_creation_input_tokens": pl.col("_creation_is_nested")
+        | (cacheless & pl.col("_nested").is_null() & _FLAT.is_null()),
         "cache_creation_1h_input_tokens": _1H.is_null(),
         "unsplit_input_tokens": (pl.col("unsplit_input_tokens") == 0)
         | (pl.col("_creation").fill_null(0) > 0),
-        "output_tokens": pl.lit(value=False),
-        "reasoning_output_tokens": pl.lit(value=False),
+        "output_tokens": pl.col("_output_is_sum"),
+        "reasoning_output_tokens": pl.col("_hidden").is_not_null(),
     }
     return rows.with_columns(
         _origin(bucket, derived_when[bucket]).alias(f"{bucket}_origin")
@@ -133,6 +160,9 @@ def _origin(bucket: str, derived: pl.Expr) -> pl.Expr:
     if bucket == "cache_creation_1h_input_tokens":
         # The split disagrees with the flat number, so its share of one hour is taken on trust.
         origin = pl.when(_split_disagrees()).then(pl.lit(ASSUMED)).otherwise(origin)
+    direction = "output" if "output" in bucket else "input"
+    guessed = pl.col("assumed").list.contains(direction).fill_null(value=False)
+    origin = pl.when(guessed).then(pl.lit(ASSUMED)).otherwise(origin)
     return pl.when(pl.col(bucket).is_not_null()).then(origin)
 
 
@@ -145,7 +175,7 @@ def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     known = pl.any_horizontal(part.is_not_null() for part in parts)
     inclusive = pl.col("_holds_cached") & _INPUT.is_not_null()
     stated = pl.all_horizontal(
-        _INPUT.is_not_null(), _CACHED.is_not_null(), pl.col("_creation").is_not_null()
+        _INPUT.is_not_null(), pl.col("_cached").is_not_null(), pl.col("_creation").is_not_null()
     )
     whole = (inclusive | stated) & ~pl.col("_negative") & _OUTPUT.is_not_null()
     return rows.with_columns(
@@ -158,7 +188,13 @@ def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_problems(rows: pl.LazyFrame) -> pl.LazyFrame:
-    mismatch = pl.col("_total_is_sum") & (_TOTAL != _INPUT + _OUTPUT)
+    reasoning = pl.when(~pl.col("_holds_reasoning")).then(_REASONING.fill_null(0)).otherwise(0)
+    cached = pl.when(~pl.col("_holds_cached")).then(_CACHED.fill_null(0)).otherwise(0)
+    creation = (
+        pl.when(~pl.col("_holds_creation")).then(pl.col("_creation").fill_null(0)).otherwise(0)
+    )
+    whole = _INPUT + cached + creation + _OUTPUT + reasoning + pl.col("_hidden").fill_null(0)
+    mismatch = pl.col("_total_is_sum") & (whole != _TOTAL)
     return rows.with_columns(
         problems=add_problem(
             ("negative-bucket", pl.col("_negative") | pl.col("_negative_reasoning")),

@@ -1,0 +1,243 @@
+"""Merges the events of one streamed answer into the body that an unstreamed one would have."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.dialects.bodies import CUT_OFF, METRICS, Body
+from tallybook.dialects.shape import follow
+
+_DATA: Final = b"data:"
+_TERMINAL: Final = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.done"}
+)
+# Counts that a later event of Anthropic's stream replaces; `cache_creation` comes in the first.
+_REPLACED: Final = (
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+    "output_tokens_details",
+    "server_tool_use",
+    "iterations",
+    "fallback_credit",
+)
+# What of a chunk says something of the whole answer.
+_KEPT: Final = (
+    "id",
+    "object",
+    "created",
+    "model",
+    "provider",
+    "service_tier",
+    "request_id",
+    "x_groq",
+    "timings",
+    "usage",
+    METRICS,
+)
+_LATEST: Final = ("usage", "service_tier", "timings")
+
+
+def stream_events(data: bytes) -> Iterator[Body]:
+    """The JSON objects in saved server-sent events or JSON lines; all other lines are passed over.
+
+    Events of a stream cut off in the middle of a line end with the last whole one.
+    """
+    for line in data.split(b"\n"):
+        content = line.strip().removeprefix(_DATA).strip()
+        if not content.startswith(b"{"):
+            continue
+        try:
+            event = msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if isinstance(event, Mapping):
+            yield event
+
+
+def merge_stream(events: Iterable[Body]) -> Body | None:
+    """The body that the events of one answer add up to, without its content; None if no event is.
+
+    Counts of a stream are running ones, so the last statement of each stands and none are added.
+    """
+    seen = [inner for event in events for inner in _opened(event)]
+    for tells, merge in _MERGES:
+        if any(tells(event) for event in seen):
+            return merge(seen)
+    return None
+
+
+def _opened(event: Body) -> Iterator[Body]:
+    """The event, or what an envelope around it holds."""
+    packed = follow(event, ("chunk", "bytes"))
+    if isinstance(packed, str):
+        try:
+            inner = msgspec.json.decode(base64.b64decode(packed, validate=True))
+        except (binascii.Error, ValueError, RecursionError):
+            return
+        if isinstance(inner, Mapping):
+            yield inner
+        return
+    inner = event.get("response")
+    if isinstance(inner, Mapping) and ("usageMetadata" in inner or "candidates" in inner):
+        yield inner
+    else:
+        yield event
+
+
+def _is_anthropic(event: Body) -> bool:
+    return event.get("type") in ("message_start", "message_delta")
+
+
+def _merge_anthropic(events: Sequence[Body]) -> Body:
+    """The start's message with the counts of each delta in place of its own.
+
+    Writes that only a delta states have no lifetime; the split of the start then says less than
+    the whole, which the row shows.
+    """
+    start = next((_mapping(event["message"]) for event in events if _has(event, "message")), {})
+    body: dict[str, Any] = {**start, "usage": {**_mapping(start.get("usage"))}}
+    deltas = [event for event in events if event.get("type") == "message_delta"]
+    for delta in deltas:
+        usage = _mapping(delta.get("usage"))
+        body["usage"] |= {key: usage[key] for key in _REPLACED if usage.get(key) is not None}
+        reason = follow(delta, ("delta", "stop_reason"))
+        body["stop_reason"] = reason if reason is not None else body.get("stop_reason")
+    body.setdefault("type", "message")
+    if not deltas:
+        body[CUT_OFF] = True
+    return body
+
+
+def _is_responses(event: Body) -> bool:
+    kind = event.get("type")
+    return isinstance(kind, str) and kind.startswith("response.")
+
+
+def _merge_responses(events: Sequence[Body]) -> Body:
+    whole = [e for e in events if e.get("type") in _TERMINAL and _has(e, "response")]
+    if whole:
+        return {**whole[-1]["response"]}
+    begun = [event["response"] for event in events if _has(event, "response")]
+    body = {**begun[-1]} if begun else {"object": "response"}
+    # What is stated at the start was asked for, not what was served.
+    body.pop("service_tier", None)
+    return {**body, CUT_OFF: True}
+
+
+def _is_gemini(event: Body) -> bool:
+    return not {"usageMetadata", "usage_metadata", "candidates"}.isdisjoint(event)
+
+
+def _merge_gemini(events: Sequence[Body]) -> Body:
+    """The last statement of each count: later chunks leave out some that earlier ones had."""
+    body: dict[str, Any] = {}
+    for event in events:
+        for key in ("usageMetadata", "usage_metadata"):
+            if isinstance(event.get(key), Mapping):
+                stated = {name: n for name, n in event[key].items() if n is not None}
+                body[key] = {**body.get(key, {}), **stated}
+        for key in ("modelVersion", "model_version", "responseId", "response_id", "createTime"):
+            if event.get(key) is not None:
+                body[key] = event[key]
+    return body | (
+        {} if "usageMetadata" in body or "usage_metadata" in body else {"candidates": []}
+    )
+
+
+def _is_chat(event: Body) -> bool:
+    return isinstance(event.get("choices"), list)
+
+
+def _merge_chat(events: Sequence[Body]) -> Body:
+    """The first statement of what the chunks repeat, the last one of counts and tier."""
+    body: dict[str, Any] = {}
+    for event in events:
+        kept = {key: event[key] for key in _KEPT if event.get(key) is not None}
+        inner = follow(event, ("choices", 0, "usage"))
+        if isinstance(inner, Mapping):
+            kept.setdefault("usage", inner)
+        last = {key: kept[key] for key in _LATEST if key in kept}
+        body = {**kept, **body, **last}
+    groq = follow(body, ("x_groq", "usage"))
+    for event in events if groq is None else ():
+        groq = follow(event, ("x_groq", "usage")) or groq
+    if "usage" not in body and groq is not None:
+        body["usage"] = groq
+    return {**body, "object": "chat.completion"}
+
+
+def _is_ollama(event: Body) -> bool:
+    return "done" in event and "created_at" in event
+
+
+def _merge_ollama(events: Sequence[Body]) -> Body:
+    done = [event for event in events if event.get("done") is True]
+    return done[-1] if done else {**_last(events, _is_ollama), CUT_OFF: True}
+
+
+def _is_converse(event: Body) -> bool:
+    return _has(event, "metadata") and _has(event["metadata"], "usage")
+
+
+def _merge_converse(events: Sequence[Body]) -> Body:
+    metadata = _last(events, _is_converse)["metadata"]
+    stop = follow(_last(events, lambda e: _has(e, "messageStop")), ("messageStop", "stopReason"))
+    return {**metadata, "stopReason": stop}
+
+
+def _is_cohere(event: Body) -> bool:
+    return event.get("type") == "message-end" or event.get("event_type") == "stream-end"
+
+
+def _merge_cohere(events: Sequence[Body]) -> Body:
+    end = _last(events, _is_cohere)
+    if _has(end, "response"):
+        return {**end["response"]}
+    start = _last(events, lambda event: event.get("type") == "message-start")
+    usage = follow(end, ("delta", "usage"))
+    return {"id": start.get("id") or end.get("id"), "usage": usage}
+
+
+def _is_metered(event: Body) -> bool:
+    return isinstance(event.get(METRICS), Mapping)
+
+
+def _states_usage(event: Body) -> bool:
+    return _has(event, "usage")
+
+
+def _merge_chunks(events: Sequence[Body]) -> Body:
+    """Chunks of no known kind: each repeats the counts so far."""
+    return _last(events, _states_usage)
+
+
+def _has(event: Body, key: str) -> bool:
+    return isinstance(event.get(key), Mapping)
+
+
+def _mapping(value: object) -> Body:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _last(events: Sequence[Body], tells: Callable[[Body], bool]) -> Body:
+    return next((event for event in reversed(events) if tells(event)), {})
+
+
+_MERGES: Final[tuple[tuple[Callable[[Body], bool], Callable[[Sequence[Body]], Body]], ...]] = (
+    (_is_anthropic, _merge_anthropic),
+    (_is_responses, _merge_responses),
+    (_is_gemini, _merge_gemini),
+    (_is_chat, _merge_chat),
+    (_is_ollama, _merge_ollama),
+    (_is_converse, _merge_converse),
+    (_is_cohere, _merge_cohere),
+    (_is_metered, lambda events: _last(events, _is_metered)),
+    (_states_usage, _merge_chunks),
+)
