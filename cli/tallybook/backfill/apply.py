@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 
 from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, true, whole_prompt
 from tallybook.backfill.words import INPUT, OUTPUT
@@ -33,7 +34,7 @@ def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
             problems=add_problem(("stale-correction", _stale(INPUT) | _stale(OUTPUT))),
         )
         .pipe(_with_sums)
-        .drop(pl.col("^_(input|output)_.*$"))
+        .drop(cs.starts_with("_input_", "_output_"))
     )
 
 

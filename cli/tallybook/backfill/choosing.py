@@ -30,9 +30,15 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
         _output_rank=pl.col("output_guard").replace_strict(_GUARDS, return_dtype=pl.Int64),
     )
     ruled = pl.col("rule").is_not_null()
-    counts = pl.concat_str(INPUT_FILLS, separator="/", ignore_nulls=False).fill_null("?")
+    # Two that differ only in knowing the lifetime of the cache writes do not contradict.
+    counts = pl.concat_str("fill_uncached", "fill_cached", separator="/")
     positive = counts.filter(ruled & (pl.col("_cache") > 0))
-    by_reach = [pl.col("_cache") == 0, "_rank", "evidence"]
+    by_reach: list[str | pl.Expr] = [
+        pl.col("_cache") == 0,
+        pl.col("fill_creation_1h").is_null(),
+        "_rank",
+        "evidence",
+    ]
     return (
         ranked.sort("call", "seen_group", *by_reach)
         .group_by("call", "seen_group", maintain_order=True)
@@ -45,7 +51,9 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("time", "seen_time").first(),
             clash=positive.n_unique() > 1,
             torn=pl.col("torn").any(),
-            unproved=(pl.col("open") | pl.col("seen_open")).any(),
+            unproved=(
+                (pl.col("open") | pl.col("seen_open")) & pl.col("seen_cached").is_not_null()
+            ).any(),
             codes=pl.col("seen_problems").list.explode(empty_as_null=False).unique(),
         )
         .with_columns(input_fill=pl.when(~pl.col("clash")).then("input_fill"))

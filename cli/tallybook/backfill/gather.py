@@ -16,7 +16,7 @@ from tallybook.backfill.columns import (
     true,
     whole_prompt,
 )
-from tallybook.backfill.words import BODY, DETAIL, EVENTS, TWIN
+from tallybook.backfill.words import BODY, DETAIL, EVENTS, FALSE_ZEROS, TWIN
 from tallybook.schema import ASSUMED, CALL, RESPONSE, SUM
 
 _KEPT: Final = (
@@ -49,7 +49,10 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
         rows.filter(counted)
         .select("call_id", *_KEPT, *_counts(), _time(), open=_open())
         .with_columns(
-            needs_input=(pl.col("unsplit").fill_null(0) > 0) | ~whole_prompt(),
+            needs_input=(pl.col("unsplit").fill_null(0) > 0)
+            | ~whole_prompt()
+            # A whole split may be the guess of a tool that is known to have lost counts.
+            | (pl.col("open") & pl.col("source").is_in(FALSE_ZEROS)),
             needs_output=pl.col("output").is_null(),
             recorded_input=recorded(INPUT_COUNTS),
             recorded_output=recorded(OUTPUT_COUNTS),

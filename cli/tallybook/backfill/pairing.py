@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from tallybook.backfill.columns import SEEN, dialect_holds
+from tallybook.backfill.words import DETAIL
 
 # Microseconds between a row and the detail of the same request: what is usual, and what is allowed.
 NEAR: Final = 250_000
@@ -107,25 +108,28 @@ def elsewhere(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
 
 
 def miscounted(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
-    """Calls whose nearest answer states the same prompt, at the same time, and another output."""
+    """Calls whose nearest answer in time states the same prompt and another output."""
     names = [*(f"{SEEN}{name}" for name in _WHO), "seen_time", *_PROMPT]
     near = (
         calls.drop_nulls("time")
         .sort("time")
         .join_asof(
-            evidence.drop_nulls("seen_time").select(names).sort("seen_time"),
+            # Of equally near ones the last is taken: the detail, whose prompt nobody altered.
+            evidence.drop_nulls("seen_time")
+            .sort("seen_time", pl.col("seen_method") == DETAIL)
+            .select(names),
             left_on="time",
             right_on="seen_time",
             by_left=list(_WHO),
             by_right=names[: len(_WHO)],
             strategy="nearest",
-            tolerance=NEAR,
+            tolerance=TOLERANCE,
             check_sortedness=False,
         )
     )
     total = pl.sum_horizontal(name.removeprefix(SEEN) for name in _PROMPT)
     same = (total == pl.sum_horizontal(*_PROMPT)) | (total == pl.col(_PROMPT[0]))
-    return near.filter(same)
+    return near.filter(same & (total > 0))
 
 
 def _joined(calls: pl.DataFrame, evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:

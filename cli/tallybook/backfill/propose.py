@@ -136,6 +136,8 @@ def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -
         else pl.lit("same output")
     )
     changed = pl.any_horizontal(filled(name).ne_missing(pl.col(name)) for name in counts)
+    if direction == INPUT:  # a guess that turns out right is a guess no longer
+        changed |= pl.col("open")
     nothing = {name: pl.lit(None, pl.Int64) for name in COUNTS if name not in counts}
     buckets = {name: filled(name) for name in counts} | nothing
     return matched.filter(pl.col(f"{direction}_fill").is_not_null() & changed).select(

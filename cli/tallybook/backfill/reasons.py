@@ -42,13 +42,15 @@ def _all(edges: pl.DataFrame, reason: str) -> pl.DataFrame:
 
 def _of_match() -> pl.Expr:
     """Why evidence that belongs to the call does not fill it."""
-    chain = pl.when("clash").then(pl.lit("evidence-disagrees"))
-    chain = chain.when("torn").then(pl.lit("ambiguous-dialect"))
-    chain = chain.when(differs(INPUT)).then(pl.lit("input-disagrees"))
-    for code in _OF_EVIDENCE:
-        chain = chain.when(true(pl.col("codes").list.contains(code))).then(pl.lit(code))
-    chain = chain.when("unproved").then(pl.lit("ambiguous-dialect"))
-    return chain.otherwise(pl.lit("response-without-counts"))
+    states = {
+        "evidence-disagrees": pl.col("clash"),
+        "ambiguous-dialect": pl.col("torn"),
+        "input-disagrees": differs(INPUT),
+        **{code: true(pl.col("codes").list.contains(code)) for code in _OF_EVIDENCE},
+    }
+    found = [pl.when(holds).then(pl.lit(reason)) for reason, holds in states.items()]
+    unproved = pl.when("unproved").then(pl.lit("ambiguous-dialect"))
+    return pl.coalesce(*found, unproved, pl.lit("response-without-counts"))
 
 
 def _of_call() -> pl.Expr:
