@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 import tallybook.files
 import tallybook.ledger
+import tallybook.render.batches
 from tallybook import __version__
 from tallybook.app import app, terminal
 from tallybook.app.output import write_file
@@ -103,8 +104,6 @@ class TestWrongUsage:
             (["--timezone", "localtime"], ["'localtime'"]),
             (["--prices", "none.toml"], ["none.toml"]),
             (["nowhere.jsonl"], ["nowhere.jsonl"]),
-            (["--format", "html"], ["html", "not available in this version"]),
-            (["-o", "report.html"], ["html", "not available in this version"]),
             (["-o", "report.foo"], ["report.foo", ".csv", "--format"]),
             (["-o", "report"], ["report: its suffix", ".csv", "--format"]),
             (["-o", "none/report.csv"], ["none"]),
@@ -403,3 +402,51 @@ class TestWriting:
         assert done.returncode == 1
         assert done.stderr.startswith("error: cannot write")
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("reading")
+class TestExport:
+    def test_one_row_a_counted_call_in_the_format_of_the_suffix(
+        self, run: Run, tmp_path: Path
+    ) -> None:
+        for suffix in ("csv", "jsonl", "parquet"):
+            result = run("export", f"calls.{suffix}")
+            assert result.exit_code == 0
+            assert result.stdout == ""
+            assert f"2 rows written to calls.{suffix}" in result.stderr
+            assert (tmp_path / f"calls.{suffix}").stat().st_size
+        assert len((tmp_path / "calls.jsonl").read_text("utf-8").splitlines()) == 2
+
+    def test_the_rows_of_a_report_where_keys_are_given(self, run: Run, tmp_path: Path) -> None:
+        assert run("export", "by.csv", "--by", "source").exit_code == 0
+        header, row = (tmp_path / "by.csv").read_text("utf-8").splitlines()
+        assert header.startswith("source,calls,uncached_input_tokens")
+        assert row.startswith("codex,2,900,")
+
+    def test_filters_apply(self, run: Run, tmp_path: Path) -> None:
+        assert run("export", "a.jsonl", "--model", "a").exit_code == 0
+        (line,) = (tmp_path / "a.jsonl").read_text("utf-8").splitlines()
+        assert json.loads(line)["model"] == "a"
+
+    def test_a_suffix_without_a_format_is_wrong_usage(self, run: Run) -> None:
+        result = run("export", "calls.xlsx")
+        assert result.exit_code == 2
+        assert "calls.xlsx" in result.stderr
+        assert ".parquet" in result.stderr
+
+    def test_a_failure_leaves_the_old_file_and_nothing_beside_it(
+        self,
+        run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+        (tmp_path / "calls.csv").write_text("old", "utf-8")
+        monkeypatch.setattr(tallybook.render.batches, "write_csv", fail)
+        result = run("export", "calls.csv")
+        assert result.exit_code == 1
+        assert "No space left" in result.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["calls.csv"]
+        assert (tmp_path / "calls.csv").read_text("utf-8") == "old"

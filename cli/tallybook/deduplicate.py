@@ -22,6 +22,7 @@ from tallybook.schema import (
     SUM,
     THREAD,
 )
+from tallybook.witness import mark_witnesses
 
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
 _FREE = _COUNTED & pl.col("duplicate_of").is_null()
@@ -41,6 +42,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         _mark_replayed_history,
         _mark_same_call,
         _mark_captures,
+        mark_witnesses,
         _mark_threads_with_counts,
     )
     for stage in stages:
@@ -239,7 +241,8 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
     """A thread without counts is no thread without counts where another file counts it."""
-    counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over("source", "thread_id")
+    holder = pl.coalesce("log_source", "source")
+    counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over(holder, "thread_id")
     of = pl.concat_str("source", pl.lit(":"), "thread_id")
     return _mark(rows, _FREE & (pl.col("kind") == THREAD) & counts, of, "same-record")
 

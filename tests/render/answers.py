@@ -6,7 +6,7 @@ from typing import Any
 
 from tallybook.render.json import envelope
 from tallybook.report.query import Query
-from tallybook.report.summary import summarise
+from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame
 
 USD = 10**15
@@ -14,7 +14,11 @@ USD = 10**15
 
 def answer(rows: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
     """The envelope of a report over `rows` of `usage_frame`; `asked` are fields of Query."""
-    report = summarise(usage_frame(rows), Query(**asked), files=1)
+    return wrapped(summarise(usage_frame(rows), Query(**asked), files=1))
+
+
+def wrapped(report: Report) -> dict[str, Any]:
+    """The envelope of a report."""
     return envelope(
         "usage-report",
         version="0.1.0",

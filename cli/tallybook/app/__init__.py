@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tallybook.app import sources, usage_report  # noqa: F401 - the import registers them
+from tallybook.app import export, sources, usage_report  # noqa: F401 - the import registers them
 from tallybook.app.program import app
 
 __all__ = ["app"]

@@ -22,6 +22,12 @@ By = Annotated[
         "sub-agents), source, project, caller, hour, day, week, month.",
     ),
 ]
+ExportBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by", metavar="KEY[,KEY]...", help="Write the rows of a report instead of the calls."
+    ),
+]
 Since = Annotated[
     str | None,
     typer.Option(metavar="DATE", help="First day: 2026-11-01, 20261101, or 7d for seven days."),

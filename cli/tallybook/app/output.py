@@ -6,16 +6,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tallybook.app import terminal
 from tallybook.errors import TallybookError, UsageError
 from tallybook.render.text import encoded, visible
 
 FORMATS: Final = ("table", "json", "csv", "markdown", "html")
-MISSING: Final = ("html",)
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".txt": "table",
     ".json": "json",
@@ -31,13 +31,7 @@ def chosen_format(asked: str | None, *, json: bool, target: Path | None) -> str:
     """The format that the options ask for. Raises UsageError where they ask for none, or two."""
     if json and asked not in {None, "json"}:
         raise UsageError(f"--json and --format {asked} exclude each other")
-    found = "json" if json else asked or _by_suffix(target)
-    if found in MISSING:
-        raise UsageError(
-            f"the format {found} is not available in this version",
-            hint=f"formats: {', '.join(name for name in FORMATS if name not in MISSING)}",
-        )
-    return found
+    return "json" if json else asked or _by_suffix(target)
 
 
 def check_target(target: Path, inputs: list[Path]) -> None:
@@ -89,21 +83,34 @@ def _write_stdout(data: bytes) -> None:
 
 
 def write_file(text: str, target: Path) -> None:
-    """Write beside the target and rename: readers find the old file or the new one."""
-    data = text.encode("utf-8", errors="backslashreplace")
+    """Write text to a file that is never half there."""
+    with writing(target) as stream:
+        stream.write(text.encode("utf-8", errors="backslashreplace"))
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[IO[bytes]]:
+    """A stream beside the target, renamed at the end: readers find the old file or the new one.
+
+    Raises TallybookError where it cannot be written; nothing is left behind then.
+    """
     try:
         if target.exists() and not target.is_file():  # a pipe or device has nothing beside it
-            target.write_bytes(data)
+            with target.open("wb") as stream:
+                yield stream
         else:
-            _write_aside(data, target.resolve())
+            with _aside(target.resolve()) as stream:
+                yield stream
     except OSError as error:
-        raise TallybookError(f"cannot write {target}: {error.strerror}") from error
+        raise TallybookError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def _write_aside(data: bytes, target: Path) -> None:
+@contextmanager
+def _aside(target: Path) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryDirectory(prefix=".tallybook-", dir=target.parent) as folder:
         aside = Path(folder) / target.name
-        aside.write_bytes(data)
+        with aside.open("wb") as stream:
+            yield stream
         if target.exists():
             shutil.copymode(target, aside)
         aside.replace(target)
@@ -113,9 +120,8 @@ def _by_suffix(target: Path | None) -> str:
     if target is None:
         return "table"
     if target.suffix.lower() not in _SUFFIXES:
-        known = [suffix for suffix, name in _SUFFIXES.items() if name not in MISSING]
         raise UsageError(
             f"-o {target}: its suffix names no format",
-            hint=f"suffixes: {', '.join(known)}; or add --format",
+            hint=f"suffixes: {', '.join(_SUFFIXES)}; or add --format",
         )
     return _SUFFIXES[target.suffix.lower()]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
-
-import typer
 
 from tallybook import __version__
-from tallybook.app import options, terminal
+from tallybook.app import options
+from tallybook.app.asking import asked, check_files
 from tallybook.app.output import (
-    check_target,
     chosen_format,
     put,
     say,
@@ -22,15 +17,14 @@ from tallybook.app.output import (
     stdout_width,
 )
 from tallybook.app.program import app
+from tallybook.app.reading import judge, read, remark
 from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
-from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
 
 if TYPE_CHECKING:
     from tallybook.ledger import Reading
+    from tallybook.report.query import Query
     from tallybook.report.summary import Report
-
-_INCOMPLETE = 3
 
 _EXAMPLES = """\b
 Examples:
@@ -74,98 +68,66 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
     chosen = chosen_format(format_, json=json, target=output)
-    values = (source, provider, model, thread, project, caller)
-    zone = _zone(timezone)
-    query = Query(
-        by=parse_keys(by or ["model"]),
-        timezone=zone,
-        filters={name: tuple(v) for name, v in zip(FILTERS, values, strict=True) if v},
+    query = asked(
+        by=by or ["model"],
+        since=since,
+        until=until,
+        timezone=timezone,
+        filters=(source, provider, model, thread, project, caller),
         sort=sort,
         limit=limit,
-        paths=tuple(str(path) for path in paths or ()),
+        paths=paths,
         as_recorded=as_recorded,
-        **_days(since, until, zone),
     )
-    _check_files(paths or [], prices, output)
+    check_files(paths, prices, output)
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
     if ledger:
         say("no ledger is kept in this version: everything is read afresh")
-    reading = _read(paths, prices, keep=not no_ledger)
+    reading = read(paths, prices, keep=not no_ledger)
     answer = _report(reading, query, chosen, output)
     if strict:
-        _judge(answer)
-
-
-def _zone(asked: str | None) -> str:
-    if asked is None:
-        return terminal.machine_zone(os.environ)
-    if not terminal.is_zone(asked):
-        raise UsageError(
-            f"--timezone {asked!r} is not a zone of the IANA database",
-            hint="such as Europe/Berlin or UTC",
-        )
-    return asked
-
-
-def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:
-    today = datetime.now(ZoneInfo(zone)).date()
-    first = parse_day(since, today, "--since") if since is not None else None
-    last = parse_day(until, today, "--until") if until is not None else None
-    check_days(first, last)
-    return {"since": first, "until": last}
-
-
-def _check_files(paths: list[Path], prices: Path | None, output: Path | None) -> None:
-    for path in paths:
-        if not _exists(path):
-            raise UsageError(f"there is no {path}")
-    if prices and not prices.is_file():
-        raise UsageError(f"--prices {prices}: there is no such file")
-    if output:
-        check_target(output, paths)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # it cannot be looked at, which reading will report
-        return True
-
-
-def _read(paths: list[Path] | None, prices: Path | None, *, keep: bool) -> Reading:
-    from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
-
-    home = terminal.home_folder(os.environ)
-    with terminal.progress(sys.stderr) as progress:
-        return usage(
-            paths or None,
-            environment=os.environ,
-            home=home,
-            cache_folder=terminal.cache_folder(os.environ, home) if keep else None,
-            price_file=prices,
-            progress=progress,
-        )
+        judge(answer["totals"], answer["coverage"])
 
 
 def _report(reading: Reading, query: Query, chosen: str, output: Path | None) -> dict[str, Any]:
     """Write the report and the words about it; returns the envelope."""
     from tallybook.report.summary import summarise  # noqa: PLC0415 - after the logs are read
 
-    report = summarise(reading.rows, query, reading.files)
-    answer = envelope(
+    def answered(query: Query) -> Report:
+        return summarise(reading.rows, query, reading.files)
+
+    report = answered(query)
+    answer = _envelope(report, reading)
+    if chosen == "html":
+        text = _page(answer, query, reading, answered)
+    else:
+        text = _rendered(answer, chosen, to_file=output is not None)
+    put(text, chosen, output)
+    remark(report, reading, text if chosen in {"table", "markdown"} else "")
+    return answer
+
+
+def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
+    return envelope(
         "usage-report",
         version=__version__,
-        query=query.document(),
+        query=report.query.document(),
         prices={"sources": reading.price_sources, "digest": reading.price_digest},
         rows=report.rows,
         totals=report.totals,
         coverage=report.coverage,
     )
-    text = _rendered(answer, chosen, to_file=output is not None)
-    put(text, chosen, output)
-    _remark(report, reading, text if chosen in {"table", "markdown"} else "")
-    return answer
+
+
+def _page(
+    answer: dict[str, Any], query: Query, reading: Reading, answered: Callable[[Query], Report]
+) -> str:
+    from tallybook.render.html import page  # noqa: PLC0415 - loads the template engine
+    from tallybook.report.page import sections  # noqa: PLC0415
+
+    more = sections(answered, query)
+    return page(answer, {name: _envelope(report, reading) for name, report in more.items()})
 
 
 def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> str:
@@ -180,27 +142,3 @@ def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> str:
     if to_file:
         return usage.table_text(answer, None, colour=False)
     return usage.table_text(answer, stdout_width(), colour=stdout_colour())
-
-
-def _remark(report: Report, reading: Reading, text: str) -> None:
-    from tallybook.render import usage, words  # noqa: PLC0415
-
-    if not report.rows:
-        say(
-            *words.empty_lines(report.coverage, [str(place) for place in reading.searched]),
-        )
-    say(
-        *(words.unmatched_line(odd.name, odd.value, odd.known) for odd in report.unmatched),
-    )
-    say(*words.problem_lines(report.coverage))
-    say(*filter(None, [usage.legend(text)]))
-    say(words.coverage_line(report.coverage, report.totals))
-
-
-def _judge(answer: dict[str, Any]) -> None:
-    from tallybook.report.coverage import shortfalls  # noqa: PLC0415
-
-    reasons = shortfalls(answer["totals"], answer["coverage"])
-    if reasons:
-        say(f"strict: {', '.join(reasons)}")
-        raise typer.Exit(_INCOMPLETE)

@@ -1,4 +1,4 @@
-"""What a declaration of a usage shape consists of, and how its counts are fetched."""
+"""What a declaration of a usage shape consists of."""
 
 from __future__ import annotations
 
@@ -10,19 +10,39 @@ from typing import Any, Final
 # A step is a key, an index, or (key, value): the element of a list whose `key` is that value.
 Step = str | int | tuple[str, str]
 Path = tuple[Step, ...]
+Paths = tuple[Path, ...]
 
 # What to do where more than one of a shape's dialects fits the numbers.
 FIRM: Final = "firm"  # the first that fits
 ASSUMED: Final = "assumed"  # the first that fits, and say that it is a guess
 AMBIGUOUS: Final = "ambiguous"  # leave the input unsplit
 
+# How logs call who served a request, by how usage is counted there.
+CLAUDE: Final = ("anthropic", "claude", "bedrock", "amazon-bedrock", "aws", "vertex-anthropic")
+GOOGLE: Final = ("google", "gemini", "vertex", "vertex_ai", "google-vertex", "google-genai")
+XAI: Final = ("xai", "x-ai", "grok")
+OPENAI: Final = (
+    "openai",
+    "azure",
+    "azure-openai",
+    "deepseek",
+    "fireworks",
+    "groq",
+    "minimax",
+    "mistral",
+    "moonshotai",
+    "openrouter",
+    "together",
+    "zai",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """One usage shape: the keys that tell it, where its counts lie, how they may be contained.
 
-    A shape is told by any one of `keys` being there in full, none of `without`, and one of the
-    paths of `within`, if it has any. Of several paths to a count the first that states it is
+    A shape is told by any one of `keys` being there in full, none of `without`, one of the paths
+    of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several paths to a count the first that states it is
     taken: providers say the same number twice. `added_input` is counted on top of the input;
     `uncached` is what of the input came from no cache, from which a missing count follows.
     `dialects` are those that these keys are in use with, `hints` which one a provider uses, and
@@ -34,57 +54,48 @@ class Shape:
     keys: tuple[frozenset[str], ...]
     dialects: tuple[str, ...]
     without: frozenset[str] = frozenset()
-    within: tuple[Path, ...] = ()
+    within: Paths = ()
+    agree: Paths = ()
     doubt: str = FIRM
     hints: Mapping[str, str] = field(default_factory=dict)
-    input: tuple[Path, ...] = ()
-    added_input: tuple[Path, ...] = ()
-    uncached: tuple[Path, ...] = ()
-    cached: tuple[Path, ...] = ()
-    creation: tuple[Path, ...] = ()
-    creation_5m: tuple[Path, ...] = ()
-    creation_1h: tuple[Path, ...] = ()
-    output: tuple[Path, ...] = ()
-    reasoning: tuple[Path, ...] = ()
-    total: tuple[Path, ...] = ()
-    service_tier: tuple[Path, ...] = ()
-    speed: tuple[Path, ...] = ()
-    inference_geo: tuple[Path, ...] = ()
-    web_searches: tuple[Path, ...] = ()
-    cost: tuple[Path, ...] = ()
-    cost_unit: Decimal = Decimal(1)  # US dollars
-    own_key: tuple[Path, ...] = ()  # true: the cost is a fee, and `own_key_cost` comes on top
-    own_key_cost: tuple[Path, ...] = ()
+    input: Paths = ()
+    added_input: Paths = ()
+    uncached: Paths = ()
+    cached: Paths = ()
+    creation: Paths = ()
+    creation_5m: Paths = ()
+    creation_1h: Paths = ()
+    output: Paths = ()
+    reasoning: Paths = ()
+    total: Paths = ()
     total_tells_output: bool = False
+    service_tier: Paths = ()
+    speed: Paths = ()
+    inference_geo: Paths = ()
+    web_searches: Paths = ()
+    cost: Paths = ()
+    cost_unit: Decimal = Decimal(1)  # US dollars
+    own_key: Paths = ()  # true: the cost is a fee, and `own_key_cost` comes on top of it
+    own_key_cost: Paths = ()
 
-    def fits(self, keys: frozenset[str]) -> bool:
+    def may_have(self, keys: frozenset[str]) -> bool:
         """Whether a usage object with these keys may be of this shape."""
         return self.without.isdisjoint(keys) and any(some <= keys for some in self.keys)
 
 
-# The fields that hold paths to what is read.
-COUNTS: Final = (
-    "input",
-    "added_input",
-    "uncached",
-    "cached",
-    "creation",
-    "creation_5m",
-    "creation_1h",
-    "output",
-    "reasoning",
-    "total",
-    "service_tier",
-    "speed",
-    "inference_geo",
-    "web_searches",
-    "cost",
-    "own_key",
-    "own_key_cost",
-)
+def any_of(*alternatives: str) -> tuple[frozenset[str], ...]:
+    """Sets of keys that must be there together, each written with spaces between its keys."""
+    return tuple(frozenset(keys.split()) for keys in alternatives)
 
 
-def fetch(usage: Mapping[str, Any], paths: tuple[Path, ...]) -> Any:
+def at(*paths: str) -> Paths:
+    """Paths written with slashes between their steps; a number is an index."""
+    return tuple(
+        tuple(int(step) if step.isdigit() else step for step in path.split("/")) for path in paths
+    )
+
+
+def fetch(usage: Any, paths: Paths) -> Any:
     """The first value that is stated at one of `paths`, else None."""
     for path in paths:
         value = follow(usage, path)
@@ -96,7 +107,7 @@ def fetch(usage: Mapping[str, Any], paths: tuple[Path, ...]) -> Any:
 def follow(value: Any, path: Path) -> Any:
     """The value at the end of `path`; None where it leads nowhere."""
     for step in path:
-        if isinstance(value, Mapping):
+        if value.__class__ is dict or isinstance(value, Mapping):
             value = value.get(step)
         elif isinstance(value, list):
             value = _element(value, step)

@@ -163,7 +163,7 @@ def _merge_chat(events: Sequence[Body]) -> Body:
         inner = follow(event, ("choices", 0, "usage"))
         if isinstance(inner, Mapping):
             kept.setdefault("usage", inner)
-        last = {key: kept[key] for key in _LATEST if key in kept}
+        last: dict[str, Any] = {key: kept[key] for key in _LATEST if key in kept}
         body = {**kept, **body, **last}
     groq = follow(body, ("x_groq", "usage"))
     for event in events if groq is None else ():

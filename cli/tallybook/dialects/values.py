@@ -21,7 +21,7 @@ def count(value: object, problems: list[str]) -> int | None:
     """
     if value is None:
         return None
-    number = _whole(value)
+    number = value if value.__class__ is int else _whole(value)
     if number is not None and 0 <= number <= MAX_COUNT:
         return number
     problems.append("bad-number")

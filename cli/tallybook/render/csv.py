@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tallybook.render.text import visible
 
 # A spreadsheet runs a cell that begins so as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(
@@ -33,7 +33,7 @@ def csv_text(
 
 def defused(text: str) -> str:
     """Text that no spreadsheet runs and no terminal obeys."""
-    return ("'" if text.startswith(_FORMULA) else "") + visible(text)
+    return ("'" if text.startswith(FORMULA) else "") + visible(text)
 
 
 def _cell(value: Any, *, number: bool) -> Any:

@@ -25,7 +25,7 @@ LEGEND: Final = {
     NULL: "not stated",
 }
 # Title, field, rank in a narrow table; in the order of the columns.
-_COUNTS: Final = (
+COUNTS: Final = (
     ("Calls", "calls", 4),
     ("Input", "input_tokens", 1),
     ("Uncached", "uncached_input_tokens", 8),
@@ -79,7 +79,7 @@ def columns(answer: Row) -> list[Column]:
     keys = [_key(key, rows, first=not n) for n, key in enumerate(answer["query"]["by"])]
     counts = [
         Column(heading, [_count(row, name) for row in rows], _count(totals, name), rank)
-        for heading, name, rank in _COUNTS
+        for heading, name, rank in COUNTS
         if name not in _OCCASIONAL or totals[name]
     ]
     return [*keys, *counts, *_money_columns(rows, totals)]

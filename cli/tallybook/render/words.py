@@ -34,9 +34,16 @@ def problem_lines(coverage: Mapping[str, Any]) -> list[str]:
     """The first problems by place, one of every code before a second of any."""
     listed = coverage["problem_list"]
     shown = _varied(listed)[:SHOWN_PROBLEMS]
-    lines = [_problem_line(problem) for problem in shown]
+    lines = [problem_line(problem) for problem in shown]
     left = sum(coverage["problems"].values()) - len(shown)
     return [*lines, f"… and {left:,} more; --format json lists them"] if left else lines
+
+
+def problem_line(problem: Mapping[str, Any]) -> str:
+    """Where a problem is, its code, and what more is known of it."""
+    place = problem["path"] if not problem["record"] else f"{problem['path']}:{problem['record']}"
+    detail = f", {problem['detail']}" if problem["detail"] else ""
+    return visible(f"{place}: {problem['code']}{detail}")
 
 
 def unmatched_line(name: str, value: str, known: Sequence[str]) -> str:
@@ -52,12 +59,6 @@ def empty_lines(coverage: Mapping[str, Any], searched: Sequence[str]) -> list[st
     if coverage["records"]:
         return [f"none of {_number(coverage['records'], 'record')} matches what was asked for"]
     return ["no usage found; looked in", *(visible(f"  {place}") for place in searched)]
-
-
-def _problem_line(problem: Mapping[str, Any]) -> str:
-    place = problem["path"] if not problem["record"] else f"{problem['path']}:{problem['record']}"
-    detail = f", {problem['detail']}" if problem["detail"] else ""
-    return visible(f"{place}: {problem['code']}{detail}")
 
 
 def _varied(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from tallybook.sources.claude_code.counts import (
     terms,
     usage_counts,
 )
-from tallybook.sources.claude_code.identity import identity
+from tallybook.sources.claude_code.identity import identity, is_minted
 from tallybook.sources.claude_code.shapes import Message, inside, text
 
 _ADVISOR: Final = "advisor_message"
@@ -43,7 +43,9 @@ def response(
     if text(message.model) == SYNTHETIC:
         return [_event(message, timestamp, columns)]
     row = _call(message, timestamp, cost, columns)
-    row.identity = identity(text(message.id), row.request_id, row.chain_id, elsewise)
+    message_id = text(message.id)
+    row.identity = identity(message_id, row.request_id, row.chain_id, elsewise)
+    row.response_id = message_id if message_id and is_minted(message_id) else None
     entries = inside(message.usage, "iterations")
     if not isinstance(entries, list):
         return [row]
@@ -129,6 +131,7 @@ def _iteration(
         model=model,
         provider=provider(model, message_id),
         identity=row.identity and f"{row.identity}/{part}",
+        response_id=None,  # it names the response, whose own row this is not
         finished=True,
         context_tokens=None,
         # Tier and region are the request's; another model may run at another speed.

@@ -99,7 +99,8 @@ def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whos
     elif bounds.is_guess(state.boundary, whose):
         problems.append("undecided-history")
     if response is not None:
-        row.identity, row.request_id = f"response:{response}", response
+        row.identity = f"response:{response}"
+        row.request_id = row.response_id = response
         context.responses = remember(context.responses, response)
         if response in context.compactions and bounds.is_own(whose):
             row.caller = COMPACT

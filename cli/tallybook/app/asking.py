@@ -1,0 +1,78 @@
+"""What the shared options ask for, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tallybook.app import terminal
+from tallybook.app.output import check_target
+from tallybook.errors import UsageError
+from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
+
+
+def asked(  # noqa: PLR0913 - one parameter an option
+    *,
+    by: Sequence[str],
+    since: str | None,
+    until: str | None,
+    timezone: str | None,
+    filters: Sequence[list[str] | None],
+    sort: str | None,
+    limit: int | None,
+    paths: Sequence[Path] | None,
+    as_recorded: bool,
+) -> Query:
+    """The query of the options, `filters` in the order of FILTERS. Raises UsageError."""
+    zone = _zone(timezone)
+    return Query(
+        by=parse_keys(by),
+        timezone=zone,
+        filters={name: tuple(v) for name, v in zip(FILTERS, filters, strict=True) if v},
+        sort=sort,
+        limit=limit,
+        paths=tuple(str(path) for path in paths or ()),
+        as_recorded=as_recorded,
+        **_days(since, until, zone),
+    )
+
+
+def _zone(asked: str | None) -> str:
+    if asked is None:
+        return terminal.machine_zone(os.environ)
+    if not terminal.is_zone(asked):
+        raise UsageError(
+            f"--timezone {asked!r} is not a zone of the IANA database",
+            hint="such as Europe/Berlin or UTC",
+        )
+    return asked
+
+
+def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:
+    today = datetime.now(ZoneInfo(zone)).date()
+    first = parse_day(since, today, "--since") if since is not None else None
+    last = parse_day(until, today, "--until") if until is not None else None
+    check_days(first, last)
+    return {"since": first, "until": last}
+
+
+def check_files(paths: list[Path] | None, prices: Path | None, output: Path | None) -> None:
+    """Raise UsageError for a path to read that does not exist, or one that cannot be written."""
+    for path in paths or ():
+        if not _exists(path):
+            raise UsageError(f"there is no {path}")
+    if prices and not prices.is_file():
+        raise UsageError(f"--prices {prices}: there is no such file")
+    if output:
+        check_target(output, paths or [])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # it cannot be looked at, which reading will report
+        return True

@@ -1,0 +1,125 @@
+"""`tallybook export`: one row per call, or the rows of a report, as a file for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tallybook import __version__
+from tallybook.app import options
+from tallybook.app.asking import asked, check_files
+from tallybook.app.output import say, writing
+from tallybook.app.program import app
+from tallybook.app.reading import judge, read, remark
+from tallybook.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tallybook.ledger import Reading
+    from tallybook.render.batches import Write
+    from tallybook.report.query import Query
+    from tallybook.report.summary import Report
+
+_SUFFIXES: Final = (".csv", ".parquet", ".jsonl")
+_EXAMPLES = """\b
+Examples:
+  tallybook export calls.parquet                    every call of all known places
+  tallybook export calls.csv --since 30d --source codex
+  tallybook export by-day.csv --by day,model LOGS   the rows of a report instead
+
+\b
+The suffix picks the format. In CSV an empty cell is null, and text that a
+spreadsheet would run as a formula begins with an apostrophe."""
+
+
+@app.command("export", epilog=_EXAMPLES, short_help="One row per call as CSV, Parquet or JSONL.")
+def export(  # noqa: PLR0913, PLR0917 - one parameter an option
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What to write: .csv, .parquet or .jsonl.")
+    ],
+    paths: options.Paths = None,
+    by: options.ExportBy = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    timezone: options.TimeZone = None,
+    source: options.SourceFilter = None,
+    provider: options.ProviderFilter = None,
+    model: options.ModelFilter = None,
+    thread: options.ThreadFilter = None,
+    project: options.ProjectFilter = None,
+    caller: options.CallerFilter = None,
+    as_recorded: options.AsRecorded = False,
+    ledger: options.Ledger = None,
+    no_ledger: options.NoLedger = False,
+    prices: options.Prices = None,
+    strict: options.Strict = False,
+) -> None:
+    """Write one row per call, or the rows of --by, to a file that other programs read."""
+    if file.suffix.lower() not in _SUFFIXES:
+        raise UsageError(
+            f"{file}: its suffix names no format", hint=f"suffixes: {', '.join(_SUFFIXES)}"
+        )
+    query = asked(
+        by=by or ["model"],
+        since=since,
+        until=until,
+        timezone=timezone,
+        filters=(source, provider, model, thread, project, caller),
+        sort=None,
+        limit=None,
+        paths=paths,
+        as_recorded=as_recorded,
+    )
+    check_files(paths, prices, file)
+    if ledger and no_ledger:
+        raise UsageError("--ledger and --no-ledger exclude each other")
+    reading = read(paths, prices, keep=not no_ledger)
+    report = _summarised(reading, query)
+    rows = _calls(reading, query) if by is None else iter([_table(report)])
+    count = _write(file, rows, "calls" if by is None else ",".join(query.by))
+    say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
+    remark(report, reading)
+    if strict:
+        judge(report.totals, report.coverage)
+
+
+def _summarised(reading: Reading, query: Query) -> Report:
+    from tallybook.report.summary import summarise  # noqa: PLC0415 - after the logs are read
+
+    return summarise(reading.rows, query, reading.files)
+
+
+def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
+    from tallybook.report.calls import calls  # noqa: PLC0415 - as above
+
+    yield calls(reading.rows.lazy(), query).collect()
+
+
+def _table(report: Report) -> pl.DataFrame:
+    from tallybook.report.calls import table  # noqa: PLC0415 - as above
+
+    return table(report)
+
+
+def _write(file: Path, rows: Iterator[pl.DataFrame], what: str) -> int:
+    """Number of rows written; `what` says in the file's metadata what a row is."""
+    from tallybook.render import batches  # noqa: PLC0415 - as above
+    from tallybook.report.calls import EXPORT_VERSION, OWN_TEXT  # noqa: PLC0415
+
+    write: Write = {
+        ".csv": batches.write_csv,
+        ".parquet": batches.write_parquet,
+        ".jsonl": batches.write_jsonl,
+    }[file.suffix.lower()]
+    metadata = {
+        "schema": "tallybook/export",
+        "schema_version": str(EXPORT_VERSION),
+        "tool_version": __version__,
+        "rows": what,
+    }
+    with writing(file) as stream:
+        return write(rows, stream, own_text=OWN_TEXT, metadata=metadata)

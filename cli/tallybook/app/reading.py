@@ -1,0 +1,62 @@
+"""What every command over usage does: read the logs, remark on them, judge them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tallybook.app import terminal
+from tallybook.app.output import say
+
+if TYPE_CHECKING:
+    from tallybook.ledger import Reading
+    from tallybook.report.summary import Report
+
+_INCOMPLETE = 3
+
+
+def read(paths: list[Path] | None, prices: Path | None, *, keep: bool) -> Reading:
+    """Read `paths`, or the known places, with a bar on a terminal."""
+    from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
+
+    home = terminal.home_folder(os.environ)
+    with terminal.progress(sys.stderr) as progress:
+        return usage(
+            paths or None,
+            environment=os.environ,
+            home=home,
+            cache_folder=terminal.cache_folder(os.environ, home) if keep else None,
+            price_file=prices,
+            progress=progress,
+        )
+
+
+def remark(report: Report, reading: Reading, text: str = "") -> None:
+    """Say on standard error what the report leaves out, and what the marks in `text` mean."""
+    from tallybook.render import usage, words  # noqa: PLC0415
+
+    if not report.rows:
+        say(
+            *words.empty_lines(report.coverage, [str(place) for place in reading.searched]),
+        )
+    say(
+        *(words.unmatched_line(odd.name, odd.value, odd.known) for odd in report.unmatched),
+    )
+    say(*words.problem_lines(report.coverage))
+    say(*filter(None, [usage.legend(text)]))
+    say(words.coverage_line(report.coverage, report.totals))
+
+
+def judge(totals: Mapping[str, Any], coverage: Mapping[str, Any]) -> None:
+    """Exit with 3 where something is incomplete."""
+    from tallybook.report.coverage import shortfalls  # noqa: PLC0415
+
+    reasons = shortfalls(totals, coverage)
+    if reasons:
+        say(f"strict: {', '.join(reasons)}")
+        raise typer.Exit(_INCOMPLETE)

@@ -1,0 +1,169 @@
+"""Usage as frameworks restate it, in one form for many providers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tallybook.dialects.shape import (
+    AMBIGUOUS,
+    ASSUMED,
+    CLAUDE,
+    GOOGLE,
+    OPENAI,
+    XAI,
+    Shape,
+    any_of,
+    at,
+)
+
+# Frameworks that pass the provider's own way of counting on.
+_PASSED_ON: Final = {
+    **dict.fromkeys(CLAUDE, "anthropic"),
+    **dict.fromkeys(GOOGLE, "gemini"),
+    **dict.fromkeys(XAI, "xai"),
+    **dict.fromkeys(OPENAI, "openai"),
+}
+_CACHE_INSIDE: Final = dict.fromkeys((*OPENAI, *GOOGLE, *XAI), "openai")
+
+_LANGCHAIN: Final = Shape(
+    rule="langchain",
+    keys=any_of("input_tokens input_token_details", "input_tokens output_token_details"),
+    # LangChain for JavaScript left Anthropic's caches outside until the end of 2025.
+    dialects=("openai", "bedrock", "anthropic", "xai"),
+    doubt=ASSUMED,
+    hints={"langchain": "openai", **_CACHE_INSIDE},
+    input=at("input_tokens"),
+    cached=at("input_token_details/cache_read"),
+    creation=at("input_token_details/cache_creation"),
+    creation_5m=at("input_token_details/ephemeral_5m_input_tokens"),
+    creation_1h=at("input_token_details/ephemeral_1h_input_tokens"),
+    output=at("output_tokens"),
+    reasoning=at("output_token_details/reasoning"),
+    total=at("total_tokens"),
+)
+_PYDANTIC: Final = Shape(
+    rule="pydantic-ai",
+    keys=any_of("request_tokens response_tokens"),
+    dialects=("openai",),
+    input=at("request_tokens"),
+    cached=at("details/cached_tokens", "details/cache_read_tokens"),
+    creation=at("details/cache_write_tokens"),
+    output=at("response_tokens"),
+    reasoning=at("details/reasoning_tokens"),
+    total=at("total_tokens"),
+)
+_AI_SDK_6: Final = Shape(
+    rule="ai-sdk-6",
+    keys=any_of("inputTokenDetails", "outputTokenDetails"),
+    within=at("inputTokenDetails/noCacheTokens"),
+    dialects=("openai",),
+    input=at("inputTokens"),
+    uncached=at("inputTokenDetails/noCacheTokens"),
+    cached=at("inputTokenDetails/cacheReadTokens", "cachedInputTokens"),
+    creation=at("inputTokenDetails/cacheWriteTokens"),
+    output=at("outputTokens"),
+    reasoning=at("outputTokenDetails/reasoningTokens", "reasoningTokens"),
+    total=at("totalTokens"),
+)
+_AI_SDK_MODEL: Final = Shape(
+    rule="ai-sdk-model",
+    keys=any_of("inputTokens outputTokens"),
+    within=at("inputTokens/total", "outputTokens/total"),
+    dialects=("openai",),
+    input=at("inputTokens/total"),
+    uncached=at("inputTokens/noCache"),
+    cached=at("inputTokens/cacheRead"),
+    creation=at("inputTokens/cacheWrite"),
+    output=at("outputTokens/total"),
+    reasoning=at("outputTokens/reasoning"),
+)
+# Counts as the model's provider states them; also version 6 with a model made for version 5.
+_AI_SDK_5: Final = Shape(
+    rule="ai-sdk-5",
+    keys=any_of(
+        "inputTokens cachedInputTokens",
+        "inputTokens reasoningTokens",
+        "inputTokens inputTokenDetails",
+    ),
+    without=frozenset({"cacheReadTokens", "cacheWriteTokens"}),
+    dialects=("openai", "gemini", "bedrock", "disjoint", "anthropic"),
+    doubt=AMBIGUOUS,
+    hints=_PASSED_ON,
+    input=at("inputTokens"),
+    cached=at("cachedInputTokens", "inputTokenDetails/cacheReadTokens"),
+    creation=at("inputTokenDetails/cacheWriteTokens"),
+    output=at("outputTokens"),
+    reasoning=at("reasoningTokens", "outputTokenDetails/reasoningTokens"),
+    total=at("totalTokens"),
+)
+_AI_SDK_4: Final = Shape(
+    rule="ai-sdk-4",
+    keys=any_of("promptTokens", "completionTokens"),
+    dialects=("openai", "gemini-openai", "anthropic"),
+    doubt=AMBIGUOUS,
+    hints={**_PASSED_ON, **dict.fromkeys(GOOGLE, "gemini-openai")},
+    input=at("promptTokens"),
+    cached=at("cachedPromptTokens", "cacheReadInputTokens"),
+    creation=at("cacheCreationInputTokens"),
+    output=at("completionTokens"),
+    reasoning=at("reasoningTokens"),
+    total=at("totalTokens"),
+)
+_LANGFUSE: Final = Shape(
+    rule="langfuse",
+    keys=any_of(
+        "input output input_cached_tokens",
+        "input output input_cache_read",
+        "input output cache_read_input_tokens",
+        "input output input_cache_creation",
+        "input output output_reasoning_tokens",
+    ),
+    dialects=("disjoint",),
+    input=at("input"),
+    cached=at("input_cached_tokens", "input_cache_read", "cache_read_input_tokens"),
+    creation=at("input_cache_creation", "cache_creation_input_tokens"),
+    creation_5m=at("input_cache_creation_5m"),
+    creation_1h=at("input_cache_creation_1h"),
+    output=at("output"),
+    reasoning=at("output_reasoning_tokens"),
+    total=at("total"),
+)
+
+FRAMEWORKS: Final = (
+    _LANGCHAIN,
+    _PYDANTIC,
+    _AI_SDK_6,
+    _AI_SDK_MODEL,
+    _AI_SDK_5,
+    _AI_SDK_4,
+    _LANGFUSE,
+)
+
+# Two counts and perhaps a total: nothing tells whether the input holds a cache.
+_PLAIN: Final = Shape(
+    rule="input-and-output",
+    keys=any_of("input_tokens", "output_tokens"),
+    dialects=("openai", "xai", "gemini-openai"),
+    hints={"anthropic": "anthropic"},
+    input=at("input_tokens"),
+    output=at("output_tokens"),
+    reasoning=at("output_tokens_details/thinking_tokens", "reasoning_tokens"),
+    total=at("total_tokens"),
+    service_tier=at("service_tier"),
+    cost=at("cost"),
+)
+
+PLAIN: Final = (
+    _PLAIN,
+    replace(
+        _PLAIN,
+        rule="input-and-output-camel",
+        keys=any_of("inputTokens", "outputTokens"),
+        hints={**dict.fromkeys(CLAUDE, "anthropic"), **dict.fromkeys(GOOGLE, "gemini-openai")},
+        input=at("inputTokens"),
+        output=at("outputTokens"),
+        reasoning=at("reasoningTokens"),
+        total=at("totalTokens"),
+    ),
+)

@@ -1,0 +1,137 @@
+"""Writes batches of rows to an open file, as CSV, Parquet or JSON lines; memory holds one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import IO, Any, Final, Protocol
+
+import polars as pl
+import polars.selectors as cs
+
+from tallybook.render.csv import FORMULA
+from tallybook.render.text import visible
+
+# Rows of one group in a Parquet file: readers skip groups, and writers hold one in memory.
+GROUP_ROWS: Final = 100_000
+# The Unicode classes that do not show as themselves; everything of them is written out.
+_ODD: Final = r"[\p{C}\p{Z}&&[^ ]]"
+
+
+class Write(Protocol):
+    """Writes the batches, all in the schema of the first, and returns how many rows there were."""
+
+    def __call__(
+        self,
+        batches: Iterable[pl.DataFrame],
+        stream: IO[bytes],
+        *,
+        own_text: Collection[str],
+        metadata: Mapping[str, str],
+    ) -> int:
+        """`own_text`: columns whose text came out of no log. `metadata`: said in Parquet only."""
+
+
+def write_csv(
+    batches: Iterable[pl.DataFrame],
+    stream: IO[bytes],
+    *,
+    own_text: Collection[str],
+    metadata: Mapping[str, str],
+) -> int:
+    """RFC 4180: CR LF, null is empty, no cell that a spreadsheet would run."""
+    del metadata  # comma-separated values have no place for it
+    written = 0
+    for number, batch in enumerate(batches):
+        flat = batch.with_columns(cs.list().list.join(" ").replace("", None)).pipe(_as_text)
+        foreign = cs.string() - cs.by_name(list(own_text), require_all=False)
+        safe = flat.with_columns(_defused(name) for name in cs.expand_selector(flat, foreign))
+        safe.write_csv(stream, include_header=not number, line_terminator="\r\n")
+        written += batch.height
+    return written
+
+
+def write_jsonl(
+    batches: Iterable[pl.DataFrame],
+    stream: IO[bytes],
+    *,
+    own_text: Collection[str],
+    metadata: Mapping[str, str],
+) -> int:
+    """One JSON object a line; null is null, money a decimal string, times ISO 8601 in UTC."""
+    del own_text, metadata
+    written = 0
+    for batch in batches:
+        batch.pipe(_as_text).write_ndjson(stream)
+        written += batch.height
+    return written
+
+
+def write_parquet(
+    batches: Iterable[pl.DataFrame],
+    stream: IO[bytes],
+    *,
+    own_text: Collection[str],
+    metadata: Mapping[str, str],
+) -> int:
+    """Zstandard, every column nullable, `metadata` in the schema's key-value metadata."""
+    del own_text
+    import pyarrow as pa  # noqa: PLC0415 - only this format needs it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    pieces = _groups(batches)
+    first = next(pieces)
+    schema = _plain(first.to_arrow(), pa).schema
+    written = 0
+    with pq.ParquetWriter(stream, schema, compression="zstd", store_schema=False) as writer:
+        writer.add_key_value_metadata(metadata)
+        for batch in chain([first], pieces):
+            writer.write_table(_plain(batch.to_arrow(), pa).cast(schema))
+            written += batch.height
+    return written
+
+
+def _groups(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Batches joined to about the size of a row group; small ones would each become one."""
+    held: list[pl.DataFrame] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(each.height for each in held) >= GROUP_ROWS:
+            yield pl.concat(held)
+            held = []
+    if held:
+        yield pl.concat(held)
+
+
+def _plain(table: Any, pa: Any) -> Any:
+    """Text with 32-bit offsets, which every reader of Parquet's Arrow schema knows."""
+    kinds = {pa.large_string(): pa.string(), pa.string_view(): pa.string()}
+    fields = [
+        field.with_type(
+            pa.list_(pa.string())
+            if pa.types.is_large_list(field.type) or pa.types.is_list(field.type)
+            else kinds.get(field.type, field.type)
+        )
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def _as_text(batch: pl.DataFrame) -> pl.DataFrame:
+    """Decimals without trailing zeros and times with a Z, as text."""
+    return batch.with_columns(
+        cs.decimal().cast(pl.String).str.strip_chars_end("0").str.strip_suffix("."),
+        cs.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+    )
+
+
+def _defused(name: str) -> pl.Expr:
+    """The vectorised form of `render.csv.defused`; odd characters are rare, and done one by one."""
+    text = pl.col(name)
+    shown = (
+        pl.when(text.str.contains(_ODD))
+        .then(text.map_elements(visible, pl.String, skip_nulls=True))
+        .otherwise(text)
+    )
+    marked = pl.any_horizontal(text.str.starts_with(sign) for sign in FORMULA)
+    return pl.when(marked).then(pl.concat_str(pl.lit("'"), shown)).otherwise(shown).alias(name)

@@ -1,0 +1,7 @@
+"""A usage report as one HTML page that needs nothing beside it: no network, no other file."""
+
+from __future__ import annotations
+
+from tallybook.render.html.page import page
+
+__all__ = ["page"]
