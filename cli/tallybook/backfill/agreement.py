@@ -20,6 +20,7 @@ from tallybook.backfill.words import BODY, BUFFERED, FALSE_ZEROS
 AGREES: Final = "agrees"
 MISSING: Final = "missing"  # one of the two does not state it
 DIFFERS: Final = "differs"
+_AT_ONCE: Final = 20_000  # pairs; every rule takes its own columns while it is tried
 
 
 class Rule(NamedTuple):
@@ -42,14 +43,17 @@ def judge(pairs: pl.DataFrame) -> pl.DataFrame:
     `rule` is null where nothing follows for the prompt, and where two rules hold that lead to
     different counts (`torn`).
     """
+    parts = [_judged(part.lazy()).collect() for part in pairs.iter_slices(_AT_ONCE)]
+    return pl.concat(parts) if parts else _judged(pairs.lazy()).collect()
+
+
+def _judged(pairs: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        pairs.lazy()
-        .with_columns(_states())
+        pairs.with_columns(_states())
         .pipe(_with_rule)
         .pipe(_with_input_guard)
         .pipe(_with_output)
         .drop(cs.starts_with("_"))
-        .collect()
     )
 
 

@@ -12,7 +12,7 @@ from tallybook.backfill.words import METHODS
 
 INPUT_FILLS: Final = tuple(f"fill_{name}" for name in INPUT_COUNTS)
 OUTPUT_FILLS: Final = tuple(f"fill_{name}" for name in OUTPUT_COUNTS)
-_PLACE: Final = ("seen_path", "seen_record", "seen_part", "seen_method")
+_PLACE: Final = ("evidence", "seen_method")
 _GUARDS: Final = {AGREES: 0, MISSING: 1, DIFFERS: 2}
 
 

@@ -78,7 +78,7 @@ def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
         group=pl.coalesce(
             pl.concat_str("source", pl.lit(":"), pl.col("record_id")),
             pl.concat_str("path", pl.lit(":"), pl.col("record").cast(pl.String)),
-        ),
+        ).rank("dense"),
     )
     return kept.rename(lambda name: f"{SEEN}{name}").with_row_index("evidence").collect()
 

@@ -33,33 +33,34 @@ def settle(edges: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _clusters(edges: pl.DataFrame) -> list[int]:
     """For every edge the number of the cluster of calls and groups that hang together."""
-    parents: dict[Any, Any] = {}
+    parents: dict[int, int] = {}
 
-    def top(node: Any) -> Any:
+    def top(node: int) -> int:
         while (parent := parents.setdefault(node, node)) != node:
             parents[node] = parents[parent]
             node = parent
         return node
 
-    pairs = list(zip(edges["call"], edges["seen_group"], strict=True))
+    # Calls are counted upwards from nothing and groups downwards, so that no two nodes are one.
+    pairs = [(call, -group) for call, group in edges.select("call", "seen_group").iter_rows()]
     for call, group in pairs:
         parents[top(call)] = top(group)
-    numbers: dict[Any, int] = {}
+    numbers: dict[int, int] = {}
     return [numbers.setdefault(top(call), len(numbers)) for call, _ in pairs]
 
 
-def _assigned(cluster: pl.DataFrame) -> Iterable[tuple[int, str]]:
+def _assigned(cluster: pl.DataFrame) -> Iterable[tuple[int, int]]:
     """A group for each call of the cluster in the order of time; nothing where one is left out."""
     if cluster["fills"].n_unique() > 1:
         return []
-    calls: dict[int, list[str]] = {}
+    calls: dict[int, list[int]] = {}
     for call, group in (
         cluster.sort("time", "call", "seen_time", "seen_group")
         .select("call", "seen_group")
         .iter_rows()
     ):
         calls.setdefault(call, []).append(group)
-    used: dict[str, int] = {}
+    used: dict[int, int] = {}
     for call, groups in calls.items():
         free = next((group for group in groups if group not in used), None)
         if free is None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.backfill.columns import SEEN, dialect_holds
+from tallybook.backfill.columns import COUNTS, SEEN, dialect_holds
 from tallybook.backfill.words import DETAIL
 
 # Microseconds between a row and the detail of the same request: what is usual, and what is allowed.
@@ -15,6 +15,7 @@ TOLERANCE: Final = 2_000_000
 # A captured answer is stamped when it began, and a row when it ended.
 LONGEST_ANSWER: Final = 15 * 60 * 1_000_000
 _WHO: Final = ("source", "provider", "model", "connection_id")
+_COMPARED: Final = ("group", "method", "dialect", "open", "time", "problems")
 _PROMPT: Final = ("seen_uncached", "seen_cached", "seen_creation", "seen_unsplit")
 
 
@@ -153,6 +154,9 @@ def _outputs(evidence: pl.DataFrame, *more: str) -> pl.DataFrame:
 
 
 def _beside(pairs: pl.DataFrame, calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
-    return pairs.join(calls, on="call", how="left", maintain_order="left").join(
-        evidence, on="evidence", how="left", maintain_order="left"
+    """The pairs with what is compared; whatever else is asked of a side is looked up later."""
+    said = calls.select("call", "source", "open", "time", *COUNTS)
+    answers = [f"{SEEN}{name}" for name in (*_COMPARED, *COUNTS)]
+    return pairs.join(said, on="call", how="left", maintain_order="left").join(
+        evidence.select("evidence", *answers), on="evidence", how="left", maintain_order="left"
     )

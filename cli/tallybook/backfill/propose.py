@@ -74,7 +74,7 @@ def propose(rows: pl.DataFrame | pl.LazyFrame) -> Proposal:
         _match_by_time(search)
         _match_captures(search)
     matched = pl.concat(search.matched) if search.matched else None
-    corrections = _corrections(calls, matched)
+    corrections = _corrections(calls, evidence, matched)
     return Proposal(
         corrections=corrections,
         unrecoverable=_unrecoverable(calls, corrections, search, matched, evidence),
@@ -109,7 +109,9 @@ def _match_captures(search: _Search) -> None:
     search.take(found.filter(agrees(INPUT) & agrees(OUTPUT)), "by model, time and counts")
 
 
-def _corrections(calls: pl.DataFrame, matched: pl.DataFrame | None) -> pl.DataFrame:
+def _corrections(
+    calls: pl.DataFrame, evidence: pl.DataFrame, matched: pl.DataFrame | None
+) -> pl.DataFrame:
     """What changes, a row a call and direction, in the order of the calls."""
     if matched is None or matched.is_empty():
         return SCHEMA.to_frame()
@@ -119,16 +121,19 @@ def _corrections(calls: pl.DataFrame, matched: pl.DataFrame | None) -> pl.DataFr
         _direction(beside, OUTPUT, OUTPUT_COUNTS),
     ]
     ordered = ["call", *SCHEMA.names()]
-    rows = pl.concat([part.select(ordered) for part in found]).sort("call", "direction")
-    return rows.select(SCHEMA.names())
+    places = evidence.select(
+        "evidence",
+        evidence_path="seen_path",
+        evidence_record="seen_record",
+        evidence_part="seen_part",
+    )
+    rows = [part.join(places, on="evidence", how="left").select(ordered) for part in found]
+    return pl.concat(rows).sort("call", "direction").select(SCHEMA.names())
 
 
 def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -> pl.DataFrame:
     def filled(name: str) -> pl.Expr:
         return pl.col(f"{direction}_fill").struct.field(f"fill_{name}")
-
-    def place(name: str) -> pl.Expr:
-        return pl.col(f"{direction}_fill").struct.field(f"seen_{name}")
 
     rule = (
         pl.col(f"{direction}_fill").struct.field("rule")
@@ -145,12 +150,10 @@ def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -
         "call_id",
         "source",
         direction=pl.lit(direction),
-        method=place("method"),
+        evidence=pl.col(f"{direction}_fill").struct.field("evidence"),
+        method=pl.col(f"{direction}_fill").struct.field("seen_method"),
         recorded=pl.col(f"recorded_{direction}"),
         **{COUNTS[name]: value for name, value in buckets.items()},
-        evidence_path=place("path"),
-        evidence_record=place("record"),
-        evidence_part=place("part"),
         rule=pl.concat_str("proof", pl.lit(": "), rule),
     )
 
