@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tallybook.sources import Location, Source, sources
 
 COMPRESSED = (".gz", ".zst")
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
+# A database's rows that are committed and not carried over yet.
+_WRITE_AHEAD = "-wal"
+
+Beside = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
+
+
+class Found(NamedTuple):
+    """A file as a look at its folder shows it; all that tells whether it has changed."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+    beside: Beside = ()  # the small files that say something about this one
 
 
 @dataclass(slots=True)
 class Search:
-    """What a walk found: files in path order with their sizes, and what could not be entered."""
+    """What a walk found, in path order, and what could not be entered.
 
-    files: list[tuple[Path, int]] = field(default_factory=list)
+    `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
+    its folder's mtime.
+    """
+
+    found: list[Found] = field(default_factory=list)
     searched: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
+    folders: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[tuple[Path, int]]:
+        """The files with their sizes in bytes."""
+        return [(Path(each.path), each.size) for each in self.found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +73,143 @@ def walk(paths: Iterable[Path]) -> Search:
     seen: set[tuple[int, int]] = set()
     for path in paths:
         search.searched.append(path)
-        _enter(path, search, seen, named=True)
-    search.files.sort()
-    plain = {path for path, _ in search.files}
-    search.files = [
-        (path, size)
-        for path, size in search.files
-        if path.suffix != ".zst" or path.with_suffix("") not in plain
-    ]
+        _enter(str(path), search, seen)
+    plain = {found.path for found in search.found}
+    search.found = sorted(
+        found
+        for found in search.found
+        if not found.path.endswith(".zst") or found.path.removesuffix(".zst") not in plain
+    )
     return search
 
 
-def _enter(path: Path, search: Search, seen: set[tuple[int, int]], *, named: bool) -> None:
-    pending = [path]
-    while pending:
-        here = pending.pop()
-        try:
-            state = here.stat()
-            identity = (state.st_dev, state.st_ino)
-            if identity in seen and state.st_ino:
-                continue
-            seen.add(identity)
-            if here.is_dir():
-                pending.extend(_entries(here))
-            elif (named and here == path) or is_log_name(here):
-                search.files.append((here, state.st_size))
-        except OSError as error:
-            search.failed.append((here, error.strerror or str(error)))
+def look(path: str) -> Found:
+    """One file as it is now, with what lies beside it. Raises OSError."""
+    state = os.stat(path)
+    folder, name = os.path.split(path)
+    beside = tuple(
+        (each, there.st_size, there.st_mtime_ns)
+        for each in _names_beside(name)
+        if (there := _stat(os.path.join(folder, each))) is not None
+    )
+    return _found(path, state, beside)
 
 
-def _entries(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return [
-            folder / entry.name
-            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True)
-            if (entry.name not in _NEVER if _is_dir(entry) else is_log_name(folder / entry.name))
-        ]
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
+def _stat(path: str) -> os.stat_result | None:
     try:
-        return entry.is_dir()
+        return os.stat(path)
     except OSError:
+        return None
+
+
+def _found(path: str, state: os.stat_result, beside: Beside) -> Found:
+    return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, beside)
+
+
+def _enter(top: str, search: Search, seen: set[tuple[int, int]]) -> None:
+    """Takes a file as it is named, or all that lies below a folder."""
+    try:
+        state = os.stat(top)
+        if not os.path.isdir(top):
+            if _is_new(state, seen):
+                search.found.append(look(top))
+            return
+    except OSError as error:
+        search.failed.append((Path(top), error.strerror or str(error)))
+        return
+    pending = [(top, state)]
+    while pending:
+        folder, state = pending.pop()
+        if not _is_new(state, seen):
+            continue
+        search.folders[folder] = state.st_mtime_ns
+        try:
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            search.failed.append((Path(folder), error.strerror or str(error)))
+            continue
+        pending += reversed(list(_look_around(folder, entries, search, seen)))
+
+
+def _is_new(state: os.stat_result, seen: set[tuple[int, int]]) -> bool:
+    identity = (state.st_dev, state.st_ino)
+    if state.st_ino and identity in seen:
         return False
+    seen.add(identity)
+    return True
+
+
+def _look_around(
+    folder: str, entries: Sequence[os.DirEntry[str]], search: Search, seen: set[tuple[int, int]]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Takes the logs of one folder; yields the folders in it."""
+    here = {entry.name: entry for entry in entries}
+    is_wanted, is_ignored = _wanted(), _ignored()
+    for name, entry in here.items():
+        try:
+            if entry.is_dir():
+                if name not in _NEVER:
+                    yield os.path.join(folder, name), entry.stat()
+                continue
+            if not is_wanted(_plain(name)):
+                continue
+            path = os.path.join(folder, name)
+            if is_ignored(_posix(_plain(path))):
+                continue
+            state = entry.stat()
+            if _is_new(state, seen):
+                search.found.append(_found(path, state, _beside(name, here)))
+        except OSError as error:
+            search.failed.append((Path(folder, name), error.strerror or str(error)))
+
+
+def _beside(name: str, here: Mapping[str, os.DirEntry[str]]) -> Beside:
+    states = [(each, here[each].stat()) for each in _names_beside(name) if each in here]
+    return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states)
+
+
+def _names_beside(name: str) -> Iterator[str]:
+    plain = _plain(name)
+    for neighbour in _neighbours():
+        if beside := neighbour(plain):
+            yield beside
+    if not name.endswith((".jsonl", ".json", *COMPRESSED)):
+        yield name + _WRITE_AHEAD
+
+
+def _plain(name: str) -> str:
+    for suffix in COMPRESSED:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _posix(path: str) -> str:
+    return path.replace(os.sep, "/") if os.sep != "/" else path
+
+
+@cache
+def _neighbours() -> list[Callable[[str], str | None]]:
+    return [source.neighbour for source in sources().values() if source.neighbour]
+
+
+@cache
+def _wanted() -> Callable[[str], object]:
+    """Tells whether some source wants a look at a file of this plain name."""
+    patterns = {pattern for source in sources().values() for pattern in source.patterns}
+    return _any_of(patterns)
+
+
+@cache
+def _ignored() -> Callable[[str], object]:
+    """Tells whether a file is known to hold no usage; one source's metadata is no log of others."""
+    ignores = {ignored for source in sources().values() for ignored in source.ignores}
+    return _any_of(f"*/{ignored}" for ignored in ignores)
+
+
+def _any_of(patterns: Iterable[str]) -> Callable[[str], object]:
+    return re.compile("|".join(translate(each) for each in sorted(patterns))).match
 
 
 def logical_name(path: Path) -> Path:
@@ -98,22 +220,7 @@ def logical_name(path: Path) -> Path:
 def is_log_name(path: Path) -> bool:
     """Whether some source wants a look at a file of this name."""
     plain = logical_name(path)
-    text = plain.as_posix()
-    wanted = any(
-        fnmatchcase(plain.name, pattern)
-        for source in sources().values()
-        for pattern in source.patterns
-    )
-    return wanted and not _is_ignored(text)
-
-
-def _is_ignored(text: str) -> bool:
-    """A source's own metadata is no log for the others either."""
-    return any(
-        fnmatchcase(text, f"*/{ignored}")
-        for source in sources().values()
-        for ignored in source.ignores
-    )
+    return bool(_wanted()(plain.name)) and not _ignored()(plain.as_posix())
 
 
 def known_places(environment: Mapping[str, str], home: Path) -> dict[str, list[Path]]:
@@ -124,6 +231,21 @@ def known_places(environment: Mapping[str, str], home: Path) -> dict[str, list[P
         )
         for name, source in sources().items()
     }
+
+
+def known_variables() -> list[str]:
+    """The environment variables that decide where logs are looked for."""
+    named = {
+        name
+        for source in sources().values()
+        for location in source.locations
+        for name in (location.variable, *(_variable(root) for root in location.roots))
+    }
+    return sorted(filter(None, named))
+
+
+def _variable(root: str) -> str | None:
+    return root[1:].partition("/")[0] if root.startswith("$") else None
 
 
 def _unique(paths: Iterable[Path]) -> list[Path]:

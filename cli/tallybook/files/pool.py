@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -21,74 +22,109 @@ POOL_BYTES = 48 << 20
 _GROUPS_PER_WORKER = 8
 Progress = Callable[[int, int], None]  # bytes read, bytes in all
 File = tuple[Path, int]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def read_files(
     files: Sequence[File], progress: Progress | None = None, workers: int | None = None
 ) -> pa.Table:
     """The rows of all files in the READ schema, in the order of `files` whatever the workers."""
-    total = sum(size for _, size in files)
-    workers = min(workers or os.cpu_count() or 1, len(files))
-    pooled = workers > 1 and total >= POOL_BYTES
-    groups = _groups(files, workers * _GROUPS_PER_WORKER if pooled else max(len(files) // 64, 1))
-    results = _read_pooled(groups, workers) if pooled else _read_here(groups)
-    tables: dict[int, pa.Table] = {}
+    sizes = [size for _, size in files]
+    tables = dict(work_through(_read_group, files, sizes, progress, workers))
+    return _in_order([tables[number] for number in sorted(tables)])
+
+
+def work_through(
+    work: Callable[[Sequence[T]], R],
+    items: Sequence[T],
+    sizes: Sequence[int],
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Iterator[tuple[int, R]]:
+    """What `work` makes of groups of consecutive items, each with the group's number.
+
+    `sizes` are the bytes to read for each item. `work` must pickle, for it runs in processes where
+    that saves time. What it raises is raised.
+    """
+    total = sum(sizes)
+    workers = min(workers or os.cpu_count() or 1, len(items))
+    pooled = is_pooled(total) and workers > 1
+    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else max(len(items) // 64, 1))
+    groups = [items[cut] for cut in cuts]
+    weights = [sum(sizes[cut]) for cut in cuts]
     done = 0
-    for number, rows in results:
-        tables[number] = rows
-        done += sum(size for _, size in groups[number])
+    for number, result in (
+        _work_pooled(work, groups, weights, workers) if pooled else _work_here(work, groups)
+    ):
+        done += weights[number]
         if progress:
             progress(done, total)
-    return _in_order([tables[number] for number in range(len(groups))])
+        yield number, result
+
+
+def is_pooled(total: int) -> bool:
+    """Whether so many bytes are read by several processes."""
+    return total >= POOL_BYTES
 
 
 def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables) if tables else READ.empty_table()
 
 
-def _groups(files: Sequence[File], count: int) -> list[list[File]]:
+def _groups(sizes: Sequence[int], count: int) -> list[slice]:
     """Runs of consecutive files of about the same size in bytes; a large file stands alone."""
-    share = max(sum(size for _, size in files) // max(count, 1), 1)
-    groups: list[list[File]] = []
-    filled = share
-    for file in files:
+    share = max(sum(sizes) // max(count, 1), 1)
+    cuts: list[slice] = []
+    begin, filled = 0, 0
+    for number, size in enumerate(sizes):
+        filled += size
         if filled >= share:
-            groups.append([])
-            filled = 0
-        groups[-1].append(file)
-        filled += file[1]
-    return groups
+            cuts.append(slice(begin, number + 1))
+            begin, filled = number + 1, 0
+    if begin < len(sizes):
+        cuts.append(slice(begin, len(sizes)))
+    return cuts
 
 
-def _read_group(paths: Sequence[Path]) -> pa.Table:
-    return _in_order([read_file(path) for path in paths])
+def _read_group(files: Sequence[File]) -> pa.Table:
+    return _in_order([read_file(path) for path, _ in files])
 
 
-def _read_here(groups: Sequence[Sequence[File]]) -> Iterator[tuple[int, pa.Table]]:
+def _work_here(
+    work: Callable[[Sequence[T]], R], groups: Sequence[Sequence[T]]
+) -> Iterator[tuple[int, R]]:
     for number, group in enumerate(groups):
-        yield number, _read_group([path for path, _ in group])
+        yield number, work(group)
 
 
-def _read_pooled(groups: Sequence[Sequence[File]], workers: int) -> Iterator[tuple[int, pa.Table]]:
+def _work_pooled(
+    work: Callable[[Sequence[T]], R],
+    groups: Sequence[Sequence[T]],
+    weights: Sequence[int],
+    workers: int,
+) -> Iterator[tuple[int, R]]:
     """Largest groups first; a group whose worker died is read here, so nothing is lost."""
-    sizes = [sum(size for _, size in group) for group in groups]
-    order = sorted(range(len(groups)), key=lambda number: -sizes[number])
+    order = sorted(range(len(groups)), key=lambda number: -weights[number])
     left = set(order)
     try:
         with ProcessPoolExecutor(workers, mp_context=_context()) as pool:
-            pending: dict[Future[pa.Table], int] = {
-                pool.submit(_read_group, [path for path, _ in groups[number]]): number
-                for number in order
+            pending: dict[Future[R], int] = {
+                pool.submit(work, groups[number]): number for number in order
             }
-            while pending:
-                ready, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    number = pending.pop(future)
-                    yield number, future.result()
-                    left.discard(number)
+            try:
+                while pending:
+                    ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        number = pending.pop(future)
+                        yield number, future.result()
+                        left.discard(number)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     except BrokenProcessPool:
         for number in sorted(left):
-            yield number, _read_group([path for path, _ in groups[number]])
+            yield number, work(groups[number])
 
 
 def _context() -> multiprocessing.context.BaseContext:

@@ -4,95 +4,172 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
 from tallybook.files.find import COMPRESSED, logical_name
+from tallybook.files.place import HEAD_BYTES, Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
 from tallybook.tables import READ, REPORTED
 
-HEAD_BYTES = 256 << 10
 _NEIGHBOUR_BYTES = 64 << 10
 _PARTS = 6  # deep enough for every layout that tells something by its folders
 
 
+class Rows(NamedTuple):
+    """Rows of a file in the READ schema; what is not `lasting` is said anew once it has grown."""
+
+    table: pa.Table
+    lasting: bool
+
+
 def read_file(path: Path) -> pa.Table:
     """Every row of one file in the READ schema; never raises for what the file holds."""
-    tables: list[pa.Table] = []
-    name: str | None = None
-    try:
-        if is_database(path):
-            return _database(path)
-        with open_log(path) as read:
-            pieces = blocks(read)
-            first = next(pieces, b"")
-            if not first.strip():
-                first = first + b"".join(pieces)
-            if first.strip():
-                claimed = claims(first[:HEAD_BYTES])
-                if len(claimed) != 1:
-                    return _located([_unclaimed(claimed, path)], path, None)
-                name = claimed[0]
-                whole = itertools.chain([first], pieces)
-                # One by one, so that what was read before damage is kept.
-                for rows in _fold(sources()[name], path, whole):
-                    tables.append(rows)  # noqa: PERF402
-    except DAMAGE as error:
-        tables.append(_damaged(error, begun=bool(tables)))
-    return _located(tables, path, name)
+    tables = [rows.table for rows in Reading(path)]
+    return pa.concat_tables(tables) if tables else READ.empty_table()
 
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     """One row in the READ schema that says what is wrong with a path as a whole."""
-    return _located([table([problem(0, code, detail)])], path, None)
+    return _located(table([problem(0, code, detail)]), path, None)
 
 
-def _database(path: Path) -> pa.Table:
-    """The rows of a database, and of what was read of a damaged one."""
-    tables: list[pa.Table] = []
-    name: str | None = None
-    try:
-        for source, rows in read_database(path, _facts):
-            name = source
-            tables.append(rows)
-    except Unclaimed as error:
-        tables.append(_unclaimed(error.names, path))
-    except sqlite3.Error as error:
-        tables.append(_damaged(error, begun=bool(tables)))
-    return _located(tables, path, name)
+class Reading:
+    """One reading of one file, from its beginning or, where it has grown, from `after`.
+
+    Iterating gives tables of bounded size and raises for nothing that the file holds. Then `place`
+    says where it ended, `continued` whether it began at `after`, and `failed` whether it broke
+    off for a reason outside of the file. `trail` knows the digests before the offsets in `probes`.
+    """
+
+    def __init__(
+        self, path: Path, after: Place | None = None, probes: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        self.path = path
+        self.place = Place()
+        self.continued = self.failed = False
+        self.trail = Trail(probes=probes)
+        self._after = after
+        self._begun = False
+
+    def __iter__(self) -> Iterator[Rows]:
+        try:
+            found = self._database() if is_database(self.path) else self._log()
+            for rows, lasting in found:
+                self._begun = self._begun or rows.num_rows > 0
+                if rows.num_rows:
+                    yield Rows(_located(rows, self.path, self.place.source), lasting)
+            return
+        except Unclaimed as error:
+            said = _unclaimed(error.names, self.path)
+        except (*DAMAGE, sqlite3.Error) as error:
+            said = _damaged(error, begun=self._begun)
+            self.place.state = b""
+            self.failed = _is_passing(error)
+        yield Rows(_located(said, self.path, self.place.source), lasting=False)
+
+    def _database(self) -> Iterator[tuple[pa.Table, bool]]:
+        """The rows of a database, and of what was read of a damaged one."""
+        self.place.is_database = True
+        for name, rows in read_database(self.path, facts):
+            self.place.source, self.place.version = name, sources()[name].version
+            yield rows, True
+
+    def _log(self) -> Iterator[tuple[pa.Table, bool]]:
+        after = self._after
+        if after is not None and after.state and self._goes_on(after):
+            self.continued = True
+            self.place = msgspec.structs.replace(after)
+            source = sources()[str(after.source)]
+            state = msgspec.msgpack.decode(
+                after.state, type=type(source.begin(facts(source, self.path)))
+            )
+            self.trail = Trail(after)
+            with rest_of(self.path, after) as pieces:
+                yield from self._fold(source, state, pieces)
+            return
+        with open_log(self.path) as read:
+            pieces = blocks(read)
+            first = next(pieces, b"")
+            is_blank = not first.strip()
+            if is_blank:
+                first = first + b"".join(pieces)
+            if not first.strip():
+                return
+            claimed = claims(first[:HEAD_BYTES])
+            if len(claimed) != 1:
+                raise Unclaimed(claimed)
+            source = sources()[claimed[0]]
+            yield from self._afresh(source, itertools.chain([first], pieces), is_blank=is_blank)
+
+    def _goes_on(self, after: Place) -> bool:
+        source = sources().get(after.source or "")
+        if source is None or source.version != after.version:
+            return False
+        begun = encoded(source.begin(facts(source, self.path)))
+        return Place.digest(begun) == after.begun and is_continued(self.path, after, source)
+
+    def _afresh(
+        self, source: Source, pieces: Iterator[bytes], *, is_blank: bool
+    ) -> Iterator[tuple[pa.Table, bool]]:
+        state = source.begin(facts(source, self.path))
+        self.place = Place(
+            source=source.name,
+            version=source.version,
+            begun=Place.digest(encoded(state)),
+        )
+        first = next(pieces, b"")
+        rest = itertools.chain([first], pieces)
+        if source.whole(first[:HEAD_BYTES]):
+            rows, state = source.read(b"".join(rest), state)
+            yield rows, False
+            yield source.finish(state), False
+            return
+        yield from self._fold(source, state, rest)
+        if is_blank or self.path.suffix in COMPRESSED:
+            self.place.state = b""
+
+    def _fold(
+        self, source: Source, state: object, pieces: Iterable[bytes]
+    ) -> Iterator[tuple[pa.Table, bool]]:
+        """The rows of whole lines last; those of a last line without its end may yet change."""
+        for block in pieces:
+            end = block.rfind(b"\n") + 1
+            if end:
+                lines = block[:end] if end < len(block) else block
+                rows, state = source.read(lines, state)
+                self.trail.add(lines)
+                yield rows, True
+            if end < len(block):
+                self._keep(state)
+                rows, state = source.read(block[end:], state)
+                yield rows, False
+                break
+        else:
+            self._keep(state)
+        yield source.finish(state), False
+
+    def _keep(self, state: object) -> None:
+        self.trail.settle(self.place, encoded(state))
 
 
-def _unclaimed(claimed: list[str], path: Path) -> pa.Table:
-    if claimed:
-        return table([problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")])
-    if path.suffix in COMPRESSED:
-        return table([problem(0, "unreadable", f"not a {path.suffix} stream")])
-    return table([problem(0, "unclaimed", "no source recognises this file")])
+def _is_passing(error: Exception) -> bool:
+    """Whether the file may read otherwise tomorrow without having changed: rights, locks."""
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.OperationalError)
+    return isinstance(error, OSError) and error.errno is not None
 
 
-def _damaged(error: Exception, *, begun: bool) -> pa.Table:
-    """A compressed file that breaks off keeps what was read of it before."""
-    words = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-    return table([problem(0, "truncated" if begun else "unreadable", words)])
-
-
-def _fold(source: Source, path: Path, pieces: Iterator[bytes]) -> Iterator[pa.Table]:
-    state = source.begin(_facts(source, path))
-    first = next(pieces, b"")
-    rest = itertools.chain([first], pieces)
-    for block in [b"".join(rest)] if source.whole(first[:HEAD_BYTES]) else rest:
-        rows, state = source.read(block, state)
-        yield rows
-    yield source.finish(state)
-
-
-def _facts(source: Source, path: Path) -> FileFacts:
+def facts(source: Source, path: Path) -> FileFacts:
+    """What a file's name and its small neighbour say to the source."""
     plain = logical_name(path)
     beside = source.neighbour(plain.name) if source.neighbour else None
     return FileFacts(
@@ -109,8 +186,22 @@ def _small(path: Path) -> bytes | None:
         return None
 
 
-def _located(tables: list[pa.Table], path: Path, name: str | None) -> pa.Table:
-    rows = pa.concat_tables(tables) if tables else REPORTED.empty_table()
+def _unclaimed(claimed: list[str], path: Path) -> pa.Table:
+    if claimed:
+        return table([problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")])
+    if path.suffix in COMPRESSED:
+        return table([problem(0, "unreadable", f"not a {path.suffix} stream")])
+    return table([problem(0, "unclaimed", "no source recognises this file")])
+
+
+def _damaged(error: Exception, *, begun: bool) -> pa.Table:
+    """A compressed file that breaks off keeps what was read of it before."""
+    words = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+    return table([problem(0, "truncated" if begun else "unreadable", words)])
+
+
+def _located(rows: pa.Table, path: Path, name: str | None) -> pa.Table:
+    rows = rows if rows.num_rows else REPORTED.empty_table()
     count = rows.num_rows
     named = pa.repeat(name, count) if name else pa.nulls(count, pa.string())
     where = pa.repeat(str(path), count)

@@ -1,0 +1,66 @@
+"""The chain of stages from reported rows to priced usage."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from tallybook.pricing import Rates
+
+
+def derive(
+    reported: pa.Table | pl.DataFrame, rates: Rates | None, corrections: pa.Table | None = None
+) -> pl.DataFrame:
+    """The chain from reported rows (schema READ) to USAGE rows, priced where `rates` are given.
+
+    Rows are put in the order of path, record and part first, so the order of reading is of no
+    consequence.
+    """
+    import polars as pl  # noqa: PLC0415 - imported after the logs are read
+
+    from tallybook.attribute import attribute  # noqa: PLC0415
+    from tallybook.deduplicate import deduplicate  # noqa: PLC0415
+    from tallybook.normalize import normalize  # noqa: PLC0415
+    from tallybook.reconcile import reconcile  # noqa: PLC0415
+    from tallybook.running import settle_running  # noqa: PLC0415
+
+    frame = pl.DataFrame(reported)
+    rows = frame.lazy().sort("path", "record", "part", maintain_order=True).with_row_index("row")
+    for stage in (attribute, settle_running, normalize, deduplicate):
+        rows = stage(rows).collect().lazy()
+    rows = reconcile(_corrected(rows, corrections)).collect().lazy()
+    return priced(rows.drop("row").collect(), rates)
+
+
+def _corrected(rows: pl.LazyFrame, corrections: pa.Table | None) -> pl.LazyFrame:
+    """The rows with what backfill has proved of them."""
+    return rows
+
+
+def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
+    """USAGE rows with the columns of the cost, where there are rates."""
+    if rates is None:
+        return usage
+    from tallybook.pricing import price  # noqa: PLC0415 - imports polars
+
+    return price(usage.lazy(), rates).collect()
+
+
+@cache
+def code_digest() -> str:
+    """Changes with the program itself, so that nothing older than it is taken for derived by it."""
+    package = Path(__file__).parent.parent
+    facts = []
+    for folder, _, names in os.walk(package):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                state = Path(folder, name).stat()
+                facts.append((folder, name, state.st_size, state.st_mtime_ns))
+    return blake2b(repr(sorted(facts)).encode(), digest_size=8).hexdigest()

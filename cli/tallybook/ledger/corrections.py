@@ -1,0 +1,110 @@
+"""What backfill proved, kept in the ledger beside the facts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tallybook.errors import TallybookError
+from tallybook.ledger.folder import Folder
+from tallybook.ledger.manifest import Damaged, Manifest, load, save, sync_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KEY = ("call_id", "direction")
+_WAIT_SECONDS = 30.0
+
+
+def corrections(ledger: Path) -> pa.Table:
+    """All corrections in the CORRECTIONS schema, one a call and direction, in their order.
+
+    Raises TallybookError where the ledger cannot be read.
+    """
+    try:
+        manifest, _ = load(ledger)
+        return _read(Folder(ledger), manifest)
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
+
+
+def append_corrections(ledger: Path, table: pa.Table) -> int:
+    """Add corrections, all or none; a later one of the same call and direction replaces the other.
+
+    Returns how many were not there before; the same again changes nothing. Raises TallybookError.
+    """
+    return _change(ledger, table)
+
+
+def clear_corrections(ledger: Path) -> int:
+    """Take all corrections back; returns how many there were. Raises TallybookError."""
+    return _change(ledger, None)
+
+
+def _change(ledger: Path, table: pa.Table | None) -> int:
+    folder = Folder(ledger)
+    try:
+        folder.make()
+        with folder.lock(_WAIT_SECONDS) as held:
+            if not held:
+                raise TallybookError(f"another run is writing the ledger {ledger}")
+            manifest, _ = load(ledger)
+            before = _read(folder, manifest)
+            after = joined([before, table]) if table is not None else before.slice(0, 0)
+            new = before.num_rows if table is None else _count_new(before, after)
+            if new:
+                _put(folder, manifest, after)
+            return new
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot write the ledger {ledger}: {error}") from error
+
+
+def joined(tables: list[pa.Table]) -> pa.Table:
+    """One correction a call and direction, the last that is given, in the order of these."""
+    import pyarrow as pa  # noqa: PLC0415 - few commands need it
+
+    from tallybook.tables import CORRECTIONS  # noqa: PLC0415
+
+    rows = {}
+    for table in tables:
+        for row in table.select(CORRECTIONS.names).to_pylist():
+            rows[tuple(row[name] for name in _KEY)] = row
+    return pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=CORRECTIONS)
+
+
+def _count_new(before: pa.Table, after: pa.Table) -> int:
+    known = {tuple(row.values()) for row in before.to_pylist()}
+    return sum(tuple(row.values()) not in known for row in after.to_pylist())
+
+
+def _read(folder: Folder, manifest: Manifest) -> pa.Table:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    from tallybook.tables import CORRECTIONS  # noqa: PLC0415
+
+    names = manifest.corrections
+    tables = [pq.read_table(folder.parts / name, page_checksum_verification=True) for name in names]
+    return joined([CORRECTIONS.empty_table(), *tables])
+
+
+def _put(folder: Folder, manifest: Manifest, table: pa.Table) -> None:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    name = f"{os.urandom(12).hex()}.corrections.parquet"
+    path = folder.parts / name
+    aside = path.with_suffix(".aside")
+    pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(folder.parts)
+    after = msgspec.structs.replace(
+        manifest,
+        generation=manifest.generation + 1,
+        corrections=[name] if table.num_rows else [],
+    )
+    save(folder.root, after)
+    folder.sweep(after)

@@ -1,0 +1,99 @@
+"""Reads groups of files into parts; runs in workers, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from tallybook.files.find import Found
+from tallybook.files.place import Place
+from tallybook.files.read import Reading
+from tallybook.ledger.manifest import Segment, sealed, write_aside
+from tallybook.ledger.parts import PartWriter
+
+
+class Task(NamedTuple):
+    """A file to read: what is known of it, and what it may be the continuation of."""
+
+    found: Found
+    file_id: str
+    after: Place | None = None
+    states: tuple[str, str] | None = None  # where the state is that `after` lacks: file, file id
+    probes: tuple[tuple[int, int], ...] = ()  # offsets and lengths to take a digest before
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What reading one file gave."""
+
+    path: str
+    file_id: str
+    place: Place
+    continued: bool = False
+    failed: bool = False
+    has_state: bool = False
+    met: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    rows: list[Segment] = field(default_factory=list)
+    ending: list[Segment] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What reading a group of files gave; `table` holds the part where it is on no disk."""
+
+    part: str
+    outcomes: list[Outcome]
+    states: str | None
+    table: pa.Table | None
+
+
+def gather(tasks: Sequence[Task], parts: Path | None, states: Path | None) -> Gathered:
+    """Read files into a part in `parts`, the readers' states into a file in `states`.
+
+    Without folders everything is given back. Raises OSError where the folders cannot be written.
+    """
+    writer = PartWriter(parts)
+    outcomes = [_read(task, writer) for task in tasks]
+    table = writer.close()
+    kept = {each.file_id: each.place.state for each in outcomes if each.place.state}
+    name = None
+    if states is not None and kept:
+        name = f"{writer.name.removesuffix('.parquet')}.states"
+        write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(kept)))
+    for each in outcomes:
+        each.has_state = bool(each.place.state)
+        if states is not None:
+            each.place.state = b""
+    return Gathered(writer.name, outcomes, name, table)
+
+
+def _read(task: Task, writer: PartWriter) -> Outcome:
+    reading = Reading(Path(task.found.path), task.after, task.probes)
+    rows: list[Segment] = []
+    ending: list[Segment] = []
+    for table, lasting in reading:
+        segment = writer.add(table, reading.place.version, task.file_id)
+        _join(rows if lasting else ending, segment)
+    return Outcome(
+        task.found.path,
+        task.file_id,
+        reading.place,
+        continued=reading.continued,
+        failed=reading.failed,
+        met=reading.trail.met,
+        rows=rows,
+        ending=ending,
+    )
+
+
+def _join(segments: list[Segment], segment: Segment) -> None:
+    """Put a run of rows behind the others, as one with the last where they meet."""
+    if segments and segments[-1].start + segments[-1].rows == segment.start:
+        last = segments.pop()
+        segment = Segment(last.part, last.start, last.rows + segment.rows)
+    segments.append(segment)

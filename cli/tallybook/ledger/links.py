@@ -1,0 +1,159 @@
+"""Finds which files can influence each other's rows, so that the rest can be derived apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+
+from tallybook.ledger.manifest import Entry
+from tallybook.ledger.store import Store
+
+from tallybook.schema import ASSERTION, COUNTED_KINDS
+
+# What the stages look at across files; see `link_keys`.
+COLUMNS = (
+    "source",
+    "path",
+    "kind",
+    "record",
+    "part",
+    "timestamp",
+    "thread_id",
+    "parent_thread_id",
+    "root_thread_id",
+    "history_thread_ids",
+    "identity",
+    "record_id",
+    "response_id",
+    "segment_id",
+    "sequence",
+    "running",
+    "series",
+)
+
+
+def linked(entries: Sequence[Entry], store: Store, cache: Path | None) -> list[list[int]]:
+    """The numbers of the entries in groups that can influence each other; see `components`.
+
+    `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
+    """
+    held: dict[str, list[tuple[int, int, int]]] = {}
+    for number, entry in enumerate(entries):
+        for part in entry.segments():
+            held.setdefault(part.part, []).append((number, part.start, part.start + part.rows))
+    links = [_of_files(_part_keys(name, store, cache), held[name]) for name in held]
+    return components(len(entries), pl.concat(links) if links else _of_files(_NO_KEYS, []))
+
+
+_NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
+
+
+def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
+    # Hashes are the same within a version of the library only.
+    kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
+    if kept is not None:
+        with suppress(OSError, pl.exceptions.PolarsError):
+            return pl.read_ipc(kept, memory_map=False)
+    keys = link_keys(store.part(name, COLUMNS))
+    if kept is not None:
+        with suppress(OSError, pl.exceptions.PolarsError):
+            aside = kept.with_suffix(".aside")
+            keys.write_ipc(aside)
+            aside.replace(kept)
+    return keys
+
+
+def _of_files(keys: pl.DataFrame, held: Sequence[tuple[int, int, int]]) -> pl.DataFrame:
+    """The keys of a part by the files that hold its rows: number, first row, last row + 1."""
+    schema = {"file": pl.UInt32, "begin": pl.UInt32, "end": pl.UInt32}
+    ranges = pl.DataFrame(held, schema=schema, orient="row").select(
+        "file", row=pl.int_ranges("begin", "end", dtype=pl.UInt32)
+    )
+    return ranges.explode("row").drop_nulls().join(keys, on="row").select("file", "key")
+
+
+def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
+    """Per `row` of a part the 64-bit keys that it shares with whatever it may influence.
+
+    Two files without a common key, and without a chain of such files between them, are derived
+    alike together and apart. Threads are one space over all sources, for parents are looked up so;
+    so are response ids. A key that a file has several times is given once.
+    """
+    rows = rows.with_row_index("row")
+    threads = [_keys(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
+    history = rows.select("row", "path", "history_thread_ids").explode("history_thread_ids")
+    stated = pl.col("identity").is_not_null()
+    unnamed = ~stated & pl.col("thread_id").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
+    counter, content = ("source", "segment_id", "sequence"), ("source", "kind", "record", "part")
+    asserted = pl.col("running") | (pl.col("kind") == ASSERTION)
+    found = [
+        *threads,
+        _keys(history, "thread", "history_thread_ids"),
+        _keys(rows, "response", "response_id"),
+        _keys(rows, "call", "source", "identity"),
+        _keys(rows.filter(stated), "record", "source", "record_id"),
+        _keys(rows.filter(unnamed), "counter", *counter),
+        _keys(
+            rows.filter(unnamed & pl.col("sequence").is_null()),
+            "content",
+            *content,
+            "series",
+            "timestamp",
+            needed="record",
+        ),
+        _keys(rows.filter("running"), "series", "source", "series", needed="source"),
+        _keys(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
+    ]
+    return pl.concat(found).unique(["path", "key"], keep="first", maintain_order=True).drop("path")
+
+
+def _keys(rows: pl.DataFrame, space: str, *columns: str, needed: str | None = None) -> pl.DataFrame:
+    """A key of the columns' values; none where the last (or the `needed`) of them is null."""
+    key = pl.struct(pl.lit(space).alias("space"), *columns).hash().alias("key")
+    return rows.filter(pl.col(needed or columns[-1]).is_not_null()).select("row", "path", key)
+
+
+def components(files: int, links: pl.DataFrame) -> list[list[int]]:
+    """The files 0 to `files` in groups that share keys, each and all in ascending order.
+
+    `links` has a `file` and a `key` a row.
+    """
+    parents = list(range(files))
+    for one, other in _edges(links):
+        a, b = _root(parents, one), _root(parents, other)
+        if a != b:
+            parents[max(a, b)] = min(a, b)
+    groups: dict[int, list[int]] = {}
+    for file in range(files):
+        groups.setdefault(_root(parents, file), []).append(file)
+    return list(groups.values())
+
+
+def _edges(links: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    first = pl.col("file").min().over("key").alias("first")
+    pairs = links.lazy().select("file", first).filter(pl.col("file") != pl.col("first")).unique()
+    yield from pairs.collect().iter_rows()
+
+
+def _root(parents: list[int], file: int) -> int:
+    while parents[file] != file:
+        parents[file] = parents[parents[file]]
+        file = parents[file]
+    return file
+
+
+def batches(sizes: Iterable[int], most: int) -> Iterator[list[int]]:
+    """Numbers of consecutive groups that have at most `most` rows together, if not one alone."""
+    batch: list[int] = []
+    held = 0
+    for number, size in enumerate(sizes):
+        if batch and held + size > most:
+            yield batch
+            batch, held = [], 0
+        batch.append(number)
+        held += size
+    if batch:
+        yield batch

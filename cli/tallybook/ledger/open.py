@@ -1,0 +1,178 @@
+"""Opens a ledger for a question: refreshes it, or answers aside where it cannot be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tallybook.files.find import Search, known_places, walk
+from tallybook.files.pool import Progress, is_pooled
+from tallybook.ledger.folder import Folder
+from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
+from tallybook.ledger.plan import Plan, make_plan
+from tallybook.ledger.reading import Reading, aside
+from tallybook.ledger.refresh import Changes, refresh
+from tallybook.ledger.store import Store
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+# So long a run waits for another that writes; then it answers without writing.
+LOCK_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line knows and nothing below it may ask for.
+
+    `paths`: files and folders, None for all that the ledger holds after a look at the known
+    places. `ledger` and `cache` are folders, None to keep nothing.
+    """
+
+    paths: Sequence[Path] | None
+    environment: Mapping[str, str]
+    home: Path
+    ledger: Path | None = None
+    cache: Path | None = None
+    price_file: Path | None = None
+    as_recorded: bool = False
+
+
+def usage(asked: Asked, progress: Progress | None = None) -> Reading:
+    """Reads what is new and gives all usage that the question is about.
+
+    Raises TallybookError for a damaged price file; whatever is wrong with a log is a row, and with
+    a ledger a word in `notes`.
+    """
+    stack = ExitStack()
+    try:
+        search = find(asked.paths, asked.environment, asked.home)
+        opened = _Opened(asked, search, progress, stack)
+        return opened.reading()
+    except BaseException:
+        stack.close()
+        raise
+
+
+def usage_batches(asked: Asked, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    """Priced USAGE rows in batches of bounded size; see `Reading.batches`."""
+    with usage(asked, progress) as reading:
+        yield from reading.batches()
+
+
+def find(paths: Sequence[Path] | None, environment: Mapping[str, str], home: Path) -> Search:
+    """The files below `paths`, or below the known places of every source; paths are absolute."""
+    if paths is not None:
+        return walk(Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100 - keeps links
+    places = [place for found in known_places(environment, home).values() for place in found]
+    search = walk(sorted({place for place in places if place.is_dir()}))
+    search.searched = list(dict.fromkeys(places))
+    return search
+
+
+class _Opened:
+    """One question on its way from a search to a reading."""
+
+    def __init__(
+        self, asked: Asked, search: Search, progress: Progress | None, stack: ExitStack
+    ) -> None:
+        self.asked = asked
+        self.search = search
+        self.progress = progress
+        self.stack = stack
+        self.notes: list[str] = []
+
+    def reading(self) -> Reading:
+        """Through the ledger, where there is one that can be used."""
+        if self.asked.ledger is None:
+            return self._aside(Manifest(), None)
+        folder = Folder(self.asked.ledger)
+        try:
+            folder.make()
+            with folder.lock(LOCK_SECONDS) as held:
+                if held:
+                    return self._within(folder)
+            self.notes.append(f"another run is writing {folder.root}: answered without it")
+        except Damaged as error:
+            self.notes.append(f"the ledger is left alone, everything is read afresh: {error}")
+            return self._aside(Manifest(), None)
+        except OSError as error:
+            words = error.strerror or str(error)
+            self.notes.append(f"cannot write the ledger {folder.root}: {words}")
+        return self._beside(folder)
+
+    def _within(self, folder: Folder) -> Reading:
+        """Reads into the ledger and commits; only one run at a time does."""
+        manifest, said = load(folder.root)
+        if said:
+            self.notes.append(f"{said}; what came after the state before is read again")
+        plan = self._plan(manifest)
+        store = Store([], folder.parts, folder.states)
+        changes = refresh(plan, manifest, store, folder.states, self.progress)
+        after = manifest
+        if changes.entries or changes.removed or said:
+            after = changes.apply(manifest)
+            save(folder.root, after)
+            folder.sweep(after)
+        reading = self._reading(plan, after, changes, store)
+        reading.derived = folder.derived
+        reading.generation = after.generation
+        return reading
+
+    def _beside(self, folder: Folder) -> Reading:
+        """Uses what the ledger holds without writing to it."""
+        try:
+            manifest, _ = load(folder.root)
+        except (Damaged, OSError):
+            return self._aside(Manifest(), None)
+        return self._aside(manifest, folder)
+
+    def _aside(self, manifest: Manifest, folder: Folder | None) -> Reading:
+        """Reads into a folder of its own, or into memory what is little."""
+        plan = self._plan(manifest)
+        known = [folder.parts] if folder else []
+        states = folder.states if folder else None
+        size = sum(task.found.size for task in plan.tasks)
+        if is_pooled(size):
+            with suppress(OSError):
+                store = Store(known, aside(self.stack))
+                changes = refresh(plan, manifest, store, states, self.progress)
+                return self._reading(plan, changes.apply(manifest), changes, store)
+        store = Store(known)
+        changes = refresh(plan, manifest, store, states, self.progress)
+        return self._reading(plan, changes.apply(manifest), changes, store)
+
+    def _plan(self, manifest: Manifest) -> Plan:
+        return make_plan(manifest, self.search, everything=self.asked.paths is None)
+
+    def _reading(self, plan: Plan, after: Manifest, changes: Changes, store: Store) -> Reading:
+        # The logs are read before polars is imported: worker processes can then be forked at once.
+        from tallybook import pricing  # noqa: PLC0415 - see above
+
+        paths = {*plan.found, *plan.gone} - changes.removed
+        entries: list[Entry] = [after.entries[path] for path in sorted(paths)]
+        return Reading(
+            entries=entries,
+            searched=self.search.searched,
+            store=store,
+            rates=pricing.load(self.asked.cache, self.asked.price_file),
+            failed=_failed(self.search),
+            counts=changes.counts,
+            notes=self.notes,
+            stack=self.stack,
+        )
+
+
+def _failed(search: Search) -> pa.Table | None:
+    """A row for each path that could not be entered."""
+    import pyarrow as pa  # noqa: PLC0415 - only where something failed
+
+    from tallybook.files.read import located_problem  # noqa: PLC0415
+
+    failed = [located_problem(path, "unreadable", words) for path, words in search.failed]
+    return pa.concat_tables(failed) if failed else None

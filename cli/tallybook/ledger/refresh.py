@@ -1,0 +1,166 @@
+"""Brings a manifest up to date with a plan: reads what is new and says where its rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from tallybook.files.find import Found
+from tallybook.files.pool import Progress, work_through
+from tallybook.ledger.deleted import keep_deleted
+from tallybook.ledger.gather import Gathered, Outcome, Task, gather
+from tallybook.ledger.manifest import Entry, Manifest
+from tallybook.ledger.plan import Plan, readers_digest
+from tallybook.ledger.store import Store
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many files were found to be what, and how many bytes were read for it."""
+
+    unchanged: int = 0
+    read: int = 0  # from the beginning
+    continued: int = 0  # from where they ended
+    moved: int = 0
+    gone: int = 0
+    read_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Changes:
+    """Entries to put into the manifest, and paths to take out of it."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The next generation."""
+        entries = {p: e for p, e in manifest.entries.items() if p not in self.removed}
+        return msgspec.structs.replace(
+            manifest, generation=manifest.generation + 1, entries=entries | self.entries
+        )
+
+
+def refresh(
+    plan: Plan,
+    manifest: Manifest,
+    store: Store,
+    states: Path | None,
+    progress: Progress | None = None,
+) -> Changes:
+    """Read what the plan says into the store; `states` is where the ledger keeps its own.
+
+    Raises OSError where the store cannot be written.
+    """
+    changes = Changes(removed=set(plan.superseded))
+    changes.counts.unchanged = len(plan.unchanged)
+    for path, entry in plan.unchanged.items():
+        if entry.gone:
+            changes.entries[path] = msgspec.structs.replace(entry, gone=False)
+    for entry, found in plan.moved:
+        changes.removed.add(entry.path)
+        changes.entries[found.path] = _as_found(entry, found, renamed=True)
+        changes.counts.moved += 1
+    tasks = {task.found.path: task for task in plan.tasks}
+    for gathered in _gathered(plan.tasks, store, states, progress):
+        store.take(gathered.part, gathered.table)
+        for outcome in gathered.outcomes:
+            task = tasks[outcome.path]
+            _count(changes.counts, task, outcome)
+            entry = _entry(plan, manifest, task, outcome, store)
+            entry.states = gathered.states if outcome.has_state else None
+            changes.entries[outcome.path] = entry
+            changes.removed |= _replaced(plan, outcome)
+    for path, entry in plan.gone.items():
+        if path not in changes.removed:
+            changes.counts.gone += 1
+            if not entry.gone:
+                changes.entries[path] = msgspec.structs.replace(entry, gone=True)
+    return changes
+
+
+def _gathered(
+    tasks: Sequence[Task], store: Store, states: Path | None, progress: Progress | None
+) -> Iterator[Gathered]:
+    ready = store.with_states(tasks, states)
+    work = partial(gather, parts=store.parts, states=store.states)
+    # Rows in memory would have to be sent from process to process.
+    workers = None if store.parts else 1
+    sizes = [_size(task) for task in ready]
+    for _, gathered in work_through(work, ready, sizes, progress, workers):
+        yield gathered
+
+
+def _size(task: Task) -> int:
+    done = task.after.offset if task.after and task.after.state else 0
+    return max(task.found.size - done, 0)
+
+
+def _count(counts: Counts, task: Task, outcome: Outcome) -> None:
+    done = task.after.offset if task.after and outcome.continued else 0
+    counts.continued += outcome.continued
+    counts.read += not outcome.continued
+    counts.read_bytes += max(task.found.size - done, 0)
+
+
+def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: Store) -> Entry:
+    """The file as it is now known, what an earlier reading found of it included."""
+    known = manifest.entries.get(outcome.path)
+    origin = next(iter(plan.origins.get(outcome.path, ())), known)
+    entry = Entry(
+        path=outcome.path,
+        file_id=task.file_id,
+        size=task.found.size,
+        mtime_ns=task.found.mtime_ns,
+        inode=task.found.inode,
+        device=task.found.device,
+        beside=task.found.beside,
+        place=outcome.place,
+        rows=outcome.rows,
+        ending=outcome.ending,
+        readers="" if outcome.place.source else readers_digest(),
+    )
+    if outcome.failed:
+        # Whether it can be read may change without a trace in its size or time.
+        entry.mtime_ns = -1
+        if known is not None:
+            entry.place, entry.rows, entry.deleted = known.place, known.rows, known.deleted
+            entry.renamed = known.renamed
+    elif outcome.continued and origin is not None:
+        entry.rows = [*origin.rows, *outcome.rows]
+        entry.renamed = origin.renamed or origin.path != entry.path
+    elif known is not None and known.place.is_database and entry.place.is_database:
+        entry.deleted = keep_deleted(known, entry, store)
+        entry.renamed = known.renamed
+    return entry
+
+
+def _replaced(plan: Plan, outcome: Outcome) -> set[str]:
+    """Paths of entries that are proved to be this file, and are no longer there themselves."""
+    origins = plan.origins.get(outcome.path, [])
+    first = origins[:1] if outcome.continued else []
+    met = [
+        each
+        for each in origins
+        if outcome.met.get((each.place.offset, each.place.tail_length)) == each.place.tail
+    ]
+    return {each.path for each in [*first, *met] if each.path in plan.gone}
+
+
+def _as_found(entry: Entry, found: Found, *, renamed: bool) -> Entry:
+    return msgspec.structs.replace(
+        entry,
+        path=found.path,
+        size=found.size,
+        mtime_ns=found.mtime_ns,
+        inode=found.inode,
+        device=found.device,
+        beside=found.beside,
+        gone=False,
+        renamed=entry.renamed or renamed,
+    )

@@ -1,0 +1,155 @@
+"""Where the rows of a run are written and found: in the ledger, in a folder aside, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tallybook.ledger.gather import Task
+from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+
+class PartDamaged(Exception):  # noqa: N818 - a state of a file
+    """A part is missing or is not what was written; `name` is its name."""
+
+    def __init__(self, name: str, words: str) -> None:
+        super().__init__(f"{name}: {words}")
+        self.name = name
+
+
+class Store:
+    """Parts by name. New ones go to `parts` and `states`, or stay in memory where both are None."""
+
+    def __init__(
+        self, known: Sequence[Path], parts: Path | None = None, states: Path | None = None
+    ) -> None:
+        self.parts = parts
+        self.states = states
+        self._folders = [*([parts] if parts else []), *known]
+        self._tables: dict[str, pa.Table] = {}
+
+    def take(self, name: str, table: pa.Table | None) -> None:
+        """Keep a part that is on no disk."""
+        if table is not None:
+            self._tables[name] = table
+
+    def with_states(self, tasks: Sequence[Task], states: Path | None) -> list[Task]:
+        """The tasks with the states that their places lack; without one, a file is read afresh."""
+        loaded: dict[str, dict[str, bytes]] = {}
+        ready = []
+        for task in tasks:
+            if task.after is None or task.states is None or task.after.state:
+                ready.append(task)
+                continue
+            name, file_id = task.states
+            if name not in loaded:
+                loaded[name] = _load_states(states, name)
+            state = loaded[name].get(file_id, b"")
+            after = msgspec.structs.replace(task.after, state=state)
+            ready.append(task._replace(after=after))
+        return ready
+
+    def rows(self, entries: Iterable[Entry]) -> pl.DataFrame:
+        """The rows of files in the READ schema, in no particular order. Raises PartDamaged."""
+        import polars as pl  # noqa: PLC0415 - after the logs are read
+
+        wanted: dict[str, list[tuple[Segment, str | None]]] = {}
+        for entry in entries:
+            path = entry.path if entry.renamed else None
+            for segment in entry.segments():
+                wanted.setdefault(segment.part, []).append((segment, path))
+        frames = [frame for name in wanted for frame in self._pieces(name, wanted[name])]
+        return pl.concat(frames) if frames else empty_rows()
+
+    def _pieces(
+        self, name: str, wanted: Sequence[tuple[Segment, str | None]]
+    ) -> Iterable[pl.DataFrame]:
+        import polars as pl  # noqa: PLC0415 - as above
+
+        first, rows = cover([segment for segment, _ in wanted])
+        frame = self._load(name, first, rows)
+        in_place = [segment for segment, path in wanted if path is None]
+        if in_place:
+            yield pick(frame, in_place, first)
+        for segment, path in wanted:
+            if path is not None:
+                part = frame.slice(segment.start - first, segment.rows)
+                yield part.with_columns(path=pl.lit(path))
+
+    def _load(self, name: str, start: int, rows: int) -> pl.DataFrame:
+        from tallybook.tables import READ  # noqa: PLC0415 - loads pyarrow
+
+        frame = self.part(name, READ.names, start, rows)
+        if frame.height != rows:
+            raise PartDamaged(name, f"{frame.height} rows where there should be {rows}")
+        return frame
+
+    def part(
+        self, name: str, columns: Sequence[str], start: int = 0, rows: int | None = None
+    ) -> pl.DataFrame:
+        """Columns of a part, of all rows or of so many from `start`. Raises PartDamaged."""
+        import polars as pl  # noqa: PLC0415 - as above
+
+        if name in self._tables:
+            return pl.DataFrame(self._tables[name].select(columns).slice(start, rows))
+        try:
+            found = pl.scan_parquet(self.find(name)).select(columns)
+            return (found if rows is None else found.slice(start, rows)).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise PartDamaged(name, str(error).partition("\n")[0]) from error
+
+    def find(self, name: str) -> Path:
+        """Where a part is. Raises PartDamaged where it is nowhere."""
+        for folder in self._folders:
+            if (folder / name).exists():
+                return folder / name
+        raise PartDamaged(name, "missing")
+
+
+def cover(segments: Sequence[Segment]) -> tuple[int, int]:
+    """The first row of some segments of a part, and how many rows it is to the last."""
+    first = min(segment.start for segment in segments)
+    return first, max(segment.start + segment.rows for segment in segments) - first
+
+
+def pick(frame: pl.DataFrame, segments: Sequence[Segment], first: int) -> pl.DataFrame:
+    """The rows of segments, one after the other; `frame` holds a part from row `first` on."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    place = first
+    for segment in segments:
+        if segment.start != place:
+            break
+        place += segment.rows
+    else:
+        return frame.slice(0, place - first)
+    starts = [segment.start - first for segment in segments]
+    ends = [start + segment.rows for start, segment in zip(starts, segments, strict=True)]
+    ranges = pl.select(pl.int_ranges(pl.Series(starts), pl.Series(ends)).explode())
+    return frame[ranges.to_series().drop_nulls()]
+
+
+def _load_states(folder: Path | None, name: str) -> dict[str, bytes]:
+    if folder is None:
+        return {}
+    try:
+        payload = unsealed(b"states", (folder / name).read_bytes())
+        return msgspec.msgpack.decode(payload, type=dict[str, bytes])
+    except (OSError, Damaged, msgspec.MsgspecError):
+        return {}
+
+
+def empty_rows() -> pl.DataFrame:
+    """No rows, in the READ schema."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.tables import READ  # noqa: PLC0415
+
+    return pl.DataFrame(READ.empty_table())
