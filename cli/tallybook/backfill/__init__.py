@@ -7,7 +7,8 @@ Three pure steps: the evidence is found (`gather`, `pairing`), both sides are co
 from __future__ import annotations
 
 from tallybook.backfill.apply import apply
+from tallybook.backfill.gather import COLUMNS
 from tallybook.backfill.propose import Proposal, propose
 from tallybook.backfill.words import METHODS, REASONS
 
-__all__ = ["METHODS", "REASONS", "Proposal", "apply", "propose"]
+__all__ = ["COLUMNS", "METHODS", "REASONS", "Proposal", "apply", "propose"]

@@ -33,6 +33,17 @@ _KEPT: Final = (
     "request_id",
     "problems",
 )
+# All columns of a USAGE row that are looked at.
+COLUMNS: Final = (
+    "call_id",
+    *_KEPT,
+    "record_id",
+    "timestamp",
+    "duplicate_of",
+    "duplicate_reason",
+    *COUNTS.values(),
+    *(f"{COUNTS[name]}_origin" for name in INPUT_COUNTS),
+)
 _EVENT_SOURCES: Final = ("deerflow",)
 # Duplicates that state more than the row which counts.
 TWIN_REASONS: Final = ("twin",)
