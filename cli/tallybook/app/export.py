@@ -13,7 +13,7 @@ from tallybook.app import options
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import say, writing
 from tallybook.app.program import app
-from tallybook.app.reading import judge, read, remark
+from tallybook.app.reading import judge, question, read, remark
 from tallybook.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     check_files(paths, prices, file)
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
-    reading = read(paths, prices, keep=not no_ledger)
+    reading = read(question(paths, prices, ledger, keep=not no_ledger))
     report = _summarised(reading, query)
     rows = _calls(reading, query) if by is None else iter([_table(report)])
     count = _write(file, rows, "calls" if by is None else ",".join(query.by))

@@ -14,26 +14,35 @@ from tallybook.app import terminal
 from tallybook.app.output import say
 
 if TYPE_CHECKING:
-    from tallybook.ledger import Reading
+    from tallybook.ledger import Asked, Reading
     from tallybook.report.summary import Report
 
 _INCOMPLETE = 3
 
 
-def read(paths: list[Path] | None, prices: Path | None, *, keep: bool) -> Reading:
-    """Read `paths`, or the known places, with a bar on a terminal."""
+def read(question: Asked) -> Reading:
+    """Read what is asked for, with a bar on a terminal."""
     from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
 
-    home = terminal.home_folder(os.environ)
     with terminal.progress(sys.stderr) as progress:
-        return usage(
-            paths or None,
-            environment=os.environ,
-            home=home,
-            cache_folder=terminal.cache_folder(os.environ, home) if keep else None,
-            price_file=prices,
-            progress=progress,
-        )
+        return usage(question, progress)
+
+
+def question(
+    paths: list[Path] | None, prices: Path | None, ledger: Path | None, *, keep: bool
+) -> Asked:
+    """What the options ask of the ledger; not to `keep` is to read everything afresh."""
+    from tallybook.ledger import Asked  # noqa: PLC0415 - as above
+
+    home = terminal.home_folder(os.environ)
+    return Asked(
+        paths=paths or None,
+        environment=os.environ,
+        home=home,
+        ledger=terminal.ledger_folder(os.environ, home, ledger) if keep else None,
+        cache=terminal.cache_folder(os.environ, home) if keep else None,
+        price_file=prices,
+    )
 
 
 def remark(report: Report, reading: Reading, text: str = "") -> None:
@@ -44,6 +53,7 @@ def remark(report: Report, reading: Reading, text: str = "") -> None:
         say(
             *words.empty_lines(report.coverage, [str(place) for place in reading.searched]),
         )
+    say(*reading.notes)
     say(
         *(words.unmatched_line(odd.name, odd.value, odd.known) for odd in report.unmatched),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,22 @@ def cache_folder(environment: Environment, home: Path) -> Path:
     """Where things may lie that can be made again."""
     named = environment.get("XDG_CACHE_HOME", "")
     return (Path(named) if Path(named).is_absolute() else home / ".cache") / "tallybook"
+
+
+def ledger_folder(
+    environment: Environment, home: Path, asked: Path | None = None, platform: str = sys.platform
+) -> Path:
+    """Where what was read is kept: as asked, by TALLYBOOK_LEDGER, or where data of users lies."""
+    if asked is not None or environment.get("TALLYBOOK_LEDGER"):
+        return (asked or Path(environment["TALLYBOOK_LEDGER"])).absolute()
+    if platform == "win32":
+        base = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        named = environment.get("XDG_DATA_HOME", "")
+        base = Path(named) if Path(named).is_absolute() else home / ".local" / "share"
+    return base / "tallybook" / "ledger"
 
 
 def home_folder(environment: Environment) -> Path:

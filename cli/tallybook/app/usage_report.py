@@ -12,12 +12,11 @@ from tallybook.app.asking import asked, check_files
 from tallybook.app.output import (
     chosen_format,
     put,
-    say,
     stdout_colour,
     stdout_width,
 )
 from tallybook.app.program import app
-from tallybook.app.reading import judge, read, remark
+from tallybook.app.reading import judge, question, read, remark
 from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
 
@@ -82,9 +81,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     check_files(paths, prices, output)
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
-    if ledger:
-        say("no ledger is kept in this version: everything is read afresh")
-    reading = read(paths, prices, keep=not no_ledger)
+    reading = read(question(paths, prices, ledger, keep=not no_ledger))
     answer = _report(reading, query, chosen, output)
     if strict:
         judge(answer["totals"], answer["coverage"])

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from tallybook.pricing import Rates
 
 
-def derive(
-    reported: pa.Table | pl.DataFrame, rates: Rates | None, corrections: pa.Table | None = None
-) -> pl.DataFrame:
+def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
     """The chain from reported rows (schema READ) to USAGE rows, priced where `rates` are given.
 
     Rows are put in the order of path, record and part first, so the order of reading is of no
@@ -33,15 +31,9 @@ def derive(
 
     frame = pl.DataFrame(reported)
     rows = frame.lazy().sort("path", "record", "part", maintain_order=True).with_row_index("row")
-    for stage in (attribute, settle_running, normalize, deduplicate):
+    for stage in (attribute, settle_running, normalize, deduplicate, reconcile):
         rows = stage(rows).collect().lazy()
-    rows = reconcile(_corrected(rows, corrections)).collect().lazy()
     return priced(rows.drop("row").collect(), rates)
-
-
-def _corrected(rows: pl.LazyFrame, corrections: pa.Table | None) -> pl.LazyFrame:
-    """The rows with what backfill has proved of them."""
-    return rows
 
 
 def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:

@@ -10,7 +10,6 @@ import polars as pl
 
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.store import Store
-
 from tallybook.schema import ASSERTION, COUNTED_KINDS
 
 # What the stages look at across files; see `link_keys`.
@@ -56,7 +55,7 @@ def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
     kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
     if kept is not None:
         with suppress(OSError, pl.exceptions.PolarsError):
-            return pl.read_ipc(kept, memory_map=False)
+            return pl.read_ipc(kept)
     keys = link_keys(store.part(name, COLUMNS))
     if kept is not None:
         with suppress(OSError, pl.exceptions.PolarsError):

@@ -39,7 +39,6 @@ class Reading:
     store: Store
     rates: Rates
     failed: pa.Table | None = None  # rows that stand for paths which could not be entered
-    corrections: pa.Table | None = None
     derived: Path | None = None  # where derived rows may be kept
     counts: Counts = field(default_factory=Counts)
     generation: int | None = None  # of the ledger, where all that was read is in it
@@ -106,7 +105,7 @@ class Reading:
             [self.entries[number] for number in group]
             for group in linked(self.entries, self.store, self.derived)
         ]
-        salt = f"{code_digest()} {_corrections_digest(self.corrections)}"
+        salt = code_digest()
         sizes = [sum(part.rows for e in group for part in e.segments()) for group in groups]
         digests = [component_digest(group, salt) for group in groups]
         for batch in batches(sizes, BATCH_ROWS):
@@ -129,11 +128,7 @@ class Reading:
         ]
         new = [each for each in chosen if not derived.has(each[0])]
         if new:
-            usage = derive(
-                self.store.rows([entry for _, group, _ in new for entry in group]),
-                None,
-                self.corrections,
-            )
+            usage = derive(self.store.rows([entry for _, group, _ in new for entry in group]), None)
             of = {entry.path: order[digest] for digest, group, _ in new for entry in group}
             usage = usage.with_columns(
                 _component=pl.col("path").replace_strict(of, return_dtype=pl.UInt32)
@@ -152,14 +147,6 @@ def _numbered(kept: pl.DataFrame, sizes: Sequence[tuple[int, int]]) -> pl.DataFr
     return kept.with_columns(
         _component=numbers.select(pl.col("n").repeat_by("size").explode()).to_series()
     )
-
-
-def _corrections_digest(corrections: pa.Table | None) -> str:
-    from hashlib import blake2b  # noqa: PLC0415
-
-    if corrections is None or not corrections.num_rows:
-        return ""
-    return blake2b(repr(corrections.to_pylist()).encode(), digest_size=16).hexdigest()
 
 
 def aside(stack: ExitStack) -> Path:
