@@ -77,7 +77,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     check_files(paths, prices, file)
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
-    reading = read(question(paths, prices, ledger, keep=not no_ledger))
+    reading = read(question(paths, prices, ledger, keep=not no_ledger, as_recorded=as_recorded))
     report = _summarised(reading, query)
     rows = _calls(reading, query) if by is None else iter([_table(report)])
     count = _write(file, rows, "calls" if by is None else ",".join(query.by))

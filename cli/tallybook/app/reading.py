@@ -29,7 +29,12 @@ def read(question: Asked) -> Reading:
 
 
 def question(
-    paths: list[Path] | None, prices: Path | None, ledger: Path | None, *, keep: bool
+    paths: list[Path] | None,
+    prices: Path | None,
+    ledger: Path | None,
+    *,
+    keep: bool,
+    as_recorded: bool = False,
 ) -> Asked:
     """What the options ask of the ledger; not to `keep` is to read everything afresh."""
     from tallybook.ledger import Asked  # noqa: PLC0415 - as above
@@ -42,6 +47,7 @@ def question(
         ledger=terminal.ledger_folder(os.environ, home, ledger) if keep else None,
         cache=terminal.cache_folder(os.environ, home) if keep else None,
         price_file=prices,
+        as_recorded=as_recorded,
     )
 
 

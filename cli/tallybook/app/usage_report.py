@@ -81,7 +81,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     check_files(paths, prices, output)
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
-    reading = read(question(paths, prices, ledger, keep=not no_ledger))
+    reading = read(question(paths, prices, ledger, keep=not no_ledger, as_recorded=as_recorded))
     answer = _report(reading, query, chosen, output)
     if strict:
         judge(answer["totals"], answer["coverage"])

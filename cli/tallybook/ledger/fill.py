@@ -99,9 +99,7 @@ def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:
     from tallybook.schema import COUNTED_KINDS, RESPONSE  # noqa: PLC0415
 
     stated = pl.col("kind").is_in([*COUNTED_KINDS, RESPONSE])
-    return rows.filter(stated, pl.col("duplicate_of").is_null()).with_columns(
-        kind=pl.lit(RESPONSE)
-    )
+    return rows.filter(stated, pl.col("duplicate_of").is_null()).with_columns(kind=pl.lit(RESPONSE))
 
 
 def _cost_columns(rows: pl.DataFrame) -> list[str]:

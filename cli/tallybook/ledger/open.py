@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tallybook.errors import TallybookError
 from tallybook.files.find import Search, known_places, walk
 from tallybook.files.pool import Progress, is_pooled
+from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
 from tallybook.ledger.plan import Plan, make_plan
@@ -162,10 +164,21 @@ class _Opened:
             store=store,
             rates=pricing.load(self.asked.cache, self.asked.price_file),
             failed=_failed(self.search),
+            corrections=self._corrections(),
             counts=changes.counts,
             notes=self.notes,
             stack=self.stack,
         )
+
+    def _corrections(self) -> pa.Table | None:
+        """What backfill has recorded, where the question is not about what the logs record."""
+        if self.asked.ledger is None or self.asked.as_recorded:
+            return None
+        try:
+            return corrections(self.asked.ledger)
+        except TallybookError as error:
+            self.notes.append(f"without backfill: {error.message}")
+            return None
 
 
 def _failed(search: Search) -> pa.Table | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from tallybook.ledger.chain import code_digest, derive, priced
+from tallybook.ledger.chain import code_digest, corrected, derive, priced
 from tallybook.ledger.derived import Derived, component_digest
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import Counts
@@ -39,6 +39,7 @@ class Reading:
     store: Store
     rates: Rates
     failed: pa.Table | None = None  # rows that stand for paths which could not be entered
+    corrections: pa.Table | None = None  # what backfill proved; the rows are kept without it
     derived: Path | None = None  # where derived rows may be kept
     counts: Counts = field(default_factory=Counts)
     generation: int | None = None  # of the ledger, where all that was read is in it
@@ -95,7 +96,7 @@ class Reading:
         was read when. A batch has about BATCH_ROWS rows unless one such group alone has more.
         """
         for usage in self._usage():
-            yield priced(usage, self.rates)
+            yield priced(corrected(usage, self.corrections), self.rates)
 
     def _usage(self) -> Iterator[pl.DataFrame]:
         from tallybook.ledger.links import batches, linked  # noqa: PLC0415 - imports polars

@@ -76,7 +76,9 @@ def _by_method(changed: pl.DataFrame) -> list[Row]:
         for name in ("total_tokens", "input_tokens", "cached_input_tokens", "cost")
         for side in ("", " after")
     ]
-    groups = changed.group_by("source", "method").agg(pl.len().alias("calls"), *moved.values(), *sums)
+    groups = changed.group_by("source", "method").agg(
+        pl.len().alias("calls"), *moved.values(), *sums
+    )
     return [_group(row) for row in groups.sort("source", "method").iter_rows(named=True)]
 
 
@@ -97,10 +99,8 @@ def _group(row: Row) -> Row:
 
 def _by_reason(unrecoverable: pl.DataFrame, reasons: Mapping[str, str]) -> list[Row]:
     groups = unrecoverable.group_by("source", "reason").agg(pl.len().alias("calls"))
-    ordered = groups.sort("source", pl.col("calls").neg(), "reason")
-    return [
-        {**row, "meaning": reasons[row["reason"]]} for row in ordered.iter_rows(named=True)
-    ]
+    ordered = groups.sort("source", "calls", "reason", descending=[False, True, False])
+    return [{**row, "meaning": reasons[row["reason"]]} for row in ordered.iter_rows(named=True)]
 
 
 def _change(row: Row) -> dict[str, Any]:
