@@ -51,6 +51,13 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("time", "seen_time").first(),
             clash=positive.n_unique() > 1,
             torn=pl.col("torn").any(),
+            # The prompt may be the same number and yet be read in another way on both sides.
+            contradicts=(
+                ~ruled
+                & ~pl.col("open")
+                & ~pl.col("seen_open")
+                & pl.all_horizontal(pl.col("seen_uncached", "seen_cached").is_not_null())
+            ).any(),
             unproved=(
                 (pl.col("open") | pl.col("seen_open")) & pl.col("seen_cached").is_not_null()
             ).any(),

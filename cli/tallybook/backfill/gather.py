@@ -40,13 +40,10 @@ COLUMNS: Final = (
     "record_id",
     "timestamp",
     "duplicate_of",
-    "duplicate_reason",
     *COUNTS.values(),
     *(f"{COUNTS[name]}_origin" for name in INPUT_COUNTS),
 )
-_EVENT_SOURCES: Final = ("deerflow",)
-# Duplicates that state more than the row which counts.
-TWIN_REASONS: Final = ("twin",)
+_EVENT_SOURCES: Final = ("deer-flow",)
 
 
 def calls(rows: pl.LazyFrame) -> pl.DataFrame:
@@ -77,7 +74,9 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
 
 def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
     """The stored answers and twins, a row each; `seen_group` is the record they stand in."""
-    twin = true(pl.col("duplicate_reason").is_in(TWIN_REASONS))
+    # What lost against the row that counts may still state what that one does not.
+    lost = pl.col("duplicate_of").is_not_null() & pl.col("kind").is_in([CALL, SUM])
+    twin = lost & pl.col("source").is_in(FALSE_ZEROS)
     kept = rows.filter((pl.col("kind") == RESPONSE) | twin).select(
         *_KEPT,
         *_counts(),
@@ -85,7 +84,9 @@ def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
         # An estimate proves nothing, however well it fits.
         open=_open() | has_problem("estimated"),
         method=_method(twin),
-        twin_of=pl.when(twin).then("duplicate_of"),
+        is_twin=twin,
+        # A reader that knows whose answer it is gives it the identity of that call.
+        answers=pl.when(twin).then("duplicate_of").otherwise("call_id"),
         group=pl.coalesce(
             pl.concat_str("source", pl.lit(":"), pl.col("record_id")),
             pl.concat_str("path", pl.lit(":"), pl.col("record").cast(pl.String)),
@@ -114,7 +115,7 @@ def _method(twin: pl.Expr) -> pl.Expr:
         .then(pl.lit(TWIN))
         .when(pl.col("source").is_in(_EVENT_SOURCES))
         .then(pl.lit(EVENTS))
-        .when(true(pl.col("part") == "tokens"))
+        .when(true(pl.col("part").str.contains("tokens")))
         .then(pl.lit(DETAIL))
         .otherwise(pl.lit(BODY))
     )

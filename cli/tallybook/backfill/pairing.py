@@ -24,11 +24,11 @@ def by_link(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
 
     A request id is given out by the tool that logs it, so it only counts within one source.
     """
-    twins = calls.join(evidence, left_on="call_id", right_on="seen_twin_of", how="inner")
+    named = calls.join(evidence, left_on="call_id", right_on="seen_answers", how="inner")
     answers = _joined(calls, evidence, ["response_id"])
     requests = _joined(calls, evidence, ["source", "request_id"])
     linked = ("call", "evidence")
-    found = [pairs.select(linked) for pairs in (twins, answers, requests)]
+    found = [pairs.select(linked) for pairs in (named, answers, requests)]
     pairs = pl.concat(found).unique(maintain_order=True).sort(linked)
     return _beside(pairs, calls, evidence).with_columns(distance=pl.lit(0, pl.Int64))
 
@@ -38,9 +38,7 @@ def by_time(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
 
     An output that one of the two does not state is paired with any.
     """
-    evidence = evidence.filter(
-        pl.col("seen_twin_of").is_null(), pl.col("seen_provider").is_not_null()
-    )
+    evidence = evidence.filter(~pl.col("seen_is_twin"), pl.col("seen_provider").is_not_null())
     slots = calls.select("call", *_WHO, "output", "time").with_columns(
         slot=pl.concat_list([pl.col("time") // TOLERANCE + step for step in (-1, 0, 1)])
     )
@@ -80,7 +78,7 @@ def by_capture(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     bare = evidence.filter(
         pl.col("seen_provider").is_null(),
         pl.col("seen_connection_id").is_null(),
-        pl.col("seen_twin_of").is_null(),
+        ~pl.col("seen_is_twin"),
         pl.col("seen_time").is_not_null(),
     )
     known = calls.filter(pl.col("time").is_not_null())

@@ -44,13 +44,12 @@ def _of_match() -> pl.Expr:
     """Why evidence that belongs to the call does not fill it."""
     states = {
         "evidence-disagrees": pl.col("clash"),
-        "ambiguous-dialect": pl.col("torn"),
-        "input-disagrees": differs(INPUT),
+        "input-disagrees": (differs(INPUT) | pl.col("contradicts")) & ~pl.col("torn"),
         **{code: true(pl.col("codes").list.contains(code)) for code in _OF_EVIDENCE},
+        "ambiguous-dialect": pl.col("torn") | pl.col("unproved"),
     }
     found = [pl.when(holds).then(pl.lit(reason)) for reason, holds in states.items()]
-    unproved = pl.when("unproved").then(pl.lit("ambiguous-dialect"))
-    return pl.coalesce(*found, unproved, pl.lit("response-without-counts"))
+    return pl.coalesce(*found, pl.lit("response-without-counts"))
 
 
 def _of_call() -> pl.Expr:
