@@ -23,6 +23,7 @@ from tallybook import __version__
 from tallybook.app import app, terminal
 from tallybook.app.output import write_file
 from tests.frames import usage_frame
+from tests.readings import MadeReading
 
 USD = 10**15
 Run = Callable[..., Result]
@@ -34,21 +35,10 @@ ROWS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def reading(monkeypatch: pytest.MonkeyPatch) -> MadeReading:
     """What the pipeline finds, and how it was called (`asked`)."""
-    found = SimpleNamespace(
-        rows=usage_frame(ROWS),
-        files=2,
-        searched=[Path("/home/u/.codex/sessions")],
-        price_sources=["list 2026-11-20"],
-        price_digest="d1",
-    )
-
-    def usage(paths: list[Path] | None, **options: Any) -> SimpleNamespace:
-        found.asked = {"paths": paths, **options}
-        return found
-
-    monkeypatch.setattr(tallybook.ledger, "usage", usage)
+    found = MadeReading(usage_frame(ROWS))
+    monkeypatch.setattr(tallybook.ledger, "usage", found.usage, raising=False)
     return found
 
 
@@ -117,14 +107,14 @@ class TestWrongUsage:
         ],
     )
     def test_it_is_named_and_exits_with_2_before_anything_is_read(
-        self, run: Run, reading: SimpleNamespace, arguments: list[str], words: list[str]
+        self, run: Run, reading: MadeReading, arguments: list[str], words: list[str]
     ) -> None:
         Path("folder.csv").mkdir()
         Path("log.json").write_text("{}\n")
         done = run("usage-report", *arguments)
         assert (done.exit_code, done.stdout) == (2, "")
         assert all(word in done.stderr for word in words), done.stderr
-        assert not hasattr(reading, "asked")
+        assert reading.asked is None
         assert Path("log.json").read_text() == "{}\n"
 
     def test_control_characters_of_an_argument_are_written_out(self, run: Run) -> None:
@@ -215,27 +205,36 @@ class TestOutput:
 
 class TestReading:
     def test_without_paths_the_known_places_are_read(
-        self, run: Run, reading: SimpleNamespace, tmp_path: Path
+        self, run: Run, reading: MadeReading, tmp_path: Path
     ) -> None:
         run("usage-report")
-        assert reading.asked["paths"] is None
-        assert reading.asked["home"] == tmp_path
-        assert reading.asked["cache_folder"] == tmp_path / ".cache" / "tallybook"
+        assert reading.asked
+        assert reading.asked.paths is None
+        assert reading.asked.home == tmp_path
+        assert reading.asked.cache == tmp_path / ".cache" / "tallybook"
 
-    def test_no_ledger_writes_nothing(self, run: Run, reading: SimpleNamespace) -> None:
+    def test_no_ledger_writes_nothing(self, run: Run, reading: MadeReading) -> None:
         run("usage-report", "--no-ledger")
-        assert reading.asked["cache_folder"] is None
+        assert reading.asked
+        assert reading.asked.cache is reading.asked.ledger is None
 
-    def test_a_ledger_that_is_asked_for_is_said_not_to_be_kept(
-        self, run: Run, reading: SimpleNamespace
+    def test_the_ledger_is_the_one_asked_for_else_of_the_environment_else_where_data_lies(
+        self, run: Run, reading: MadeReading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert reading.files == 2
-        done = run("usage-report", "--ledger", "x")
-        assert done.exit_code == 0
-        assert "no ledger is kept in this version" in done.stderr
+        def ledger(*arguments: str) -> Path | None:
+            run("usage-report", *arguments)
+            assert reading.asked
+            return reading.asked.ledger
+
+        assert ledger() == tmp_path / ".local/share/tallybook/ledger"
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        assert ledger() == tmp_path / "data/tallybook/ledger"
+        monkeypatch.setenv("TALLYBOOK_LEDGER", str(tmp_path / "mine"))
+        assert ledger() == tmp_path / "mine"
+        assert ledger("--ledger", "here") == tmp_path / "here"
 
     def test_nothing_found_is_no_error_and_says_where_it_looked(
-        self, run: Run, reading: SimpleNamespace
+        self, run: Run, reading: MadeReading
     ) -> None:
         reading.rows = usage_frame([])
         done = run("usage-report", "--json")
@@ -256,7 +255,7 @@ class TestReading:
 
 class TestStrict:
     def test_incomplete_data_exit_with_3_after_the_report(
-        self, run: Run, reading: SimpleNamespace
+        self, run: Run, reading: MadeReading
     ) -> None:
         done = run("usage-report", "--strict")
         assert done.exit_code == 3
@@ -264,7 +263,7 @@ class TestStrict:
         assert "strict: 1 problem, 50 tokens unpriced" in done.stderr
         assert reading.asked
 
-    def test_complete_data_exit_with_0(self, run: Run, reading: SimpleNamespace) -> None:
+    def test_complete_data_exit_with_0(self, run: Run, reading: MadeReading) -> None:
         reading.rows = usage_frame(ROWS[:1])
         assert run("usage-report", "--strict").exit_code == 0
 

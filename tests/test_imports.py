@@ -33,7 +33,10 @@ ALLOWED = {
     "pricing": {"pricing", "schema", "errors"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
     "backfill": {"backfill", "normalize", "dialects", "schema", "tables"},
-    "ledger": {*STAGES, "backfill", "ledger", "files", "pricing", "schema", "tables", "errors"},
+    "ledger": {
+        *STAGES,
+        *("backfill", "ledger", "files", "sources", "pricing", "schema", "tables", "errors"),
+    },
     "report": {"report", "pricing", "schema", "errors"},
     "render": {"render", "report", "schema", "errors", "__init__"},
     "app": {"app", "render", "report", "ledger", "files", "errors", "schema", "__init__"},

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
-from tallybook.report.coverage import shortfalls
+from tallybook.report.fields import COSTS, COUNTS
 from tallybook.report.query import KEYS, Query, check_days, parse_day, parse_keys
-from tallybook.report.summary import COSTS, COUNTS, Report, money, summarise
+from tallybook.report.shortfalls import shortfalls
+from tallybook.report.summary import Report, money, summarise
 from tests.frames import USAGE, usage_frame
 
 USD = 10**15

@@ -31,7 +31,9 @@ def call(number: int = 1, *, at: int = 0, **fields: Any) -> dict[str, Any]:
     return {"identity": f"call-{number}", "record": number, **_row(at, fields)}
 
 
-def answer(number: int = 1, *, at: int = 0, part: str = "tokens", **fields: Any) -> dict[str, Any]:
+def answer(
+    number: int = 1, *, at: int = 0, part: str | None = "tokens", **fields: Any
+) -> dict[str, Any]:
     """A member of the stored detail `number`."""
     where = {"record": 1000 + number, "record_id": f"detail-{number}", "part": part}
     return {"kind": "response", **where, **_row(at, fields)}

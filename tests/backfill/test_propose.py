@@ -21,7 +21,7 @@ def proposed(*given: dict[str, Any]) -> dict[str, Any] | None:
 def filled(*given: dict[str, Any]) -> tuple[Any, ...] | None:
     """The uncached, cached and written counts that would be filled."""
     row = proposed(*given)
-    return row and tuple(row[name] for name in INPUT)
+    return None if row is None else tuple(row[name] for name in INPUT)
 
 
 def reason(*given: dict[str, Any]) -> list[str]:
@@ -168,7 +168,13 @@ def test_what_is_not_proved_is_refused(
 
 def test_the_surplus_in_an_altered_body_is_left_out() -> None:
     given = call(dialect="anthropic", input=14, output=5)
-    body = {"dialect": "anthropic", "input": 2014, "cached": 30, "creation": 12, "output": 5}
+    body: dict[str, Any] = {
+        "dialect": "anthropic",
+        "input": 2014,
+        "cached": 30,
+        "creation": 12,
+        "output": 5,
+    }
     assert filled(given, answer(part="providerResponse", **body)) == (14, 30, 12)
     # The detail's own counts are never altered, so there the same number is another prompt.
     assert reason(given, answer(part="tokens", **body)) == ["input-disagrees"]
@@ -177,12 +183,18 @@ def test_the_surplus_in_an_altered_body_is_left_out() -> None:
 def test_two_readings_that_lead_apart_prove_nothing() -> None:
     """A prompt of 2100 without its cache, or of 4100 with 2000 of cache and the surplus on top."""
     given = call(input=2100, output=5, assumed=["input"])
-    body = {"dialect": "anthropic", "input": 2100, "cached": 2000, "creation": 0, "output": 5}
+    body: dict[str, Any] = {
+        "dialect": "anthropic",
+        "input": 2100,
+        "cached": 2000,
+        "creation": 0,
+        "output": 5,
+    }
     assert reason(given, answer(part="providerResponse", **body)) == ["ambiguous-dialect"]
 
 
 def test_the_body_fills_what_the_detail_lost() -> None:
-    who = {"provider": "gemini", "model": "gemini-2.5-pro"}
+    who: dict[str, Any] = {"provider": "gemini", "model": "gemini-2.5-pro"}
     given = call(input=6000, output=220, **who)
     tokens = answer(dialect="gemini", input=6000, output=220, reasoning=90, **who)
     body = answer(
@@ -209,8 +221,14 @@ def test_a_detail_and_its_body_that_disagree_fill_nothing() -> None:
 
 
 def test_a_zero_that_another_source_states_is_believed() -> None:
-    stated = {"source": "codex", "input": 9000, "cached": 0, "creation": 0, "output": 5}
-    evidence = {"source": "codex", "input": 9000, "cached": 8000, "output": 5}
+    stated: dict[str, Any] = {
+        "source": "codex",
+        "input": 9000,
+        "cached": 0,
+        "creation": 0,
+        "output": 5,
+    }
+    evidence: dict[str, Any] = {"source": "codex", "input": 9000, "cached": 8000, "output": 5}
     assert filled(call(**stated), answer(**evidence)) is None
 
 
@@ -294,7 +312,8 @@ def test_two_seconds_apart_are_allowed_and_no_more(apart: int, why: list[str]) -
 
 @pytest.mark.parametrize("other", ["provider", "model", "connection_id"])
 def test_a_detail_of_another_connection_is_no_evidence(other: str) -> None:
-    detail = answer(input=9000, cached=8000, output=5, **{other: "another"})
+    elsewhere: dict[str, Any] = {other: "another"}
+    detail = answer(input=9000, cached=8000, output=5, **elsewhere)
     assert reason(call(input=9000, output=5), detail) == ["no-response-kept"]
 
 
@@ -305,7 +324,7 @@ def test_a_connection_that_neither_names_is_the_same() -> None:
 
 
 def test_a_bare_capture_answers_the_one_call_with_its_counts() -> None:
-    bare = {"provider": None, "connection_id": None, "part": None}
+    bare: dict[str, Any] = {"provider": None, "connection_id": None, "part": None}
     given = call(at=60_000, input=9000, output=5)
     capture = answer(at=0, input=9000, cached=8000, output=5, **bare)
     assert filled(given, capture) == (1000, 8000, None)

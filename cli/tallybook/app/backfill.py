@@ -58,12 +58,12 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     Without --apply it changes nothing and shows what it would do.
     """
-    _check(apply=apply, undo=undo, ledger=ledger, no_ledger=no_ledger)
+    _check(apply=apply, undo=undo, no_ledger=no_ledger)
     check_files([*(paths or []), *(responses or [])], prices, None)
     if undo:
         _undo(ledger)
         return
-    with read(question(paths, prices, ledger, keep=not no_ledger, as_recorded=True)) as reading:
+    with read(question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)) as reading:
         plan = _plan(reading, responses)
         answer = _answer(plan, reading, paths, responses)
         put(_rendered(answer, "json" if json else format_, details=details), "table")
@@ -72,11 +72,9 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         _apply(plan, ledger)
 
 
-def _check(*, apply: bool, undo: bool, ledger: Path | None, no_ledger: bool) -> None:
+def _check(*, apply: bool, undo: bool, no_ledger: bool) -> None:
     if apply and undo:
         raise UsageError("--apply and --undo exclude each other")
-    if ledger and no_ledger:
-        raise UsageError("--ledger and --no-ledger exclude each other")
     if no_ledger and (apply or undo):
         asked = "--apply" if apply else "--undo"
         raise UsageError(f"{asked} needs the ledger", hint="leave out --no-ledger")
@@ -106,7 +104,7 @@ def _plan(reading: Reading, responses: list[Path] | None) -> Plan:
 
     if not responses:
         return make_plan(reading)
-    with read(question(responses, None, None, keep=False)) as more:
+    with read(question(responses, None, None, no_ledger=True, as_recorded=True)) as more:
         return make_plan(reading, more)
 
 

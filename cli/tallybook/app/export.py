@@ -13,7 +13,7 @@ from tallybook.app import options
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import say, writing
 from tallybook.app.program import app
-from tallybook.app.reading import judge, question, read, remark
+from tallybook.app.reading import answered, judge, question, read, remark, told
 from tallybook.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,28 +75,28 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         as_recorded=as_recorded,
     )
     check_files(paths, prices, file)
-    if ledger and no_ledger:
-        raise UsageError("--ledger and --no-ledger exclude each other")
-    reading = read(question(paths, prices, ledger, keep=not no_ledger, as_recorded=as_recorded))
-    report = _summarised(reading, query)
-    rows = _calls(reading, query) if by is None else iter([_table(report)])
-    count = _write(file, rows, "calls" if by is None else ",".join(query.by))
-    say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
-    remark(report, reading)
+    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
+    with read(asking) as reading:
+        report = answered(reading, query)
+        rows = _calls(reading, query) if by is None else iter([_table(report)])
+        count = _write(file, rows, "calls" if by is None else ",".join(query.by))
+        say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
+        remark(
+            told(
+                {"rows": report.rows, "totals": report.totals, "coverage": report.coverage},
+                report,
+                reading,
+            )
+        )
     if strict:
         judge(report.totals, report.coverage)
-
-
-def _summarised(reading: Reading, query: Query) -> Report:
-    from tallybook.report.summary import summarise  # noqa: PLC0415 - after the logs are read
-
-    return summarise(reading.rows, query, reading.files)
 
 
 def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
     from tallybook.report.calls import calls  # noqa: PLC0415 - as above
 
-    yield calls(reading.rows.lazy(), query).collect()
+    for usage in reading.batches():
+        yield calls(usage.lazy(), query).collect()
 
 
 def _table(report: Report) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""What every command over usage does: read the logs, remark on them, judge them."""
+"""What every command over usage does: read the logs, answer, remark on the answer, judge it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tallybook.app import terminal
+from tallybook.app.answers import Answer
 from tallybook.app.output import say
+from tallybook.errors import UsageError
+from tallybook.report.query import Query
 
 if TYPE_CHECKING:
     from tallybook.ledger import Asked, Reading
@@ -20,57 +23,71 @@ if TYPE_CHECKING:
 _INCOMPLETE = 3
 
 
-def read(question: Asked) -> Reading:
-    """Read what is asked for, with a bar on a terminal."""
-    from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
-
-    with terminal.progress(sys.stderr) as progress:
-        return usage(question, progress)
-
-
 def question(
     paths: list[Path] | None,
     prices: Path | None,
     ledger: Path | None,
     *,
-    keep: bool,
-    as_recorded: bool = False,
+    no_ledger: bool,
+    as_recorded: bool,
 ) -> Asked:
-    """What the options ask of the ledger; not to `keep` is to read everything afresh."""
-    from tallybook.ledger import Asked  # noqa: PLC0415 - as above
+    """What the options ask of the ledger. Raises UsageError."""
+    from tallybook.ledger.asked import Asked  # noqa: PLC0415 - help needs none
 
+    if ledger and no_ledger:
+        raise UsageError("--ledger and --no-ledger exclude each other")
     home = terminal.home_folder(os.environ)
     return Asked(
         paths=paths or None,
         environment=os.environ,
         home=home,
-        ledger=terminal.ledger_folder(os.environ, home, ledger) if keep else None,
-        cache=terminal.cache_folder(os.environ, home) if keep else None,
+        ledger=None if no_ledger else terminal.ledger_folder(os.environ, home, ledger),
+        cache=None if no_ledger else terminal.cache_folder(os.environ, home),
         price_file=prices,
         as_recorded=as_recorded,
     )
 
 
-def remark(report: Report, reading: Reading, text: str = "") -> None:
-    """Say on standard error what the report leaves out, and what the marks in `text` mean."""
-    from tallybook.render import usage, words  # noqa: PLC0415
+def read(asked: Asked) -> Reading:
+    """Read what is asked for, with a bar on a terminal."""
+    from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
 
-    if not report.rows:
-        say(
-            *words.empty_lines(report.coverage, [str(place) for place in reading.searched]),
-        )
-    say(*reading.notes)
-    say(
-        *(words.unmatched_line(odd.name, odd.value, odd.known) for odd in report.unmatched),
+    with terminal.progress(sys.stderr) as progress:
+        return usage(asked, progress)
+
+
+def answered(reading: Reading, query: Query) -> Report:
+    """The report on what was read."""
+    from tallybook.report.answer import answer  # noqa: PLC0415 - after the logs are read
+
+    read = {"files": reading.files, "gone": reading.gone}
+    return answer(reading, query, read, reading.sums, reading.digest)
+
+
+def told(envelope: dict[str, Any], report: Report, reading: Reading) -> Answer:
+    """The answer with all that is to be said about it."""
+    return Answer(
+        envelope, report.unmatched, [str(place) for place in reading.searched], reading.notes
     )
-    say(*words.problem_lines(report.coverage))
+
+
+def remark(answer: Answer, text: str = "") -> None:
+    """Say on standard error what the report leaves out, and what the marks in `text` mean."""
+    from tallybook.render import usage, words  # noqa: PLC0415 - only where something is said
+
+    coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
+    if not answer.envelope["rows"]:
+        say(*words.empty_lines(coverage, answer.searched))
+    say(*answer.notes)
+    say(*(words.unmatched_line(odd.name, odd.value, odd.known) for odd in answer.unmatched))
+    say(*words.problem_lines(coverage))
     say(*filter(None, [usage.legend(text)]))
-    say(words.coverage_line(report.coverage, report.totals))
+    say(words.coverage_line(coverage, totals))
 
 
 def judge(totals: Mapping[str, Any], coverage: Mapping[str, Any]) -> None:
     """Exit with 3 where something is incomplete."""
-    from tallybook.report.coverage import shortfalls  # noqa: PLC0415
+    from tallybook.report.shortfalls import shortfalls  # noqa: PLC0415 - only with --strict
 
     reasons = shortfalls(totals, coverage)
     if reasons:

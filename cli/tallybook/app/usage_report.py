@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tallybook import __version__
 from tallybook.app import options
+from tallybook.app.answers import Answer, Answers
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import (
     chosen_format,
@@ -16,7 +16,7 @@ from tallybook.app.output import (
     stdout_width,
 )
 from tallybook.app.program import app
-from tallybook.app.reading import judge, question, read, remark
+from tallybook.app.reading import answered, judge, question, read, remark, told
 from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
 
@@ -60,6 +60,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     json: options.Json = False,
     output: options.Output = None,
     as_recorded: options.AsRecorded = False,
+    backfill: options.Backfill = False,
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
     prices: options.Prices = None,
@@ -67,6 +68,8 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
     chosen = chosen_format(format_, json=json, target=output)
+    if backfill and as_recorded:
+        raise UsageError("--backfill and --as-recorded exclude each other")
     query = asked(
         by=by or ["model"],
         since=since,
@@ -79,30 +82,39 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         as_recorded=as_recorded,
     )
     check_files(paths, prices, output)
-    if ledger and no_ledger:
-        raise UsageError("--ledger and --no-ledger exclude each other")
-    reading = read(question(paths, prices, ledger, keep=not no_ledger, as_recorded=as_recorded))
-    answer = _report(reading, query, chosen, output)
+    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
+    from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
+
+    answers = Answers(asking, query, state(asking))
+    answer = None if chosen == "html" or backfill else answers.find()
+    if answer is None:
+        with read(asking) as reading:
+            if backfill:
+                _fill(reading)
+            report = answered(reading, query)
+            answer = told(_envelope(report, reading), report, reading)
+            if chosen == "html":
+                put(_page(answer.envelope, query, reading), chosen, output)
+            if not backfill:
+                answers.keep(answer, reading)
+    _tell(answer, chosen, output)
     if strict:
-        judge(answer["totals"], answer["coverage"])
+        judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 
-def _report(reading: Reading, query: Query, chosen: str, output: Path | None) -> dict[str, Any]:
-    """Write the report and the words about it; returns the envelope."""
-    from tallybook.report.summary import summarise  # noqa: PLC0415 - after the logs are read
+def _fill(reading: Reading) -> None:
+    from tallybook.ledger import fill  # noqa: PLC0415 - only with --backfill
 
-    def answered(query: Query) -> Report:
-        return summarise(reading.rows, query, reading.files)
+    fill(reading)
 
-    report = answered(query)
-    answer = _envelope(report, reading)
-    if chosen == "html":
-        text = _page(answer, query, reading, answered)
-    else:
-        text = _rendered(answer, chosen, to_file=output is not None)
-    put(text, chosen, output)
-    remark(report, reading, text if chosen in {"table", "markdown"} else "")
-    return answer
+
+def _tell(answer: Answer, chosen: str, output: Path | None) -> None:
+    """Write the answer, unless it is a page that is written already, and the words about it."""
+    text = ""
+    if chosen != "html":
+        text = _rendered(answer.envelope, chosen, to_file=output is not None)
+        put(text, chosen, output)
+    remark(answer, text if chosen in {"table", "markdown"} else "")
 
 
 def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
@@ -117,13 +129,11 @@ def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
     )
 
 
-def _page(
-    answer: dict[str, Any], query: Query, reading: Reading, answered: Callable[[Query], Report]
-) -> str:
+def _page(answer: dict[str, Any], query: Query, reading: Reading) -> str:
     from tallybook.render.html import page  # noqa: PLC0415 - loads the template engine
     from tallybook.report.page import sections  # noqa: PLC0415
 
-    more = sections(answered, query)
+    more = sections(lambda query: answered(reading, query), query)
     return page(answer, {name: _envelope(report, reading) for name, report in more.items()})
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from tallybook.ledger.chain import derive
-from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
-from tallybook.ledger.fill import Plan, corrections_table, make_plan, proposed
-from tallybook.ledger.open import Asked, find, usage, usage_batches
-from tallybook.ledger.reading import Reading
+from typing import TYPE_CHECKING, Any
+
+from tallybook.ledger.asked import Asked
+
+if TYPE_CHECKING:
+    from tallybook.ledger.chain import derive
+    from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
+    from tallybook.ledger.fill import Plan, corrections_table, fill, make_plan
+    from tallybook.ledger.open import find, usage, usage_batches
+    from tallybook.ledger.reading import Reading
 
 __all__ = [
     "Asked",
@@ -17,9 +22,33 @@ __all__ = [
     "corrections",
     "corrections_table",
     "derive",
+    "fill",
     "find",
     "make_plan",
-    "proposed",
     "usage",
     "usage_batches",
 ]
+
+_HOMES = {
+    "Plan": "fill",
+    "Reading": "reading",
+    "append_corrections": "corrections",
+    "clear_corrections": "corrections",
+    "corrections": "corrections",
+    "corrections_table": "fill",
+    "derive": "chain",
+    "fill": "fill",
+    "find": "open",
+    "make_plan": "fill",
+    "usage": "open",
+    "usage_batches": "open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is asked for: an answer that is kept needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(name)
+    from importlib import import_module  # noqa: PLC0415 - as above
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

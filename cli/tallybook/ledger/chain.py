@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from functools import cache
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,16 +50,3 @@ def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
     from tallybook.pricing import price  # noqa: PLC0415 - imports polars
 
     return price(usage.lazy(), rates).collect()
-
-
-@cache
-def code_digest() -> str:
-    """Changes with the program itself, so that nothing older than it is taken for derived by it."""
-    package = Path(__file__).parent.parent
-    facts = []
-    for folder, _, names in os.walk(package):
-        for name in sorted(names):
-            if name.endswith(".py"):
-                state = Path(folder, name).stat()
-                facts.append((folder, name, state.st_size, state.st_mtime_ns))
-    return blake2b(repr(sorted(facts)).encode(), digest_size=8).hexdigest()

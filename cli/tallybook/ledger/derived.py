@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -23,8 +23,26 @@ _KIND: Final = b"derived"
 _ORPHAN_SECONDS: Final = 3600
 
 
+class Component(NamedTuple):
+    """Files that can influence each other's rows and nobody else's."""
+
+    name: str  # changes with anything that the derived rows depend on
+    entries: list[Entry]
+    rows: int
+
+
+def component(entries: list[Entry], salt: str) -> Component:
+    """The component of some files; `salt` stands for all else that the derived rows depend on."""
+    facts = [
+        (entry.path, [(part.part, part.start, part.rows) for part in entry.segments()])
+        for entry in entries
+    ]
+    name = blake2b(f"{salt} {facts!r}".encode(), digest_size=16).hexdigest()
+    return Component(name, entries, sum(part.rows for e in entries for part in e.segments()))
+
+
 class Derived:
-    """Derived rows by the digest of what they were derived from.
+    """Derived rows by the name of their component.
 
     Without a folder nothing is kept. Whatever goes wrong with the folder costs time only.
     """
@@ -32,46 +50,41 @@ class Derived:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._known: dict[str, Segment] = _read_index(folder) if folder else {}
-        self._used: dict[str, Segment] = {}
+        self._is_changed = False
 
-    def has(self, digest: str) -> bool:
+    def has(self, name: str) -> bool:
         """Whether the rows of a component are there."""
-        return digest in self._known
+        return name in self._known
 
-    def rows(self, digests: Sequence[str]) -> Iterator[tuple[list[str], pl.DataFrame]]:
-        """The rows of those components that are there, with their digests in this order.
-
-        Those that cannot be read are forgotten.
-        """
+    def rows(self, components: Sequence[Component]) -> Iterator[pl.DataFrame]:
+        """The rows of those components that are there; what cannot be read is forgotten."""
         import polars as pl  # noqa: PLC0415 - after the logs are read
 
         packs: dict[str, list[str]] = {}
-        for digest in digests:
-            if digest in self._known:
-                packs.setdefault(self._known[digest].part, []).append(digest)
-        for name, inside in packs.items():
-            segments = [self._known[digest] for digest in inside]
+        for name, _, _ in components:
+            if name in self._known:
+                packs.setdefault(self._known[name].part, []).append(name)
+        for pack, names in packs.items():
             try:
-                found = self._pick(name, segments)
+                found = self._pick(pack, [self._known[name] for name in names])
             except (pl.exceptions.PolarsError, OSError, ValueError):
-                for digest in inside:
-                    del self._known[digest]
+                for name in names:
+                    del self._known[name]
                 continue
-            self._used |= dict(zip(inside, segments, strict=True))
-            yield inside, found
+            yield found
 
-    def _pick(self, name: str, segments: Sequence[Segment]) -> pl.DataFrame:
+    def _pick(self, pack: str, segments: Sequence[Segment]) -> pl.DataFrame:
         import polars as pl  # noqa: PLC0415 - as above
 
         assert self._folder is not None  # noqa: S101 - for the type checker
         first, rows = cover(segments)
-        frame = pl.scan_parquet(self._folder / name).slice(first, rows).collect()
+        frame = pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
         if frame.height != rows:
-            raise ValueError(name)
+            raise ValueError(pack)
         return pick(frame, segments, first)
 
-    def add(self, rows: pl.DataFrame, sizes: Mapping[str, int]) -> None:
-        """Keep derived rows; `sizes` are the digests of their components with their rows."""
+    def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
+        """Keep derived rows, which stand in the order of their components."""
         if self._folder is None:
             return
         name = f"{os.urandom(12).hex()}.parquet"
@@ -85,34 +98,20 @@ class Derived:
             self._folder = None
             return
         start = 0
-        for digest, size in sizes.items():
-            self._known[digest] = self._used[digest] = Segment(name, start, size)
-            start += size
+        for each in components:
+            self._known[each.name] = Segment(name, start, each.rows)
+            start += each.rows
+        self._is_changed = True
 
-    def close(self) -> None:
-        """Write down what was used in this run and what else may be used again."""
-        if self._folder is None:
+    def close(self, names: Iterable[str]) -> None:
+        """Write down where the rows are, of `names` and of what shares a file with them."""
+        if self._folder is None or not self._is_changed:
             return
+        packs = {self._known[name].part for name in names if name in self._known}
+        kept = {name: known for name, known in self._known.items() if known.part in packs}
         with suppress(OSError):
-            content = msgspec.msgpack.encode(self._kept())
-            path = self._folder / _INDEX
-            content = sealed(_KIND, content)
-            if not path.exists() or path.read_bytes() != content:
-                write_aside(path, content)
-            _sweep(self._folder, {segment.part for segment in self._used.values()})
-
-    def _kept(self) -> dict[str, Segment]:
-        packs = {segment.part for segment in self._used.values()}
-        return {key: known for key, known in self._known.items() if known.part in packs}
-
-
-def component_digest(entries: Sequence[Entry], salt: str) -> str:
-    """Changes with anything that derived rows depend on; `salt` stands for code and corrections."""
-    facts = [
-        (entry.path, [(part.part, part.start, part.rows) for part in entry.segments()])
-        for entry in entries
-    ]
-    return blake2b(f"{salt} {facts!r}".encode(), digest_size=16).hexdigest()
+            write_aside(self._folder / _INDEX, sealed(_KIND, msgspec.msgpack.encode(kept)))
+            _sweep(self._folder, packs)
 
 
 def _read_index(folder: Path) -> dict[str, Segment]:
@@ -127,7 +126,7 @@ def _sweep(folder: Path, kept: set[str]) -> None:
     """Remove packs that nothing refers to and that no run can be about to refer to."""
     before = time.time() - _ORPHAN_SECONDS
     for path in folder.iterdir():
-        if path.name not in {*kept, _INDEX}:
+        if path.name not in {*kept, _INDEX} and path.suffix != ".links":
             with suppress(OSError):
                 if path.stat().st_mtime < before:
                     path.unlink()

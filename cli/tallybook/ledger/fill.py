@@ -63,10 +63,14 @@ def make_plan(reading: Reading, responses: Reading | None = None) -> Plan:
     )
 
 
-def proposed(reading: Reading, responses: Reading | None = None) -> pa.Table:
-    """The corrections alone, in the CORRECTIONS schema; the reading must have none of its own."""
-    frames = [_looked_at(batch) for batch in reading.batches()]
-    return corrections_table(_proposal(frames, responses).corrections)
+def fill(reading: Reading) -> None:
+    """Let a reading have all that can be filled, beside what was recorded before."""
+    from tallybook.ledger.corrections import joined  # noqa: PLC0415 - loads pyarrow
+
+    before, reading.corrections = reading.corrections, None
+    found = _proposal([_looked_at(batch) for batch in reading.batches()], None).corrections
+    tables = [before] if before is not None else []
+    reading.corrections = joined([*tables, corrections_table(found)])
 
 
 def corrections_table(corrections: pl.DataFrame) -> pa.Table:

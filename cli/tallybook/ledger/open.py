@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tallybook.errors import TallybookError
-from tallybook.files.find import Search, known_places, walk
+from tallybook.files.find import Search, known_places, known_variables, walk
 from tallybook.files.pool import Progress, is_pooled
+from tallybook.ledger.asked import Asked
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
@@ -26,23 +26,6 @@ if TYPE_CHECKING:
 
 # So long a run waits for another that writes; then it answers without writing.
 LOCK_SECONDS: Final = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line knows and nothing below it may ask for.
-
-    `paths`: files and folders, None for all that the ledger holds after a look at the known
-    places. `ledger` and `cache` are folders, None to keep nothing.
-    """
-
-    paths: Sequence[Path] | None
-    environment: Mapping[str, str]
-    home: Path
-    ledger: Path | None = None
-    cache: Path | None = None
-    price_file: Path | None = None
-    as_recorded: bool = False
 
 
 def usage(asked: Asked, progress: Progress | None = None) -> Reading:
@@ -122,8 +105,8 @@ class _Opened:
             save(folder.root, after)
             folder.sweep(after)
         reading = self._reading(plan, after, changes, store)
-        reading.derived = folder.derived
-        reading.generation = after.generation
+        reading.derived, reading.sums = folder.derived, folder.answers
+        reading.is_settled = _is_settled(reading.entries, self.search)
         return reading
 
     def _beside(self, folder: Folder) -> Reading:
@@ -165,13 +148,20 @@ class _Opened:
             rates=pricing.load(self.asked.cache, self.asked.price_file),
             failed=_failed(self.search),
             corrections=self._corrections(),
+            found=list(plan.found.values()),
+            folders=self.search.folders,
+            missing=[
+                *plan.gone,
+                *(str(place) for place in self.search.searched if not os.path.lexists(place)),
+            ],
+            variables=known_variables(),
             counts=changes.counts,
             notes=self.notes,
             stack=self.stack,
         )
 
     def _corrections(self) -> pa.Table | None:
-        """What backfill has recorded, where the question is not about what the logs record."""
+        """What backfill has recorded, unless the question is what the logs themselves record."""
         if self.asked.ledger is None or self.asked.as_recorded:
             return None
         try:
@@ -179,6 +169,11 @@ class _Opened:
         except TallybookError as error:
             self.notes.append(f"without backfill: {error.message}")
             return None
+
+
+def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
+    """Whether all could be read: what could not may be readable tomorrow, unchanged."""
+    return not search.failed and all(entry.mtime_ns >= 0 for entry in entries)
 
 
 def _failed(search: Search) -> pa.Table | None:

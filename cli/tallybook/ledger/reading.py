@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from tallybook.ledger.chain import code_digest, corrected, derive, priced
-from tallybook.ledger.derived import Derived, component_digest
+from tallybook.files.find import Found
+from tallybook.ledger.chain import corrected, derive, priced
+from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import Counts
+from tallybook.ledger.state import code_digest
 from tallybook.ledger.store import Store, empty_rows
 
 if TYPE_CHECKING:
@@ -30,8 +33,9 @@ BATCH_ROWS: Final = 16_384
 class Reading:
     """Usage of the files that a question is about; a context manager, for it may hold a folder.
 
-    `searched` are the places that were looked at, `gone` the files that the ledger holds and no
-    disk does any more, `notes` words for the user.
+    `searched` are the places that were looked at, `found`, `folders` (with their mtime) and
+    `missing` all that was seen there; `variables` of the environment decided it. `notes` are words
+    for the user.
     """
 
     entries: list[Entry]
@@ -39,12 +43,18 @@ class Reading:
     store: Store
     rates: Rates
     failed: pa.Table | None = None  # rows that stand for paths which could not be entered
-    corrections: pa.Table | None = None  # what backfill proved; the rows are kept without it
+    corrections: pa.Table | None = None  # what backfill proved; rows are kept without it
     derived: Path | None = None  # where derived rows may be kept
+    sums: Path | None = None  # where sums of them may be kept
     counts: Counts = field(default_factory=Counts)
-    generation: int | None = None  # of the ledger, where all that was read is in it
+    is_settled: bool = False  # all of it is in the ledger, and stays so while nothing changes
+    found: list[Found] = field(default_factory=list)
+    folders: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stack: ExitStack = field(default_factory=ExitStack)
+    _found: list[Component] | None = None
 
     def __enter__(self) -> Reading:
         return self
@@ -78,8 +88,16 @@ class Reading:
 
     @property
     def price_digest(self) -> str:
-        """Changes with any price."""
+        """Changes with any price, whatever the program."""
         return self.rates.digest
+
+    @property
+    def digest(self) -> str:
+        """Changes with any price and with any correction."""
+        if self.corrections is None or not self.corrections.num_rows:
+            return self.price_digest
+        text = repr(self.corrections.to_pydict()).encode("utf-8", "surrogatepass")
+        return f"{self.price_digest} {blake2b(text, digest_size=8).hexdigest()}"
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -88,66 +106,78 @@ class Reading:
 
         return pl.concat(self.batches())
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def components(self) -> list[str]:
+        """Names of the groups of files that are derived apart, those without rows left out.
+
+        A name changes with the rows, the files' paths and the program.
+        """
+        return [component.name for component in self._components()]
+
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         """Priced USAGE rows of every kind, at least one frame, which may be empty.
 
-        Files that share threads or calls come together, by the path of the first of them; within
-        these, rows are in the order of path, record and part. So the order is the same whatever
-        was read when. A batch has about BATCH_ROWS rows unless one such group alone has more.
+        Files that share threads or calls are a component and come together, components by the path
+        of their first file; within one, rows are in the order of path, record and part. So the
+        order is the same whatever was read when. A batch has about BATCH_ROWS rows unless one
+        component alone has more. The column `component` holds its name; `only` picks some.
         """
-        for usage in self._usage():
-            yield priced(corrected(usage, self.corrections), self.rates)
-
-    def _usage(self) -> Iterator[pl.DataFrame]:
-        from tallybook.ledger.links import batches, linked  # noqa: PLC0415 - imports polars
+        from tallybook.ledger.links import batches  # noqa: PLC0415 - imports polars
 
         derived = Derived(self.derived)
-        groups = [
-            [self.entries[number] for number in group]
-            for group in linked(self.entries, self.store, self.derived)
-        ]
-        salt = code_digest()
-        sizes = [sum(part.rows for e in group for part in e.segments()) for group in groups]
-        digests = [component_digest(group, salt) for group in groups]
+        every = self._components()
+        chosen = [each for each in every if only is None or each.name in only]
+        sizes = [component.rows for component in chosen]
         for batch in batches(sizes, BATCH_ROWS):
-            chosen = [(digests[n], groups[n], sizes[n]) for n in batch if sizes[n]]
-            if chosen:
-                yield self._batch(chosen, derived)
-        yield derive(empty_rows() if self.failed is None else self.failed, None)
-        derived.close()
+            usage = self._batch([chosen[number] for number in batch], derived)
+            yield self._finished(usage)
+        if self.failed is not None or not chosen:
+            yield self._finished(self._unentered())
+        derived.close(component.name for component in every)
 
-    def _batch(
-        self, chosen: Sequence[tuple[str, list[Entry], int]], derived: Derived
-    ) -> pl.DataFrame:
-        import polars as pl  # noqa: PLC0415 - as above
+    def _finished(self, usage: pl.DataFrame) -> pl.DataFrame:
+        return priced(corrected(usage, self.corrections), self.rates)
 
-        order = {digest: number for number, (digest, _, _) in enumerate(chosen)}
-        sizes = {digest: size for digest, _, size in chosen}
-        frames = [
-            _numbered(kept, [(order[digest], sizes[digest]) for digest in digests])
-            for digests, kept in derived.rows(list(order))
-        ]
-        new = [each for each in chosen if not derived.has(each[0])]
+    def _components(self) -> list[Component]:
+        if self._found is None:
+            from tallybook.ledger.links import linked  # noqa: PLC0415 - imports polars
+
+            groups = linked(self.entries, self.store, self.derived)
+            found = (component([self.entries[n] for n in group], code_digest()) for group in groups)
+            self._found = [each for each in found if each.rows]
+        return self._found
+
+    def _unentered(self) -> pl.DataFrame:
+        """The rows of paths that could not be entered."""
+        import polars as pl  # noqa: PLC0415 - after the logs are read
+
+        reported = empty_rows() if self.failed is None else self.failed
+        return derive(reported, None).with_columns(component=pl.lit(""))
+
+    def _batch(self, chosen: Sequence[Component], derived: Derived) -> pl.DataFrame:
+        """The USAGE rows of components, one component after the other."""
+        import polars as pl  # noqa: PLC0415 - after the logs are read
+
+        frames = list(derived.rows(chosen))
+        new = [each for each in chosen if not derived.has(each.name)]
         if new:
-            usage = derive(self.store.rows([entry for _, group, _ in new for entry in group]), None)
-            of = {entry.path: order[digest] for digest, group, _ in new for entry in group}
-            usage = usage.with_columns(
-                _component=pl.col("path").replace_strict(of, return_dtype=pl.UInt32)
-            ).sort("_component", maintain_order=True)
-            derived.add(usage.drop("_component"), {digest: size for digest, _, size in new})
+            of = {entry.path: each.name for each in new for entry in each.entries}
+            reported = self.store.rows([entry for each in new for entry in each.entries])
+            usage = derive(reported, None).with_columns(
+                component=pl.col("path").replace_strict(of, return_dtype=pl.String)
+            )
+            usage = _in_order(usage, new)
+            derived.add(usage, new)
             frames.append(usage)
-        whole = pl.concat(frames).sort("_component", maintain_order=True)
-        return whole.drop("_component")
+        return _in_order(pl.concat(frames), chosen) if len(frames) > 1 else frames[0]
 
 
-def _numbered(kept: pl.DataFrame, sizes: Sequence[tuple[int, int]]) -> pl.DataFrame:
-    """The rows with the number of their component, of which each has so many rows."""
+def _in_order(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
+    """The rows of components in the order of these, those of each as they are."""
     import polars as pl  # noqa: PLC0415 - as above
 
-    numbers = pl.DataFrame(sizes, schema={"n": pl.UInt32, "size": pl.UInt32}, orient="row")
-    return kept.with_columns(
-        _component=numbers.select(pl.col("n").repeat_by("size").explode()).to_series()
-    )
+    numbers = {component.name: number for number, component in enumerate(components)}
+    place = pl.col("component").replace_strict(numbers, return_dtype=pl.UInt32)
+    return usage.sort(place, maintain_order=True)
 
 
 def aside(stack: ExitStack) -> Path:

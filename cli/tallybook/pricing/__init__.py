@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from tallybook.pricing.overrides import PriceFileError
-from tallybook.pricing.plan import Key
-from tallybook.pricing.rates import Quote, Rates, load
-from tallybook.pricing.table import per_million, per_thousand
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import polars as pl
+
+    from tallybook.pricing.overrides import PriceFileError
+    from tallybook.pricing.plan import Key
+    from tallybook.pricing.rates import Quote, Rates, load
+    from tallybook.pricing.table import per_million, per_thousand
 
 __all__ = [
     "Key",
@@ -32,3 +33,21 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
     from tallybook.pricing import cost  # noqa: PLC0415
 
     return cost.price(frame, rates, now)
+
+
+_HOMES = {
+    "Key": "plan",
+    "PriceFileError": "overrides",
+    "Quote": "rates",
+    "Rates": "rates",
+    "load": "rates",
+    "per_million": "table",
+    "per_thousand": "table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is asked for: telling the version of the list needs none."""
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -6,16 +6,15 @@ import hashlib
 import os
 import tempfile
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from tallybook.pricing.table import TABLE_VERSION, Provider
+from tallybook.pricing.version import installed_version
 
 _FILE: Final = "rates.json"
-_DISTRIBUTION: Final = "genai_prices"
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -43,22 +42,6 @@ def load_table(folder: Path | None) -> Table:
         table, content = _build(version)
         _write(path, content)
     return table
-
-
-def installed_version() -> str:
-    """Version of genai-prices, from the name of its metadata folder.
-
-    `importlib.metadata` takes a tenth of a second; it is asked only where the folder is unclear.
-    """
-    spec = find_spec(_DISTRIBUTION)
-    if spec is not None and spec.origin is not None:
-        packages = Path(spec.origin).parent.parent
-        found = [path.name for path in packages.glob(f"{_DISTRIBUTION}-*.dist-info")]
-        if len(found) == 1:
-            return found[0].removeprefix(f"{_DISTRIBUTION}-").removesuffix(".dist-info")
-    from importlib.metadata import version  # noqa: PLC0415
-
-    return version("genai-prices")
 
 
 def _build(version: str) -> tuple[Table, bytes]:

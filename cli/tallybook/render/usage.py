@@ -10,8 +10,8 @@ from tallybook.render.csv import csv_text
 from tallybook.render.markdown import escaped, markdown
 from tallybook.render.table import Column, table
 from tallybook.render.text import keep_ends, keep_tail, visible
+from tallybook.report.fields import UNKNOWN
 from tallybook.report.query import KEYS, TIME_KEYS
-from tallybook.report.summary import UNKNOWN
 from tallybook.schema import ORIGINS
 
 Row = Mapping[str, Any]

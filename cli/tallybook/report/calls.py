@@ -7,9 +7,10 @@ from typing import Final
 import polars as pl
 
 from tallybook.pricing.cost import dollars
+from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
 from tallybook.report.query import Query
 from tallybook.report.selection import selected
-from tallybook.report.summary import COSTS, COUNTS, UNKNOWN, Report
+from tallybook.report.summary import Report
 from tallybook.schema import BUCKETS, ORIGINS, SUBCOUNTS
 
 EXPORT_VERSION: Final = 1

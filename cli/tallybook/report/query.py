@@ -76,6 +76,15 @@ class Query:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A filter's value that no counted row has, with the values that there are."""
+
+    name: str
+    value: str
+    known: list[str]
+
+
 def parse_keys(words: Iterable[str]) -> tuple[str, ...]:
     """Read `model,day`; a key named twice counts once. Raises UsageError for an unknown key."""
     keys = [key.strip() for word in words for key in word.split(",")]

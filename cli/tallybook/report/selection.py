@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 
@@ -20,15 +19,6 @@ from tallybook.schema import (
 )
 
 _TIME_FORMATS = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
-
-
-@dataclass(frozen=True, slots=True)
-class Unmatched:
-    """A filter's value that no counted row has, with the values that there are."""
-
-    name: str
-    value: str
-    known: list[str]
 
 
 def recorded() -> pl.Expr:
@@ -80,17 +70,6 @@ def with_keys(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     return rows.with_columns(
         _local(query).dt.strftime(_TIME_FORMATS[key]).alias(KEYS[key]) for key in asked
     )
-
-
-def unmatched(table: pl.DataFrame, query: Query) -> list[Unmatched]:
-    """Values of filters that match nothing at all: most likely misspelt."""
-    found = []
-    for name, values in query.filters.items():
-        column = pl.col(KEYS[name])
-        known = table.lazy().filter(counted()).select(column.drop_nulls().unique().sort())
-        there = known.collect().to_series().to_list()
-        found += [Unmatched(name, value, there) for value in values if value not in there]
-    return found
 
 
 def _local(query: Query) -> pl.Expr:

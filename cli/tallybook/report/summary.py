@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 
-from tallybook.report.coverage import coverage
-from tallybook.report.query import TIME_KEYS, Query
-from tallybook.report.selection import (
-    Unmatched,
-    matching,
-    origin,
-    selected,
-    unmatched,
-    with_keys,
-)
+from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
+from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
+from tallybook.report.query import TIME_KEYS, Query, Unmatched
+from tallybook.report.sums import sums_of_sums
 from tallybook.schema import ORIGINS
 
 Row = dict[str, Any]
 
-# Sums of a row in their order; each is null where no record of the group states it.
-COUNTS: Final = (
-    "calls",
-    "uncached_input_tokens",
-    "cached_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "unsplit_input_tokens",
-    "input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-    "total_tokens",
-)
-# Field of a row -> column in femto-dollars.
-COSTS: Final[Mapping[str, str]] = {
-    "cost_usd": "cost",
-    "cost_low_usd": "cost_low",
-    "cost_high_usd": "cost_high",
-    "uncached_input_cost_usd": "uncached_input_cost",
-    "cached_input_cost_usd": "cached_input_cost",
-    "cache_creation_cost_usd": "cache_creation_cost",
-    "output_cost_usd": "output_cost",
-    "web_search_cost_usd": "web_search_cost",
-}
-# Buckets whose silence is counted; unsplit tokens are themselves a statement of not knowing.
-UNKNOWN: Final = (
-    "uncached_input_tokens",
-    "cached_input_tokens",
-    "cache_creation_input_tokens",
-    "output_tokens",
-)
 _FEMTO: Final = 10**15
 _MEASURES: Final = {"cost": "cost_usd", "tokens": "total_tokens", "calls": "calls"}
 
@@ -71,16 +34,47 @@ class Report:
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
     """Answer `query` from priced USAGE rows of every kind, duplicates among them."""
-    table = usage.lazy().collect()
-    rows = with_keys(selected(table.lazy(), query), query).with_columns(origin=origin())
-    groups = rows.group_by(query.fields).agg(_sums()).sort(**_order(query)).collect()
-    whole = rows.select(_sums()).collect().row(0, named=True)
+    rows = usage.lazy().with_columns(pl.lit("").alias(COMPONENT)).collect()
+    return report(partial(rows, query), query, {"files": files})
+
+
+def summarise_batches(
+    batches: Iterable[pl.DataFrame], query: Query, read: Mapping[str, Any]
+) -> Report:
+    """Answer `query` from batches of such rows, at least one; `read` opens the coverage.
+
+    The sums are those of `summarise` to the last digit.
+    """
+    nameless = pl.lit("").alias(COMPONENT)
+    found: Partial | None = None
+    for rows in batches:
+        new = partial(rows.with_columns(nameless), query)
+        found = new if found is None else as_one(joined([found, new]), query)
+    if found is None:
+        raise ValueError("no batch")
+    return report(found, query, read)
+
+
+def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
+    """The answer to `query` from sums of all components; `read` opens the coverage."""
+    whole = as_one(partial, query)
+    groups = whole.groups.drop(COMPONENT).sort(**_order(query))
+    totals = _folded(groups)
+    covered = whole.covered.drop(COMPONENT).row(0, named=True)
+    undated = covered.pop("undated")
+    listed = whole.problems.sort("path", "record", "part", "code", "detail")
     return Report(
         query=query,
         rows=_rows(groups, query),
-        totals=_row(whole) if groups.height else _nothing(whole),
-        coverage={**coverage(table, files), "undated": _undated(table, query)},
-        unmatched=unmatched(table, query),
+        totals=_row(totals) if groups.height else _nothing(totals),
+        coverage={
+            **read,
+            **covered,
+            "problems": dict(whole.codes.sort("code").select("code", "n").iter_rows()),
+            "problem_list": listed.drop(COMPONENT, "part").to_dicts(),
+            "undated": undated,
+        },
+        unmatched=_unmatched(whole, query),
     )
 
 
@@ -93,37 +87,12 @@ def money(femto: int | None) -> str | None:
     return f"-{digits}" if femto < 0 else digits
 
 
-def _sums() -> list[pl.Expr]:
-    """The sums of a group of USAGE rows, under the names of the report's fields."""
-    # The parts of a cost that is unknown as a whole stay out: parts add up to the cost.
-    priced = pl.col("cost").is_not_null()
-    unpriced = pl.col("total_tokens").filter(~priced)
-    return [
-        *(_stated(pl.col(name), name) for name in COUNTS if name != "unsplit_input_tokens"),
-        pl.col("unsplit_input_tokens").sum(),
-        *(_stated(pl.col(column).filter(priced), name) for name, column in COSTS.items()),
-        _stated(pl.col("reported_cost_usd"), "reported_cost_usd"),
-        unpriced.sum().alias("unpriced_tokens"),
-        *(_count(pl.col(name).is_null(), f"unknown {name}") for name in UNKNOWN),
-        *(_count(pl.col("origin") == name, f"origin {name}") for name in ORIGINS),
-        _count(pl.col("calls").is_null(), "records_without_calls"),
-        pl.col("lower_bound").any(),
-    ]
-
-
-def _stated(value: pl.Expr, name: str) -> pl.Expr:
-    return pl.when(value.count() > 0).then(value.sum()).alias(name)
-
-
-def _count(condition: pl.Expr, name: str) -> pl.Expr:
-    return condition.sum().cast(pl.Int64).alias(name)
-
-
 def _folded(groups: pl.DataFrame) -> dict[str, Any]:
-    """The sums of several groups, which are sums of sums."""
-    names = [name for name in groups.columns if groups.schema[name].is_numeric()]
-    sums = [_stated(pl.col(name), name) for name in names]
-    return groups.select(*sums, pl.col("lower_bound").any()).row(0, named=True)
+    """The sums of several groups; of none, what is counted is zero and what is stated null."""
+    found = groups.select(sums_of_sums(groups)).row(0, named=True)
+    nothing = dict.fromkeys(["unsplit_input_tokens", "unpriced_tokens"], 0)
+    counted = {name: 0 for name in found if " " in name} | {"records_without_calls": 0}
+    return found if groups.height else found | nothing | counted
 
 
 def _order(query: Query) -> dict[str, Any]:
@@ -175,9 +144,10 @@ def _plain(value: Decimal) -> str:
     return money(int(value.scaleb(15))) or "0"
 
 
-def _undated(table: pl.DataFrame, query: Query) -> int:
-    """Records that a question about days leaves out, since they have no time."""
-    if not query.dated:
-        return 0
-    rows = matching(table.lazy(), query).filter(pl.col("timestamp").is_null())
-    return int(rows.select(pl.len()).collect().item())
+def _unmatched(partial: Partial, query: Query) -> list[Unmatched]:
+    """Values of filters that match nothing at all: most likely misspelt."""
+    found = []
+    for name, values in query.filters.items():
+        there = partial.known.filter(pl.col("name") == name)["value"].sort().to_list()
+        found += [Unmatched(name, value, there) for value in values if value not in there]
+    return found

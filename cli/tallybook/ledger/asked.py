@@ -1,0 +1,24 @@
+"""What a question to the ledger says; naming it loads nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line knows and nothing below it may ask for.
+
+    `paths`: files and folders, None for all that the ledger holds after a look at the known
+    places. `ledger` and `cache` are folders, None to keep nothing.
+    """
+
+    paths: Sequence[Path] | None
+    environment: Mapping[str, str]
+    home: Path
+    ledger: Path | None = None
+    cache: Path | None = None
+    price_file: Path | None = None
+    as_recorded: bool = False

@@ -1,0 +1,88 @@
+"""Answers a query from a reading, with the sums kept that are still the same the next time."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import polars as pl
+
+from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
+from tallybook.report.query import Query
+from tallybook.report.summary import Report, report
+
+# Sums that are about as many as the rows they are of are not worth keeping, nor holding apart.
+_MOST_GROUPS: Final = 100_000
+_KEPT_FILES: Final = 64
+
+
+class Usage(Protocol):
+    """What a reading has to offer; see `tallybook.ledger.Reading`."""
+
+    def components(self) -> list[str]:
+        """Names of the components, each of which changes with its rows."""
+
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Priced USAGE rows with the column `component`."""
+
+
+def answer(
+    usage: Usage, query: Query, read: Mapping[str, object], cache: Path | None, salt: str
+) -> Report:
+    """Answer `query`; `read` opens the coverage.
+
+    `cache` is a folder for sums that may be asked for again, `salt` changes with what else they
+    depend on: prices, the program. What is wrong with the folder costs time only.
+    """
+    path = cache / f"{_digest(query, salt)}.sums" if cache else None
+    kept = _load(path) if path else None
+    names = usage.components()
+    known = set(kept.covered[COMPONENT]) & set(names) if kept else set()
+    found = [kept.of(sorted(known))] if kept and known else []
+    small = True
+    for rows in usage.batches(set(names) - known):
+        found.append(partial(rows, query))
+        if sum(each.groups.height for each in found) > _MOST_GROUPS:
+            found, small = [as_one(joined(found), query)], False
+    whole = joined(found)
+    if path and small and set(names) != known:
+        _save(path, whole.of(names))
+    return report(whole, query, read)
+
+
+def _digest(query: Query, salt: str) -> str:
+    asked = replace(query, sort=None, limit=None, paths=()).document()
+    return blake2b(f"{salt} {asked}".encode(), digest_size=16).hexdigest()
+
+
+def _load(path: Path) -> Partial | None:
+    with suppress(OSError, msgspec.MsgspecError, pl.exceptions.PolarsError, KeyError):
+        frames = msgspec.msgpack.decode(path.read_bytes(), type=dict[str, bytes])
+        return Partial(**{f.name: pl.read_ipc(frames[f.name]) for f in fields(Partial)})
+    return None
+
+
+def _save(path: Path, whole: Partial) -> None:
+    frames = {}
+    for field in fields(Partial):
+        buffer = io.BytesIO()
+        getattr(whole, field.name).write_ipc(buffer)
+        frames[field.name] = buffer.getvalue()
+    with suppress(OSError):
+        aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
+        aside.write_bytes(msgspec.msgpack.encode(frames))
+        aside.replace(path)
+        _drop_oldest(path.parent)
+
+
+def _drop_oldest(folder: Path) -> None:
+    kept = sorted(folder.glob("*.sums"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in kept[_KEPT_FILES:]:
+        path.unlink()

@@ -1,0 +1,19 @@
+"""Why a report is incomplete, in words; loads no data frame library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def shortfalls(totals: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
+    """Why a report is incomplete, one phrase a reason; `totals` and `coverage` of the report."""
+    reasons = (
+        (sum(seen["problems"].values()), "problem", ""),
+        (seen["undated"], "record", " without a time left out"),
+        (totals["unpriced_tokens"], "token", " unpriced"),
+    )
+    found = [f"{n:,} {what}{'s' if n > 1 else ''}{state}" for n, what, state in reasons if n]
+    if totals["cost_low_usd"] != totals["cost_high_usd"]:
+        found.append(f"cost between {totals['cost_low_usd']} and {totals['cost_high_usd']} USD")
+    return [*found, "a sum is a lower bound"] if totals["lower_bound"] else found
