@@ -1,0 +1,107 @@
+"""Home folders with logs in them, and what is answered about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from tallybook.ledger import Asked, Reading, usage
+from tallybook.report.answer import answer
+from tallybook.report.query import Query
+
+FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
+
+
+@cache
+def price_cache() -> Path:
+    """Where the price list is built once."""
+    return Path(mkdtemp(prefix="prices-"))
+
+
+def asked(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> Asked:
+    return Asked(
+        paths=paths, environment={}, home=home, ledger=ledger, cache=price_cache()
+    )  # fmt: skip
+
+
+def opened(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> Reading:
+    return usage(asked(home, ledger, paths))
+
+
+def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
+    """All that a report says, as one text."""
+    read = {"files": reading.files, "gone": reading.gone}
+    report = answer(reading, Query(by=tuple(by)), read, reading.sums, reading.price_digest)
+    return json.dumps([report.rows, report.totals, report.coverage], indent=1)
+
+
+def told(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> str:
+    with opened(home, ledger, paths) as reading:
+        return document(reading)
+
+
+def totals(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)[1]
+    return found
+
+
+def coverage(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)[2]
+    return found
+
+
+def session(number: int = 1, calls: int = 3) -> bytes:
+    """A small Claude Code transcript."""
+    lines = [_line(number, call) for call in range(1, calls + 1)]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def _line(number: int, call: int) -> dict[str, Any]:
+    session_id = f"{number:08d}-0000-4000-8000-000000000000"
+    return {
+        "type": "assistant",
+        "sessionId": session_id,
+        "uuid": f"{number:08d}-0000-4000-8000-{call:012d}",
+        "requestId": f"req_{number}_{call}",
+        "cwd": "/home/u/project",
+        "version": "2.1.0",
+        "timestamp": f"2026-06-{number % 27 + 1:02d}T10:{call % 60:02d}:00.000Z",
+        "message": {
+            "id": f"msg_{number}_{call}",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-sonnet-4-5-20250929",
+            "stop_reason": "end_turn",
+            "content": [],
+            "usage": {
+                "input_tokens": 3,
+                "cache_creation_input_tokens": 100 * number,
+                "cache_read_input_tokens": 1000 * call,
+                "output_tokens": 50 + call,
+            },
+        },
+    }
+
+
+def transcript(home: Path, number: int = 1, folder: str = "-home-u-project") -> Path:
+    """Where the transcript of that number lies."""
+    name = f"{number:08d}-0000-4000-8000-000000000000.jsonl"
+    return put(home / ".claude/projects" / folder / name, b"")
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content or not path.exists():
+        path.write_bytes(content)
+    return path
+
+
+def home_of(folder: Path, sessions: int = 4) -> Path:
+    """A home with some transcripts."""
+    for number in range(1, sessions + 1):
+        put(transcript(folder, number), session(number, calls=number + 2))
+    return folder
