@@ -9,7 +9,7 @@ from tallybook.ledger.asked import Asked
 if TYPE_CHECKING:
     from tallybook.ledger.chain import derive
     from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
-    from tallybook.ledger.fill import Plan, corrections_table, fill, make_plan
+    from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan
     from tallybook.ledger.open import find, usage, usage_batches
     from tallybook.ledger.reading import Reading
 
@@ -30,16 +30,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Plan": "fill",
+    "Plan": "backfilling",
     "Reading": "reading",
     "append_corrections": "corrections",
     "clear_corrections": "corrections",
     "corrections": "corrections",
-    "corrections_table": "fill",
+    "corrections_table": "backfilling",
     "derive": "chain",
-    "fill": "fill",
+    "fill": "backfilling",
     "find": "open",
-    "make_plan": "fill",
+    "make_plan": "backfilling",
     "usage": "open",
     "usage_batches": "open",
 }
