@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tallybook.ledger.asked import Asked
 
 if TYPE_CHECKING:
+    from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan
     from tallybook.ledger.chain import derive
     from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
-    from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan
     from tallybook.ledger.open import find, usage, usage_batches
     from tallybook.ledger.reading import Reading
 

@@ -7,19 +7,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tallybook.render.table import Column, table
-from tallybook.render.text import keep_ends, keep_head, visible
+from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
 
 Row = Mapping[str, Any]
 
 SHOWN_CHANGES: Final = 20
 _NULL: Final = "–"
-_BUCKET_WORDS: Final = {
-    "uncached_input_tokens": "uncached",
-    "cached_input_tokens": "cached",
-    "cache_creation_input_tokens": "written",
-    "output_tokens": "output",
-    "reasoning_output_tokens": "reasoning",
-}
+_MOVED: Final = (("Input", "input_tokens"), ("Cached", "cached_input_tokens"))
 
 
 def plan_text(answer: Row, width: int | None, *, details: bool, colour: bool) -> str:
@@ -71,10 +65,10 @@ def _changes(changes: Sequence[Row], width: int | None, *, colour: bool) -> str:
         _names("Time", [(row["timestamp"] or _NULL)[:19] for row in shown]),
         _names("Model", [row["model"] or "(unknown)" for row in shown]),
         _names("From", [row["method"] for row in shown]),
-        _names("Filled", [_moved(row) for row in shown]),
+        *(_moved(words, name, shown) for words, name in _MOVED),
         _money("Cost", shown, "cost_before_usd", total=False),
         _money("→ Cost", shown, "cost_after_usd", total=False),
-        _names("Evidence", [_place(row) for row in shown]),
+        Column("Evidence", [_place(row) for row in shown], rank=3, cut=keep_tail),
     ]
     left = len(changes) - len(shown)
     more = f"… and {left:,} more; --json lists them\n" if left else ""
@@ -91,14 +85,10 @@ def _left(rows: Sequence[Row], width: int | None, *, colour: bool) -> str:
     return "Not recoverable\n\n" + table(columns, width, colour=colour)
 
 
-def _moved(change: Row) -> str:
-    """Each count that changes, before and after: `cached – → 30,210`."""
-    before, after = change["before"], change["after"]
-    return ", ".join(
-        f"{words} {_count(before[name])} → {_count(after[name])}"
-        for name, words in _BUCKET_WORDS.items()
-        if before[name] != after[name]
-    )
+def _moved(words: str, name: str, changes: Sequence[Row]) -> Column:
+    """A count before and after."""
+    cells = [f"{_count(row['before'][name])} → {_count(row['after'][name])}" for row in changes]
+    return Column(words, cells, rank=2)
 
 
 def _place(change: Row) -> str:

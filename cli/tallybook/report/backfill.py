@@ -105,7 +105,7 @@ def _by_reason(unrecoverable: pl.DataFrame, reasons: Mapping[str, str]) -> list[
 
 def _change(row: Row) -> dict[str, Any]:
     def counts(side: str) -> Row:
-        return {name: row[f"{name}{side}"] for name in _COUNTS}
+        return {name: row[f"{name}{side}"] for name in (*_COUNTS, "input_tokens")}
 
     stamp = row["timestamp"]
     return {
