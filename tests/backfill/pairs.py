@@ -18,7 +18,7 @@ _SHORT = {
     "reasoning": "reported_reasoning_tokens",
 }
 WHO: dict[str, Any] = {
-    "source": "ninerouter",
+    "source": "9router",
     "provider": "claude",
     "model": "claude-sonnet-4-6",
     "connection_id": "c1",

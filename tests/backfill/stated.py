@@ -29,7 +29,7 @@ def settled_history(made: list[Made]) -> pl.DataFrame:
 
 def _who(row: Json) -> dict[str, Any]:
     return {
-        "source": "ninerouter",
+        "source": "9router",
         "provider": row["provider"],
         "model": row["model"],
         "connection_id": row["connectionId"],

@@ -66,7 +66,7 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
             recorded_output=recorded(OUTPUT_COUNTS),
         )
         # A call id that stands on several rows cannot say which of them a correction means.
-        .unique("call_id", keep="none", maintain_order=True)
+        .filter(pl.col("call_id").is_unique())
         .with_row_index("call")
         .collect()
     )
@@ -115,7 +115,7 @@ def _method(twin: pl.Expr) -> pl.Expr:
         .then(pl.lit(TWIN))
         .when(pl.col("source").is_in(_EVENT_SOURCES))
         .then(pl.lit(EVENTS))
-        .when(true(pl.col("part").str.contains("tokens")))
+        .when(true(pl.col("part") == "tokens"))
         .then(pl.lit(DETAIL))
         .otherwise(pl.lit(BODY))
     )

@@ -31,6 +31,6 @@ REASONS: Final[Mapping[str, str]] = {
 }
 
 # Sources that wrote a zero where they had dropped the count, and folded the cache in twice.
-FALSE_ZEROS: Final = ("ninerouter",)
+FALSE_ZEROS: Final = ("9router",)
 # A router that adds to the prompt of the answer it passes on, and keeps the altered answer.
-BUFFERED: Final[Mapping[str, int]] = {"ninerouter": 2000}
+BUFFERED: Final[Mapping[str, int]] = {"9router": 2000}
