@@ -19,13 +19,8 @@ from tallybook.backfill.columns import (
 from tallybook.backfill.words import BODY, DETAIL, EVENTS, FALSE_ZEROS, TWIN
 from tallybook.schema import ASSUMED, CALL, RESPONSE, SUM
 
-_KEPT: Final = (
+_WHO: Final = (
     "source",
-    "path",
-    "record",
-    "part",
-    "kind",
-    "dialect",
     "provider",
     "model",
     "connection_id",
@@ -33,10 +28,14 @@ _KEPT: Final = (
     "request_id",
     "problems",
 )
+_WHERE: Final = ("path", "record", "part")
 # All columns of a USAGE row that are looked at.
 COLUMNS: Final = (
     "call_id",
-    *_KEPT,
+    "kind",
+    *_WHO,
+    *_WHERE,
+    "dialect",
     "record_id",
     "timestamp",
     "duplicate_of",
@@ -55,7 +54,7 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
     counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
     return (
         rows.filter(counted)
-        .select("call_id", *_KEPT, *_counts(), _time(), open=_open())
+        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=_open())
         .with_columns(
             needs_input=(pl.col("unsplit").fill_null(0) > 0)
             | ~whole_prompt()
@@ -67,6 +66,7 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
         )
         # A call id that stands on several rows cannot say which of them a correction means.
         .filter(pl.col("call_id").is_unique())
+        .drop("dialect")
         .with_row_index("call")
         .collect()
     )
@@ -78,7 +78,9 @@ def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
     lost = pl.col("duplicate_of").is_not_null() & pl.col("kind").is_in([CALL, SUM])
     twin = lost & pl.col("source").is_in(FALSE_ZEROS)
     kept = rows.filter((pl.col("kind") == RESPONSE) | twin).select(
-        *_KEPT,
+        *_WHO,
+        *_WHERE,
+        "dialect",
         *_counts(),
         _time(),
         # An estimate proves nothing, however well it fits.

@@ -24,12 +24,12 @@ def by_link(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
 
     A request id is given out by the tool that logs it, so it only counts within one source.
     """
-    named = calls.join(evidence, left_on="call_id", right_on="seen_answers", how="inner")
-    answers = _joined(calls, evidence, ["response_id"])
-    requests = _joined(calls, evidence, ["source", "request_id"])
-    linked = ("call", "evidence")
-    found = [pairs.select(linked) for pairs in (named, answers, requests)]
-    pairs = pl.concat(found).unique(maintain_order=True).sort(linked)
+    found = [
+        _joined(calls, evidence, ["call_id"], ["seen_answers"]),
+        _joined(calls, evidence, ["response_id"], ["seen_response_id"]),
+        _joined(calls, evidence, ["source", "request_id"], ["seen_source", "seen_request_id"]),
+    ]
+    pairs = pl.concat(found).unique().sort("call", "evidence")
     return _beside(pairs, calls, evidence).with_columns(distance=pl.lit(0, pl.Int64))
 
 
@@ -131,14 +131,13 @@ def miscounted(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     return near.filter(same & (total > 0))
 
 
-def _joined(calls: pl.DataFrame, evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    known = calls.drop_nulls(names)
-    return known.join(
-        evidence.drop_nulls([f"{SEEN}{name}" for name in names]),
-        left_on=names,
-        right_on=[f"{SEEN}{name}" for name in names],
-        how="inner",
-    )
+def _joined(
+    calls: pl.DataFrame, evidence: pl.DataFrame, asked: list[str], answered: list[str]
+) -> pl.DataFrame:
+    known = calls.select("call", *asked).drop_nulls()
+    answers = evidence.select("evidence", *answered).drop_nulls()
+    pairs = known.join(answers, left_on=asked, right_on=answered, how="inner")
+    return pairs.select("call", "evidence")
 
 
 def _outputs(evidence: pl.DataFrame, *more: str) -> pl.DataFrame:
