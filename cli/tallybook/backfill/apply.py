@@ -13,6 +13,8 @@ from tallybook.normalize import add_problem
 from tallybook.schema import BACKFILLED, CALL, DERIVED, REPORTED_ORIGIN
 
 _DIRECTIONS: Final = {INPUT: INPUT_COUNTS, OUTPUT: OUTPUT_COUNTS}
+# Problems of a prompt that are none any more when it is filled.
+_ANSWERED: Final = ("ambiguous-dialect", "cache-not-read", "cache-perhaps-twice", "input-lost")
 _PLACES: Final = ("backfill_method", "backfill_path", "backfill_record")
 
 
@@ -111,7 +113,7 @@ def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("context_tokens") == pl.col("_input_before")
     )
     single = (pl.col("kind") == CALL) & (pl.col("calls") == 1) & ~pl.col("difference")
-    resolved = pl.col("problems").list.set_difference(["ambiguous-dialect"])
+    resolved = pl.col("problems").list.set_difference(list(_ANSWERED))
     return rows.with_columns(
         input_tokens=pl.when("_input_filled").then(total).otherwise("input_tokens"),
         lower_bound=pl.when(filled)

@@ -8,7 +8,7 @@ import polars as pl
 
 from tallybook.backfill.agreement import AGREES, DIFFERS, MISSING
 from tallybook.backfill.columns import INPUT_COUNTS, OUTPUT_COUNTS, or_zero
-from tallybook.backfill.words import METHODS
+from tallybook.backfill.words import METHODS, TWIN
 
 INPUT_FILLS: Final = tuple(f"fill_{name}" for name in INPUT_COUNTS)
 OUTPUT_FILLS: Final = tuple(f"fill_{name}" for name in OUTPUT_COUNTS)
@@ -51,6 +51,7 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("time", "seen_time").first(),
             clash=positive.n_unique() > 1,
             torn=pl.col("torn").any(),
+            is_twin=(pl.col("seen_method") == TWIN).all(),
             # The prompt may be the same number and yet be read in another way on both sides.
             contradicts=(
                 ~ruled

@@ -54,7 +54,7 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
     counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
     return (
         rows.filter(counted)
-        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=_open())
+        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=_open() | _is_doubted())
         .with_columns(
             needs_input=(pl.col("unsplit").fill_null(0) > 0)
             | ~whole_prompt()
@@ -109,6 +109,11 @@ def _open() -> pl.Expr:
     inputs = [COUNTS[name] for name in INPUT_COUNTS if name != "creation_1h"]
     guessed = [true(pl.col(f"{bucket}_origin") == ASSUMED) for bucket in inputs]
     return pl.any_horizontal(*guessed, has_problem("ambiguous-dialect"))
+
+
+def _is_doubted() -> pl.Expr:
+    """Whether the reader says that what the record states may be wrong as it stands."""
+    return has_problem("cache-perhaps-twice")
 
 
 def _method(twin: pl.Expr) -> pl.Expr:

@@ -101,9 +101,13 @@ def elsewhere(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     asked = calls.filter(pl.col("output").is_not_null()).with_columns(
         prompt=pl.sum_horizontal(name.removeprefix(SEEN) for name in _PROMPT)
     )
-    answers = _outputs(evidence, *_PROMPT).with_columns(prompt=prompts).explode("prompt")
+    answers = (
+        _outputs(evidence.filter(~pl.col("seen_is_twin")), *_PROMPT)
+        .with_columns(prompt=prompts)
+        .explode("prompt")
+    )
     fits = answers.rename(lambda name: name.removeprefix(SEEN)).select(keys).unique()
-    return asked.join(fits, on=keys, how="semi", nulls_equal=True)
+    return asked.filter(pl.col("prompt") > 0).join(fits, on=keys, how="semi", nulls_equal=True)
 
 
 def miscounted(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
@@ -114,7 +118,8 @@ def miscounted(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
         .sort("time")
         .join_asof(
             # Of equally near ones the last is taken: the detail, whose prompt nobody altered.
-            evidence.drop_nulls("seen_time")
+            evidence.filter(~pl.col("seen_is_twin"))
+            .drop_nulls("seen_time")
             .sort("seen_time", pl.col("seen_method") == DETAIL)
             .select(names),
             left_on="time",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -13,8 +13,8 @@ from tallybook.backfill.choosing import agrees, differs, edges
 from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS
 from tallybook.backfill.gather import calls as gather_calls
 from tallybook.backfill.gather import evidence as gather_evidence
-from tallybook.backfill.matching import settle
 from tallybook.backfill.reasons import reasons
+from tallybook.backfill.search import Search
 from tallybook.backfill.words import INPUT, OUTPUT
 from tallybook.tables import CORRECTIONS
 
@@ -35,32 +35,6 @@ class Proposal:
     unused: int
 
 
-@dataclass(slots=True)
-class _Search:
-    """The calls and evidence not yet settled, and what was found so far."""
-
-    calls: pl.DataFrame
-    evidence: pl.DataFrame
-    matched: list[pl.DataFrame] = field(default_factory=list)
-    refused: list[pl.DataFrame] = field(default_factory=list)
-    rejected: list[pl.DataFrame] = field(default_factory=list)
-
-    def take(self, found: pl.DataFrame, proof: str) -> None:
-        """Settle some edges, and leave calls and evidence of the settled ones out from now on."""
-        matched, refused = settle(found)
-        self.matched.append(matched.with_columns(proof=pl.lit(proof)))
-        self.refused.append(refused)
-        for gone in (matched, refused):
-            self.calls = self.calls.join(gone, on="call", how="anti")
-            self.evidence = self.evidence.join(gone, on="seen_group", how="anti")
-
-    def left(self, found: pl.DataFrame) -> pl.DataFrame:
-        """Those edges whose call and evidence are both still free."""
-        return found.join(self.calls, on="call", how="semi").join(
-            self.evidence, on="seen_group", how="semi"
-        )
-
-
 def propose(rows: pl.DataFrame | pl.LazyFrame) -> Proposal:
     """What can be filled in USAGE rows of every kind, after normalising and deduplicating.
 
@@ -68,27 +42,31 @@ def propose(rows: pl.DataFrame | pl.LazyFrame) -> Proposal:
     """
     rows = rows.lazy()
     calls, evidence = gather_calls(rows), gather_evidence(rows)
-    search = _Search(calls, evidence)
+    search = Search(calls, evidence)
     if not evidence.is_empty():
         _match_by_link(search)
         _match_by_time(search)
         _match_captures(search)
-    matched = pl.concat(search.matched) if search.matched else None
-    corrections = _corrections(calls, evidence, matched)
+    corrections = _corrections(search, calls, evidence)
     return Proposal(
         corrections=corrections,
-        unrecoverable=_unrecoverable(calls, corrections, search, matched, evidence),
+        unrecoverable=_unrecoverable(search, calls, corrections),
         unused=search.evidence["seen_group"].n_unique(),
     )
 
 
-def _match_by_link(search: _Search) -> None:
-    """An id is proof enough of the match; what is filled is judged by the counts all the same."""
+def _match_by_link(search: Search) -> None:
+    """An id is proof enough of the match; what is filled is judged by the counts all the same.
+
+    Evidence that fills nothing does not keep its call from other evidence.
+    """
     found = edges(judge(pairing.by_link(search.calls, search.evidence)))
-    search.take(found, "by id")
+    fills = pl.col("input_fill").is_not_null()
+    search.take(found.filter(fills), "by id")
+    search.silent.append(search.left(found.filter(~fills & ~pl.col("is_twin"))))
 
 
-def _match_by_time(search: _Search) -> None:
+def _match_by_time(search: Search) -> None:
     """The nearest first, and those that state the same prompt and output before all others."""
     found = edges(judge(pairing.by_time(search.calls, search.evidence)))
     near = pl.col("distance") <= pairing.NEAR
@@ -104,18 +82,18 @@ def _match_by_time(search: _Search) -> None:
     search.rejected.append(search.left(found.filter(agrees(OUTPUT) & differs(INPUT))))
 
 
-def _match_captures(search: _Search) -> None:
+def _match_captures(search: Search) -> None:
     found = edges(judge(pairing.by_capture(search.calls, search.evidence)))
     search.take(found.filter(agrees(INPUT) & agrees(OUTPUT)), "by model, time and counts")
 
 
-def _corrections(
-    calls: pl.DataFrame, evidence: pl.DataFrame, matched: pl.DataFrame | None
-) -> pl.DataFrame:
+def _corrections(search: Search, calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     """What changes, a row a call and direction, in the order of the calls."""
-    if matched is None or matched.is_empty():
+    if not search.matched:
         return SCHEMA.to_frame()
-    beside = matched.join(calls, on="call", how="left", suffix="_of_call").sort("call")
+    beside = (
+        pl.concat(search.matched).join(calls, on="call", how="left", suffix="_of_call").sort("call")
+    )
     found = [
         _direction(beside, INPUT, INPUT_COUNTS),
         _direction(beside, OUTPUT, OUTPUT_COUNTS),
@@ -158,21 +136,14 @@ def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -
     )
 
 
-def _unrecoverable(
-    calls: pl.DataFrame,
-    corrections: pl.DataFrame,
-    search: _Search,
-    matched: pl.DataFrame | None,
-    evidence: pl.DataFrame,
-) -> pl.DataFrame:
+def _unrecoverable(search: Search, calls: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
     lacking = [
         calls.filter(f"needs_{direction}").join(
             corrections.filter(pl.col("direction") == direction), on="call_id", how="anti"
         )
         for direction in (INPUT, OUTPUT)
     ]
-    open_calls = calls.join(pl.concat(lacking).select("call"), on="call", how="semi")
-    if open_calls.is_empty():
+    left = calls.join(pl.concat(lacking).select("call"), on="call", how="semi")
+    if left.is_empty():
         return _UNRECOVERABLE.to_frame()
-    found = reasons(open_calls, matched, search.refused, search.rejected, evidence)
-    return found.select(_UNRECOVERABLE.names())
+    return reasons(left, search).select(_UNRECOVERABLE.names())

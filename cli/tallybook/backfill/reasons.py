@@ -9,27 +9,23 @@ import polars as pl
 from tallybook.backfill.choosing import differs
 from tallybook.backfill.columns import true
 from tallybook.backfill.pairing import elsewhere, miscounted
+from tallybook.backfill.search import Search
 from tallybook.backfill.words import INPUT
 
 # Problems of the evidence that explain what it lacks, the most telling first.
 _OF_EVIDENCE: Final = ("estimated", "truncated-body", "body-altered")
 
 
-def reasons(
-    calls: pl.DataFrame,
-    matched: pl.DataFrame | None,
-    refused: list[pl.DataFrame],
-    rejected: list[pl.DataFrame],
-    evidence: pl.DataFrame,
-) -> pl.DataFrame:
-    """`call_id`, `source` and `reason` of every call given; the first reason that applies."""
-    found = []
-    if matched is not None:
-        found.append(matched.select("call", reason=_of_match()))
-    found += [_all(edges, "ambiguous-match") for edges in refused]
-    found += [_all(edges, "input-disagrees") for edges in rejected]
-    found.append(_all(miscounted(calls, evidence), "output-disagrees"))
-    found.append(_all(elsewhere(calls, evidence), "outside-tolerance"))
+def reasons(calls: pl.DataFrame, search: Search) -> pl.DataFrame:
+    """The calls with their `reason`, the first that applies."""
+    found = [
+        *(edges.select("call", reason=_of_match()) for edges in search.matched),
+        *(_all(edges, "ambiguous-match") for edges in search.refused),
+        *(_all(edges, "input-disagrees") for edges in search.rejected),
+        *(edges.select("call", reason=_of_match()) for edges in search.silent),
+        _all(miscounted(calls, search.evidence), "output-disagrees"),
+        _all(elsewhere(calls, search.evidence), "outside-tolerance"),
+    ]
     first = pl.concat(found).unique("call", keep="first", maintain_order=True)
     return calls.join(first, on="call", how="left", maintain_order="left").with_columns(
         reason=pl.col("reason").fill_null(_of_call())

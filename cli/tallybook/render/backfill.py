@@ -33,12 +33,19 @@ def summary_line(answer: Row) -> str:
     calls = sum(row["calls"] for row in answer["rows"])
     left = sum(row["calls"] for row in answer["unrecoverable"])
     cost = f"{_dollars(answer['before']['cost_usd'])} → {_dollars(answer['after']['cost_usd'])}"
-    parts = [f"{calls:,} calls to fill", f"{left:,} stay unknown", f"cost of all calls {cost}"]
+    parts = [
+        f"{calls:,} {'call' if calls == 1 else 'calls'} to fill",
+        f"{left:,} stay unknown",
+        f"cost of all calls {cost}",
+    ]
     low, high = answer["after"]["cost_low_usd"], answer["after"]["cost_high_usd"]
     if calls and low != high:
         parts.append(f"still between {_dollars(low)} and {_dollars(high)}")
-    if answer["coverage"]["unused"]:
-        parts.append(f"{answer['coverage']['unused']:,} answers belong to no call")
+    unused = answer["coverage"]["unused"]
+    if unused:
+        parts.append(
+            f"{unused:,} {'answer belongs' if unused == 1 else 'answers belong'} to no call"
+        )
     return " · ".join(parts)
 
 
