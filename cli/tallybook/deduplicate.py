@@ -170,8 +170,9 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
-    one; a row that splits the prompt by cache beats one that does not; then the original beats the
-    copy, and the later block the earlier.
+    one; a row that splits the prompt by cache beats one that does not, and one with its model one
+    that lost what stood beside it; then the original beats the copy, and the later block the
+    earlier.
     """
     main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
     main_request = pl.col("request_id").filter(main).first().over("call_id")
@@ -189,6 +190,7 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         replay,
         pl.col("output_tokens"),
         splits,
+        pl.col("model").is_not_null(),
         # Builds wrote a branch twice, the second time without the word that it is a copy.
         pl.col("is_copy").any().over("call_id", "path"),
         pl.col("sidechain"),
@@ -200,7 +202,21 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("finished"),
         pl.col("record"),
     )
-    downwards = [False, False, True, True, False, False, False, False, False, True, True, True]
+    downwards = [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
     return (
         rows.sort(*ranks, descending=downwards, nulls_last=True)
         .with_columns(_winner=pl.col("row").first().over("call_id"))

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
-from tallybook.files.find import COMPRESSED, logical_name
-from tallybook.files.place import HEAD_BYTES, Place, Trail, encoded, is_continued, rest_of
+from tallybook.files.find import COMPRESSED, HEAD_BYTES, logical_name, neighbours
+from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
@@ -171,10 +171,10 @@ def _is_passing(error: Exception) -> bool:
 def facts(source: Source, path: Path) -> FileFacts:
     """What a file's name and its small neighbour say to the source."""
     plain = logical_name(path)
-    beside = source.neighbour(plain.name) if source.neighbour else None
+    beside = (_small(path.parent / name) for name in neighbours(source, plain.name))
     return FileFacts(
         parts=plain.parts[-_PARTS:],
-        neighbour=_small(path.with_name(beside)) if beside else None,
+        neighbour=next((content for content in beside if content is not None), None),
     )
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import astuple
 
 from tallybook.schema import Reported
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_values = attrgetter(*Reported.__struct_fields__)
 
 
 def table(rows: Sequence[Reported]) -> pa.Table:
@@ -22,7 +21,7 @@ def table(rows: Sequence[Reported]) -> pa.Table:
 
     if not rows:
         return REPORTED.empty_table()
-    columns = zip(*map(_values, rows), strict=True)
+    columns = zip(*map(astuple, rows), strict=True)
     arrays = [_array(values, field.type) for values, field in zip(columns, REPORTED, strict=True)]
     return pa.Table.from_arrays(arrays, schema=REPORTED)
 
