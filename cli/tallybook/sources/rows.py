@@ -1,9 +1,9 @@
-"""Turns a list of `Reported` rows into an Arrow table in the REPORTED schema."""
+"""Makes an Arrow table in the REPORTED schema of `Reported` rows, or of columns ready made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import astuple
 
@@ -11,6 +11,10 @@ from tallybook.schema import Reported
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_DEFAULTS: Final = dict(
+    zip(reversed(Reported.__struct_fields__), reversed(Reported.__struct_defaults__), strict=False)
+)
 
 
 def table(rows: Sequence[Reported]) -> pa.Table:
@@ -26,7 +30,28 @@ def table(rows: Sequence[Reported]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=REPORTED)
 
 
-def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
+    """A table of `count` rows from its columns, ten times as fast as from rows.
+
+    A value is a list or an Arrow array of that length, or else one value for every row. A column
+    that is not given holds its default.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    from tallybook.tables import REPORTED  # noqa: PLC0415
+
+    def array(name: str, kind: pa.DataType) -> pa.Array:
+        value = values[name] if name in values else _DEFAULTS[name]
+        if isinstance(value, pa.Array):
+            return value
+        return _array(value if isinstance(value, list) else [value] * count, kind)
+
+    if not count:
+        return REPORTED.empty_table()
+    return pa.Table.from_arrays([array(f.name, f.type) for f in REPORTED], schema=REPORTED)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Most columns of a block hold one value throughout, and repeating it is ten times as fast."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
