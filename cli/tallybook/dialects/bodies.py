@@ -16,6 +16,8 @@ BATCH: Final = "batch"
 _ITSELF: Final = (
     frozenset({"prompt_eval_count", "eval_count"}),  # Ollama
     frozenset({"tokens_evaluated", "tokens_predicted", "timings"}),  # llama.cpp
+    frozenset({"prompt_token_count", "generation_token_count"}),  # Llama on Bedrock
+    frozenset({"inputTextTokenCount", "results"}),  # Titan on Bedrock
     frozenset(  # a generation record of OpenRouter
         {
             "native_tokens_prompt",
@@ -149,7 +151,7 @@ def _usage(body: Body) -> Body | None:
     if usage is None:
         for keys in _ITSELF:
             own = {key: body[key] for key in keys if body.get(key) is not None}
-            if own and own.keys() - {"timings", "total_cost"}:
+            if own.keys() - {"timings", "total_cost", "results"}:
                 return own
         return None
     timings = body.get("timings")

@@ -9,6 +9,7 @@ import msgspec
 
 from tallybook.dialects import Iteration, Response, find_usage, left_out, read_usage, state
 from tallybook.dialects.served import mapping
+from tallybook.dialects.values import money
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.responses.exchange import Exchange
 
@@ -38,6 +39,9 @@ def answer_rows(found: Exchange, record: int, digest: str | None = None) -> list
     row = _row(response, found, record)
     row.identity = _identity(row, digest)
     _put_counts(row, response, found)
+    if found.is_from_cache:
+        row.kind, row.calls, row.detail = EVENT, None, "answered from the proxy's cache"
+        return [row]
     inner = left_out(response.usage) if response.usage else []
     return [row, *(_iteration(row, each) for each in inner)]
 
@@ -48,11 +52,14 @@ def digest_of(content: bytes, before: str = "") -> str:
 
 
 def _row(response: Response, found: Exchange, record: int) -> Reported:
+    provider = found.provider or response.provider
+    # A name on Bedrock tells the region too, and with it the price; the model does not know it.
+    model = found.model if provider == "aws" and found.model else response.model
     return Reported(
         record=record,
         part=found.part,
-        provider=found.provider or response.provider,
-        model=response.model or found.model,
+        provider=provider,
+        model=model or found.model,
         timestamp=response.created or found.time,
         response_id=response.response_id,
         request_id=response.request_id or found.request_id,
@@ -76,6 +83,10 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     if usage is not None:
         state(row, usage)
     row.service_tier = response.service_tier or row.service_tier
+    if row.reported_cost_usd is None:
+        problems: list[str] = []
+        row.reported_cost_usd = money(found.cost, problems)
+        row.problems = [*(row.problems or []), *problems] or None
     stated = [count for name in _COUNTS if (count := getattr(row, name)) is not None]
     if stated and not any(stated) and found.body.get("stopReason") != "guardrail_intervened":
         # No answer costs nothing: a server that does not count writes zeros.

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
 from tallybook.sources.responses.exchange import exchange
-from tallybook.sources.responses.kinds import is_event, is_refusal, is_response
+from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
 
 _LOOKED_AT: Final = 20
 _STREAM: Final = re.compile(rb"\s*(?:data:|event:|id:|retry:|:)")
@@ -42,7 +42,7 @@ def sniff(head: bytes) -> bool:
 
 def is_ours(value: Mapping[str, Any]) -> bool:
     """Whether a record is a response, an event of a stream, an error, or a dump of one of these."""
-    if is_response(value) or is_event(value) or is_refusal(value):
+    if any(tells(value) for tells in (is_response, is_event, is_refusal, is_invocation)):
         return True
     found = exchange(value)
     return (
