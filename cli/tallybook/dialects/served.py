@@ -23,7 +23,7 @@ _TELLTALES: Final = (
     (frozenset({"prompt_filter_results"}), "azure"),
     (frozenset({"billed_units"}), "cohere"),
     (frozenset({"prompt_eval_count", "eval_count", "load_duration"}), "ollama"),
-    (frozenset({METRICS, "stopReason", "cacheReadInputTokens", "cacheWriteInputTokens"}), "aws"),
+    (frozenset({METRICS, "stopReason", "cacheWriteInputTokens", "cacheDetails"}), "aws"),
 )
 _IDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"), ("gen-", "openrouter"))
 _AI_SDK: Final = {
