@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from tallybook.dialects import Iteration, Response, find_usage, left_out, read_usage, state
 from tallybook.dialects.served import mapping
@@ -26,10 +24,10 @@ _FAILED: Final = 400  # HTTP status of refusals, from here on
 _OWN_ID: Final = 20  # characters; servers on one's own machine number their answers to 999
 
 
-def answer_rows(found: Exchange, record: int, digest: str | None = None) -> list[Reported]:
+def answer_rows(found: Exchange, record: int, saved: bytes, before: str = "") -> list[Reported]:
     """The rows of a response; none where the record is not one.
 
-    `digest` is of what was saved, and stands in for an id where the response has none.
+    The digest of what was saved, and of what came `before` it, stands in for a missing id.
     """
     response = find_usage(found.body, found.headers)
     if response is None:
@@ -37,7 +35,7 @@ def answer_rows(found: Exchange, record: int, digest: str | None = None) -> list
     if response.usage is None and (response.is_error or (found.status or 0) >= _FAILED):
         return [_refusal(response, found, record)]
     row = _row(response, found, record)
-    row.identity = _identity(row, digest)
+    row.identity = _identity(row, saved, before)
     _put_counts(row, response, found)
     if found.is_from_cache:
         row.kind, row.calls, row.detail = EVENT, None, "answered from the proxy's cache"
@@ -98,11 +96,11 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
         row.problems = [*(row.problems or []), "no-counts"]
 
 
-def _identity(row: Reported, digest: str | None) -> str | None:
+def _identity(row: Reported, saved: bytes, before: str) -> str:
     named = row.response_id
     if named is None:
         place = "" if row.timestamp else f":{row.record}"
-        return f"content:{digest}{place}" if digest else None
+        return f"content:{digest_of(saved, before)}{place}"
     if len(named) < _OWN_ID:
         return f"response:{named}:{row.model}:{row.timestamp}"
     return f"response:{named}"
@@ -124,8 +122,3 @@ def _iteration(row: Reported, inner: Iteration) -> Reported:
         setattr(extra, name, getattr(row, name))
     usage = read_usage(inner.usage, "anthropic")
     return state(extra, usage) if usage else extra
-
-
-def saved(value: dict[str, Any]) -> bytes:
-    """The bytes that a digest is made of, for a value that was cut out of a document."""
-    return msgspec.json.encode(value)

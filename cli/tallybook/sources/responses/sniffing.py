@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
 from tallybook.sources.responses.exchange import exchange
@@ -88,7 +90,15 @@ def _values(head: bytes) -> Iterator[object]:
 
 def values(content: bytes) -> Iterator[object]:
     """The JSON values that a text consists of, those of an array one by one, as far as it goes."""
-    text = content.decode("utf-8", "replace")
+    try:
+        whole = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        yield from _cut_out(content.decode("utf-8", "replace"))
+        return
+    yield from whole if isinstance(whole, list) else [whole]
+
+
+def _cut_out(text: str) -> Iterator[object]:
     decoder, position = json.JSONDecoder(), 0
     while more := re.compile(r"[\s,\[]*(?=\{)").match(text, position):
         try:
