@@ -74,9 +74,7 @@ def test_another_content_in_its_place_is_read_afresh(home: Path, ledger: Path) -
     same(home, ledger)
 
 
-def test_a_file_written_anew_with_the_same_beginning_is_continued(
-    home: Path, ledger: Path
-) -> None:
+def test_a_file_written_anew_with_the_same_beginning_is_continued(home: Path, ledger: Path) -> None:
     told(home, ledger)
     path = transcript(home, 1)
     aside = put(path.with_suffix(".new"), session(1, calls=5))

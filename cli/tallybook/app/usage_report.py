@@ -83,24 +83,26 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     answers = Answers(asking, query, state(asking))
     answer = None if chosen == "html" else answers.find()
+    page = ""
     if answer is None:
-        with read(asking) as reading:
-            report = answered(reading, query)
-            answer = told(_envelope(report, reading), report, reading)
-            if chosen == "html":
-                put(_page(answer.envelope, query, reading), chosen, output)
-            answers.keep(answer, reading)
-    _tell(answer, chosen, output)
+        answer, page = read(asking, lambda reading: _answer(reading, query, chosen, answers))
+    _tell(answer, page, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 
-def _tell(answer: Answer, chosen: str, output: Path | None) -> None:
-    """Write the answer, unless it is a page that is written already, and the words about it."""
-    text = ""
-    if chosen != "html":
-        text = _rendered(answer.envelope, chosen, to_file=output is not None)
-        put(text, chosen, output)
+def _answer(reading: Reading, query: Query, chosen: str, answers: Answers) -> tuple[Answer, str]:
+    """The answer, and the page where one is asked for, which takes more than the answer."""
+    report = answered(reading, query)
+    answer = told(_envelope(report, reading), report, reading)
+    answers.keep(answer, reading)
+    return answer, _page(answer.envelope, query, reading) if chosen == "html" else ""
+
+
+def _tell(answer: Answer, page: str, chosen: str, output: Path | None) -> None:
+    """Write the page or the answer, and the words about it."""
+    text = page or _rendered(answer.envelope, chosen, to_file=output is not None)
+    put(text, chosen, output)
     remark(answer, text if chosen in {"table", "markdown"} else "")
 
 

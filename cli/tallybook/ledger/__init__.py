@@ -9,7 +9,7 @@ from tallybook.ledger.asked import Asked
 if TYPE_CHECKING:
     from tallybook.ledger.chain import derive
     from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
-    from tallybook.ledger.open import find, usage, usage_batches
+    from tallybook.ledger.open import find, usage, usage_batches, with_usage
     from tallybook.ledger.reading import Reading
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "find",
     "usage",
     "usage_batches",
+    "with_usage",
 ]
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "find": "open",
     "usage": "open",
     "usage_batches": "open",
+    "with_usage": "open",
 }
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tallybook.errors import TallybookError
+from tallybook.ledger.content import put_in_place
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Damaged, Manifest, load, save, sync_folder
+from tallybook.ledger.manifest import Damaged, Manifest, load, save
+from tallybook.ledger.parts import options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,14 +95,9 @@ def _read(folder: Folder, manifest: Manifest) -> pa.Table:
 def _put(folder: Folder, manifest: Manifest, table: pa.Table) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-    name = f"{os.urandom(12).hex()}.corrections.parquet"
-    path = folder.parts / name
-    aside = path.with_suffix(".aside")
-    pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_folder(folder.parts)
+    aside = folder.parts / f"{os.urandom(12).hex()}.aside"
+    pq.write_table(table, aside, **options())
+    name = put_in_place(aside)
     after = msgspec.structs.replace(
         manifest,
         generation=manifest.generation + 1,
