@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tallybook import pricing
-from tallybook.pricing import cache
+from tallybook.pricing.version import installed_version
 
 WARM = """
 import sys
@@ -34,7 +34,7 @@ def test_what_was_kept_is_what_was_built(tmp_path: Path, rates: pricing.Rates) -
     assert [path.name for path in tmp_path.iterdir()] == ["rates.json"]
     assert built.digest == kept.digest == rates.digest
     assert built.lookup("o3") == kept.lookup("o3")
-    assert kept.sources == [f"genai-prices {cache.installed_version()}"]
+    assert kept.sources == [f"genai-prices {installed_version()}"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "torn", "changed", "other", "folder"])
@@ -44,7 +44,7 @@ def test_a_damaged_or_foreign_table_is_built_again(
     pricing.load(tmp_path, None)
     file = tmp_path / "rates.json"
     content = file.read_bytes()
-    version = cache.installed_version().encode()
+    version = installed_version().encode()
     damaged = {
         "empty": b"",
         "torn": content[: len(content) // 2],
