@@ -11,8 +11,7 @@ import pytest
 
 from tallybook.files import walk
 from tallybook.files.blocks import DAMAGE, blocks, open_log
-from tallybook.files.find import logical_name
-from tallybook.files.place import HEAD_BYTES
+from tallybook.files.find import HEAD_BYTES, logical_name
 from tallybook.sources import FileFacts, Source, claims, sources
 from tests.built import built
 from tests.test_fixtures import CASES, name

@@ -120,6 +120,93 @@ def test_a_difference_of_totals_is_derived() -> None:
     assert row["context_tokens"] is None
 
 
+def counted(dialect: str, **counts: int) -> dict[str, Any]:
+    return normalized(dialect=dialect, **{f"reported_{k}_tokens": v for k, v in counts.items()})
+
+
+@pytest.mark.parametrize("dialect", ["gemini", "xai"])
+def test_reasoning_outside_of_the_output_is_added_to_it(dialect: str) -> None:
+    row = counted(dialect, input=10, cached=4, output=5, reasoning=7, total=22)
+    assert row["output_tokens"] == 12
+    assert row["output_tokens_origin"] == "derived"
+    assert row["reasoning_output_tokens"] == 7
+    assert row["reasoning_output_tokens_origin"] == "reported"
+    assert row["total_tokens"] == 22
+    assert row["problems"] == []
+
+
+def test_a_total_without_the_reasoning_outside_is_a_mismatch() -> None:
+    row = counted("gemini", input=10, cached=4, output=5, reasoning=7, total=15)
+    assert row["problems"] == ["total-mismatch"]
+    assert row["output_tokens"] == 12
+
+
+def test_no_reasoning_stated_leaves_the_output_as_reported() -> None:
+    row = counted("gemini", input=10, cached=4, output=5, total=15)
+    assert (row["output_tokens"], row["output_tokens_origin"]) == (5, "reported")
+    assert row["reasoning_output_tokens"] is None
+    assert row["problems"] == []
+
+
+def test_reasoning_without_an_output_to_add_it_to_leaves_the_output_unknown() -> None:
+    row = counted("gemini", input=10, cached=4, reasoning=7)
+    assert row["output_tokens"] is None
+    assert row["lower_bound"]
+
+
+def test_reasoning_that_only_the_total_shows_is_derived_from_it() -> None:
+    row = counted("gemini-openai", input=35, output=12, total=109)
+    assert (row["output_tokens"], row["reasoning_output_tokens"]) == (74, 62)
+    assert row["output_tokens_origin"] == row["reasoning_output_tokens_origin"] == "derived"
+    assert row["problems"] == []
+
+
+def test_a_total_too_small_shows_no_reasoning() -> None:
+    row = counted("gemini-openai", input=35, output=12, total=40)
+    assert (row["output_tokens"], row["reasoning_output_tokens"]) == (12, None)
+    assert row["problems"] == ["total-mismatch"]
+
+
+def test_a_total_over_the_caches_outside_of_the_input() -> None:
+    counts = {"input": 3, "cached": 10, "cache_creation": 9, "output": 4}
+    row = counted("bedrock", **counts, total=26)
+    assert [row[bucket] for bucket in BUCKETS] == [3, 10, 9, 0, 4]
+    assert row["problems"] == []
+    assert counted("bedrock", **counts, total=7)["problems"] == ["total-mismatch"]
+    assert counted("anthropic", **counts, total=7)["problems"] == []
+
+
+def test_a_total_over_writes_that_only_their_split_states() -> None:
+    row = counted("bedrock", input=3, cached=0, cache_creation_1h=9, output=4, total=16)
+    assert row["problems"] == []
+
+
+def test_without_a_cache_all_input_is_uncached() -> None:
+    row = counted("cacheless", input=8, output=0, total=8)
+    assert [row[bucket] for bucket in BUCKETS] == [8, 0, 0, 0, 0]
+    assert row["cached_input_tokens_origin"] == "derived"
+    assert row["cache_creation_input_tokens_origin"] == "derived"
+    assert not row["lower_bound"]
+    assert counted("cacheless", output=1)["cached_input_tokens"] is None
+
+
+def test_a_guessed_direction_makes_all_its_buckets_assumed() -> None:
+    counts = {"input": 9, "cached": 3, "output": 4, "reasoning": 1}
+    columns = {f"reported_{name}_tokens": count for name, count in counts.items()}
+    row = normalized(dialect="openai", assumed=["input"], **columns)
+    origins = {name: row[f"{name}_origin"] for name in BUCKETS}
+    assert origins == {
+        "uncached_input_tokens": "assumed",
+        "cached_input_tokens": "assumed",
+        "cache_creation_input_tokens": None,
+        "unsplit_input_tokens": "assumed",
+        "output_tokens": "reported",
+    }
+    row = normalized(dialect="openai", assumed=["output"], **columns)
+    assert row["output_tokens_origin"] == row["reasoning_output_tokens_origin"] == "assumed"
+    assert row["uncached_input_tokens_origin"] == "derived"
+
+
 @given(
     st.sampled_from(["openai", "anthropic", None]),
     st.fixed_dictionaries(

@@ -28,6 +28,7 @@ def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
         rows.pipe(_with_containment)
         .pipe(_with_cache_creation)
         .pipe(_with_no_cache)
+        .pipe(_with_1h)
         .pipe(_with_input)
         .pipe(_with_output)
         .pipe(_with_origins)
@@ -83,12 +84,12 @@ def _with_cache_creation(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(
         _creation=pl.when(from_nested).then(nested).otherwise(pl.coalesce(_FLAT, nested)),
         _creation_is_nested=from_nested.fill_null(value=False),
-    ).with_columns(_with_1h())
+    )
 
 
-def _with_1h() -> pl.Expr:
+def _with_1h(rows: pl.LazyFrame) -> pl.LazyFrame:
     creation, nested = pl.col("_creation"), pl.col("_nested")
-    return (
+    return rows.with_columns(
         pl.when(creation == 0)
         .then(0)
         .when(_1H.is_not_null())
@@ -104,7 +105,8 @@ def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
     cached = pl.col("_cached")
     held_creation = pl.when(holds_creation).then(pl.col("_creation").fill_null(0)).otherwise(0)
     held = pl.when(holds_cached).then(cached.fill_null(0)).otherwise(0) + held_creation
-    split = _INPUT.is_not_null() & (~holds_cached | cached.is_not_null())
+    hidden = _dialect("input_hides_cache_creation") & pl.col("_creation").is_null()
+    split = _INPUT.is_not_null() & (~holds_cached | cached.is_not_null()) & ~hidden
     return (
         rows.with_columns(_negative=(held > _INPUT).fill_null(value=False))
         .with_columns(
@@ -132,7 +134,9 @@ def _with_output(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_origins(rows: pl.LazyFrame) -> pl.LazyFrame:
-    subtracted = pl.col("_holds_cached") | pl.col("_holds_creation")
+    subtracted = pl.col("_holds_cached") | (
+        pl.col("_holds_creation") & pl.col("_creation").is_not_null()
+    )
     cacheless = pl.col("_cacheless")
     derived_when = {
         "uncached_input_tokens": subtracted,
@@ -173,11 +177,13 @@ def _split_disagrees() -> pl.Expr:
 def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     parts = [pl.col(bucket) for bucket in BUCKETS if bucket != "output_tokens"]
     known = pl.any_horizontal(part.is_not_null() for part in parts)
-    inclusive = pl.col("_holds_cached") & _INPUT.is_not_null()
-    stated = pl.all_horizontal(
-        _INPUT.is_not_null(), pl.col("_cached").is_not_null(), pl.col("_creation").is_not_null()
+    whole = pl.all_horizontal(
+        _INPUT.is_not_null(),
+        pl.col("_holds_cached") | pl.col("_cached").is_not_null(),
+        pl.col("_holds_creation") | pl.col("_creation").is_not_null(),
+        ~pl.col("_negative"),
+        _OUTPUT.is_not_null(),
     )
-    whole = (inclusive | stated) & ~pl.col("_negative") & _OUTPUT.is_not_null()
     return rows.with_columns(
         input_tokens=pl.when(known).then(pl.sum_horizontal(parts)), lower_bound=~whole
     ).with_columns(
@@ -206,13 +212,32 @@ def _with_problems(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def add_problem(*codes: tuple[str, pl.Expr]) -> pl.Expr:
     """`problems` with each code whose condition holds (never null) put behind what is there."""
-    nothing = pl.lit([], dtype=pl.List(pl.String))
-    given = pl.col("problems").fill_null(nothing)
+    given = pl.col("problems").fill_null(_NOTHING).alias("problems")
+    conditions = [condition.alias(code) for code, condition in codes]
+    return pl.struct(given, *conditions).map_batches(
+        _added, pl.List(pl.String), is_elementwise=True
+    )
+
+
+_NOTHING = pl.lit([], dtype=pl.List(pl.String))
+
+
+def _added(given: pl.Series) -> pl.Series:
+    """Lists are dear, and few rows have problems: only theirs are put together, each code once."""
+    rows = given.struct.unnest().with_row_index("row")
+    codes = rows.columns[2:]
     extra = [
-        pl.when(condition).then(pl.lit([code], dtype=pl.List(pl.String))).otherwise(nothing)
-        for code, condition in codes
+        pl.when(pl.col(code)).then(pl.lit([code], dtype=pl.List(pl.String))).otherwise(_NOTHING)
+        for code in codes
     ]
-    return pl.concat_list([given, *extra]).list.unique(maintain_order=True)
+    several = pl.col("problems").list.len() > 1
+    more = rows.filter(pl.any_horizontal(*codes, several)).select(
+        "row", more=pl.concat_list("problems", *extra).list.unique(maintain_order=True)
+    )
+    if more.is_empty():
+        return rows["problems"]
+    joined = rows.select("row", "problems").join(more, on="row", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("more", "problems")).to_series().alias("problems")
 
 
 def _with_context(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,22 +1,26 @@
 """How each provider counts: raw usage objects to counts, and which count lies inside which.
 
 `read_usage` reads a usage object, `find_usage` finds one in a whole response together with the
-model, ids, tier and time, `merge_stream` makes a whole response of a stream's events.
+model, ids, tier and time, `merge_stream` makes a whole response of a stream's events. `left_out`
+gives the calls within an answer that its usage does not count.
 """
 
 from __future__ import annotations
 
 from tallybook.dialects.bodies import Response, find_usage
 from tallybook.dialects.containment import DIALECTS, Dialect
+from tallybook.dialects.iterations import Iteration, left_out
 from tallybook.dialects.streams import merge_stream, stream_events
 from tallybook.dialects.usage import Usage, read_usage, state
 
 __all__ = [
     "DIALECTS",
     "Dialect",
+    "Iteration",
     "Response",
     "Usage",
     "find_usage",
+    "left_out",
     "merge_stream",
     "read_usage",
     "state",

@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
 from tallybook.dialects.shape import follow
 from tallybook.dialects.values import instant, text
-
-Body = Mapping[str, Any]
 
 BATCH: Final = "batch"
 _ITSELF: Final = (
@@ -27,8 +26,7 @@ _ITSELF: Final = (
         }
     ),
 )
-METRICS: Final = "amazon-bedrock-invocationMetrics"
-_BEDROCK_HEADERS: Final = "x-amzn-bedrock-"
+_BEDROCK_HEADERS: Final = "x-amzn-bedrock-"  # counts and latencies of an invocation
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -59,46 +57,47 @@ def find_usage(body: Body, headers: Mapping[str, Any] | None = None) -> Response
     `merge_stream`. `headers` are those of the HTTP response, names in any case.
     """
     batch = _batched(body)
-    whole = batch if batch is not None else _unwrapped(body)
-    found = _find(whole)
-    if found is None:
+    named = {str(name).lower(): value for name, value in (headers or {}).items()}
+    found = _find(batch if batch is not None else _unwrapped(body))
+    if found is None and not any(name.startswith(_BEDROCK_HEADERS) for name in named):
         return None
+    found = found or Response()
     if batch is not None:
         found.service_tier = BATCH
-    if headers:
-        _take_headers(found, headers)
+        found.request_id = found.request_id or text(follow(body, ("response", "request_id")))
+    _take_headers(found, named)
     return found
 
 
 def _batched(body: Body) -> Body | None:
-    """The response inside a line of a batch's results."""
-    if "custom_id" in body:
-        inner = follow(body, ("response", "body"))
-        inner = inner if inner is not None else follow(body, ("result", "message"))
-        inner = inner if inner is not None else follow(body, ("result",))
-        inner = inner if inner is not None else body.get("error") and {"error": body["error"]}
-        return inner if isinstance(inner, Mapping) else None
-    if "key" in body and isinstance(follow(body, ("response", "usageMetadata")), Mapping):
-        inner = body["response"]
-        return inner if isinstance(inner, Mapping) else None
+    """The response inside a line of a batch's results; an empty refusal where there was none."""
+    for tell, paths in _BATCHES:
+        if tell in body:
+            places = (mapping(follow(body, path)) for path in paths)
+            refusal = {"error": body.get("error") or {"type": follow(body, ("result", "type"))}}
+            return next((place for place in places if place), refusal)
     return None
+
+
+# What tells a line of a batch's results, and where it has the response: OpenAI and Anthropic,
+# Vertex, Bedrock.
+_BATCHES: Final = (
+    ("custom_id", (("response", "body"), ("result", "message"), ("result", "error"))),
+    ("processed_time", (("response",),)),
+    ("modelOutput", (("modelOutput",),)),
+)
 
 
 def _unwrapped(body: Body) -> Body:
     """The response in an event or envelope around it."""
-    if body.get("lc") == 1 and isinstance(body.get("kwargs"), Mapping):
-        return _mapping(body["kwargs"])
-    inner = body.get("response")
-    if isinstance(inner, Mapping) and "usage" not in body:
-        kind = body.get("type")
-        if isinstance(kind, str) and kind.startswith("response."):
-            return inner
-        if "usageMetadata" in inner or "candidates" in inner:
-            return inner
-    data = body.get("data")
-    if isinstance(data, Mapping) and "native_tokens_prompt" in data:
-        return data
-    return body
+    if body.get("lc") == 1:
+        return mapping(body.get("kwargs"))
+    inner, data = mapping(body.get("response")), mapping(body.get("data"))
+    kind = body.get("type")
+    event = isinstance(kind, str) and kind.startswith("response.")
+    if inner and (event or not {"usageMetadata", "candidates"}.isdisjoint(inner)):
+        return inner
+    return data if "native_tokens_prompt" in data else body
 
 
 def _find(body: Body) -> Response | None:
@@ -107,8 +106,8 @@ def _find(body: Body) -> Response | None:
     is_error = bool(error) and usage is None
     if usage is None and not is_error and not _is_response(body):
         return None
-    metadata = _mapping(body.get("response_metadata"))
-    inner = _mapping(body.get("response"))
+    metadata = mapping(body.get("response_metadata"))
+    inner = mapping(body.get("response"))
     found = Response(
         usage=usage,
         model=_first(
@@ -140,7 +139,7 @@ def _find(body: Body) -> Response | None:
     )
     if metadata and text(metadata.get("id")):
         found.response_id = text(metadata["id"])
-    found.provider = _provider(body, found)
+    found.provider = told_by_body(body, usage or {}, found.response_id, found.model)
     return found
 
 
@@ -156,13 +155,13 @@ def _usage(body: Body) -> Body | None:
     timings = body.get("timings")
     if isinstance(timings, Mapping) and "prompt_tokens" in usage:
         return {**usage, "timings": timings}
-    extra = _from_metadata(_mapping(body.get("providerMetadata")))
+    extra = _from_metadata(mapping(body.get("providerMetadata")))
     return {**extra, **usage} if extra else usage
 
 
 def _stated_usage(body: Body) -> Body | None:
-    metadata = _mapping(body.get("response_metadata"))
-    meta = _mapping(body.get("meta"))
+    metadata = mapping(body.get("response_metadata"))
+    meta = mapping(body.get("meta"))
     places = (
         # What the provider said itself goes before what a framework made of it.
         metadata.get("token_usage"),
@@ -182,7 +181,7 @@ def _stated_usage(body: Body) -> Body | None:
 def _from_metadata(metadata: Body) -> dict[str, Any]:
     """Counts that older versions of the AI SDK keep apart from the usage."""
     found: dict[str, Any] = {}
-    anthropic, openai = _mapping(metadata.get("anthropic")), _mapping(metadata.get("openai"))
+    anthropic, openai = mapping(metadata.get("anthropic")), mapping(metadata.get("openai"))
     for part, keys in (
         (anthropic, ("cacheCreationInputTokens", "cacheReadInputTokens")),
         (openai, ("cachedPromptTokens", "reasoningTokens")),
@@ -198,61 +197,11 @@ def _is_response(body: Body) -> bool:
         (name in ("chat.completion", "chat.completion.chunk", "response", "text_completion"))
         or (kind == "message" and body.get("role") == "assistant")
         or isinstance(body.get("candidates"), list)
+        or ("model" in body and isinstance(body.get("choices"), list))
         or ("done" in body and "created_at" in body and "model" in body)
         or ("stopReason" in body and isinstance(body.get("output"), Mapping))
         or ("response_metadata" in body and "usage_metadata" in body)
     )
-
-
-def _provider(body: Body, found: Response) -> str | None:
-    """Who served the answer, where its own keys and ids tell; never guessed from the model."""
-    usage, identity = found.usage or {}, found.response_id or ""
-    by_keys = (
-        name for keys, name in _TELLTALES if not keys.isdisjoint(usage) or not keys.isdisjoint(body)
-    )
-    by_id = (name for prefix, name in _IDS if identity.startswith(prefix))
-    told = text(_mapping(body.get("response_metadata")).get("model_provider"))
-    metadata = _mapping(body.get("providerMetadata"))
-    named = next((_AI_SDK[key] for key in metadata if key in _AI_SDK), None)
-    claude = (found.model or "").startswith("claude") and "input_tokens" in usage
-    return (
-        next(by_keys, None)
-        or next(by_id, None)
-        or told
-        or named
-        or ("anthropic" if claude else None)
-    )
-
-
-_TELLTALES: Final = (
-    (frozenset({"is_byok", "cost_details", "native_tokens_prompt"}), "openrouter"),
-    (frozenset({"cost_in_usd_ticks", "num_sources_used", "cached_prompt_text_tokens"}), "xai"),
-    (frozenset({"prompt_cache_hit_tokens"}), "deepseek"),
-    (frozenset({"x_groq", "queue_time"}), "groq"),
-    (frozenset({"search_context_size", "num_search_queries"}), "perplexity"),
-    (frozenset({"promptTokenCount", "candidatesTokenCount", "modelVersion"}), "google"),
-    (frozenset({"prompt_token_count", "candidates_token_count"}), "google"),
-    (frozenset({"prompt_filter_results"}), "azure"),
-    (frozenset({"billed_units"}), "cohere"),
-    (frozenset({"prompt_eval_count", "eval_count", "load_duration"}), "ollama"),
-    (frozenset({METRICS, "stopReason", "cacheReadInputTokens", "cacheWriteInputTokens"}), "aws"),
-)
-_IDS: Final = (
-    ("msg_bdrk_", "aws"),
-    ("msg_vrtx_", "google"),
-    ("gen-", "openrouter"),
-)
-_AI_SDK: Final = {
-    "anthropic": "anthropic",
-    "bedrock": "aws",
-    "google": "google",
-    "vertex": "google",
-    "openai": "openai",
-    "azure": "azure",
-    "xai": "xai",
-    "openrouter": "openrouter",
-    "deepseek": "deepseek",
-}
 
 
 def _service_tier(body: Body) -> str | None:
@@ -283,27 +232,22 @@ def _created(body: Body, inner: Body) -> datetime | None:
 
 
 def _finished(body: Body) -> bool | None:
-    """False only where a merged stream says that its end is missing."""
-    return False if body.get(CUT_OFF) is True else None
+    """False where the counts are not final: the stream broke off, or the answer is still made."""
+    pending = body.get("object") == "response" and body.get("status") in ("queued", "in_progress")
+    return False if pending or body.get(CUT_OFF) is True else None
 
 
 CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose counts are not final
 
 
-def _take_headers(found: Response, headers: Mapping[str, Any]) -> None:
-    named = {str(name).lower(): value for name, value in headers.items()}
+def _take_headers(found: Response, named: Body) -> None:
     found.created = found.created or instant(named.get("date"))
     found.request_id = found.request_id or _first(
         named.get("request-id"), named.get("x-request-id"), named.get("x-amzn-requestid")
     )
-    counts = {name: n for name, n in named.items() if name.startswith(_BEDROCK_HEADERS)}
-    if found.usage is None and counts:
-        found.usage = {name: n for name, n in counts.items() if name.endswith("-token-count")}
-        found.provider = "aws"
-
-
-def _mapping(value: object) -> Body:
-    return value if isinstance(value, Mapping) else {}
+    counts = {name: n for name, n in named.items() if name.endswith("-token-count")}
+    if found.usage is None and any(name.startswith(_BEDROCK_HEADERS) for name in counts):
+        found.usage, found.provider = counts, "aws"
 
 
 def _first(*values: object) -> str | None:

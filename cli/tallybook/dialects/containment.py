@@ -16,6 +16,8 @@ class Dialect:
     whatever lies outside of the two; else no total is stated, or it leaves those parts out.
     `total_holds_hidden`: what a total has beyond input and output is reasoning stated nowhere
     else. `uses_cache`: the model or its price knows a cache; else all input is uncached.
+    `input_hides_cache_creation`: the cache writes in the input were added to it and never stated
+    apart, so an input without them may be of either kind.
     """
 
     input_holds_cached: bool
@@ -24,6 +26,7 @@ class Dialect:
     output_holds_reasoning: bool = True
     total_holds_hidden: bool = False
     uses_cache: bool = True
+    input_hides_cache_creation: bool = False
 
 
 _INSIDE: Final = Dialect(
@@ -76,5 +79,16 @@ DIALECTS: Final[dict[str, Dialect]] = {
         input_holds_cache_creation=True,
         total_is_sum=True,
         uses_cache=False,
+    ),
+    # A program that takes cache reads out of the input before it writes, and leaves writes in.
+    "reads-outside": Dialect(
+        input_holds_cached=False, input_holds_cache_creation=True, total_is_sum=False
+    ),
+    # The same, where the provider stated cache writes outside of the input and they were added.
+    "writes-hidden": Dialect(
+        input_holds_cached=False,
+        input_holds_cache_creation=True,
+        total_is_sum=False,
+        input_hides_cache_creation=True,
     ),
 }

@@ -42,12 +42,12 @@ class Shape:
     """One usage shape: the keys that tell it, where its counts lie, how they may be contained.
 
     A shape is told by any one of `keys` being there in full, none of `without`, one of the paths
-    of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several paths to a count the first that states it is
-    taken: providers say the same number twice. `added_input` is counted on top of the input;
-    `uncached` is what of the input came from no cache, from which a missing count follows.
-    `dialects` are those that these keys are in use with, `hints` which one a provider uses, and
-    `doubt` what to do where several fit. `total_tells_output`: an output left out is zero where
-    the total proves it.
+    of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several
+    paths to a count the first that states it is taken: providers say the same number twice.
+    `added_input` is counted on top of the input; `uncached` is what of the input came from no
+    cache, from which a missing count follows. `dialects` are those that these keys are in use
+    with, `hints` which one a provider uses, and `doubt` what to do where several fit.
+    `total_tells_output`: an output left out is zero where the total proves it.
     """
 
     rule: str

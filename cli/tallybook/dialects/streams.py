@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects.bodies import CUT_OFF, METRICS, Body
+from tallybook.dialects.bodies import CUT_OFF
+from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 
 _DATA: Final = b"data:"
@@ -27,38 +28,41 @@ _REPLACED: Final = (
     "iterations",
     "fallback_credit",
 )
-# What of a chunk says something of the whole answer.
+# What a chunk of a chat says of the whole answer; the last statement of `_LATEST` stands.
 _KEPT: Final = (
     "id",
-    "object",
     "created",
     "model",
     "provider",
-    "service_tier",
     "request_id",
     "x_groq",
-    "timings",
-    "usage",
+    "prompt_filter_results",
     METRICS,
 )
-_LATEST: Final = ("usage", "service_tier", "timings")
+_LATEST: Final = ("usage", "service_tier", "timings", "error")
 
 
 def stream_events(data: bytes) -> Iterator[Body]:
     """The JSON objects in saved server-sent events or JSON lines; all other lines are passed over.
 
-    Events of a stream cut off in the middle of a line end with the last whole one.
+    A stream cut off in the middle of a line ends with the last whole one.
     """
     for line in data.split(b"\n"):
-        content = line.strip().removeprefix(_DATA).strip()
-        if not content.startswith(b"{"):
-            continue
-        try:
-            event = msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if isinstance(event, Mapping):
+        event = decode_event(line)
+        if event is not None:
             yield event
+
+
+def decode_event(line: bytes) -> Body | None:
+    """The JSON object on a line of a stream, after `data:` if it has that; None for none."""
+    content = line.strip().removeprefix(_DATA).lstrip()
+    if not content.startswith(b"{"):
+        return None
+    try:
+        event = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def merge_stream(events: Iterable[Body]) -> Body | None:
@@ -66,29 +70,32 @@ def merge_stream(events: Iterable[Body]) -> Body | None:
 
     Counts of a stream are running ones, so the last statement of each stands and none are added.
     """
-    seen = [inner for event in events for inner in _opened(event)]
+    seen = [inner for event in events for inner in opened(event)]
     for tells, merge in _MERGES:
         if any(tells(event) for event in seen):
             return merge(seen)
     return None
 
 
-def _opened(event: Body) -> Iterator[Body]:
-    """The event, or what an envelope around it holds."""
+def opened(event: Body) -> Iterator[Body]:
+    """The event, or the one that an envelope around it holds."""
     packed = follow(event, ("chunk", "bytes"))
-    if isinstance(packed, str):
-        try:
-            inner = msgspec.json.decode(base64.b64decode(packed, validate=True))
-        except (binascii.Error, ValueError, RecursionError):
-            return
-        if isinstance(inner, Mapping):
-            yield inner
-        return
     inner = event.get("response")
-    if isinstance(inner, Mapping) and ("usageMetadata" in inner or "candidates" in inner):
+    if isinstance(packed, str):
+        yield from _unpacked(packed)
+    elif isinstance(inner, Mapping) and ("usageMetadata" in inner or "candidates" in inner):
         yield inner
     else:
         yield event
+
+
+def _unpacked(packed: str) -> Iterator[Body]:
+    try:
+        inner = decode_event(base64.b64decode(packed, validate=True))
+    except (binascii.Error, ValueError):
+        return
+    if inner is not None:
+        yield inner
 
 
 def _is_anthropic(event: Body) -> bool:
@@ -101,18 +108,15 @@ def _merge_anthropic(events: Sequence[Body]) -> Body:
     Writes that only a delta states have no lifetime; the split of the start then says less than
     the whole, which the row shows.
     """
-    start = next((_mapping(event["message"]) for event in events if _has(event, "message")), {})
-    body: dict[str, Any] = {**start, "usage": {**_mapping(start.get("usage"))}}
+    start = next((mapping(event["message"]) for event in events if _has(event, "message")), {})
+    body: dict[str, Any] = {"type": "message", **start, "usage": {**mapping(start.get("usage"))}}
     deltas = [event for event in events if event.get("type") == "message_delta"]
     for delta in deltas:
-        usage = _mapping(delta.get("usage"))
+        usage = mapping(delta.get("usage"))
         body["usage"] |= {key: usage[key] for key in _REPLACED if usage.get(key) is not None}
         reason = follow(delta, ("delta", "stop_reason"))
         body["stop_reason"] = reason if reason is not None else body.get("stop_reason")
-    body.setdefault("type", "message")
-    if not deltas:
-        body[CUT_OFF] = True
-    return body
+    return body if deltas else {**body, CUT_OFF: True}
 
 
 def _is_responses(event: Body) -> bool:
@@ -137,18 +141,16 @@ def _is_gemini(event: Body) -> bool:
 
 def _merge_gemini(events: Sequence[Body]) -> Body:
     """The last statement of each count: later chunks leave out some that earlier ones had."""
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = {"candidates": []}
     for event in events:
         for key in ("usageMetadata", "usage_metadata"):
-            if isinstance(event.get(key), Mapping):
+            if _has(event, key):
                 stated = {name: n for name, n in event[key].items() if n is not None}
                 body[key] = {**body.get(key, {}), **stated}
         for key in ("modelVersion", "model_version", "responseId", "response_id", "createTime"):
             if event.get(key) is not None:
                 body[key] = event[key]
-    return body | (
-        {} if "usageMetadata" in body or "usage_metadata" in body else {"candidates": []}
-    )
+    return body
 
 
 def _is_chat(event: Body) -> bool:
@@ -159,18 +161,16 @@ def _merge_chat(events: Sequence[Body]) -> Body:
     """The first statement of what the chunks repeat, the last one of counts and tier."""
     body: dict[str, Any] = {}
     for event in events:
-        kept = {key: event[key] for key in _KEPT if event.get(key) is not None}
+        stated = {key: event[key] for key in (*_KEPT, *_LATEST) if event.get(key)}
         inner = follow(event, ("choices", 0, "usage"))
         if isinstance(inner, Mapping):
-            kept.setdefault("usage", inner)
-        last: dict[str, Any] = {key: kept[key] for key in _LATEST if key in kept}
-        body = {**kept, **body, **last}
-    groq = follow(body, ("x_groq", "usage"))
-    for event in events if groq is None else ():
-        groq = follow(event, ("x_groq", "usage")) or groq
-    if "usage" not in body and groq is not None:
-        body["usage"] = groq
-    return {**body, "object": "chat.completion"}
+            stated.setdefault("usage", inner)
+        groq = follow(event, ("x_groq", "usage"))
+        if isinstance(groq, Mapping):
+            stated.setdefault("usage", groq)
+        last: dict[str, Any] = {key: stated[key] for key in _LATEST if key in stated}
+        body = {**stated, **body, **last}
+    return {**body, "object": "chat.completion", "choices": []}
 
 
 def _is_ollama(event: Body) -> bool:
@@ -189,7 +189,7 @@ def _is_converse(event: Body) -> bool:
 def _merge_converse(events: Sequence[Body]) -> Body:
     metadata = _last(events, _is_converse)["metadata"]
     stop = follow(_last(events, lambda e: _has(e, "messageStop")), ("messageStop", "stopReason"))
-    return {**metadata, "stopReason": stop}
+    return {**metadata, "output": {}, "stopReason": stop}
 
 
 def _is_cohere(event: Body) -> bool:
@@ -206,28 +206,27 @@ def _merge_cohere(events: Sequence[Body]) -> Body:
 
 
 def _is_metered(event: Body) -> bool:
-    return isinstance(event.get(METRICS), Mapping)
+    return _has(event, METRICS)
 
 
 def _states_usage(event: Body) -> bool:
     return _has(event, "usage")
 
 
-def _merge_chunks(events: Sequence[Body]) -> Body:
-    """Chunks of no known kind: each repeats the counts so far."""
-    return _last(events, _states_usage)
+def _is_refusal(event: Body) -> bool:
+    return bool(event.get("error"))
 
 
 def _has(event: Body, key: str) -> bool:
     return isinstance(event.get(key), Mapping)
 
 
-def _mapping(value: object) -> Body:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _last(events: Sequence[Body], tells: Callable[[Body], bool]) -> Body:
     return next((event for event in reversed(events) if tells(event)), {})
+
+
+def _last_of(tells: Callable[[Body], bool]) -> Callable[[Sequence[Body]], Body]:
+    return lambda events: _last(events, tells)
 
 
 _MERGES: Final[tuple[tuple[Callable[[Body], bool], Callable[[Sequence[Body]], Body]], ...]] = (
@@ -238,6 +237,8 @@ _MERGES: Final[tuple[tuple[Callable[[Body], bool], Callable[[Sequence[Body]], Bo
     (_is_ollama, _merge_ollama),
     (_is_converse, _merge_converse),
     (_is_cohere, _merge_cohere),
-    (_is_metered, lambda events: _last(events, _is_metered)),
-    (_states_usage, _merge_chunks),
+    (_is_metered, _last_of(_is_metered)),
+    # Chunks of no known kind: each repeats the counts so far.
+    (_states_usage, _last_of(_states_usage)),
+    (_is_refusal, _last_of(_is_refusal)),
 )

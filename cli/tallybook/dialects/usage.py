@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tallybook.dialects.iterations import largest_prompt
 from tallybook.dialects.plan import Plan, plan
 from tallybook.dialects.shape import fetch
 from tallybook.dialects.values import MONEY_SCALE, count, money, text
@@ -43,6 +44,7 @@ class Usage(msgspec.Struct, kw_only=True):
     speed: str | None = None
     inference_geo: str | None = None
     web_search_requests: int | None = None
+    context_tokens: int | None = None
     reported_cost_usd: Decimal | None = None
     assumed: list[str] | None = None
     problems: list[str] | None = None
@@ -101,6 +103,8 @@ def _stated(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Usage
             setattr(read, column, _TRAFFIC.get(stated, stated))
     if found.cost:
         read.reported_cost_usd = _cost(usage, found, problems)
+    if "iterations" in usage:
+        read.context_tokens = largest_prompt(usage)
     return read
 
 

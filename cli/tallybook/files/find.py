@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tallybook.sources import Location, Source, sources
+from tallybook.sources import Location, Source, claims, sources
 
 COMPRESSED = (".gz", ".zst")
+HEAD_BYTES = 256 << 10  # what a source recognises a file by
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 # A database's rows that are committed and not carried over yet.
@@ -66,7 +67,8 @@ def walk(paths: Iterable[Path]) -> Search:
     """Every file below `paths` that some source's name patterns fit, each once.
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
-    is taken whatever its name. The compressed twin of a plain file is left out where its tool
+    is taken whatever its name; below a folder a name of any sort of file is taken only where a
+    source claims what is in it. The compressed twin of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
     search = Search()
@@ -145,7 +147,7 @@ def _look_around(
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Takes the logs of one folder; yields the folders in it."""
     here = {entry.name: entry for entry in entries}
-    is_wanted, is_ignored = _wanted(), _ignored()
+    is_wanted, is_ignored, is_loud = _wanted(), _ignored(), _loud()
     for name, entry in here.items():
         try:
             if entry.is_dir():
@@ -157,25 +159,40 @@ def _look_around(
             path = os.path.join(folder, name)
             if is_ignored(_posix(_plain(path))):
                 continue
+            if not is_loud(_plain(name)) and _is_foreign(path):
+                continue
             state = entry.stat()
             if _is_new(state, seen):
-                search.found.append(_found(path, state, _beside(name, here)))
+                search.found.append(_found(path, state, _beside(name, folder, here)))
         except OSError as error:
             search.failed.append((Path(folder, name), error.strerror or str(error)))
 
 
-def _beside(name: str, here: Mapping[str, os.DirEntry[str]]) -> Beside:
-    states = [(each, here[each].stat()) for each in _names_beside(name) if each in here]
-    return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states)
+def _beside(name: str, folder: str, here: Mapping[str, os.DirEntry[str]]) -> Beside:
+    states = [(each, _state_of(each, folder, here)) for each in _names_beside(name)]
+    return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states if state)
+
+
+def _state_of(
+    name: str, folder: str, here: Mapping[str, os.DirEntry[str]]
+) -> os.stat_result | None:
+    if name in here:
+        return here[name].stat()
+    return _stat(os.path.join(folder, name)) if "/" in name else None
 
 
 def _names_beside(name: str) -> Iterator[str]:
     plain = _plain(name)
-    for neighbour in _neighbours():
-        if beside := neighbour(plain):
-            yield beside
+    for source in _with_neighbours():
+        yield from neighbours(source, plain)
     if not name.endswith((".jsonl", ".json", *COMPRESSED)):
         yield name + _WRITE_AHEAD
+
+
+def neighbours(source: Source, plain: str) -> tuple[str, ...]:
+    """Where the small file beside a log of this plain name may lie, the likeliest first."""
+    named = source.neighbour(plain) if source.neighbour else None
+    return (named,) if isinstance(named, str) else tuple(named or ())
 
 
 def _plain(name: str) -> str:
@@ -190,8 +207,8 @@ def _posix(path: str) -> str:
 
 
 @cache
-def _neighbours() -> list[Callable[[str], str | None]]:
-    return [source.neighbour for source in sources().values() if source.neighbour]
+def _with_neighbours() -> list[Source]:
+    return [source for source in sources().values() if source.neighbour]
 
 
 @cache
@@ -199,6 +216,25 @@ def _wanted() -> Callable[[str], object]:
     """Tells whether some source wants a look at a file of this plain name."""
     patterns = {pattern for source in sources().values() for pattern in source.patterns}
     return _any_of(patterns)
+
+
+@cache
+def _loud() -> Callable[[str], object]:
+    """Tells whether a plain name is that of a log, and not of any sort of file."""
+    quiet = {pattern for source in sources().values() for pattern in source.quiet}
+    patterns = {pattern for source in sources().values() for pattern in source.patterns}
+    return _any_of(patterns - quiet)
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether no source claims the file; what cannot be opened is no foreign one, nobody knows."""
+    from tallybook.files.blocks import DAMAGE, blocks, open_log  # noqa: PLC0415 - loads pyarrow
+
+    try:
+        with open_log(Path(path)) as read:
+            return not claims(next(blocks(read), b"")[:HEAD_BYTES])
+    except DAMAGE:
+        return False
 
 
 @cache

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, blocks, open_log
+from tallybook.files.find import HEAD_BYTES
 from tallybook.sources import Source, claims
 
-HEAD_BYTES: Final = 256 << 10
 # A state that is larger holds most of a document; reading that again costs less than keeping it.
 MAX_STATE_BYTES: Final = 256 << 10
 _PRINT_BYTES: Final = 4096  # long enough for ids and times, which no two logs share

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
-from tallybook.files.find import COMPRESSED, logical_name
-from tallybook.files.place import HEAD_BYTES, Place, Trail, encoded, is_continued, rest_of
+from tallybook.files.find import COMPRESSED, HEAD_BYTES, logical_name, neighbours
+from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
@@ -35,6 +35,11 @@ def read_file(path: Path) -> pa.Table:
     """Every row of one file in the READ schema; never raises for what the file holds."""
     tables = [rows.table for rows in Reading(path)]
     return pa.concat_tables(tables) if tables else READ.empty_table()
+
+
+def _is_blank(block: bytes) -> bool:
+    """Stripping would copy the block."""
+    return not block or block.isspace()
 
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
@@ -97,12 +102,8 @@ class Reading:
                 yield from self._fold(source, state, pieces)
             return
         with open_log(self.path) as read:
-            pieces = blocks(read)
-            first = next(pieces, b"")
-            is_blank = not first.strip()
-            if is_blank:
-                first = first + b"".join(pieces)
-            if not first.strip():
+            first, pieces, is_blank = _beginning(blocks(read))
+            if _is_blank(first):
                 return
             claimed = claims(first[:HEAD_BYTES])
             if len(claimed) != 1:
@@ -176,10 +177,10 @@ def _is_passing(error: Exception) -> bool:
 def facts(source: Source, path: Path) -> FileFacts:
     """What a file's name and its small neighbour say to the source."""
     plain = logical_name(path)
-    beside = source.neighbour(plain.name) if source.neighbour else None
+    beside = (_small(path.parent / name) for name in neighbours(source, plain.name))
     return FileFacts(
         parts=plain.parts[-_PARTS:],
-        neighbour=_small(path.with_name(beside)) if beside else None,
+        neighbour=next((content for content in beside if content is not None), None),
     )
 
 
@@ -189,6 +190,30 @@ def _small(path: Path) -> bytes | None:
             return stream.read(_NEIGHBOUR_BYTES)
     except OSError:
         return None
+
+
+def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes], bool]:
+    """Bytes enough to tell the format by, the rest, and whether the file begins with blank ones.
+
+    The pieces of a binary file may be tiny.
+    """
+    first = next(pieces, b"")
+    is_blank = _is_blank(first)
+    try:
+        while len(first) < HEAD_BYTES or _is_blank(first):
+            piece = next(pieces, b"")
+            if not piece:
+                break
+            first += piece
+    except DAMAGE as error:
+        return first, _failing(error), is_blank
+    return first, pieces, is_blank
+
+
+def _failing(error: Exception) -> Iterator[bytes]:
+    """Damage that was met too early, put where it belongs: behind what was read before it."""
+    raise error
+    yield
 
 
 def _unclaimed(claimed: list[str], path: Path) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,10 @@ class Source:
     begin: Callable[[FileFacts], Any]
     read: Callable[[bytes, Any], tuple[pa.Table, Any]]
     finish: Callable[[Any], pa.Table]
+    quiet: tuple[str, ...] = ()  # patterns that fit any sort of file: unclaimed ones are no problem
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
-    neighbour: Callable[[str], str | None] | None = None  # file name -> name of the file beside it
+    # File name -> where the file beside it may be, relative to its folder; the first is taken.
+    neighbour: Callable[[str], str | Sequence[str] | None] | None = None
     whole: Callable[[bytes], bool] = never
     recognise: Callable[[Tables], bool] = never
     query: Callable[[sqlite3.Connection, FileFacts], Iterator[pa.Table]] | None = None

@@ -1,0 +1,120 @@
+"""Makes the rows of one response: its call, and the calls within it that its counts leave out."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.dialects import Iteration, Response, find_usage, left_out, read_usage, state
+from tallybook.dialects.served import mapping
+from tallybook.schema import EVENT, Reported
+from tallybook.sources.responses.exchange import Exchange
+
+_COUNTS: Final = (
+    "reported_input_tokens",
+    "reported_cached_tokens",
+    "reported_cache_creation_tokens",
+    "reported_output_tokens",
+    "reported_reasoning_tokens",
+    "reported_total_tokens",
+)
+_CALLERS: Final = {"advisor_message": "advisor", "compaction": "compact"}
+_FAILED: Final = 400  # HTTP status of refusals, from here on
+_OWN_ID: Final = 20  # characters; servers on one's own machine number their answers to 999
+
+
+def answer_rows(found: Exchange, record: int, digest: str | None = None) -> list[Reported]:
+    """The rows of a response; none where the record is not one.
+
+    `digest` is of what was saved, and stands in for an id where the response has none.
+    """
+    response = find_usage(found.body, found.headers)
+    if response is None:
+        return []
+    if response.usage is None and (response.is_error or (found.status or 0) >= _FAILED):
+        return [_refusal(response, found, record)]
+    row = _row(response, found, record)
+    row.identity = _identity(row, digest)
+    _put_counts(row, response, found)
+    inner = left_out(response.usage) if response.usage else []
+    return [row, *(_iteration(row, each) for each in inner)]
+
+
+def digest_of(content: bytes, before: str = "") -> str:
+    """Digest of what was saved, continued from that of what came before it."""
+    return blake2b(content, digest_size=12, key=before.encode()).hexdigest()
+
+
+def _row(response: Response, found: Exchange, record: int) -> Reported:
+    return Reported(
+        record=record,
+        part=found.part,
+        provider=found.provider or response.provider,
+        model=response.model or found.model,
+        timestamp=response.created or found.time,
+        response_id=response.response_id,
+        request_id=response.request_id or found.request_id,
+        thread_id=response.thread_id,
+        finished=response.finished,
+    )
+
+
+def _refusal(response: Response, found: Exchange, record: int) -> Reported:
+    """A provider's error: it was asked, but no model answered."""
+    row = _row(response, found, record)
+    row.kind, row.calls, row.finished = EVENT, None, None
+    error = mapping(found.body.get("error"))
+    kind = next((error[key] for key in ("type", "code", "status") if error.get(key)), None)
+    row.detail = f"refused: {str(kind or found.status or 'no reason stated')[:80]}"
+    return row
+
+
+def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
+    usage = read_usage(response.usage, row.provider) if response.usage else None
+    if usage is not None:
+        state(row, usage)
+    row.service_tier = response.service_tier or row.service_tier
+    stated = [count for name in _COUNTS if (count := getattr(row, name)) is not None]
+    if stated and not any(stated) and found.body.get("stopReason") != "guardrail_intervened":
+        # No answer costs nothing: a server that does not count writes zeros.
+        for name in _COUNTS:
+            setattr(row, name, None)
+        row.detail = "all counts are zero"
+        stated = []
+    if not stated:
+        row.problems = [*(row.problems or []), "no-counts"]
+
+
+def _identity(row: Reported, digest: str | None) -> str | None:
+    named = row.response_id
+    if named is None:
+        place = "" if row.timestamp else f":{row.record}"
+        return f"content:{digest}{place}" if digest else None
+    if len(named) < _OWN_ID:
+        return f"response:{named}:{row.model}:{row.timestamp}"
+    return f"response:{named}"
+
+
+def _iteration(row: Reported, inner: Iteration) -> Reported:
+    """The row of a call within an answer: at the answer's tier and place, with its own counts."""
+    extra = Reported(
+        record=row.record,
+        part=f"{row.part}.{inner.part}" if row.part else inner.part,
+        caller=_CALLERS.get(inner.kind, inner.kind),
+        identity=row.identity and f"{row.identity}/{inner.part}",
+        model=inner.model or row.model,
+        service_tier=row.service_tier,
+        inference_geo=row.inference_geo,
+        speed=row.speed if inner.model is None else None,
+    )
+    for name in ("provider", "timestamp", "response_id", "request_id", "thread_id"):
+        setattr(extra, name, getattr(row, name))
+    usage = read_usage(inner.usage, "anthropic")
+    return state(extra, usage) if usage else extra
+
+
+def saved(value: dict[str, Any]) -> bytes:
+    """The bytes that a digest is made of, for a value that was cut out of a document."""
+    return msgspec.json.encode(value)

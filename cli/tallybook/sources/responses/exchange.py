@@ -1,0 +1,130 @@
+"""A response with what a dump keeps beside it: its request, headers, address and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tallybook.dialects import merge_stream, stream_events
+from tallybook.dialects.served import mapping, model_of_address, told_by_address
+from tallybook.dialects.values import instant, text
+from tallybook.sources.responses.kinds import Value, is_response
+
+# A proxy's dump has the two sides of an exchange under these names.
+_SIDES: Final = (
+    ("request", "response"),
+    ("request_body", "response_body"),
+    ("requestBody", "responseBody"),
+    ("req", "res"),
+)
+_BODIES: Final = ("body", "body_raw", "json", "content", "data")
+_TIMES: Final = (
+    "response_created_at",
+    "timestamp",
+    "time",
+    "created_at",
+    "startTime",
+    "request_created_at",
+    "logged_at",
+)
+
+
+class Exchange(NamedTuple):
+    """The body of a response, and what stands around it."""
+
+    body: Value
+    part: str | None = None
+    headers: Value = MappingProxyType({})
+    provider: str | None = None
+    model: str | None = None  # as requested, or as the address names it
+    time: datetime | None = None
+    request_id: str | None = None
+    status: int | None = None
+
+
+def exchange(value: Value) -> Exchange | None:
+    """The response in a record that is one, or a dump of one; None where the record has none."""
+    if is_response(value):
+        return Exchange(value)
+    for asked, answered in _SIDES:
+        if answered in value and (asked in value or _is_http(value[answered])):
+            return _dumped(value, asked, answered)
+    return Exchange(value)
+
+
+def _is_http(answer: object) -> bool:
+    """Whether it has a status and a body, as only a dump of a response does."""
+    keys = mapping(answer).keys()
+    return not keys.isdisjoint(_BODIES) and not {"status", "status_code"}.isdisjoint(keys)
+
+
+def _dumped(value: Value, asked: str, answered: str) -> Exchange | None:
+    request, answer = mapping(value.get(asked)), value[answered]
+    body, place = _body(answer)
+    if body is None:
+        return None
+    outer = mapping(answer)
+    url = request.get("url") or value.get("url")
+    return Exchange(
+        body=body,
+        part=f"{answered}.{place}" if place else answered,
+        headers=mapping(outer.get("headers")),
+        provider=told_by_address(url) or (text(value.get("provider")) or "").lower() or None,
+        model=_requested(value, request) or model_of_address(url),
+        time=_time(outer, request, value),
+        request_id=text(value.get("request_id")),
+        status=_status(outer),
+    )
+
+
+def _body(answer: object) -> tuple[Value | None, str | None]:
+    """The decoded body, merged where it is a stream, and its key in the answer."""
+    if isinstance(answer, str):
+        return decoded(answer), None
+    outer = mapping(answer)
+    if is_response(outer):
+        return outer, None
+    for key in _BODIES:
+        inner = outer.get(key)
+        if isinstance(inner, str) and (found := decoded(inner)) is not None:
+            return found, key
+        if isinstance(inner, Mapping) and key != "data":
+            return inner, key
+    return (outer or None), None
+
+
+def decoded(content: str) -> Value | None:
+    """A body that was saved as text: JSON or a stream of events."""
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError):
+        return merge_stream(stream_events(content.encode("utf-8", "replace")))
+    if isinstance(body, list):
+        return merge_stream(each for each in body if isinstance(each, Mapping))
+    return body if isinstance(body, Mapping) else None
+
+
+def _requested(value: Value, request: Value) -> str | None:
+    body = request.get("body")
+    if isinstance(body, str):
+        body = decoded(body)
+    for place in (mapping(body), request, value):
+        for key in ("model", "modelId"):
+            if named := text(place.get(key)):
+                return named
+    return None
+
+
+def _time(answer: Value, request: Value, value: Value) -> datetime | None:
+    """When the response came; when it was asked for where only that is stated."""
+    stated = (place.get(key) for place in (answer, value, request) for key in _TIMES)
+    return next((time for each in stated if (time := instant(each))), None)
+
+
+def _status(answer: Value) -> int | None:
+    stated = answer.get("status_code", answer.get("status"))
+    return stated if isinstance(stated, int) and not isinstance(stated, bool) else None

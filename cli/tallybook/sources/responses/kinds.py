@@ -1,0 +1,186 @@
+"""Tells a provider's response by its own keys from any other JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tallybook.dialects.served import METRICS, mapping
+
+Value = Mapping[str, Any]
+
+_OBJECTS: Final = frozenset(
+    {"chat.completion", "chat.completion.chunk", "text_completion", "response", "realtime.response"}
+)
+# What an agent's own log puts beside a message that is otherwise a response.
+_FOREIGN: Final = frozenset(
+    {"sessionId", "sessionID", "session_id", "uuid", "parentUuid", "parentId", "cwd", "lc"}
+)
+_BATCH: Final = ("result", "response", "error")
+_ENVELOPE: Final = frozenset(
+    {"error", "type", "request_id", "requestId", "status", "code", "user_id"}
+)
+_GEMINI: Final = frozenset(
+    {
+        "modelVersion",
+        "model_version",
+        "responseId",
+        "response_id",
+        "promptFeedback",
+        "prompt_feedback",
+        "embeddings",
+    }
+)
+_CONVERSE: Final = frozenset(
+    {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"}
+)
+_EVENTS: Final = frozenset(
+    {
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+        "message-start",
+        "message-end",
+    }
+)
+
+
+def is_response(value: Value) -> bool:
+    """Whether the object is a whole response, or a line of a batch's results."""
+    return _FOREIGN.isdisjoint(value) and any(tells(value) for tells in _TELLS)
+
+
+def is_refusal(value: Value) -> bool:
+    """Whether the object is nothing but a provider's error."""
+    error = value.get("error")
+    if not isinstance(error, Mapping) or not value.keys() <= _ENVELOPE:
+        return False
+    return "message" in error and not {"type", "code", "status"}.isdisjoint(error)
+
+
+def is_event(value: Value) -> bool:
+    """Whether the object is an event of a stream that was saved one a line."""
+    kind = value.get("type")
+    if isinstance(kind, str) and _FOREIGN.isdisjoint(value):
+        started = kind != "message_start" or isinstance(value.get("message"), Mapping)
+        if (kind in _EVENTS and started) or kind.startswith("response."):
+            return True
+    return (
+        value.get("object") == "chat.completion.chunk"
+        or _is_ollama(value)  # its last event has the form of a whole response
+        or (len(value) == 1 and _is_converse_event(value))
+    )
+
+
+def _is_converse_event(value: Value) -> bool:
+    if _has(value, "metadata"):
+        return "usage" in value["metadata"]
+    packed = mapping(value.get("chunk"))
+    return not _CONVERSE.isdisjoint(value) or isinstance(packed.get("bytes"), str)
+
+
+def _is_openai(value: Value) -> bool:
+    name = value.get("object")
+    if name == "list":
+        return isinstance(value.get("data"), list) and _has(value, "usage")
+    return name in _OBJECTS and not {"choices", "output", "status", "usage"}.isdisjoint(value)
+
+
+def _is_chat(value: Value) -> bool:
+    """Servers that leave the name of the object out."""
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return "model" in value and not {"message", "delta"}.isdisjoint(mapping(first))
+
+
+def _is_anthropic(value: Value) -> bool:
+    return value.get("type") == "message" and value.get("role") == "assistant" and "model" in value
+
+
+def is_gemini(value: Value) -> bool:
+    """Whether the object is Gemini's, be it a whole response or a chunk of one."""
+    told = not _GEMINI.isdisjoint(value)
+    if isinstance(value.get("candidates"), list):
+        return told or _has(value, "usageMetadata") or _has(value, "usage_metadata")
+    return told and (_has(value, "usageMetadata") or _has(value, "usage_metadata"))
+
+
+def _is_converse(value: Value) -> bool:
+    usage = mapping(value.get("usage"))
+    return "inputTokens" in usage and "stopReason" in value and _has(value, "output")
+
+
+def _is_dashscope(value: Value) -> bool:
+    told = isinstance(value.get("request_id"), str) and _has(value, "usage")
+    return told and _has(value, "output")
+
+
+def _is_ollama(value: Value) -> bool:
+    timed = isinstance(value.get("created_at"), str) and isinstance(value.get("model"), str)
+    return timed and isinstance(value.get("done"), bool)
+
+
+def _is_cohere(value: Value) -> bool:
+    for key in ("usage", "meta"):
+        if not {"billed_units", "tokens"}.isdisjoint(mapping(value.get(key))):
+            return isinstance(value.get("id") or value.get("response_id"), str)
+    return False
+
+
+def _is_llama_cpp(value: Value) -> bool:
+    return {"tokens_predicted", "tokens_evaluated"} <= value.keys()
+
+
+def _is_image(value: Value) -> bool:
+    data, usage = value.get("data"), mapping(value.get("usage"))
+    first = data[0] if isinstance(data, list) and data else None
+    shown = not {"b64_json", "url"}.isdisjoint(mapping(first))
+    return shown and "created" in value and "input_tokens" in usage
+
+
+def _is_transcript(value: Value) -> bool:
+    kind = mapping(value.get("usage")).get("type")
+    return isinstance(value.get("text"), str) and kind in ("tokens", "duration")
+
+
+def _is_generation(value: Value) -> bool:
+    return "native_tokens_prompt" in mapping(value.get("data"))
+
+
+def _is_metered(value: Value) -> bool:
+    return _has(value, METRICS)
+
+
+def _is_batched(value: Value) -> bool:
+    """A line of a batch's results: OpenAI and Anthropic, Vertex, Bedrock."""
+    if isinstance(value.get("custom_id"), str):
+        return any(_has(value, key) for key in _BATCH)
+    if "processed_time" in value and _has(value, "response"):
+        return True
+    return _has(value, "modelOutput") and "recordId" in value
+
+
+def _has(value: Value, key: str) -> bool:
+    return isinstance(value.get(key), Mapping)
+
+
+_TELLS: Final = (
+    _is_openai,
+    _is_chat,
+    _is_anthropic,
+    is_gemini,
+    _is_converse,
+    _is_dashscope,
+    _is_ollama,
+    _is_cohere,
+    _is_llama_cpp,
+    _is_image,
+    _is_transcript,
+    _is_generation,
+    _is_metered,
+    _is_batched,
+)

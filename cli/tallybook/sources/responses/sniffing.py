@@ -1,0 +1,98 @@
+"""Recognises saved responses by the first bytes of a file, and no tool's own log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from tallybook.dialects.served import told_by_address
+from tallybook.dialects.streams import decode_event
+from tallybook.sources.responses.exchange import exchange
+from tallybook.sources.responses.kinds import is_event, is_refusal, is_response
+
+_LOOKED_AT: Final = 20
+_STREAM: Final = re.compile(rb"\s*(?:data:|event:|id:|retry:|:)")
+_PRETTY: Final = re.compile(rb"\s*[\[{]\s*\n")
+# What stands before the content, where the first record is longer than the head.
+_CUT: Final = (
+    re.compile(rb'"object"\s*:\s*"(?:chat\.completion|text_completion|response)"'),
+    re.compile(rb'"type"\s*:\s*"message"\s*,\s*"role"\s*:\s*"assistant"'),
+    re.compile(rb'\A[\s\[]*\{\s*"candidates"\s*:\s*\['),
+    re.compile(rb'\A[\s\[]*\{\s*"object"\s*:\s*"list"\s*,\s*"data"\s*:\s*\['),
+)
+_CUT_DUMP: Final = re.compile(
+    rb'\A\s*\{\s*"req(?:uest)?"\s*:.{0,2000}?"url"\s*:\s*"([^"\s]+)"', re.DOTALL
+)
+_NEAR: Final = 1000  # bytes
+
+
+def sniff(head: bytes) -> bool:
+    """Whether the first bytes of a file are responses of providers, alone or in a proxy's dump."""
+    if _STREAM.match(head):
+        return any(is_ours(event) for event in islice(_events(head), _LOOKED_AT))
+    found = [value for value in islice(_values(head), _LOOKED_AT) if isinstance(value, Mapping)]
+    if not found:
+        return _is_ours_cut_off(head)
+    # A log of some tool may quote a response, so most of what is seen has to be one.
+    return 2 * sum(map(is_ours, found)) > len(found)
+
+
+def is_ours(value: Mapping[str, Any]) -> bool:
+    """Whether a record is a response, an event of a stream, an error, or a dump of one of these."""
+    if is_response(value) or is_event(value) or is_refusal(value):
+        return True
+    found = exchange(value)
+    return (
+        found is not None
+        and found.part is not None
+        and (is_response(found.body) or is_refusal(found.body))
+    )
+
+
+def _is_ours_cut_off(head: bytes) -> bool:
+    """Quotes in strings are escaped, so keys show what they are; those of other tools do too."""
+    near = head[:_NEAR]
+    if b'"sessionId"' in near or b'"session_id"' in near:
+        return False
+    dump = _CUT_DUMP.match(head)
+    address = dump[1].decode("utf-8", "replace") if dump else None
+    return told_by_address(address) is not None or any(cut.search(near) for cut in _CUT)
+
+
+def is_document(head: bytes) -> bool:
+    """Whether the file is one JSON value over several lines, or an array, and not lines of JSON."""
+    if _STREAM.match(head):
+        return False
+    return head.lstrip().startswith(b"[") or _PRETTY.match(head) is not None
+
+
+def _events(head: bytes) -> Iterator[Mapping[str, Any]]:
+    for line in head.split(b"\n"):
+        event = decode_event(line) if line.lstrip().startswith(b"data:") else None
+        if event is not None:
+            yield event
+
+
+def _values(head: bytes) -> Iterator[object]:
+    """The values on the first lines, or in the document that the head begins with."""
+    if is_document(head):
+        yield from values(head)
+        return
+    for line in head.split(b"\n"):
+        if line.strip():
+            yield decode_event(line)
+
+
+def values(content: bytes) -> Iterator[object]:
+    """The JSON values that a text consists of, those of an array one by one, as far as it goes."""
+    text = content.decode("utf-8", "replace")
+    decoder, position = json.JSONDecoder(), 0
+    while more := re.compile(r"[\s,\[]*(?=\{)").match(text, position):
+        try:
+            value, position = decoder.raw_decode(text, more.end())
+        except (ValueError, RecursionError):
+            return
+        yield value

@@ -1,0 +1,149 @@
+"""Folds the blocks of a file, a line a rollout or an episode, into tables of rows."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from tallybook.schema import ASSERTION, EVENT, Reported
+from tallybook.sources import lines
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.rows import table
+from tallybook.sources.verifiers import records
+from tallybook.sources.verifiers.outline import outline
+from tallybook.sources.verifiers.records import Line
+from tallybook.sources.verifiers.rollouts import Whose, read_rollout
+from tallybook.sources.verifiers.run import describe
+from tallybook.sources.verifiers.sniffing import is_description
+from tallybook.sources.verifiers.state import State
+from tallybook.sources.verifiers.traces import (
+    NODES,
+    Place,
+    misshapen,
+    no_calls,
+    read_episode,
+    read_trace,
+    template_of,
+)
+from tallybook.sources.verifiers.turns import turn_rows
+from tallybook.sources.verifiers.values import money
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def begin(facts: FileFacts) -> State:
+    """The state before the first block."""
+    run = describe(facts)
+    return State(run=run, run_id=run.id)
+
+
+def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+    """Rows of the block and the state after it; the given state is left as it is."""
+    state = copy.deepcopy(state)
+    if state.is_description is None and block.strip():
+        state.is_description = is_description(block)
+    if state.is_description:
+        state.is_open = not outline(block, max(block.find(b"{"), 0)).is_closed
+        return table([]), state
+    return table(list(_read_lines(block, state))), state
+
+
+def finish(state: State) -> pa.Table:
+    """What the run says of all its rollouts together, checked against them."""
+    if state.is_open:
+        return table([lines.problem(0, "truncated", "the JSON document does not end")])
+    row = _assertion(state)
+    return table([row] if row else [])
+
+
+def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
+    start, size = 0, len(block)
+    while start < size:
+        end = block.find(b"\n", start)
+        is_last = end < 0
+        end = size if is_last else end
+        state.record += 1
+        content = block[start:end].strip()
+        if content:
+            yield from _read_line(content, state, is_last=is_last)
+        start = end + 1
+
+
+def _read_line(content: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
+    if state.run_id is None:
+        state.run_id = hashlib.blake2b(content, digest_size=4).hexdigest()
+    line, complaints = records.parse(content)
+    place = Place(state.record, project=state.run.project)
+    if line is None:
+        yield lines.unreadable(state.record, content, is_last=is_last)
+        return
+    for complaint in complaints:
+        yield misshapen(place, complaint.place, complaint.what)
+    for row in _rows(line, content, place, state):
+        # What could not be read may have been the calls that seem not to be there.
+        if not complaints or row.kind != EVENT:
+            yield row
+
+
+def _rows(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:
+    if line.traces is not None and line.nodes is UNSET:
+        yield from read_episode(line, place, state.run)
+    elif line.nodes is not UNSET or line.calls is not None:
+        yield from read_trace(line, place, state.run, NODES)
+    elif line.example_id is UNSET and line.completion is UNSET and line.trajectory is not None:
+        yield from _turns(line, place, state)
+    elif line.example_id is not UNSET or line.completion is not UNSET:
+        yield from _rollout(line, content, place, state)
+    else:
+        yield misshapen(place, "", "no rollout, trace or episode")
+
+
+def _turns(line: Line, place: Place, state: State) -> Iterator[Reported]:
+    template = template_of(line, place, state.run)
+    rows = list(turn_rows(line, template))
+    yield from rows or [no_calls(place, template)]
+
+
+def _rollout(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:
+    """An uploaded rollout holds its episode, which says all that the rollout says and more."""
+    episode, complaints = records.wrapped(line.info)
+    within = Place(place.record, "info.native_wrapper.", project=place.project)
+    for complaint in complaints:
+        yield misshapen(within, complaint.place, complaint.what)
+    if episode is not None:
+        yield from _rows(episode, b"", within, state)
+        return
+    if line.token_usage is not None:
+        state.sums.add(line.token_usage)
+    whose = Whose(state.run_id, place.record)
+    yield from read_rollout(line, records.metrics(content), whose, state.run)
+
+
+def _assertion(state: State) -> Reported | None:
+    """The mean and the cost that the run states. Neither is a count, so no row adds them up."""
+    run, sums = state.run, state.sums
+    if run.mean_input is None and run.cost is None:
+        return None
+    problems: list[str] = []
+    row = Reported(
+        record=0,
+        part="metadata.json",
+        kind=ASSERTION,
+        calls=None,
+        project=run.project,
+        provider=run.provider,
+        model=run.model,
+        reported_cost_usd=money(run.cost, problems),
+    )
+    if not sums.has_mean(run.mean_input, run.mean_output):
+        row.problems = ["total-mismatch"]
+        row.detail = (
+            f"a mean of {run.mean_input} in and {run.mean_output} out is stated; "
+            f"{sums.rollouts} rollouts have {sums.input} and {sums.output}"
+        )
+    return row

@@ -1,0 +1,277 @@
+"""The parts of a line that say anything about usage, and how a line is decoded into them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from tallybook.sources import lines
+
+# Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
+# Messages, tools and token ids are in no struct: they make up nearly all of a line and are skipped.
+
+
+class Usage(msgspec.Struct, gc=False):
+    """Counts of one call as the program writes them since its first v1 builds."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    cached_input_tokens: Any = None
+    reasoning_tokens: Any = None
+    cost: Any = None
+
+
+class Span(msgspec.Struct, gc=False):
+    """A span of wall clock, in Unix seconds."""
+
+    start: Any = None
+
+
+class Failure(msgspec.Struct, gc=False):
+    """What ended a call or a rollout."""
+
+    type: Any = None
+    status_code: Any = None
+
+
+class Call(msgspec.Struct, gc=False):
+    """A request to a model, recorded when it was made."""
+
+    model: Any = None
+    endpoint: Any = None
+    usage: Usage | None = None
+    time: Span | None = None
+    error: Failure | None = None
+
+
+class Node(msgspec.Struct, gc=False):
+    """A message; `sampled` ones are answers of a model."""
+
+    sampled: Any = None
+    timestamp: Any = None
+    usage: Usage | None = None
+
+
+class TokenNode(msgspec.Struct, gc=False):
+    """A message as the token ids that it added to its parent's; `mask` marks generated ones."""
+
+    sampled: Any = None
+    parent: Any = None
+    token_ids: Any = None
+    mask: Any = None
+
+
+class Client(msgspec.Struct, gc=False):
+    """Where an agent's requests go."""
+
+    base_url: Any = None
+
+
+class AgentConfig(msgspec.Struct, gc=False):
+    """The part of an agent's settings that says who answers."""
+
+    model: Any = None
+    client: Client | None = None
+
+
+class Agent(msgspec.Struct, gc=False):
+    """The agent of a trace; before 2026-07-23 the model stood directly in it."""
+
+    name: Any = None
+    model: Any = None
+    config: AgentConfig | None = None
+
+
+class Timing(msgspec.Struct, gc=False):
+    """When a rollout began and how long it took; v0 calls the first `start_time`."""
+
+    start: Any = None
+    scoring: Span | None = None
+    start_time: Any = None
+    total_ms: Any = None
+    total: Any = None
+
+
+class Trace(msgspec.Struct, gc=False):
+    """One rollout of the v1 family."""
+
+    id: Any = UNSET
+    agent: Agent | None = None
+    calls: list[Call | None] | None = None
+    nodes: Raw | UnsetType = UNSET
+    extra_usage: list[Usage | None] | None = None
+    timing: Timing | None = None
+    stop_condition: Any = None
+
+
+class Response(msgspec.Struct, gc=False):
+    """An answer inside a turn: the provider's own object, or what the program made of it."""
+
+    id: Any = None
+    created: Any = None
+    model: Any = None
+    usage: Any = None
+    service_tier: Any = None
+    choices: Raw | UnsetType = UNSET  # only the provider's own object has them
+
+
+class Extras(msgspec.Struct, gc=False):
+    """Marks of a step."""
+
+    is_sub_llm_call: Any = None
+
+
+class Step(msgspec.Struct, gc=False):
+    """A turn: a prompt and its answer."""
+
+    response: Response | None = None
+    trajectory_id: Any = None
+    extras: Extras | None = None
+
+
+class TokenUsage(msgspec.Struct, gc=False):
+    """Sums over the calls of a v0 rollout."""
+
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cached_input_tokens: Any = None
+    final_input_tokens: Any = UNSET
+
+
+class Metrics(msgspec.Struct, gc=False):
+    """Token counts that environments with a model inside a model keep as metrics of a v0 rollout.
+
+    The outer model's are called `main_rlm_*`, later `root_llm_*`, and `main_*` by one environment.
+    """
+
+    main_rlm_prompt_tokens: Any = None
+    main_rlm_completion_tokens: Any = None
+    main_rlm_turns: Any = None
+    root_llm_prompt_tokens: Any = None
+    root_llm_completion_tokens: Any = None
+    root_llm_turns: Any = None
+    main_prompt_tokens: Any = None
+    main_completion_tokens: Any = None
+    main_turns: Any = None
+    sub_llm_prompt_tokens: Any = None
+    sub_llm_completion_tokens: Any = None
+    sub_llm_total_turns: Any = None
+    sub_llm_turns: Any = None
+    sub_llm_call_count: Any = None
+    sub_llm_count: Any = None
+    sub_llm_total_tool_calls: Any = None
+
+
+class Line(Trace, gc=False):
+    """A line of any layout; what a line does not have is unset or None."""
+
+    # an episode
+    traces: list[Trace | None] | None = None
+    env: Any = None
+    # turns, and rollouts with their turns saved
+    trajectory: list[Step | None] | None = None
+    responses: list[Response | None] | None = None
+    # a v0 rollout
+    example_id: Any = UNSET
+    completion: Raw | UnsetType = UNSET
+    token_usage: TokenUsage | None = None
+    oai_tools: Raw | UnsetType = UNSET
+    info: Raw | UnsetType = UNSET
+
+
+class Wrapper(msgspec.Struct, gc=False):
+    """`info` of a rollout that was uploaded to the platform: it holds the episode again."""
+
+    native_wrapper: Line | None = None
+
+
+_LINE: Final = msgspec.json.Decoder(Line)
+_NODES: Final = msgspec.json.Decoder(list[Node | None])
+_TOKEN_NODES: Final = msgspec.json.Decoder(list[TokenNode | None])
+_METRICS: Final = msgspec.json.Decoder(Metrics | None)
+_WRAPPER: Final = msgspec.json.Decoder(Wrapper | None)
+_METRIC: Final = re.compile(rb'"(?:main|main_rlm|root_llm|sub_llm)_prompt_tokens"')
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+_MOST_COMPLAINTS: Final = 16  # a line with more misshapen places is no line of this format
+_FAILURES: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+T = TypeVar("T")
+
+
+class Complaint(NamedTuple):
+    """A place that was left out because its shape is not the one it should have."""
+
+    place: str
+    what: str  # expected and found types, never the content
+
+
+Parsed = tuple[T | None, list[Complaint]]  # None: no JSON, or of quite another shape
+
+
+def parse(content: bytes) -> Parsed[Line]:
+    """The parts of a line."""
+    return _parse(_LINE, content)
+
+
+def nodes(raw: Raw) -> Parsed[list[Node | None]]:
+    """The messages of a trace."""
+    return _parse(_NODES, raw)
+
+
+def token_nodes(raw: Raw) -> Parsed[list[TokenNode | None]]:
+    """The messages of a trace as token ids."""
+    return _parse(_TOKEN_NODES, raw)
+
+
+def metrics(content: bytes) -> Metrics:
+    """What a rollout states of models inside a model; its scalars take any shape."""
+    if _METRIC.search(content) is None:
+        return Metrics()
+    found, _ = _parse(_METRICS, content)
+    return found or Metrics()
+
+
+def wrapped(info: Raw | UnsetType) -> Parsed[Line]:
+    """The episode in the `info` of a rollout that was uploaded to the platform."""
+    if info is UNSET or b'"native_wrapper"' not in bytes(info):
+        return None, []
+    wrapper, complaints = _parse(_WRAPPER, info)
+    return wrapper.native_wrapper if wrapper else None, complaints
+
+
+def _parse(decoder: msgspec.json.Decoder[T], content: bytes | Raw) -> Parsed[T]:
+    try:
+        return decoder.decode(content), []
+    except _FAILURES:
+        return _parse_odd(decoder, bytes(content))
+
+
+def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
+    value = lines.decode(content)
+    complaints: list[Complaint] = []
+    while len(complaints) <= _MOST_COMPLAINTS:
+        try:
+            return decoder.decode(json.dumps(value)), complaints
+        except _FAILURES as error:
+            what, _, place = str(error).partition(" - at `$")
+            place = place.rstrip("`")
+            if not _clear(value, place):
+                break
+            complaints.append(Complaint(place.removeprefix("."), what))
+    return None, complaints
+
+
+def _clear(value: Any, place: str) -> bool:
+    """Put None where `place` leads to; False where that is nowhere inside of `value`."""
+    steps = [name or int(index) for name, index in _STEP.findall(place)]
+    try:
+        for step in steps[:-1]:
+            value = value[step]
+        value[steps[-1]] = None
+    except (IndexError, KeyError, TypeError):
+        return False
+    return True

@@ -1,0 +1,165 @@
+"""What the folder of a run and the file beside its rollouts say about all of them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.sources import lines
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.verifiers.outline import whole_members
+from tallybook.sources.verifiers.values import inside, seller, text
+
+# A run keeps its settings in the first, since 2026-08-13 in one of the next four; the older
+# generation keeps its results there. An uploader puts the last beside runs of either.
+_NEIGHBOURS: Final = (
+    "config.toml",
+    "configs/eval.json",
+    "configs/gepa.json",
+    "configs/debug.json",
+    "configs/replay.json",
+    "metadata.json",
+)
+_ROLLOUTS: Final = frozenset({"results.jsonl", "traces.jsonl"})
+_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{_UUID}", re.IGNORECASE)
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
+_TABLE: Final = b"\n["
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run, as far as anything but its rollouts tells."""
+
+    id: str | None = None  # from the folder
+    project: str | None = None  # the environment, or the set of tasks
+    model: str | None = None
+    base_url: str | None = None
+    judge_model: str | None = None
+    judge_base_url: str | None = None
+    is_replay: bool = False  # old answers, judged again
+    is_bridged: bool = False  # an environment of the older generation in a run of the newer
+    is_openai_only: bool = False
+    saved: datetime | None = None  # without a zone in the file
+    mean_input: float | None = None
+    mean_output: float | None = None
+    cost: float | None = None
+
+    @property
+    def provider(self) -> str | None:
+        """Who answers the model's calls."""
+        return seller(self.base_url)
+
+
+def neighbours(name: str) -> Sequence[str]:
+    """Files beside a file of rollouts that may describe its run, the likeliest first."""
+    return _NEIGHBOURS if name in _ROLLOUTS else ()
+
+
+def describe(facts: FileFacts) -> Run:
+    """The run whose rollouts are in the file."""
+    identifier, folder = _place(facts.parts[:-1])
+    settings = _settings(facts.neighbour or b"")
+    client = inside(settings, "client", "base_url")
+    judges = set(_judges(settings))
+    judge_model, judge_base_url = judges.pop() if len(judges) == 1 else (None, None)
+    return Run(
+        id=identifier,
+        project=_project(settings) or _prefix(folder),
+        model=text(settings.get("model")),
+        base_url=text(client) or text(settings.get("base_url")),
+        judge_model=judge_model,
+        judge_base_url=judge_base_url,
+        is_replay="num_rescores" in settings or (folder or "").endswith("--replay"),
+        is_bridged=_is_bridged(settings),
+        is_openai_only=_is_openai_only(settings),
+        saved=_saved(settings),
+        mean_input=_number(inside(settings, "usage", "input_tokens")),
+        mean_output=_number(inside(settings, "usage", "output_tokens")),
+        cost=_number(inside(settings, "cost", "total_usd")),
+    )
+
+
+def _place(folders: Sequence[str]) -> tuple[str | None, str | None]:
+    """Id of the run, and the folder that names its environment, model and harness."""
+    if not folders:
+        return None, None
+    if _RUN_ID.fullmatch(folders[-1]):
+        return folders[-1], folders[-2] if len(folders) > 1 else None
+    named = folders[-1] if "--" in folders[-1] else None
+    return named, named
+
+
+def _prefix(folder: str | None) -> str | None:
+    return folder.partition("--")[0] or None if folder and "--" in folder else None
+
+
+def _settings(content: bytes) -> dict[str, Any]:
+    """The settings as TOML or JSON; of a long file that was cut short, its whole members."""
+    if content.lstrip().startswith(b"{"):
+        found = lines.decode(content) or lines.decode(whole_members(content))
+        return found if isinstance(found, dict) else {}
+    return _toml(content) or _toml(content[: content.rfind(_TABLE) + 1])
+
+
+def _toml(content: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8", "replace"))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return {}
+
+
+def _project(settings: dict[str, Any]) -> str | None:
+    env = settings.get("env")
+    candidates = (
+        settings.get("env_id"),
+        inside(env, "id"),
+        env,
+        inside(env, "taskset", "id"),
+        inside(settings, "taskset", "id"),
+        inside(settings, "legacy", "id"),
+        settings.get("id"),
+    )
+    return next(filter(None, map(text, candidates)), None)
+
+
+def _judges(settings: dict[str, Any]) -> Iterator[tuple[str | None, str | None]]:
+    """Model and endpoint of every judge that the tasks are set up with."""
+    for root in (settings, settings.get("env")):
+        task = inside(root, "taskset", "task")
+        listed = inside(task, "judges")
+        for judge in [inside(task, "judge"), *(listed if isinstance(listed, list) else [])]:
+            if isinstance(judge, dict):
+                yield text(judge.get("model")), text(judge.get("base_url"))
+
+
+def _is_bridged(settings: dict[str, Any]) -> bool:
+    named = text(inside(settings, "legacy", "id")) or text(settings.get("id"))
+    tasks = inside(settings, "env", "taskset", "id") or inside(settings, "taskset", "id")
+    return named is not None and not text(tasks)
+
+
+def _is_openai_only(settings: dict[str, Any]) -> bool:
+    found = _VERSION.match(text(inside(settings, "version_info", "vf_version")) or "")
+    return found is not None and tuple(map(int, found.groups())) < _FIRST_WITH_CLIENTS
+
+
+def _saved(settings: dict[str, Any]) -> datetime | None:
+    """The first builds wrote a date and a time of day, in nobody knows what zone."""
+    day, clock = text(settings.get("date")), text(settings.get("time"))
+    if day is None or clock is None:
+        return None
+    try:
+        return datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < 2**53 else None
