@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tallybook.app import export, sources, usage_report  # noqa: F401 - the import registers them
+from tallybook.app import (  # noqa: F401 - the import registers them
+    export,
+    ledger,
+    sources,
+    usage_report,
+)
 from tallybook.app.program import app
 
 __all__ = ["app"]

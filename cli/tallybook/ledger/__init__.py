@@ -8,28 +8,42 @@ from tallybook.ledger.asked import Asked
 
 if TYPE_CHECKING:
     from tallybook.ledger.chain import derive
-    from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
+    from tallybook.ledger.merging import merge
     from tallybook.ledger.open import find, usage, usage_batches, with_usage
+    from tallybook.ledger.proved import append_corrections, clear_corrections, corrections
     from tallybook.ledger.reading import Reading
+    from tallybook.ledger.upkeep import Disagreement, compact, forget, status, verify
 
 __all__ = [
     "Asked",
+    "Disagreement",
     "Reading",
     "append_corrections",
     "clear_corrections",
+    "compact",
     "corrections",
     "derive",
     "find",
+    "forget",
+    "merge",
+    "status",
     "usage",
     "usage_batches",
+    "verify",
     "with_usage",
 ]
 
 _HOMES = {
+    "Disagreement": "upkeep",
     "Reading": "reading",
-    "append_corrections": "corrections",
-    "clear_corrections": "corrections",
-    "corrections": "corrections",
+    "compact": "upkeep",
+    "forget": "upkeep",
+    "merge": "merging",
+    "status": "upkeep",
+    "verify": "upkeep",
+    "append_corrections": "proved",
+    "clear_corrections": "proved",
+    "corrections": "proved",
     "derive": "chain",
     "find": "open",
     "usage": "open",

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import TallybookError
-from tallybook.files.find import Search, known_places, known_variables, walk
+from tallybook.files.find import Search, folders_of, known_places, known_variables, walk
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.ledger.asked import Asked
+from tallybook.ledger.compacting import MANY_PARTS, compacted
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
 from tallybook.ledger.plan import Plan, make_plan
@@ -127,6 +128,10 @@ class _Opened:
         if changes.entries or changes.removed or said or repaired:
             after = changes.apply(manifest)
             save(folder.root, after)
+            if len(set(after.parts())) > MANY_PARTS:
+                with suppress(PartDamaged):
+                    after = compacted(folder, after)
+                    save(folder.root, after)
             folder.sweep(after)
         reading = self._reading(plan, after, changes, store)
         reading.derived, reading.sums = folder.derived, folder.answers
@@ -179,8 +184,8 @@ class _Opened:
             store=store,
             rates=pricing.load(self.asked.cache, self.asked.price_file),
             failed=_failed(self.search, entries),
-            found=list(plan.found.values()),
-            folders=self.search.folders,
+            found=[*plan.found.values(), *self.search.foreign],
+            folders=folders_of(plan.found.values()) | self.search.folders,
             missing=[
                 *plan.gone,
                 *(str(place) for place in self.search.searched if not os.path.lexists(place)),
