@@ -130,7 +130,10 @@ class Reading:
         first = next(pieces, b"")
         rest = itertools.chain([first], pieces)
         if source.whole(first[:HEAD_BYTES]):
-            rows, state = source.read(b"".join(rest), state)
+            content = b"".join(rest)
+            self.trail.add(content)
+            self.trail.close(self.place)
+            rows, state = source.read(content, state)
             yield rows, False
             yield source.finish(state), False
             return
@@ -151,11 +154,13 @@ class Reading:
                 yield rows, True
             if end < len(block):
                 self._keep(state)
+                self.trail.add(block[end:])
                 rows, state = source.read(block[end:], state)
                 yield rows, False
                 break
         else:
             self._keep(state)
+        self.trail.close(self.place)
         yield source.finish(state), False
 
     def _keep(self, state: object) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.parts import PartWriter
@@ -34,7 +35,7 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
         lost = lost.join(now.select(name), on=name, how="anti")
     content = [name for name in now.columns if name not in {*_PLACE, "path"}]
     lost = lost.filter(~_hashes(lost, content).is_in(_hashes(now, content).implode()))
-    return list(_written(lost, known, store)) if lost.height else []
+    return _written(lost, known, store) if lost.height else []
 
 
 def _without_deleted(entry: Entry) -> Entry:
@@ -47,9 +48,11 @@ def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     return rows.select(columns).hash_rows()
 
 
-def _written(rows: pl.DataFrame, known: Entry, store: Store) -> Iterator[Segment]:
+def _written(rows: pl.DataFrame, known: Entry, store: Store) -> list[Segment]:
     from tallybook.tables import READ  # noqa: PLC0415
 
     writer = PartWriter(store.parts)
-    yield writer.add(rows.to_arrow().cast(READ), known.place.version, known.file_id)
-    store.take(writer.name, writer.close())
+    segment = writer.add(rows.to_arrow().cast(READ), known.place.version, known.file_id)
+    name, table = writer.close()
+    store.take(name, table)
+    return [msgspec.structs.replace(segment, part=name)]

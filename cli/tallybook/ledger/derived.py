@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from tallybook.ledger.content import is_whole, put_in_place
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed, write_aside
 from tallybook.ledger.store import cover, pick
 
@@ -78,20 +79,19 @@ class Derived:
 
         assert self._folder is not None  # noqa: S101 - for the type checker
         first, rows = cover(segments)
-        frame = pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
-        if frame.height != rows:
+        if not is_whole(self._folder / pack):
             raise ValueError(pack)
+        frame = pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
         return pick(frame, segments, first)
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep derived rows, which stand in the order of their components."""
         if self._folder is None:
             return
-        name = f"{os.urandom(12).hex()}.parquet"
-        aside = self._folder / f"{name}.aside"
+        aside = self._folder / f"{os.urandom(12).hex()}.aside"
         try:
             rows.write_parquet(aside, compression="lz4", statistics=False)
-            aside.replace(self._folder / name)
+            name = put_in_place(aside)
         except OSError:
             with suppress(OSError):
                 aside.unlink()
