@@ -20,7 +20,7 @@ class MadeReading:
         self.gone = 0
         self.searched = [Path("/home/u/.codex/sessions")]
         self.price_sources = ["list 2026-11-20"]
-        self.price_digest = "d1"
+        self.price_digest = self.digest = "d1"
         self.notes: list[str] = []
         self.sums: Path | None = None
         self.is_settled = False

@@ -11,6 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
 STAGES = {
+    "accounts",
     "attribute",
     "beside",
     "deduplicate",
@@ -33,7 +34,11 @@ ALLOWED = {
     "files": {"files", "sources", "schema", "tables"},
     "pricing": {"pricing", "schema", "errors"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
-    "ledger": {*STAGES, "ledger", "files", "sources", "pricing", "schema", "tables", "errors"},
+    "backfill": {"backfill", "normalize", "dialects", "schema", "tables"},
+    "ledger": {
+        *STAGES,
+        *("backfill", "ledger", "files", "sources", "pricing", "schema", "tables", "errors"),
+    },
     "report": {"report", "pricing", "schema", "errors"},
     "render": {"render", "report", "schema", "errors", "__init__"},
     "app": {"app", "render", "report", "ledger", "files", "errors", "schema", "__init__"},

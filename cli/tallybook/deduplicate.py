@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
+from tallybook.accounts import TELLING, lesser_accounts
 from tallybook.beside import changed
 from tallybook.history import replayed
 from tallybook.normalize import add_problem
@@ -47,13 +48,20 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         (pl.col("history") != OWN, _mark_replayed_history),
         (pl.col("call_id").is_duplicated(), _mark_same_call),
         (_is_capture("evidence"), _mark_captures),
-        (pl.any_horizontal(pl.col("log_source", "response_id").is_not_null()), mark_witnesses),
+        (pl.col("evidence").is_in(TELLING), _mark_lesser_accounts),
+        (_is_seen_elsewhere(), mark_witnesses),
         (pl.col("kind") == THREAD, _mark_threads_with_counts),
     )
     for concerned, stage in stages:
         if frame.select(concerned.any()).item():
             frame = changed(frame, stage, _MARKS)
     return changed(frame, _flag, ("problems",)).lazy()
+
+
+def _is_seen_elsewhere() -> pl.Expr:
+    """Whether another source might state the same call or thread."""
+    named = pl.col("response_id").is_not_null() & (pl.col("source").n_unique() > 1)
+    return pl.col("log_source").is_not_null() | named
 
 
 def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -217,9 +225,9 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
-    one; a row that splits the prompt by cache beats one that does not, and one with its model one
-    that lost what stood beside it; then the original beats the copy, and the later block the
-    earlier.
+    one; a certain reading beats one in doubt, a row that splits the prompt by cache one that does
+    not, and one with its model one that lost what stood beside it; then the original beats the
+    copy, and the later block the earlier.
     """
     main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
     main_request = pl.col("request_id").filter(main).first().over("_call")
@@ -232,45 +240,36 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("reported_cached_tokens").is_not_null()
         | pl.col("reported_cache_creation_tokens").is_not_null()
     )
-    ranks = (
-        pl.col("evidence").replace_strict(dict(zip(EVIDENCE, range(4), strict=True))),
-        replay,
-        pl.col("output_tokens"),
-        splits,
-        pl.col("model").is_not_null(),
-        # Builds wrote a branch twice, the second time without the word that it is a copy.
-        pl.col("is_copy").any().over("_call", "_path"),
-        pl.col("sidechain"),
-        pl.col("timestamp").min().over("_call", "_path"),
-        # An archived file yields to one that is still in its place.
-        pl.col("path").str.contains(r"[/\\]archived_"),
-        pl.col("path"),
-        pl.col("block_index"),
-        pl.col("finished"),
-        pl.col("record"),
+    doubtful = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
+    evidence = pl.col("evidence").replace_strict(
+        {name: place for place, name in enumerate(EVIDENCE)}
     )
-    downwards = [
-        False,
-        False,
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-        False,
-        True,
-        True,
-        True,
-    ]
+    ranks = (  # and whether the highest comes first
+        (evidence, False),
+        (replay, False),
+        (pl.col("output_tokens"), True),
+        (doubtful, False),
+        (splits, True),
+        (pl.col("model").is_not_null(), True),
+        # Builds wrote a branch twice, the second time without the word that it is a copy.
+        (pl.col("is_copy").any().over("_call", "_path"), False),
+        (pl.col("sidechain"), False),
+        (pl.col("timestamp").min().over("_call", "_path"), False),
+        # An archived file yields to one that is still in its place.
+        (pl.col("path").str.contains(r"[/\\]archived_"), False),
+        (pl.col("path"), False),
+        (pl.col("block_index"), True),
+        (pl.col("finished"), True),
+        (pl.col("record"), True),
+    )
+    by, descending = zip(*ranks, strict=True)
     return (
         # Numbers in place of long texts: every window over them looks at each.
         rows.with_columns(
             _call=pl.col("call_id").cast(pl.Categorical).to_physical(),
             _path=pl.col("path").cast(pl.Categorical).to_physical(),
         )
-        .sort("_call", *ranks, descending=[False, *downwards], nulls_last=True)
+        .sort("_call", *by, descending=[False, *descending], nulls_last=True, maintain_order=True)
         .with_columns(_winner=pl.col("row").first().over("_call"))
     )
 
@@ -304,6 +303,17 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
     known = thread.is_not_null()
     of = pl.concat_str("source", pl.lit(":"), thread)
     return _mark(rows, _FREE & known & better, of, "capture")
+
+
+def _mark_lesser_accounts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the records that a tool keeps of one run, one account counts, the others are witnesses."""
+    lesser = lesser_accounts(rows.filter(_FREE)).lazy().rename({"run": "_run"})
+    of = pl.concat_str("source", pl.lit(":"), "_run")
+    return (
+        rows.join(lesser, on="row", how="left", maintain_order="left")
+        .pipe(_mark, pl.col("_run").is_not_null(), of, "same-run")
+        .drop("_run")
+    )
 
 
 def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:

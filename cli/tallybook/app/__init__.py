@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tallybook.app import export, sources, usage_report  # noqa: F401 - the import registers them
+# The import registers them.
+from tallybook.app import backfill, export, sources, usage_report  # noqa: F401 - see above
 from tallybook.app.program import app
 
 __all__ = ["app"]

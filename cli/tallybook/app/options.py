@@ -76,6 +76,10 @@ Output = Annotated[
 AsRecorded = Annotated[
     bool, typer.Option("--as-recorded", help="Leave what is unknown; no backfill.")
 ]
+Backfill = Annotated[
+    bool,
+    typer.Option("--backfill", help="Fill now what can be filled, and record nothing of it."),
+]
 Ledger = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where what was read is kept between runs.")
 ]

@@ -61,7 +61,7 @@ def answered(reading: Reading, query: Query) -> Report:
     from tallybook.report.answer import answer  # noqa: PLC0415 - after the logs are read
 
     read = {"files": reading.files, "gone": reading.gone}
-    return answer(reading, query, read, reading.sums, reading.price_digest)
+    return answer(reading, query, read, reading.sums, reading.digest)
 
 
 def told(envelope: dict[str, Any], report: Report, reading: Reading) -> Answer:

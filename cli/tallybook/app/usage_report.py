@@ -17,6 +17,7 @@ from tallybook.app.output import (
 )
 from tallybook.app.program import app
 from tallybook.app.reading import answered, judge, question, read, remark, told
+from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     json: options.Json = False,
     output: options.Output = None,
     as_recorded: options.AsRecorded = False,
+    backfill: options.Backfill = False,
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
     prices: options.Prices = None,
@@ -66,6 +68,8 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
     chosen = chosen_format(format_, json=json, target=output)
+    if backfill and as_recorded:
+        raise UsageError("--backfill and --as-recorded exclude each other")
     query = asked(
         by=by or ["model"],
         since=since,
@@ -82,17 +86,26 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
 
     answers = Answers(asking, query, state(asking))
-    answer = None if chosen == "html" else answers.find()
+    answer = None if chosen == "html" or backfill else answers.find()
     if answer is None:
         with read(asking) as reading:
+            if backfill:
+                _fill(reading)
             report = answered(reading, query)
             answer = told(_envelope(report, reading), report, reading)
             if chosen == "html":
                 put(_page(answer.envelope, query, reading), chosen, output)
-            answers.keep(answer, reading)
+            if not backfill:
+                answers.keep(answer, reading)
     _tell(answer, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
+
+
+def _fill(reading: Reading) -> None:
+    from tallybook.ledger import fill  # noqa: PLC0415 - only with --backfill
+
+    fill(reading)
 
 
 def _tell(answer: Answer, chosen: str, output: Path | None) -> None:

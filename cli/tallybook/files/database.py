@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tallybook.files.wal import holds_commit
 from tallybook.sources import FileFacts, Source, sources
+from tallybook.sources.lines import problem
+from tallybook.sources.rows import table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from tallybook.sources.contract import Tables
 
-_MAGIC = b"SQLite format 3\0"
-_WAL_VERSION = 2  # byte 18 of the header: the journal is a write-ahead log
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_WAL_VERSION: Final = 2  # byte 18 of the header: the journal is a write-ahead log
+_BUSY_SECONDS: Final = 5.0
+# The file systems of SQLite that take no locks. Only with one of them can a connection that may not
+# write keep the index of a write-ahead log in its own memory instead of in a file beside it.
+_LOCKLESS: Final = "win32-none" if sys.platform == "win32" else "unix-none"
+_IN_MEMORY: Final = "PRAGMA locking_mode = exclusive"
+_NO_CHECKPOINT_ON_CLOSE: Final = 1006  # sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
+_LOOK: Final = "SELECT count(*) FROM sqlite_master"
+# Makes SQLite read on in a file that is shorter than its header says.
+_SALVAGE: Final = "PRAGMA writable_schema = 1"
 
 
 class Unclaimed(Exception):  # noqa: N818 - it is an answer
@@ -29,10 +44,18 @@ class Unclaimed(Exception):  # noqa: N818 - it is an answer
         self.names = names
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a database is opened. `alone`: nothing but this connection is thought to use it."""
+
+    options: str
+    first: str | None = None
+    alone: bool = False
+
+
 def is_database(path: Path) -> bool:
     """Whether the file begins as a SQLite database does. Raises OSError."""
-    with path.open("rb") as stream:
-        return stream.read(len(_MAGIC)) == _MAGIC
+    return _header(path).startswith(_MAGIC)
 
 
 def read_database(
@@ -44,8 +67,11 @@ def read_database(
         claimed = [source for source in sources().values() if source.recognise(found)]
         if len(claimed) != 1 or claimed[0].query is None:
             raise Unclaimed([source.name for source in claimed])
-        for rows in claimed[0].query(connection, facts(claimed[0], path)):
-            yield claimed[0].name, rows
+        source = claimed[0]
+        for rows in claimed[0].query(connection, facts(source, path)):
+            yield source.name, rows
+        if missing := _missing(path):
+            yield source.name, table([problem(0, "truncated", missing)])
 
 
 def tables(connection: sqlite3.Connection) -> Tables:
@@ -65,34 +91,133 @@ def tables(connection: sqlite3.Connection) -> Tables:
 def connect(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write, with the rows of the write-ahead log in view.
 
-    An immutable open passes over the log, an ordinary one leaves a file beside it; so a log that
-    lies there without its index is read from a copy.
+    Neither the database nor a file beside it is changed or made. Only where a writer died in the
+    middle of a change, and its journal has to be rolled back, is a copy made and read. Raises
+    sqlite3.Error, at the end also where the file changed under a reading that took no locks.
     """
-    log, index = Path(f"{path}-wal"), Path(f"{path}-shm")
-    if not _keeps_log(path):
-        options = "mode=ro"
-    elif log.exists() and index.exists():
-        options = "mode=ro&readonly_shm=1"
-    elif log.exists() and log.stat().st_size:
-        with tempfile.TemporaryDirectory(prefix="tallybook-") as folder:
-            copy = Path(folder) / "copy.sqlite"
-            shutil.copyfile(log, f"{copy}-wal")
-            shutil.copyfile(path, copy)
-            with closing(_open(copy, "mode=ro")) as connection:
-                yield connection
-        return
-    else:
-        options = "immutable=1"
-    with closing(_open(path, options)) as connection:
+    path = path.resolve()  # the log lies beside the file that a link leads to
+    with ExitStack() as stack:
+        way = _way(path)
+        try:
+            connection = _open(path, way)
+        except sqlite3.OperationalError as error:
+            if not _needs_copy(path, error):
+                raise
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tallybook-"))
+            way = _Way("mode=rw")
+            connection = _open(_copied(path, Path(folder)), way)
+        stack.enter_context(closing(connection))
+        before = _mark(path)
         yield connection
+        if way.alone and _mark(path) != before:
+            raise sqlite3.OperationalError("the database changed while it was read")
+
+
+def _way(path: Path) -> _Way:
+    """The one way to open a database, as it lies there, that changes nothing.
+
+    An ordinary open makes or rewrites the index of a write-ahead log, and an immutable one passes
+    over the log.
+    """
+    if not _keeps_log(path):
+        return _Way("mode=ro")
+    if _beside(path, "-shm").exists():
+        return _Way("mode=ro&readonly_shm=1")
+    # Without a transaction in the log SQLite would take it for done with, and remove it.
+    if _size(_beside(path, "-wal")) and holds_commit(_beside(path, "-wal")):
+        return _Way(f"mode=ro&vfs={_LOCKLESS}", _IN_MEMORY, alone=True)
+    return _Way("immutable=1", alone=True)
+
+
+def _open(path: Path, way: _Way) -> sqlite3.Connection:
+    address = f"{path.as_uri()}?{way.options}"
+    connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+    try:
+        if way.first:
+            _keep_log(connection)
+            connection.execute(way.first)
+        try:
+            connection.execute(_LOOK).fetchone()
+        except sqlite3.DatabaseError as error:
+            if _code(error) != sqlite3.SQLITE_CORRUPT:
+                raise
+            connection.execute(_SALVAGE)
+            connection.execute(_LOOK).fetchone()
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Have the log left alone in the end; Python 3.11 cannot ask for that.
+
+    There what prevents it is that the database is open for reading only.
+    """
+    configure = getattr(connection, "setconfig", None)
+    if configure is not None:
+        configure(_NO_CHECKPOINT_ON_CLOSE, True)
+
+
+def _needs_copy(path: Path, error: sqlite3.OperationalError) -> bool:
+    """Whether a journal waits to be rolled back, or a log cannot be read where it lies."""
+    if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return True
+    busy = _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return bool(_keeps_log(path) and _size(_beside(path, "-wal")) and not busy)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    copy = folder / "copy.sqlite"
+    # The log before the database: a checkpoint in between then costs nothing.
+    for suffix in ("-wal", "-journal", ""):
+        if _beside(path, suffix).exists():
+            shutil.copyfile(_beside(path, suffix), _beside(copy, suffix))
+    return copy
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_HEADER_BYTES)
 
 
 def _keeps_log(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(20)[18:19] == bytes([_WAL_VERSION])
+    return _header(path)[18:19] == bytes([_WAL_VERSION])
 
 
-def _open(path: Path, options: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5)
-    connection.execute("PRAGMA query_only = 1")
-    return connection
+def _missing(path: Path) -> str | None:
+    """What is said of a file that has fewer pages than its header states; None where it has all.
+
+    Pages that only the write-ahead log holds are no loss, so a file with a log is not judged. Nor
+    is one from a version that did not keep the number.
+    """
+    header = _header(path)
+    kept = len(header) == _HEADER_BYTES and header[24:28] == header[92:96]
+    if not kept or _size(_beside(path, "-wal")):
+        return None
+    page = int.from_bytes(header[16:18], "big")
+    page = 1 << 16 if page == 1 else page
+    stated, there = int.from_bytes(header[28:32], "big"), _size(path) // max(page, 1)
+    return f"the file has {there} of its {stated} pages" if there < stated else None
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """Size and time of the database, by which a change would show."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tallybook.ledger.asked import Asked
 
 if TYPE_CHECKING:
+    from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan
     from tallybook.ledger.chain import derive
     from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
     from tallybook.ledger.open import find, usage, usage_batches
@@ -14,23 +15,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Asked",
+    "Plan",
     "Reading",
     "append_corrections",
     "clear_corrections",
     "corrections",
+    "corrections_table",
     "derive",
+    "fill",
     "find",
+    "make_plan",
     "usage",
     "usage_batches",
 ]
 
 _HOMES = {
+    "Plan": "backfilling",
     "Reading": "reading",
     "append_corrections": "corrections",
     "clear_corrections": "corrections",
     "corrections": "corrections",
+    "corrections_table": "backfilling",
     "derive": "chain",
+    "fill": "backfilling",
     "find": "open",
+    "make_plan": "backfilling",
     "usage": "open",
     "usage_batches": "open",
 }

@@ -32,6 +32,17 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     return priced(rows.drop("row").collect(), rates)
 
 
+def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame:
+    """USAGE rows, not priced yet, with what backfill has proved of them (schema CORRECTIONS)."""
+    if corrections is None or not corrections.num_rows:
+        return usage
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.backfill import apply  # noqa: PLC0415
+
+    return apply(usage.lazy(), pl.DataFrame(corrections)).collect()
+
+
 def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
     """USAGE rows with the columns of the cost, where there are rates."""
     if rates is None:

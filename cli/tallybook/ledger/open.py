@@ -8,9 +8,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tallybook.errors import TallybookError
 from tallybook.files.find import Search, known_places, known_variables, walk
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.ledger.asked import Asked
+from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
 from tallybook.ledger.plan import Plan, make_plan
@@ -145,6 +147,7 @@ class _Opened:
             store=store,
             rates=pricing.load(self.asked.cache, self.asked.price_file),
             failed=_failed(self.search),
+            corrections=self._corrections(),
             found=list(plan.found.values()),
             folders=self.search.folders,
             missing=[
@@ -156,6 +159,16 @@ class _Opened:
             notes=self.notes,
             stack=self.stack,
         )
+
+    def _corrections(self) -> pa.Table | None:
+        """What backfill has recorded, unless the question is what the logs themselves record."""
+        if self.asked.ledger is None or self.asked.as_recorded:
+            return None
+        try:
+            return corrections(self.asked.ledger)
+        except TallybookError as error:
+            self.notes.append(f"without backfill: {error.message}")
+            return None
 
 
 def _is_settled(entries: Sequence[Entry], search: Search) -> bool:

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from tallybook.files.find import Found
-from tallybook.ledger.chain import derive, priced
+from tallybook.ledger.chain import corrected, derive, priced
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import Counts
@@ -42,6 +43,7 @@ class Reading:
     store: Store
     rates: Rates
     failed: pa.Table | None = None  # rows that stand for paths which could not be entered
+    corrections: pa.Table | None = None  # what backfill proved; rows are kept without it
     derived: Path | None = None  # where derived rows may be kept
     sums: Path | None = None  # where sums of them may be kept
     counts: Counts = field(default_factory=Counts)
@@ -90,6 +92,14 @@ class Reading:
         return self.rates.digest
 
     @property
+    def digest(self) -> str:
+        """Changes with any price and with any correction."""
+        if self.corrections is None or not self.corrections.num_rows:
+            return self.price_digest
+        text = repr(self.corrections.to_pydict()).encode("utf-8", "surrogatepass")
+        return f"{self.price_digest} {blake2b(text, digest_size=8).hexdigest()}"
+
+    @property
     def rows(self) -> pl.DataFrame:
         """All batches as one frame."""
         import polars as pl  # noqa: PLC0415 - after the logs are read
@@ -119,10 +129,13 @@ class Reading:
         sizes = [component.rows for component in chosen]
         for batch in batches(sizes, BATCH_ROWS):
             usage = self._batch([chosen[number] for number in batch], derived)
-            yield priced(usage, self.rates)
+            yield self._finished(usage)
         if self.failed is not None or not chosen:
-            yield priced(self._unentered(), self.rates)
+            yield self._finished(self._unentered())
         derived.close(component.name for component in every)
+
+    def _finished(self, usage: pl.DataFrame) -> pl.DataFrame:
+        return priced(corrected(usage, self.corrections), self.rates)
 
     def _components(self) -> list[Component]:
         if self._found is None:

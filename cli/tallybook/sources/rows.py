@@ -1,8 +1,8 @@
-"""Turns a list of `Reported` rows into an Arrow table in the REPORTED schema."""
+"""Makes an Arrow table in the REPORTED schema of `Reported` rows, or of columns ready made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _LONG: Final = 1 << 12
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DEFAULTS: Final = dict(
+    zip(reversed(Reported.__struct_fields__), reversed(Reported.__struct_defaults__), strict=False)
+)
 
 
 def table(rows: Sequence[Reported]) -> pa.Table:
@@ -46,7 +49,29 @@ def _schema_and_nulls() -> tuple[pa.Schema, list[pa.Array]]:
     return REPORTED, [pa.nulls(_LONG, field.type) for field in REPORTED]
 
 
-def _array(values: tuple[Any, ...], nulls: pa.Array) -> pa.Array:
+def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
+    """A table of `count` rows from its columns, ten times as fast as from rows.
+
+    A value is a list or an Arrow array of that length, or else one value for every row. A column
+    that is not given holds its default.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    schema, nulls = _schema_and_nulls()
+    if not count:
+        return _empty()
+
+    def array(name: str, empty: pa.Array) -> pa.Array:
+        value = values[name] if name in values else _DEFAULTS[name]
+        if isinstance(value, pa.Array):
+            return value
+        return _array(value if isinstance(value, list) else [value] * count, empty)
+
+    arrays = [array(field.name, empty) for field, empty in zip(schema, nulls, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], nulls: pa.Array) -> pa.Array:
     """Most columns of a block hold one value throughout, and repeating it is ten times as fast."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 

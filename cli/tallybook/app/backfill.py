@@ -1,0 +1,153 @@
+"""`tallybook backfill`: fills what logs do not state from what lies beside them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tallybook import __version__
+from tallybook.app import options, terminal
+from tallybook.app.asking import check_files
+from tallybook.app.output import put, say, stdout_colour, stdout_width
+from tallybook.app.program import app
+from tallybook.app.reading import question, read
+from tallybook.errors import UsageError
+from tallybook.render.json import envelope, json_text
+
+if TYPE_CHECKING:
+    from tallybook.ledger import Plan, Reading
+
+_EXAMPLES = """\b
+Examples:
+  tallybook backfill                      what could be filled, and what it costs then
+  tallybook backfill --details            with the largest changes, call by call
+  tallybook backfill --apply              record it; reports use it from then on
+  tallybook backfill --undo               take all of it back
+  tallybook backfill --responses bodies/  look for answers there as well
+
+\b
+The logs are never changed. Exit codes: 0 done, 1 could not do it, 2 wrong usage."""
+
+
+@app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
+def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
+    paths: options.Paths = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
+    responses: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Stored responses that lie elsewhere; repeatable."),
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show the largest changes call by call.")
+    ] = False,
+    format_: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How to write the plan.")
+    ] = "table",
+    json: options.Json = False,
+    ledger: options.Ledger = None,
+    no_ledger: options.NoLedger = False,
+    prices: options.Prices = None,
+) -> None:
+    """Fill counts that a log lost, from responses, details and twins that lie beside it.
+
+    Without --apply it changes nothing and shows what it would do.
+    """
+    _check(apply=apply, undo=undo, no_ledger=no_ledger)
+    check_files([*(paths or []), *(responses or [])], prices, None)
+    if undo:
+        _undo(ledger)
+        return
+    with read(question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)) as reading:
+        plan = _plan(reading, responses)
+        answer = _answer(plan, reading, paths, responses)
+        put(_rendered(answer, "json" if json else format_, details=details), "table")
+        _remark(answer, reading)
+    if apply:
+        _apply(plan, ledger)
+
+
+def _check(*, apply: bool, undo: bool, no_ledger: bool) -> None:
+    if apply and undo:
+        raise UsageError("--apply and --undo exclude each other")
+    if no_ledger and (apply or undo):
+        asked = "--apply" if apply else "--undo"
+        raise UsageError(f"{asked} needs the ledger", hint="leave out --no-ledger")
+
+
+def _folder(ledger: Path | None) -> Path:
+    return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), ledger)
+
+
+def _undo(ledger: Path | None) -> None:
+    from tallybook.ledger import clear_corrections  # noqa: PLC0415 - loads the readers
+
+    folder = _folder(ledger)
+    count = clear_corrections(folder) if folder.exists() else 0
+    say(f"{count:,} corrections taken back" if count else "there is nothing to take back")
+
+
+def _apply(plan: Plan, ledger: Path | None) -> None:
+    from tallybook.ledger import append_corrections, corrections_table  # noqa: PLC0415
+
+    new = append_corrections(_folder(ledger), corrections_table(plan.corrections))
+    say(f"{new:,} corrections recorded" if new else "everything was recorded before")
+
+
+def _plan(reading: Reading, responses: list[Path] | None) -> Plan:
+    from tallybook.ledger import make_plan  # noqa: PLC0415 - after the logs are read
+
+    if not responses:
+        return make_plan(reading)
+    with read(question(responses, None, None, no_ledger=True, as_recorded=True)) as more:
+        return make_plan(reading, more)
+
+
+def _answer(
+    plan: Plan, reading: Reading, paths: list[Path] | None, responses: list[Path] | None
+) -> dict[str, Any]:
+    from tallybook.report.backfill import compare  # noqa: PLC0415 - as above
+
+    found = compare(plan.corrections, plan.unrecoverable, plan.before, plan.after, plan.reasons)
+    filled = sum(row["calls"] for row in found.rows)
+    return envelope(
+        "backfill",
+        version=__version__,
+        query={
+            "paths": [str(path) for path in paths or ()],
+            "responses": [str(path) for path in responses or ()],
+        },
+        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        rows=found.rows,
+        totals=found.after,
+        coverage={
+            "files": reading.files,
+            "calls": found.before["calls"],
+            "backfilled": filled,
+            "unused": plan.unused,
+        },
+        unrecoverable=found.unrecoverable,
+        before=found.before,
+        after=found.after,
+        changes=found.changes,
+    )
+
+
+def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
+    if chosen == "json":
+        shown = answer if details else {k: v for k, v in answer.items() if k != "changes"}
+        return json_text(shown)
+    from tallybook.render.backfill import plan_text  # noqa: PLC0415 - only what is asked for
+
+    return plan_text(answer, stdout_width(), details=details, colour=stdout_colour())
+
+
+def _remark(answer: dict[str, Any], reading: Reading) -> None:
+    from tallybook.render.backfill import summary_line  # noqa: PLC0415
+
+    say(*reading.notes, summary_line(answer))

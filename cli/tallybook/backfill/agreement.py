@@ -1,0 +1,262 @@
+"""Judges a call beside its evidence: do they agree on what both state, and what would follow.
+
+Every rule is an equality of whole numbers. Counts are compared after both were brought to disjoint
+buckets, so that it does not matter which of the two held the cached tokens in its prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+from typing import Final, NamedTuple
+
+import polars as pl
+import polars.selectors as cs
+
+from tallybook.backfill.columns import dialect_holds, or_zero, said, seen, true
+from tallybook.backfill.words import BODY, BUFFERED, FALSE_ZEROS
+
+AGREES: Final = "agrees"
+MISSING: Final = "missing"  # one of the two does not state it
+DIFFERS: Final = "differs"
+_AT_ONCE: Final = 20_000  # pairs; every rule takes its own columns while it is tried
+
+
+class Rule(NamedTuple):
+    """One way in which a call and its evidence can speak of the same prompt.
+
+    `uncached`, `cached` and `creation` are what follows for the call where `holds`. A `silent` rule
+    compares nothing, since one of the two does not state the prompt.
+    """
+
+    name: str
+    holds: pl.Expr
+    uncached: pl.Expr
+    creation: pl.Expr
+    silent: bool = False
+
+
+def judge(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Adds `rule`, `fill_<count>`, `input_guard` and `output_guard` to pairs of call and evidence.
+
+    `rule` is null where nothing follows for the prompt, and where two rules hold that lead to
+    different counts (`torn`).
+    """
+    parts = [_judged(part.lazy()).collect() for part in pairs.iter_slices(_AT_ONCE)]
+    return pl.concat(parts) if parts else _judged(pairs.lazy()).collect()
+
+
+def _judged(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        pairs.with_columns(_states())
+        .pipe(_with_rule)
+        .pipe(_with_input_guard)
+        .pipe(_with_output)
+        .drop(cs.starts_with("_"))
+    )
+
+
+def _states() -> list[pl.Expr]:
+    """What kind of statement the call's record makes of its prompt."""
+    summed = or_zero(said("unsplit")) > 0
+    split = ~summed & said("uncached").is_not_null()
+    counts = [said(name) for name in ("uncached", "cached", "creation", "unsplit")]
+    total = pl.when(pl.any_horizontal(count.is_not_null() for count in counts))
+    no_cache = or_zero(said("creation")) == 0
+    altered = said("source").is_in(list(BUFFERED))
+    return [
+        total.then(pl.sum_horizontal(counts)).alias("_total"),
+        summed.alias("_summed"),
+        (split & said("cached").is_null()).alias("_exclusive"),
+        (split & said("cached").is_not_null()).alias("_whole"),
+        # A split with no cache at all, from a tool that is known to have lost such counts.
+        (split & true(said("cached") == 0) & no_cache & said("source").is_in(FALSE_ZEROS)).alias(
+            "_zero"
+        ),
+        ((seen("method") == BODY) & altered).alias("_is_body"),
+    ]
+
+
+def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    rules = [*_rules(seen("uncached")), *_buffered(), *_without_prompt()]
+    found = [
+        pl.when(true(rule.holds)).then(
+            pl.struct(
+                rule=pl.lit(rule.name),
+                uncached=rule.uncached,
+                cached=seen("cached"),
+                creation=rule.creation,
+                silent=pl.lit(rule.silent),
+            )
+        )
+        for rule in rules
+    ]
+    first = pl.coalesce(found)
+    return (
+        pairs.with_columns(_first=first, torn=_torn(found))
+        .with_columns(pl.when(~pl.col("torn")).then("_first").alias("_first"))
+        .with_columns(
+            rule=pl.col("_first").struct.field("rule"),
+            silent=true(pl.col("_first").struct.field("silent")),
+            fill_uncached=pl.col("_first").struct.field("uncached"),
+            fill_cached=pl.col("_first").struct.field("cached"),
+            fill_creation=pl.col("_first").struct.field("creation"),
+            fill_creation_1h=_lifetime(),
+        )
+        .with_columns(fill_unsplit=pl.when(pl.col("rule").is_not_null()).then(pl.lit(0, pl.Int64)))
+        .drop("_first")
+    )
+
+
+def _torn(found: Iterable[pl.Expr]) -> pl.Expr:
+    """Whether two rules hold that lead to different counts."""
+    uncached = [rule.struct.field("uncached") for rule in found]
+    return true(pl.max_horizontal(uncached) != pl.min_horizontal(uncached))
+
+
+def _lifetime() -> pl.Expr:
+    """Cache writes of one hour: as the evidence splits them, else as the record did."""
+    found = pl.col("_first").struct.field("creation")
+    return (
+        pl.when(found == 0)
+        .then(0)
+        .when(found.is_not_null())
+        .then(pl.coalesce(seen("creation_1h"), said("creation_1h")))
+    )
+
+
+def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
+    """The rules for evidence that states its whole prompt; `uncached` may lack a known surplus."""
+    complete = (
+        uncached.is_not_null()
+        & (uncached >= 0)
+        & seen("cached").is_not_null()
+        & (or_zero(seen("unsplit")) == 0)
+        & ~seen("open")
+    )
+    if buffered:
+        complete &= pl.col(buffered)
+    creation = pl.coalesce(seen("creation"), said("creation"))
+    cache = seen("cached") + or_zero(seen("creation"))
+    total = uncached + seen("cached") + or_zero(creation)
+    same_cache = _same("cached") & _same("creation")
+    more = cache > 0
+    name = " without the surplus of the body" if buffered else ""
+    sums = complete & pl.col("_summed") & same_cache
+    split = complete & pl.col("_exclusive")
+    bare = said("cached").is_null() & said("creation").is_null()
+    states = (
+        ("same prompt", sums & (pl.col("_total") == total)),
+        ("same uncached prompt", split & (said("uncached") == uncached) & _same("creation")),
+        (
+            "same split",
+            complete & pl.col("_whole") & (said("uncached") == uncached) & same_cache,
+        ),
+        ("false zero", complete & pl.col("_zero") & more & (pl.col("_total") == total)),
+        (
+            "prompt without its cache",
+            sums & said("open") & bare & more & (said("unsplit") == uncached),
+        ),
+        (
+            "prompt with its cache",
+            split & said("open") & bare & more & (said("uncached") == total),
+        ),
+        ("cache added twice", complete & _folded_twice(uncached, cache)),
+    )
+    return [Rule(f"{words}{name}", holds, uncached, creation) for words, holds in states]
+
+
+def _folded_twice(uncached: pl.Expr, cache: pl.Expr) -> pl.Expr:
+    same = (said("cached") == seen("cached")) & (
+        or_zero(said("creation")) == or_zero(seen("creation"))
+    )
+    from_such = said("source").is_in(FALSE_ZEROS)
+    return (
+        pl.col("_whole") & from_such & (cache > 0) & same & (said("uncached") == uncached + cache)
+    )
+
+
+def _buffered() -> list[Rule]:
+    """The rules again, for bodies whose prompt a router had raised by a fixed number."""
+    surplus = said("source").replace_strict(dict(BUFFERED), default=None, return_dtype=pl.Int64)
+    return _rules(seen("uncached") - surplus, "_is_body")
+
+
+def _without_prompt() -> list[Rule]:
+    """Rules where one of the two does not state its prompt at all."""
+    cached, creation = seen("cached"), pl.coalesce(seen("creation"), said("creation"))
+    cache = cached + or_zero(creation)
+    no_prompt = seen("uncached").is_null() & seen("unsplit").is_null() & cached.is_not_null()
+    usable = no_prompt & ~seen("open")
+    rest = pl.col("_total") - cache
+    agreed = _same("cached") & _same("creation")
+    whole = seen("uncached").is_not_null() & cached.is_not_null() & ~seen("open")
+    unstated = ~pl.col("_summed") & ~pl.col("_exclusive") & ~pl.col("_whole")
+    states = (
+        (
+            "cache of a stated prompt",
+            pl.col("_summed") & ~said("open") & agreed & (rest >= 0),
+            rest,
+        ),
+        ("cache beside a prompt", pl.col("_exclusive") & ~said("open"), said("uncached")),
+        ("cache beside a smaller prompt", said("open") & (rest < 0), pl.col("_total")),
+        ("false zero", pl.col("_zero") & (cache > 0) & (rest >= 0), rest),
+    )
+    rules = [
+        Rule(n, usable & holds, uncached, creation, silent=True) for n, holds, uncached in states
+    ]
+    return [
+        *rules,
+        Rule(
+            "only the answer states it", whole & unstated, seen("uncached"), creation, silent=True
+        ),
+    ]
+
+
+def _same(name: str) -> pl.Expr:
+    """Whether a count is the same, or one of the two does not state it."""
+    return said(name).is_null() | seen(name).is_null() | (said(name) == seen(name))
+
+
+def _with_input_guard(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Whether the two state the same prompt, whatever may follow from it for its buckets."""
+    stated = [seen(name) for name in ("uncached", "cached", "creation", "unsplit")]
+    total = pl.sum_horizontal(stated)
+    unstated = seen("uncached").is_null() & seen("unsplit").is_null()
+    surplus = pl.when(pl.col("_is_body")).then(
+        said("source").replace_strict(dict(BUFFERED), default=0, return_dtype=pl.Int64)
+    )
+    readings = [total, seen("uncached"), or_zero(seen("unsplit"))]
+    same = [pl.col("_total") == reading - more for reading in readings for more in (0, surplus)]
+    equal = reduce(or_, (true(one) for one in same))
+    ruled = pl.col("rule").is_not_null() & ~pl.col("silent")
+    return pairs.with_columns(
+        input_guard=pl.when(ruled | (equal & ~unstated))
+        .then(pl.lit(AGREES))
+        .when(pl.col("silent") | unstated | pl.col("_total").is_null())
+        .then(pl.lit(MISSING))
+        .otherwise(pl.lit(DIFFERS))
+    )
+
+
+def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """The guard of the output, and the output with its reasoning as they would be filled."""
+    outside = ~dialect_holds("output_holds_reasoning", "seen_dialect")
+    same = said("output") == seen("output")
+    # A record that leaves out the reasoning which the answer counts beside the text.
+    bare = outside & (said("output") == seen("output") - seen("reasoning"))
+    unstated = said("output").is_null() | seen("output").is_null()
+    lost = said("reasoning").is_null() | (
+        (said("reasoning") == 0) & said("source").is_in(FALSE_ZEROS)
+    )
+    reasoning = pl.when(lost).then(pl.coalesce(seen("reasoning"), said("reasoning")))
+    return pairs.with_columns(
+        output_guard=pl.when(true(same | bare))
+        .then(pl.lit(AGREES))
+        .when(unstated)
+        .then(pl.lit(MISSING))
+        .otherwise(pl.lit(DIFFERS)),
+        fill_output=pl.when(true(same | bare) | said("output").is_null()).then(seen("output")),
+        fill_reasoning=pl.coalesce(reasoning, said("reasoning")),
+    )

@@ -1,0 +1,149 @@
+"""Finds the evidence of each call, proves the match, and says what it would fill, or why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from tallybook.backfill import pairing
+from tallybook.backfill.agreement import judge
+from tallybook.backfill.choosing import agrees, differs, edges
+from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS
+from tallybook.backfill.gather import calls as gather_calls
+from tallybook.backfill.gather import evidence as gather_evidence
+from tallybook.backfill.reasons import reasons
+from tallybook.backfill.search import Search
+from tallybook.backfill.words import INPUT, OUTPUT
+from tallybook.tables import CORRECTIONS
+
+SCHEMA: Final = pl.DataFrame(CORRECTIONS.empty_table()).schema
+_UNRECOVERABLE: Final = pl.Schema(dict.fromkeys(("call_id", "source", "reason"), pl.String()))
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What backfill found: `corrections` (tables.CORRECTIONS) and the calls it cannot fill.
+
+    `unrecoverable` has `call_id`, `source` and `reason` (a key of `words.REASONS`), a row for each
+    call whose prompt or output stays unknown. `unused` counts evidence that answers no call.
+    """
+
+    corrections: pl.DataFrame
+    unrecoverable: pl.DataFrame
+    unused: int
+
+
+def propose(rows: pl.DataFrame | pl.LazyFrame) -> Proposal:
+    """What can be filled in USAGE rows of every kind, after normalising and deduplicating.
+
+    A direction is proposed as a whole, and only where call and evidence agree on what both state.
+    """
+    rows = rows.lazy()
+    calls, evidence = gather_calls(rows), gather_evidence(rows)
+    search = Search(calls, evidence)
+    if not evidence.is_empty():
+        _match_by_link(search)
+        _match_by_time(search)
+        _match_captures(search)
+    corrections = _corrections(search, calls, evidence)
+    return Proposal(
+        corrections=corrections,
+        unrecoverable=_unrecoverable(search, calls, corrections),
+        unused=search.evidence["seen_group"].n_unique(),
+    )
+
+
+def _match_by_link(search: Search) -> None:
+    """An id is proof enough of the match; what is filled is judged by the counts all the same.
+
+    Evidence that fills nothing does not keep its call from other evidence.
+    """
+    found = edges(judge(pairing.by_link(search.calls, search.evidence)))
+    fills = pl.col("input_fill").is_not_null()
+    search.take(found.filter(fills), "by id")
+    search.silent.append(search.left(found.filter(~fills & ~pl.col("is_twin"))))
+
+
+def _match_by_time(search: Search) -> None:
+    """The nearest first, and those that state the same prompt and output before all others."""
+    found = edges(judge(pairing.by_time(search.calls, search.evidence)))
+    near = pl.col("distance") <= pairing.NEAR
+    whole = agrees(INPUT) & agrees(OUTPUT)
+    for level, proof in ((whole & near, "at the same time"), (whole, "at nearly the same time")):
+        search.take(search.left(found.filter(level)), proof)
+    # Where one of the two is silent, only a single candidate is a proof.
+    half = (agrees(INPUT) | agrees(OUTPUT)) & ~differs(INPUT) & ~differs(OUTPUT) & ~whole & near
+    silent = search.left(found.filter(half))
+    alone = (pl.len().over("call") == 1) & (pl.len().over("seen_group") == 1)
+    search.take(silent.filter(alone), "the only one at the time")
+    search.refused.append(search.left(silent))
+    search.rejected.append(search.left(found.filter(agrees(OUTPUT) & differs(INPUT))))
+
+
+def _match_captures(search: Search) -> None:
+    found = edges(judge(pairing.by_capture(search.calls, search.evidence)))
+    search.take(found.filter(agrees(INPUT) & agrees(OUTPUT)), "by model, time and counts")
+
+
+def _corrections(search: Search, calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """What changes, a row a call and direction, in the order of the calls."""
+    if not search.matched:
+        return SCHEMA.to_frame()
+    beside = (
+        pl.concat(search.matched).join(calls, on="call", how="left", suffix="_of_call").sort("call")
+    )
+    found = [
+        _direction(beside, INPUT, INPUT_COUNTS),
+        _direction(beside, OUTPUT, OUTPUT_COUNTS),
+    ]
+    ordered = ["call", *SCHEMA.names()]
+    places = evidence.select(
+        "evidence",
+        evidence_path="seen_path",
+        evidence_record="seen_record",
+        evidence_part="seen_part",
+    )
+    rows = [part.join(places, on="evidence", how="left").select(ordered) for part in found]
+    return pl.concat(rows).sort("call", "direction").select(SCHEMA.names())
+
+
+def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -> pl.DataFrame:
+    def filled(name: str) -> pl.Expr:
+        return pl.col(f"{direction}_fill").struct.field(f"fill_{name}")
+
+    rule = (
+        pl.col(f"{direction}_fill").struct.field("rule")
+        if direction == INPUT
+        else pl.lit("same output")
+    )
+    changed = pl.any_horizontal(filled(name).ne_missing(pl.col(name)) for name in counts)
+    if direction == INPUT:  # a guess that turns out right is a guess no longer
+        changed |= pl.col("open")
+    nothing = {name: pl.lit(None, pl.Int64) for name in COUNTS if name not in counts}
+    buckets = {name: filled(name) for name in counts} | nothing
+    return matched.filter(pl.col(f"{direction}_fill").is_not_null() & changed).select(
+        "call",
+        "call_id",
+        "source",
+        direction=pl.lit(direction),
+        evidence=pl.col(f"{direction}_fill").struct.field("evidence"),
+        method=pl.col(f"{direction}_fill").struct.field("seen_method"),
+        recorded=pl.col(f"recorded_{direction}"),
+        **{COUNTS[name]: value for name, value in buckets.items()},
+        rule=pl.concat_str("proof", pl.lit(": "), rule),
+    )
+
+
+def _unrecoverable(search: Search, calls: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
+    lacking = [
+        calls.filter(f"needs_{direction}").join(
+            corrections.filter(pl.col("direction") == direction), on="call_id", how="anti"
+        )
+        for direction in (INPUT, OUTPUT)
+    ]
+    left = calls.join(pl.concat(lacking).select("call"), on="call", how="semi")
+    if left.is_empty():
+        return _UNRECOVERABLE.to_frame()
+    return reasons(left, search).select(_UNRECOVERABLE.names())

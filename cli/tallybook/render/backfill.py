@@ -1,0 +1,142 @@
+"""A backfill plan as people read it: what would be filled, what cannot be, the largest changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from tallybook.render.table import Column, table
+from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
+
+Row = Mapping[str, Any]
+
+SHOWN_CHANGES: Final = 20
+_NULL: Final = "–"
+_MOVED: Final = (("Input", "input_tokens"), ("Cached", "cached_input_tokens"))
+
+
+def plan_text(answer: Row, width: int | None, *, details: bool, colour: bool) -> str:
+    """The plan, the calls that cannot be filled, and with `details` the largest changes."""
+    parts = []
+    if answer["rows"]:
+        parts.append(_filled(answer, width, colour=colour))
+    if details and answer["changes"]:
+        parts.append(_changes(answer["changes"], width, colour=colour))
+    if answer["unrecoverable"]:
+        parts.append(_left(answer["unrecoverable"], width, colour=colour))
+    return "\n".join(parts)
+
+
+def summary_line(answer: Row) -> str:
+    """The whole plan in one line."""
+    calls = sum(row["calls"] for row in answer["rows"])
+    left = sum(row["calls"] for row in answer["unrecoverable"])
+    cost = f"{_dollars(answer['before']['cost_usd'])} → {_dollars(answer['after']['cost_usd'])}"
+    parts = [
+        f"{calls:,} {'call' if calls == 1 else 'calls'} to fill",
+        f"{left:,} stay unknown",
+        f"cost of all calls {cost}",
+    ]
+    low, high = answer["after"]["cost_low_usd"], answer["after"]["cost_high_usd"]
+    if calls and low != high:
+        parts.append(f"still between {_dollars(low)} and {_dollars(high)}")
+    unused = answer["coverage"]["unused"]
+    if unused:
+        parts.append(
+            f"{unused:,} {'answer belongs' if unused == 1 else 'answers belong'} to no call"
+        )
+    return " · ".join(parts)
+
+
+def _filled(answer: Row, width: int | None, *, colour: bool) -> str:
+    rows = answer["rows"]
+    columns = [
+        _names("Source", [row["source"] for row in rows], "Total"),
+        _names("From", [row["method"] for row in rows]),
+        _counts("Calls", rows, "calls", 0),
+        _counts("Tokens", rows, "tokens_before", 3),
+        _counts("→ Tokens", rows, "tokens_after", 2),
+        _counts("Cached", rows, "cached_before", 5),
+        _counts("→ Cached", rows, "cached_after", 4),
+        _money("Cost", rows, "cost_before_usd"),
+        _money("→ Cost", rows, "cost_after_usd"),
+        _difference(rows),
+    ]
+    return "To fill\n\n" + table(columns, width, totals=True, colour=colour)
+
+
+def _changes(changes: Sequence[Row], width: int | None, *, colour: bool) -> str:
+    shown = changes[:SHOWN_CHANGES]
+    columns = [
+        _names("Time", [(row["timestamp"] or _NULL)[:19] for row in shown]),
+        _names("Model", [row["model"] or "(unknown)" for row in shown]),
+        _names("From", [row["method"] for row in shown]),
+        *(_moved(words, name, shown) for words, name in _MOVED),
+        _money("Cost", shown, "cost_before_usd", total=False),
+        _money("→ Cost", shown, "cost_after_usd", total=False),
+        Column("Evidence", [_place(row) for row in shown], rank=3, cut=keep_tail),
+    ]
+    left = len(changes) - len(shown)
+    more = f"… and {left:,} more; --json lists them\n" if left else ""
+    return "Largest changes\n\n" + table(columns, width, colour=colour) + more
+
+
+def _left(rows: Sequence[Row], width: int | None, *, colour: bool) -> str:
+    columns = [
+        _names("Source", [row["source"] for row in rows]),
+        _names("Reason", [row["reason"] for row in rows]),
+        _counts("Calls", rows, "calls", 0, total=False),
+        Column("", [row["meaning"] for row in rows], rank=1, cut=keep_head),
+    ]
+    return "Not recoverable\n\n" + table(columns, width, colour=colour)
+
+
+def _moved(words: str, name: str, changes: Sequence[Row]) -> Column:
+    """A count before and after."""
+    cells = [f"{_count(row['before'][name])} → {_count(row['after'][name])}" for row in changes]
+    return Column(words, cells, rank=2)
+
+
+def _place(change: Row) -> str:
+    part = f" {change['evidence_part']}" if change["evidence_part"] else ""
+    return visible(f"{change['evidence_path']}:{change['evidence_record']}{part}")
+
+
+def _names(title: str, cells: Sequence[str], total: str = "") -> Column:
+    return Column(title, [visible(cell) for cell in cells], total, cut=keep_ends)
+
+
+def _counts(title: str, rows: Sequence[Row], name: str, rank: int, *, total: bool = True) -> Column:
+    whole = f"{sum(row[name] or 0 for row in rows):,}" if total else ""
+    return Column(title, [_count(row[name]) for row in rows], whole, rank)
+
+
+def _count(value: int | None) -> str:
+    return _NULL if value is None else f"{value:,}"
+
+
+def _money(title: str, rows: Sequence[Row], name: str, *, total: bool = True) -> Column:
+    stated = [Decimal(row[name]) for row in rows if row[name] is not None]
+    whole = _dollars(str(sum(stated))) if total and stated else ""
+    return Column(title, [_dollars(row[name]) for row in rows], whole)
+
+
+def _difference(rows: Sequence[Row]) -> Column:
+    found = [_apart(row) for row in rows]
+    stated = [apart for apart in found if apart is not None]
+    cells = [_NULL if apart is None else _signed(apart) for apart in found]
+    return Column("Difference", cells, _signed(sum(stated, Decimal())) if stated else "", rank=1)
+
+
+def _apart(row: Row) -> Decimal | None:
+    before, after = row["cost_before_usd"], row["cost_after_usd"]
+    return None if before is None or after is None else Decimal(after) - Decimal(before)
+
+
+def _signed(value: Decimal) -> str:
+    return f"{'−' if value < 0 else '+'}${abs(value):,.4f}"
+
+
+def _dollars(text: str | None) -> str:
+    return _NULL if text is None else f"${Decimal(text):,.4f}"

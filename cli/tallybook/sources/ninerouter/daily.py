@@ -1,0 +1,42 @@
+"""Reads the sums of a day that 9router keeps beside its rows: asserted, never counted.
+
+They count every stream twice that was written twice, and are filed under local days.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.dialects.values import count, money
+from tallybook.schema import ASSERTION, Reported
+
+PART: Final = "day"
+
+
+def day_row(record: int, day: Any, data: Any) -> Reported:
+    """The row of one day; `data` is the object with the sums, or its JSON text."""
+    problems: list[str] = []
+    if isinstance(data, (str, bytes)):
+        try:
+            data = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            data = None
+    if not isinstance(data, dict):
+        data = {}
+        problems.append("no-counts")
+    row = Reported(
+        record=record,
+        part=PART,
+        kind=ASSERTION,
+        dialect="openai",
+        rule="daily-sum",
+        calls=count(data.get("requests"), problems),
+        reported_input_tokens=count(data.get("promptTokens"), problems),
+        reported_output_tokens=count(data.get("completionTokens"), problems),
+        reported_cost_usd=money(data.get("cost"), problems),
+        detail=f"local day {day}",
+    )
+    row.problems = problems or None
+    return row

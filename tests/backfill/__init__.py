@@ -1,0 +1,1 @@
+"""Tests of the stage that fills what a log does not state."""
