@@ -18,7 +18,7 @@ from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
-from tallybook.tables import READ, REPORTED
+from tallybook.tables import READ
 
 _NEIGHBOUR_BYTES = 64 << 10
 _PARTS = 6  # deep enough for every layout that tells something by its folders
@@ -231,10 +231,6 @@ def _damaged(error: Exception, *, begun: bool) -> pa.Table:
 
 
 def _located(rows: pa.Table, path: Path, name: str | None) -> pa.Table:
-    rows = rows if rows.num_rows else REPORTED.empty_table()
     count = rows.num_rows
-    named = pa.repeat(name, count) if name else pa.nulls(count, pa.string())
-    where = pa.repeat(str(path), count)
-    return pa.Table.from_arrays(
-        [named.cast(pa.string()), where.cast(pa.string()), *rows.columns], schema=READ
-    )
+    where = [pa.repeat(pa.scalar(text, pa.string()), count) for text in (name, str(path))]
+    return pa.Table.from_arrays([*where, *rows.columns], schema=READ)
