@@ -69,6 +69,10 @@ def test_a_sidechain_replay_under_another_request_yields_to_the_original() -> No
     assert counted(frame) == [2]
 
 
+def test_a_copy_that_lost_its_model_yields_to_the_file_that_has_it() -> None:
+    assert counted(settled(response(model=None), response(path="z.jsonl"))) == [2]
+
+
 def test_an_original_beats_its_copy() -> None:
     frame = settled(response(is_copy=True), response(path="z.jsonl"))
     assert counted(frame) == [2]

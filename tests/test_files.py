@@ -170,3 +170,14 @@ def test_a_file_that_vanished_is_a_located_problem(tmp_path: Path) -> None:
 def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
     files = [(write(tmp_path / "a.jsonl", b""), 0), (write(tmp_path / "b.jsonl", b"\n \n"), 3)]
     assert read_files(files).num_rows == 0
+
+
+def test_of_the_files_beside_a_log_the_first_that_is_there_describes_it(tmp_path: Path) -> None:
+    line = b'{"example_id": 1, "prompt": [], "completion": [], "reward": 1.0}\n'
+    path = write(tmp_path / "run" / "results.jsonl", line)
+    write(tmp_path / "run" / "metadata.json", b'{"model": "last"}')
+    assert read_files([(path, 1)])["model"].to_pylist() == ["last"]
+    write(tmp_path / "run" / "configs" / "eval.json", b'{"model": "below"}')
+    assert read_files([(path, 1)])["model"].to_pylist() == ["below"]
+    write(tmp_path / "run" / "config.toml", b'model = "first"')
+    assert read_files([(path, 1)])["model"].to_pylist() == ["first"]

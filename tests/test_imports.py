@@ -11,14 +11,16 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
 STAGES = {
+    "accounts",
     "attribute",
-    "running",
-    "normalize",
-    "reuse",
-    "history",
+    "beside",
     "deduplicate",
-    "witness",
+    "history",
+    "normalize",
     "reconcile",
+    "reuse",
+    "running",
+    "witness",
 }
 # What each part of the package may import of the package.
 ALLOWED = {

@@ -30,6 +30,35 @@ def test_openai_input_holds_reads_and_writes() -> None:
     assert row["cached_input_tokens_origin"] == "reported"
 
 
+def test_reads_that_a_program_took_out_of_the_input_lie_beside_it() -> None:
+    row = normalized(
+        dialect="reads-outside",
+        reported_input_tokens=176,
+        reported_cached_tokens=1024,
+        reported_output_tokens=300,
+    )
+    assert [row[bucket] for bucket in BUCKETS] == [176, 1024, None, 0, 300]
+    assert row["uncached_input_tokens_origin"] == "reported"
+    assert not row["lower_bound"]
+
+
+def test_writes_that_were_added_to_the_input_leave_it_unsplit_beside_its_reads() -> None:
+    row = normalized(
+        dialect="writes-hidden",
+        reported_input_tokens=50,
+        reported_cached_tokens=100,
+        reported_output_tokens=17,
+    )
+    assert [row[bucket] for bucket in BUCKETS] == [None, 100, None, 50, 17]
+    assert (row["input_tokens"], row["unsplit_input_tokens_origin"]) == (150, "reported")
+    assert not row["lower_bound"]
+
+
+def test_reads_outside_that_nobody_states_make_the_input_a_lower_bound() -> None:
+    row = normalized(dialect="writes-hidden", reported_input_tokens=50, reported_output_tokens=17)
+    assert row["lower_bound"]
+
+
 def test_openai_without_a_count_of_writes_leaves_it_null_and_the_total_whole() -> None:
     row = openai(input=9000, cached=3000, output=400)
     assert row["cache_creation_input_tokens"] is None

@@ -26,7 +26,7 @@ def table_of_sources() -> str:
             for root in (*([f"${location.variable}"] if location.variable else []), *location.roots)
             for folder in location.folders or ("",)
         ]
-        lines.append(f"| `{source.name}` | {source.title} | {', '.join(places)} |")
+        lines.append(f"| `{source.name}` | {source.title} | {', '.join(places) or 'given paths'} |")
     return "\n".join(lines)
 
 

@@ -6,12 +6,18 @@ import sys
 
 from tallybook import __version__
 
+# pyarrow loads these wherever they are installed, half a second in every process; nothing here
+# has a use for them.
+_UNUSED = ("numpy", "pandas")
+
 
 def main() -> None:
     """Run the command line; the version is told before anything is loaded."""
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"tallybook {__version__}\n")
         return
+    for name in _UNUSED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
     from tallybook.app import app  # noqa: PLC0415 - see above
 
     app(prog_name="tallybook")

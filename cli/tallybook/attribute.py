@@ -16,8 +16,10 @@ def attribute(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_model_ahead(rows: pl.LazyFrame) -> pl.LazyFrame:
-    ahead = pl.col("model").backward_fill().over("source", "path")
     found = pl.col("model_ahead") & pl.col("model").is_null()
+    if not rows.select(found.any()).collect().item():
+        return rows
+    ahead = pl.col("model").backward_fill().over("source", "path")
     return rows.with_columns(model=pl.when(found).then(ahead).otherwise(pl.col("model")))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import polars as pl
 
+from tallybook.accounts import TELLING, lesser_accounts
+from tallybook.beside import changed
 from tallybook.history import replayed
 from tallybook.normalize import add_problem
 from tallybook.reuse import reused_identities
@@ -19,12 +21,14 @@ from tallybook.schema import (
     EVIDENCE,
     INHERITED,
     LOG,
+    OWN,
     SUM,
     THREAD,
 )
 from tallybook.witness import mark_witnesses
 
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
+_MARKS = ("duplicate_of", "duplicate_reason", "problems")
 _FREE = _COUNTED & pl.col("duplicate_of").is_null()
 
 
@@ -34,66 +38,106 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
     `rows` are in the order of their files' records and carry a unique `row`. Identity never
     contains a path, so copies of a file in another folder change nothing but the duplicates.
     """
-    rows = rows.with_columns(
+    frame = rows.with_columns(
         duplicate_of=pl.lit(None, dtype=pl.String), duplicate_reason=pl.lit(None, dtype=pl.String)
-    ).pipe(_with_call_id)
-    stages: tuple[Callable[[pl.LazyFrame], pl.LazyFrame], ...] = (
-        _mark_repeats,
-        _mark_replayed_history,
-        _mark_same_call,
-        _mark_captures,
-        mark_witnesses,
-        _mark_threads_with_counts,
+    ).collect()
+    frame = changed(frame, _with_call_id, ("identity", "call_id"))
+    # Most logs give a stage nothing to do.
+    stages: tuple[tuple[pl.Expr, Callable[[pl.LazyFrame], pl.LazyFrame]], ...] = (
+        (pl.col("repeat").is_not_null(), _mark_repeats),
+        (pl.col("history") != OWN, _mark_replayed_history),
+        (pl.col("call_id").is_duplicated(), _mark_same_call),
+        (_is_capture("evidence"), _mark_captures),
+        (pl.col("evidence").is_in(TELLING), _mark_lesser_accounts),
+        (_is_seen_elsewhere(), mark_witnesses),
+        (pl.col("kind") == THREAD, _mark_threads_with_counts),
     )
-    for stage in stages:
-        rows = stage(rows).collect().lazy()
-    return rows.pipe(_flag)
+    for concerned, stage in stages:
+        if frame.select(concerned.any()).item():
+            frame = changed(frame, stage, _MARKS)
+    return changed(frame, _flag, ("problems",)).lazy()
+
+
+def _is_seen_elsewhere() -> pl.Expr:
+    """Whether another source might state the same call or thread."""
+    named = pl.col("response_id").is_not_null() & (pl.col("source").n_unique() > 1)
+    return pl.col("log_source").is_not_null() | named
 
 
 def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Names the call a row speaks of: the log's identity, else the place in the thread's counters.
 
     A row with neither is known by its thread, record, time and counts, so that a copy of the whole
-    file is still recognised.
+    file is still recognised. Gives `row`, `identity` and `call_id`.
     """
     rows = rows.pipe(_with_shared_records).pipe(reused_identities)
-    counters = ("source", "thread_id", "segment_id", "sequence")
-    # The same counter state can come back after a reset; the nth time in one file is one call.
-    times = pl.int_range(pl.len()).over("path", *counters)
-    counter = pl.concat_str(
-        pl.col("thread_id").fill_null("?"),
-        pl.concat_str(pl.lit(":"), "segment_id").fill_null(""),
-        pl.lit(":"),
-        "sequence",
-        pl.when(times > 0).then(pl.format(".{}", times)).otherwise(pl.lit("")),
-    )
-    content = pl.concat_str(
-        [
-            pl.col(name).cast(pl.String).fill_null("")
-            for name in (
-                "thread_id",
-                "kind",
-                "record",
-                "part",
-                "series",
-                "timestamp",
-                "model",
-                "input_tokens",
-                "output_tokens",
-            )
-        ],
-        separator="/",
-    )
     thread = pl.when(pl.col("kind") == THREAD).then(pl.concat_str(pl.lit("thread:"), "thread_id"))
-    key = pl.coalesce(thread, "identity", counter, content)
-    return rows.with_columns(call_id=pl.concat_str("source", pl.lit(":"), key))
+    key = pl.coalesce(thread, "identity")
+    named = rows.select("row", "identity", *_COUNTER, *_CONTENT, _key=key).collect().lazy()
+    # Texts are put together for those rows only that need them.
+    unnamed = pl.col("_key").is_null()
+    placed = pl.col("sequence").is_not_null()
+    found = pl.concat(
+        [
+            named.filter(placed).pipe(_counters).filter(unnamed).select("row", "_counter"),
+            named.filter(unnamed, ~placed).select("row", _counter=_content()),
+        ]
+    )
+    key = pl.coalesce("_key", "_counter")
+    return named.join(found, on="row", how="left", maintain_order="left").select(
+        "row", "identity", call_id=pl.concat_str("source", pl.lit(":"), key)
+    )
+
+
+_COUNTER = ("path", "source", "thread_id", "segment_id", "sequence")
+_CONTENT = (
+    "kind",
+    "record",
+    "part",
+    "series",
+    "timestamp",
+    "model",
+    "input_tokens",
+    "output_tokens",
+)
+
+
+def _counters(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds the name that the thread's counters give a call, to rows that all state them."""
+    # The same counter state can come back after a reset; the nth time in one file is one call.
+    again = rows.filter(pl.struct("path", "sequence").is_duplicated())
+    times = again.select("row", times=pl.int_range(pl.len()).over(_COUNTER))
+    return rows.join(times, on="row", how="left", maintain_order="left").with_columns(
+        _counter=pl.concat_str(
+            pl.col("thread_id").fill_null("?"),
+            pl.concat_str(pl.lit(":"), "segment_id").fill_null(""),
+            pl.lit(":"),
+            "sequence",
+            pl.when(pl.col("times") > 0).then(pl.format(".{}", "times")).otherwise(pl.lit("")),
+        )
+    )
+
+
+def _content() -> pl.Expr:
+    texts = [pl.col(name).cast(pl.String).fill_null("") for name in ("thread_id", *_CONTENT)]
+    return pl.concat_str(texts, separator="/")
 
 
 def _with_shared_records(rows: pl.LazyFrame) -> pl.LazyFrame:
     """A record keeps its own id when it is copied, whatever other ids the copy was given."""
-    shared = pl.col("identity").min().over("source", "record_id", "part")
-    found = pl.col("record_id").is_not_null() & pl.col("identity").is_not_null()
-    return rows.with_columns(identity=pl.when(found).then(shared).otherwise("identity"))
+    named = rows.filter(pl.col("record_id").is_not_null(), pl.col("identity").is_not_null())
+    shared = (
+        named.filter(pl.col("record_id").is_duplicated())
+        .select("row", _shared=pl.col("identity").min().over("source", "record_id", "part"))
+        .collect()
+    )
+    if shared.is_empty():
+        return rows
+    return (
+        rows.join(shared.lazy(), on="row", how="left", maintain_order="left")
+        .with_columns(identity=pl.coalesce("_shared", "identity"))
+        .drop("_shared")
+    )
 
 
 def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.LazyFrame:
@@ -117,9 +161,20 @@ def _mark_replayed_history(rows: pl.LazyFrame) -> pl.LazyFrame:
     if verdicts.is_empty():
         return rows
     copied = rows.select(copied_row="row", _copied="call_id")
-    joined = rows.join(verdicts.lazy(), on="row", how="left", maintain_order="left").join(
-        copied, on="copied_row", how="left", maintain_order="left"
+    copies = rows.filter(pl.col("row").is_in(verdicts["row"].implode())).select("source", "path")
+    marked = (
+        rows.join(copies.unique(), on=("source", "path"), how="semi", maintain_order="left")
+        .join(verdicts.lazy(), on="row", how="left", maintain_order="left")
+        .join(copied, on="copied_row", how="left", maintain_order="left")
+        .pipe(_mark_replays)
+        .select("row", *(pl.col(name).alias(f"_{name}") for name in _MARKS), _marked=True)
     )
+    anew = [pl.when("_marked").then(f"_{name}").otherwise(name).alias(name) for name in _MARKS]
+    return rows.join(marked, on="row", how="left", maintain_order="left").with_columns(anew)
+
+
+def _mark_replays(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Marks the rows of files with a replay, each beside its verdict where there is one."""
     is_replay = pl.col("owner_is_read").is_not_null()
     of = pl.coalesce(
         "_copied",
@@ -129,10 +184,9 @@ def _mark_replayed_history(rows: pl.LazyFrame) -> pl.LazyFrame:
     orphan = is_replay & ~pl.col("owner_is_read")
     first = orphan & (orphan.cum_sum().over("source", "path") == 1)
     return (
-        joined.with_columns(problems=add_problem(("parent-missing", first)))
+        rows.with_columns(problems=add_problem(("parent-missing", first)))
         .pipe(_mark, _FREE & is_replay, of, "replayed-history")
         .pipe(_mark_replayed_repeats)
-        .drop("_copied", "copied_row", "owner", "owner_is_read")
     )
 
 
@@ -151,7 +205,8 @@ def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
-    order = rows.filter(_FREE).pipe(_ranked).select("row", "_winner")
+    several = rows.filter(_FREE).filter(pl.col("call_id").is_duplicated())
+    order = several.pipe(_ranked).select("row", "_winner")
     lost = _FREE & (pl.col("row") != pl.col("_winner"))
     reason = (
         pl.when(pl.col("sequence").is_not_null())
@@ -170,57 +225,52 @@ def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
-    one; a row that splits the prompt by cache beats one that does not, and one with its model one
-    that lost what stood beside it; then the original beats the copy, and the later block the
-    earlier.
+    one; a certain reading beats one in doubt, a row that splits the prompt by cache one that does
+    not, and one with its model one that lost what stood beside it; then the original beats the
+    copy, and the later block the earlier.
     """
     main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
-    main_request = pl.col("request_id").filter(main).first().over("call_id")
+    main_request = pl.col("request_id").filter(main).first().over("_call")
     replay = (
         pl.col("sidechain")
-        & main.any().over("call_id")
+        & main.any().over("_call")
         & pl.col("request_id").ne_missing(main_request)
     )
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
         | pl.col("reported_cache_creation_tokens").is_not_null()
     )
-    ranks = (
-        pl.col("evidence").replace_strict(dict(zip(EVIDENCE, range(4), strict=True))),
-        replay,
-        pl.col("output_tokens"),
-        splits,
-        pl.col("model").is_not_null(),
-        # Builds wrote a branch twice, the second time without the word that it is a copy.
-        pl.col("is_copy").any().over("call_id", "path"),
-        pl.col("sidechain"),
-        pl.col("timestamp").min().over("call_id", "path"),
-        # An archived file yields to one that is still in its place.
-        pl.col("path").str.contains(r"[/\\]archived_"),
-        pl.col("path"),
-        pl.col("block_index"),
-        pl.col("finished"),
-        pl.col("record"),
+    doubtful = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
+    evidence = pl.col("evidence").replace_strict(
+        {name: place for place, name in enumerate(EVIDENCE)}
     )
-    downwards = [
-        False,
-        False,
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-        False,
-        True,
-        True,
-        True,
-    ]
+    ranks = (  # and whether the highest comes first
+        (evidence, False),
+        (replay, False),
+        (pl.col("output_tokens"), True),
+        (doubtful, False),
+        (splits, True),
+        (pl.col("model").is_not_null(), True),
+        # Builds wrote a branch twice, the second time without the word that it is a copy.
+        (pl.col("is_copy").any().over("_call", "_path"), False),
+        (pl.col("sidechain"), False),
+        (pl.col("timestamp").min().over("_call", "_path"), False),
+        # An archived file yields to one that is still in its place.
+        (pl.col("path").str.contains(r"[/\\]archived_"), False),
+        (pl.col("path"), False),
+        (pl.col("block_index"), True),
+        (pl.col("finished"), True),
+        (pl.col("record"), True),
+    )
+    by, descending = zip(*ranks, strict=True)
     return (
-        rows.sort(*ranks, descending=downwards, nulls_last=True)
-        .with_columns(_winner=pl.col("row").first().over("call_id"))
-        .sort("row")
+        # Numbers in place of long texts: every window over them looks at each.
+        rows.with_columns(
+            _call=pl.col("call_id").cast(pl.Categorical).to_physical(),
+            _path=pl.col("path").cast(pl.Categorical).to_physical(),
+        )
+        .sort("_call", *by, descending=[False, *descending], nulls_last=True, maintain_order=True)
+        .with_columns(_winner=pl.col("row").first().over("_call"))
     )
 
 
@@ -253,6 +303,17 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
     known = thread.is_not_null()
     of = pl.concat_str("source", pl.lit(":"), thread)
     return _mark(rows, _FREE & known & better, of, "capture")
+
+
+def _mark_lesser_accounts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the records that a tool keeps of one run, one account counts, the others are witnesses."""
+    lesser = lesser_accounts(rows.filter(_FREE)).lazy().rename({"run": "_run"})
+    of = pl.concat_str("source", pl.lit(":"), "_run")
+    return (
+        rows.join(lesser, on="row", how="left", maintain_order="left")
+        .pipe(_mark, pl.col("_run").is_not_null(), of, "same-run")
+        .drop("_run")
+    )
 
 
 def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:

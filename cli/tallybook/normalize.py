@@ -212,13 +212,32 @@ def _with_problems(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def add_problem(*codes: tuple[str, pl.Expr]) -> pl.Expr:
     """`problems` with each code whose condition holds (never null) put behind what is there."""
-    nothing = pl.lit([], dtype=pl.List(pl.String))
-    given = pl.col("problems").fill_null(nothing)
+    given = pl.col("problems").fill_null(_NOTHING).alias("problems")
+    conditions = [condition.alias(code) for code, condition in codes]
+    return pl.struct(given, *conditions).map_batches(
+        _added, pl.List(pl.String), is_elementwise=True
+    )
+
+
+_NOTHING = pl.lit([], dtype=pl.List(pl.String))
+
+
+def _added(given: pl.Series) -> pl.Series:
+    """Lists are dear, and few rows have problems: only theirs are put together, each code once."""
+    rows = given.struct.unnest().with_row_index("row")
+    codes = rows.columns[2:]
     extra = [
-        pl.when(condition).then(pl.lit([code], dtype=pl.List(pl.String))).otherwise(nothing)
-        for code, condition in codes
+        pl.when(pl.col(code)).then(pl.lit([code], dtype=pl.List(pl.String))).otherwise(_NOTHING)
+        for code in codes
     ]
-    return pl.concat_list([given, *extra]).list.unique(maintain_order=True)
+    several = pl.col("problems").list.len() > 1
+    more = rows.filter(pl.any_horizontal(*codes, several)).select(
+        "row", more=pl.concat_list("problems", *extra).list.unique(maintain_order=True)
+    )
+    if more.is_empty():
+        return rows["problems"]
+    joined = rows.select("row", "problems").join(more, on="row", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("more", "problems")).to_series().alias("problems")
 
 
 def _with_context(rows: pl.LazyFrame) -> pl.LazyFrame:

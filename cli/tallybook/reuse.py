@@ -17,9 +17,14 @@ def reused_identities(rows: pl.LazyFrame) -> pl.LazyFrame:
     request, by record or by chain. Where they do not, the id was used again, and the records that
     hang together are one call each.
     """
+    named = rows.filter(pl.col("identity").is_not_null(), pl.col("model").is_not_null())
+    reused = (
+        named.group_by("source", "identity")
+        .agg(several=pl.col("model").min() != pl.col("model").max())
+        .filter("several")
+    )
     suspects = (
-        rows.filter(pl.col("identity").is_not_null(), pl.col("model").is_not_null())
-        .filter(pl.col("model").n_unique().over("source", "identity") > 1)
+        named.join(reused, on=("source", "identity"), how="semi", maintain_order="left")
         .select("row", "source", "identity", "model", "part", *_EVIDENCE)
         .collect()
     )

@@ -37,10 +37,14 @@ COUNTED_KINDS: Final = (CALL, SUM, THREAD)
 
 # How good a witness of a call the record is, best first.
 LOG: Final = "log"  # the tool's own log
+TRANSCRIPT: Final = "transcript"  # messages of an agent that another tool kept of its run
+SUMMARY: Final = "summary"  # a tool's record of a run as a whole
+SNAPSHOT: Final = "snapshot"  # a run's counts so far, as they were served, sent or logged once
 CAPTURE_TOTAL: Final = "capture-total"  # running totals in saved standard output
 CAPTURE_LINE: Final = "capture-line"  # single messages in saved standard output
 COPY: Final = "copy"  # embedded in a record of another thread
-EVIDENCE: Final = (LOG, CAPTURE_TOTAL, CAPTURE_LINE, COPY)
+ACCOUNTS: Final = (LOG, TRANSCRIPT, SUMMARY, SNAPSHOT)  # that may all tell of one run
+EVIDENCE: Final = (*ACCOUNTS, CAPTURE_TOTAL, CAPTURE_LINE, COPY)
 
 # Whose past a row belongs to, in a file that may begin with another thread's history.
 OWN: Final = "own"  # proved to be the thread's own

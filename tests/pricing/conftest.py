@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tallybook import pricing
+from tallybook.pricing import cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the package would have its table: nowhere, so that the code's own is tested."""
+    path = tmp_path_factory.mktemp("package") / "rates.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "SHIPPED", path)
+        yield path
 
 
 @pytest.fixture(scope="session")
-def rates() -> pricing.Rates:
+def rates(shipped: Path) -> pricing.Rates:
     return pricing.load(None, None)

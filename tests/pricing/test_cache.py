@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tallybook import pricing
+from tallybook.pricing import cache
 from tallybook.pricing.version import installed_version
 
 WARM = """
@@ -81,3 +82,21 @@ def test_a_failed_write_leaves_no_part_behind(
     monkeypatch.setattr(Path, "replace", refuse)
     assert pricing.load(tmp_path, None).digest == rates.digest
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_that_comes_with_the_package_is_read_where_its_version_is_installed(
+    tmp_path: Path, shipped: Path, rates: pricing.Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.ship()
+    try:
+        content = shipped.read_bytes()
+        monkeypatch.setattr(cache, "_build", lambda _: pytest.fail("built"))
+        assert pricing.load(None, None).digest == rates.digest
+        assert pricing.load(tmp_path, None).digest == rates.digest
+        assert list(tmp_path.iterdir()) == []
+        monkeypatch.undo()
+        shipped.write_bytes(content.replace(installed_version().encode(), b"0.0.1", 1))
+        assert pricing.load(tmp_path, None).digest == rates.digest
+        assert [path.name for path in tmp_path.iterdir()] == ["rates.json"]
+    finally:
+        shipped.unlink()

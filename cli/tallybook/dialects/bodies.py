@@ -16,6 +16,8 @@ BATCH: Final = "batch"
 _ITSELF: Final = (
     frozenset({"prompt_eval_count", "eval_count"}),  # Ollama
     frozenset({"tokens_evaluated", "tokens_predicted", "timings"}),  # llama.cpp
+    frozenset({"prompt_token_count", "generation_token_count"}),  # Llama on Bedrock
+    frozenset({"inputTextTokenCount", "results"}),  # Titan on Bedrock
     frozenset(  # a generation record of OpenRouter
         {
             "native_tokens_prompt",
@@ -26,6 +28,10 @@ _ITSELF: Final = (
         }
     ),
 )
+_MODELS: Final = ("model", "modelVersion", "model_version", "model_name")
+_IDS: Final = ("id", "responseId", "response_id")
+_REQUEST_IDS: Final = ("request-id", "x-request-id", "x-amzn-requestid")
+_TIMES: Final = ("created", "created_at", "createTime")
 _BEDROCK_HEADERS: Final = "x-amzn-bedrock-"  # counts and latencies of an invocation
 
 
@@ -106,39 +112,21 @@ def _find(body: Body) -> Response | None:
     is_error = bool(error) and usage is None
     if usage is None and not is_error and not _is_response(body):
         return None
-    metadata = mapping(body.get("response_metadata"))
-    inner = mapping(body.get("response"))
+    metadata, inner = mapping(body.get("response_metadata")), mapping(body.get("response"))
+    own = "request_id" if isinstance(body.get("output"), Mapping) else "id"  # DashScope
     found = Response(
         usage=usage,
-        model=_first(
-            body.get("model"),
-            body.get("modelVersion"),
-            body.get("model_version"),
-            body.get("model_name"),
-            metadata.get("model_name"),
-            metadata.get("model"),
-            inner.get("modelId"),
-        ),
-        response_id=_first(
-            body.get("id"),
-            body.get("responseId"),
-            body.get("response_id"),
-            body.get("request_id") if isinstance(body.get("output"), Mapping) else None,
-            inner.get("id"),
-        ),
-        request_id=_first(
-            follow(body, ("ResponseMetadata", "RequestId")),
-            body.get("request_id"),
-            body.get("requestId"),
-        ),
+        model=_said(body, *_MODELS)
+        or _said(metadata, "model_name", "model")
+        or inner.get("modelId"),
+        response_id=_said(metadata, "id") or _said(body, *_IDS, own) or _said(inner, "id"),
+        request_id=_said(body, "request_id", "requestId") or _said_by_boto(body),
         thread_id=_thread(body),
         service_tier=_service_tier(body),
         created=_created(body, inner),
         finished=_finished(body),
         is_error=is_error,
     )
-    if metadata and text(metadata.get("id")):
-        found.response_id = text(metadata["id"])
     found.provider = told_by_body(body, usage or {}, found.response_id, found.model)
     return found
 
@@ -149,7 +137,7 @@ def _usage(body: Body) -> Body | None:
     if usage is None:
         for keys in _ITSELF:
             own = {key: body[key] for key in keys if body.get(key) is not None}
-            if own and own.keys() - {"timings", "total_cost"}:
+            if own.keys() - {"timings", "total_cost", "results"}:
                 return own
         return None
     timings = body.get("timings")
@@ -161,21 +149,27 @@ def _usage(body: Body) -> Body | None:
 
 def _stated_usage(body: Body) -> Body | None:
     metadata = mapping(body.get("response_metadata"))
+    # What the provider said itself goes before what a framework made of it.
+    for place, key in (
+        *((metadata, key) for key in ("token_usage", "usage") if metadata),
+        *((body, key) for key in ("usage", "usageMetadata", "usage_metadata")),
+    ):
+        stated = place.get(key)
+        if stated and isinstance(stated, Mapping):
+            return stated
+    return _usage_elsewhere(body)
+
+
+def _usage_elsewhere(body: Body) -> Body | None:
     meta = mapping(body.get("meta"))
     places = (
-        # What the provider said itself goes before what a framework made of it.
-        metadata.get("token_usage"),
-        metadata.get("usage"),
-        body.get("usage"),
-        body.get("usageMetadata"),
-        body.get("usage_metadata"),
         follow(body, ("choices", 0, "usage")),
         follow(body, ("x_groq", "usage")),
         body.get(METRICS),
         meta if "billed_units" in meta or "tokens" in meta else None,
-        follow(body, ("metadata", "usage")) if "metadata" in body else None,
+        follow(body, ("metadata", "usage")),
     )
-    return next((place for place in places if isinstance(place, Mapping) and place), None)
+    return next((place for place in places if place and isinstance(place, Mapping)), None)
 
 
 def _from_metadata(metadata: Body) -> dict[str, Any]:
@@ -216,19 +210,15 @@ def _thread(body: Body) -> str | None:
     conversation = body.get("conversation")
     if isinstance(conversation, Mapping):
         return text(conversation.get("id"))
-    return _first(conversation, body.get("conversation_id"))
+    return _said(body, "conversation", "conversation_id")
 
 
 def _created(body: Body, inner: Body) -> datetime | None:
+    for key in _TIMES:
+        if time := instant(body.get(key)):
+            return time
     headers = follow(body, ("ResponseMetadata", "HTTPHeaders", "date"))
-    stated = (
-        body.get("created"),
-        body.get("created_at"),
-        body.get("createTime"),
-        inner.get("timestamp"),
-        headers,
-    )
-    return next((time for value in stated if (time := instant(value))), None)
+    return instant(inner.get("timestamp")) or instant(headers)
 
 
 def _finished(body: Body) -> bool | None:
@@ -242,13 +232,20 @@ CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose co
 
 def _take_headers(found: Response, named: Body) -> None:
     found.created = found.created or instant(named.get("date"))
-    found.request_id = found.request_id or _first(
-        named.get("request-id"), named.get("x-request-id"), named.get("x-amzn-requestid")
-    )
+    found.request_id = found.request_id or _said(named, *_REQUEST_IDS)
     counts = {name: n for name, n in named.items() if name.endswith("-token-count")}
     if found.usage is None and any(name.startswith(_BEDROCK_HEADERS) for name in counts):
         found.usage, found.provider = counts, "aws"
 
 
-def _first(*values: object) -> str | None:
-    return next((value for value in values if isinstance(value, str) and value), None)
+def _said(place: Body, *keys: str) -> str | None:
+    """The text under the first of `keys` that has one."""
+    for key in keys:
+        value = place.get(key)
+        if value and isinstance(value, str):
+            return value
+    return None
+
+
+def _said_by_boto(body: Body) -> str | None:
+    return text(follow(body, ("ResponseMetadata", "RequestId")))

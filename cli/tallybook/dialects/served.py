@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from tallybook.dialects.values import text
@@ -13,18 +14,35 @@ Body = Mapping[str, Any]
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 # Keys of a body or its usage that one provider alone has.
-_TELLTALES: Final = (
-    (frozenset({"is_byok", "cost_details", "native_tokens_prompt"}), "openrouter"),
-    (frozenset({"cost_in_usd_ticks", "num_sources_used", "cached_prompt_text_tokens"}), "xai"),
-    (frozenset({"x_groq", "queue_time"}), "groq"),
-    (frozenset({"search_context_size", "num_search_queries"}), "perplexity"),
-    (frozenset({"promptTokenCount", "candidatesTokenCount", "modelVersion"}), "google"),
-    (frozenset({"prompt_token_count", "candidates_token_count"}), "google"),
-    (frozenset({"prompt_filter_results"}), "azure"),
-    (frozenset({"billed_units"}), "cohere"),
-    (frozenset({"prompt_eval_count", "eval_count", "load_duration"}), "ollama"),
-    (frozenset({METRICS, "stopReason", "cacheReadInputTokens", "cacheWriteInputTokens"}), "aws"),
-)
+_TELLTALES: Final = {
+    "is_byok": "openrouter",
+    "cost_details": "openrouter",
+    "native_tokens_prompt": "openrouter",
+    "cost_in_usd_ticks": "xai",
+    "num_sources_used": "xai",
+    "cached_prompt_text_tokens": "xai",
+    "x_groq": "groq",
+    "queue_time": "groq",
+    "search_context_size": "perplexity",
+    "num_search_queries": "perplexity",
+    "promptTokenCount": "google",
+    "candidatesTokenCount": "google",
+    "modelVersion": "google",
+    "prompt_token_count": "google",
+    "candidates_token_count": "google",
+    "prompt_filter_results": "azure",
+    "billed_units": "cohere",
+    "prompt_eval_count": "ollama",
+    "eval_count": "ollama",
+    "load_duration": "ollama",
+    METRICS: "aws",
+    "generation_token_count": "aws",
+    "inputTextTokenCount": "aws",
+    "stopReason": "aws",
+    "cacheWriteInputTokens": "aws",
+    "cacheDetails": "aws",
+}
+_NOTHING: Final[Body] = MappingProxyType({})
 _IDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"), ("gen-", "openrouter"))
 _AI_SDK: Final = {
     "anthropic": "anthropic",
@@ -69,17 +87,17 @@ _MODEL: Final = re.compile(r"/models?/([^/:?]+(?::\d+)?)[/:](?:converse|invoke|\
 
 def told_by_body(body: Body, usage: Body, response_id: str | None, model: str | None) -> str | None:
     """The provider that keys and ids of a response tell; never guessed from the model alone."""
-    by_keys = (
-        name for keys, name in _TELLTALES if not keys.isdisjoint(usage) or not keys.isdisjoint(body)
-    )
-    by_id = (name for prefix, name in _IDS if (response_id or "").startswith(prefix))
-    metadata = mapping(body.get("providerMetadata"))
-    named = (_AI_SDK[key] for key in metadata if key in _AI_SDK)
-    claude = (model or "").startswith("claude") and (response_id or "").startswith("msg_")
+    for place in (usage, body):
+        if not _TELLTALES.keys().isdisjoint(place):
+            return _TELLTALES[min(_TELLTALES.keys() & place.keys())]
+    identity = response_id or ""
+    for prefix, name in _IDS:
+        if identity.startswith(prefix):
+            return name
+    named = (_AI_SDK[key] for key in mapping(body.get("providerMetadata")) if key in _AI_SDK)
+    claude = (model or "").startswith("claude") and identity.startswith("msg_")
     return (
-        next(by_keys, None)
-        or next(by_id, None)
-        or text(mapping(body.get("response_metadata")).get("model_provider"))
+        text(mapping(body.get("response_metadata")).get("model_provider"))
         or next(named, None)
         or ("anthropic" if claude else None)
     )
@@ -102,4 +120,6 @@ def model_of_address(url: object) -> str | None:
 
 def mapping(value: object) -> Body:
     """The value if it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    if value.__class__ is dict or isinstance(value, Mapping):
+        return value
+    return _NOTHING

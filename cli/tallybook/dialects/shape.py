@@ -17,21 +17,42 @@ FIRM: Final = "firm"  # the first that fits
 ASSUMED: Final = "assumed"  # the first that fits, and say that it is a guess
 AMBIGUOUS: Final = "ambiguous"  # leave the input unsplit
 
-# How logs call who served a request, by how usage is counted there.
-CLAUDE: Final = ("anthropic", "claude", "bedrock", "amazon-bedrock", "aws", "vertex-anthropic")
-GOOGLE: Final = ("google", "gemini", "vertex", "vertex_ai", "google-vertex", "google-genai")
+# How logs call who served a request, by how usage is counted there; in lower case.
+CLAUDE: Final = (
+    "anthropic",
+    "claude",
+    "claude-code",
+    "aws",
+    "bedrock",
+    "amazon-bedrock",
+    "vertex-anthropic",
+)
+GOOGLE: Final = (
+    "google",
+    "gemini",
+    "gemini-cli",
+    "google-genai",
+    "google-vertex",
+    "vertex",
+    "vertex_ai",
+)
 XAI: Final = ("xai", "x-ai", "grok")
 OPENAI: Final = (
     "openai",
     "azure",
     "azure-openai",
+    "codex",
     "deepseek",
     "fireworks",
+    "glm",
     "groq",
+    "kimi",
     "minimax",
     "mistral",
+    "moonshot",
     "moonshotai",
     "openrouter",
+    "qwen",
     "together",
     "zai",
 )
@@ -107,12 +128,14 @@ def fetch(usage: Any, paths: Paths) -> Any:
 def follow(value: Any, path: Path) -> Any:
     """The value at the end of `path`; None where it leads nowhere."""
     for step in path:
-        if value.__class__ is dict or isinstance(value, Mapping):
+        if value.__class__ is dict:
             value = value.get(step)
+        elif value is None:
+            return None
         elif isinstance(value, list):
             value = _element(value, step)
         else:
-            return None
+            value = value.get(step) if isinstance(value, Mapping) else None
     return value
 
 

@@ -35,7 +35,7 @@ def decide(shape: Shape, counts: Counts, provider: str | None) -> Verdict:
     prior = shape.dialects[0]
     if len(shape.dialects) == 1:
         return Verdict(prior)
-    hinted = shape.hints.get(provider) if provider else None
+    hinted = shape.hints.get(provider.lower()) if provider else None
     if hinted is not None and fits(DIALECTS[hinted], counts):
         return Verdict(hinted)
     if shape.doubt == FIRM and hinted is None and fits(DIALECTS[prior], counts):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-BLOCK_BYTES = 8 << 20
+# Memory of this size is used again by the next block; larger pieces are given back and cost a page
+# fault for each 4 KB, which is more than reading them.
+BLOCK_BYTES = 2 << 20
 # A line longer than this is no record of any source; it is cut short, and so reported as bad.
 MAX_LINE_BYTES = 256 << 20
 _STUB_BYTES = 1 << 10

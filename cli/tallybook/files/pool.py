@@ -88,7 +88,8 @@ def _groups(sizes: Sequence[int], count: int) -> list[slice]:
 
 
 def _read_group(files: Sequence[File]) -> pa.Table:
-    return _in_order([read_file(path) for path, _ in files])
+    # Sent to another process as one piece: every piece of every column is a message of its own.
+    return _in_order([read_file(path) for path, _ in files]).combine_chunks()
 
 
 def _work_here(

@@ -37,6 +37,11 @@ def read_file(path: Path) -> pa.Table:
     return pa.concat_tables(tables) if tables else READ.empty_table()
 
 
+def _is_blank(block: bytes) -> bool:
+    """Stripping would copy the block."""
+    return not block or block.isspace()
+
+
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     """One row in the READ schema that says what is wrong with a path as a whole."""
     return _located(table([problem(0, code, detail)]), path, None)
@@ -97,12 +102,8 @@ class Reading:
                 yield from self._fold(source, state, pieces)
             return
         with open_log(self.path) as read:
-            pieces = blocks(read)
-            first = next(pieces, b"")
-            is_blank = not first.strip()
-            if is_blank:
-                first = first + b"".join(pieces)
-            if not first.strip():
+            first, pieces, is_blank = _beginning(blocks(read))
+            if _is_blank(first):
                 return
             claimed = claims(first[:HEAD_BYTES])
             if len(claimed) != 1:
@@ -184,6 +185,30 @@ def _small(path: Path) -> bytes | None:
             return stream.read(_NEIGHBOUR_BYTES)
     except OSError:
         return None
+
+
+def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes], bool]:
+    """Bytes enough to tell the format by, the rest, and whether the file begins with blank ones.
+
+    The pieces of a binary file may be tiny.
+    """
+    first = next(pieces, b"")
+    is_blank = _is_blank(first)
+    try:
+        while len(first) < HEAD_BYTES or _is_blank(first):
+            piece = next(pieces, b"")
+            if not piece:
+                break
+            first += piece
+    except DAMAGE as error:
+        return first, _failing(error), is_blank
+    return first, pieces, is_blank
+
+
+def _failing(error: Exception) -> Iterator[bytes]:
+    """Damage that was met too early, put where it belongs: behind what was read before it."""
+    raise error
+    yield
 
 
 def _unclaimed(claimed: list[str], path: Path) -> pa.Table:

@@ -15,6 +15,7 @@ from tallybook.pricing.table import TABLE_VERSION, Provider
 from tallybook.pricing.version import installed_version
 
 _FILE: Final = "rates.json"
+SHIPPED: Final = Path(__file__).with_name(_FILE)
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -32,16 +33,27 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 def load_table(folder: Path | None) -> Table:
-    """The table for the installed genai-prices, from `folder` or built and left there."""
+    """The table for the installed genai-prices.
+
+    It comes with the package, where that was built with the same version, from `folder`, or it is
+    built and left there.
+    """
     version = installed_version()
-    if folder is None:
-        return _build(version)[0]
-    path = folder / _FILE
-    table = _read(path, version)
-    if table is None:
-        table, content = _build(version)
-        _write(path, content)
+    kept = [SHIPPED, folder / _FILE] if folder else [SHIPPED]
+    for path in kept:
+        table = _read(path, version)
+        if table is not None:
+            return table
+    table, content = _build(version)
+    if folder:
+        _write(folder / _FILE, content)
     return table
+
+
+def ship() -> None:
+    """Build the table into the package."""
+    _write(SHIPPED, _build(installed_version())[1])
+    SHIPPED.chmod(0o644)  # whoever installs the package, everybody may run it
 
 
 def _build(version: str) -> tuple[Table, bytes]:

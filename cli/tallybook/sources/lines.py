@@ -9,6 +9,8 @@ import msgspec
 
 from tallybook.schema import PROBLEM, Reported
 
+_OPENER, _CLOSER = b"{}"
+
 MAX_COUNT = 2**53  # past this a JSON number is no exact count in any tool that writes these logs
 
 
@@ -42,31 +44,35 @@ def unreadable(record: int, line: bytes, *, is_last: bool) -> Reported:
 
 
 def broken(block: bytes, first: int, seen: Collection[int] = ()) -> Iterator[Reported]:
-    """Problem rows of the lines that are no JSON object, but for the records in `seen`.
+    """Problem rows of the lines that are no JSON object, but for the records in `seen`."""
+    begin, record, size = 0, first, len(block)
+    find = block.find
+    while begin < size:
+        end = find(b"\n", begin)
+        is_last = end < 0
+        if is_last:
+            end = size
+        # Whole lines are told by their first and last byte, which takes no copy of them.
+        has_ends = block[begin] == _OPENER and block[end - 1] == _CLOSER
+        if not has_ends and record not in seen and not is_object(block, begin, end):
+            yield unreadable(record, block[begin:end], is_last=is_last)
+        record += 1
+        begin = end + 1
 
-    One count tells that every line ends with `}` and the next begins with `{`; only where that
-    fails are lines looked at one by one.
-    """
-    inner = block.count(b"\n") - block.endswith(b"\n")
-    whole = block.startswith(b"{") and block.rstrip(b"\r\n").endswith(b"}")
-    if not block or (whole and block.count(b"}\n{") == inner):
-        return
-    lines = block.split(b"\n")
-    for index, line in enumerate(lines):
-        record = first + index
-        if record not in seen and not _is_object(line):
-            yield unreadable(record, line, is_last=index == len(lines) - 1)
 
-
-def _is_object(line: bytes) -> bool:
-    text = line.strip()
+def is_object(block: bytes, begin: int, end: int) -> bool:
+    """Whether a line has the ends of a JSON object, or is blank."""
+    text = block[begin:end].strip()
     return not text or (text.startswith(b"{") and text.endswith(b"}"))
 
 
 def decode(line: bytes) -> object:
     """The JSON value of a line with any bad UTF-8 in it replaced; None where it is no JSON."""
     try:
-        return msgspec.json.decode(line.decode("utf-8", "replace"))
+        try:
+            return msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(line.decode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError):
         return None
 

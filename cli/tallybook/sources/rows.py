@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import astuple
@@ -12,6 +14,9 @@ from tallybook.schema import Reported
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LONG: Final = 1 << 12
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _DEFAULTS: Final = dict(
     zip(reversed(Reported.__struct_fields__), reversed(Reported.__struct_defaults__), strict=False)
 )
@@ -21,13 +26,27 @@ def table(rows: Sequence[Reported]) -> pa.Table:
     """Columns in REPORTED's order and types; no rows give an empty table of that schema."""
     import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
 
-    from tallybook.tables import REPORTED  # noqa: PLC0415
-
+    schema, nulls = _schema_and_nulls()
     if not rows:
-        return REPORTED.empty_table()
+        return _empty()
     columns = zip(*map(astuple, rows), strict=True)
-    arrays = [_array(values, field.type) for values, field in zip(columns, REPORTED, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=REPORTED)
+    arrays = [_array(values, empty) for values, empty in zip(columns, nulls, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@cache
+def _empty() -> pa.Table:
+    return _schema_and_nulls()[0].empty_table()
+
+
+@cache
+def _schema_and_nulls() -> tuple[pa.Schema, list[pa.Array]]:
+    """The schema, and many nulls for each of its columns, of which most blocks take a slice."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    from tallybook.tables import REPORTED  # noqa: PLC0415 - as above
+
+    return REPORTED, [pa.nulls(_LONG, field.type) for field in REPORTED]
 
 
 def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
@@ -38,26 +57,32 @@ def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
     """
     import pyarrow as pa  # noqa: PLC0415 - as above
 
-    from tallybook.tables import REPORTED  # noqa: PLC0415
+    schema, nulls = _schema_and_nulls()
+    if not count:
+        return _empty()
 
-    def array(name: str, kind: pa.DataType) -> pa.Array:
+    def array(name: str, empty: pa.Array) -> pa.Array:
         value = values[name] if name in values else _DEFAULTS[name]
         if isinstance(value, pa.Array):
             return value
-        return _array(value if isinstance(value, list) else [value] * count, kind)
+        return _array(value if isinstance(value, list) else [value] * count, empty)
 
-    if not count:
-        return REPORTED.empty_table()
-    return pa.Table.from_arrays([array(f.name, f.type) for f in REPORTED], schema=REPORTED)
+    arrays = [array(field.name, empty) for field, empty in zip(schema, nulls, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def _array(values: Sequence[Any], nulls: pa.Array) -> pa.Array:
     """Most columns of a block hold one value throughout, and repeating it is ten times as fast."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
-    first = values[0]
-    if values.count(first) < len(values):
-        return pa.array(values, kind)
+    first, count, kind = values[0], len(values), nulls.type
+    if values.count(first) < count:
+        return pa.array(_micros(values) if pa.types.is_timestamp(kind) else values, kind)
     if first is None:
-        return pa.nulls(len(values), kind)
-    return pa.repeat(pa.scalar(first, kind), len(values))
+        return nulls.slice(0, count) if count <= _LONG else pa.nulls(count, kind)
+    return pa.repeat(pa.scalar(first, kind), count)
+
+
+def _micros(times: Iterable[datetime | None]) -> list[int | None]:
+    """Microseconds since 1970, which Arrow takes over at twice the speed."""
+    return [None if time is None else (time - _EPOCH) // _MICROSECOND for time in times]

@@ -89,6 +89,21 @@ _HEADERS: Final = replace(
     creation=at("x-amzn-bedrock-cache-write-input-token-count"),
     output=at("x-amzn-bedrock-output-token-count"),
 )
+# The models there that have a form of their own, and know no cache.
+_LLAMA: Final = Shape(
+    rule="bedrock-llama",
+    keys=any_of("prompt_token_count generation_token_count"),
+    dialects=("cacheless",),
+    input=at("prompt_token_count"),
+    output=at("generation_token_count"),
+)
+_TITAN: Final = Shape(
+    rule="bedrock-titan",
+    keys=any_of("inputTextTokenCount"),
+    dialects=("cacheless",),
+    input=at("inputTextTokenCount"),
+    output=at("results/0/tokenCount"),
+)
 # Cohere bills fewer tokens than it counts, and those without regard to its cache.
 _COHERE: Final = Shape(
     rule="cohere-billed",
@@ -135,6 +150,8 @@ _GENERATION: Final = Shape(
 )
 
 CLOUDS: Final = (
+    _LLAMA,
+    _TITAN,
     _EMBEDDING,
     _GEMINI,
     _GEMINI_SNAKE,

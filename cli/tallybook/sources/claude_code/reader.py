@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.claude_code import capture, transcript
+from tallybook.sources.claude_code.passing import spans
+from tallybook.sources.claude_code.plain import PlainReader
 from tallybook.sources.claude_code.shapes import Line, decode, decode_document
-from tallybook.sources.claude_code.sidechains import sidechain_runs
+from tallybook.sources.claude_code.sidechains import follow
 from tallybook.sources.claude_code.sniffing import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.lines import broken, line_count, problem, scan, unreadable
+from tallybook.sources.lines import is_object, line_count, problem, unreadable
 from tallybook.sources.rows import table
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
 # Keys without which a line states no counts, cost or model that a row could need.
-_MARKER: Final = re.compile(
+MARKER: Final = re.compile(
     rb'"(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd)"'
 )
 _FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
@@ -36,29 +40,31 @@ def begin(facts: FileFacts) -> State:
 
 def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     """Rows of the block and the state after it; the given state is left as it is."""
-    state = copy.deepcopy(state)
+    state = _copy(state)
     if state.record == 0:
         block = block.removeprefix(BOM)
     if state.form is None:
         state.form = _form(block)
-    rows: list[Reported] = []
     if state.form == "lines":
-        rows = _read_lines(block, state)
-    elif state.form == "document":
-        rows = _read_documents(block, state)
+        return table(list(_read_lines(block, state))), state
+    rows = _read_documents(block, state) if state.form == "document" else []
     state.record += line_count(block)
     return table(rows), state
 
 
 def finish(state: State) -> pa.Table:
     """Rows that wait for the end of the file: open streams, a document without its last line."""
-    state = copy.deepcopy(state)
+    state = _copy(state)
     rows: list[Reported] = []
     if state.pending.strip():
         found = _document_rows(state.pending, state)
         last = unreadable(state.pending_record, state.pending, is_last=True)
         rows = [last] if found is None else found
     return table(rows + capture.release_all(state))
+
+
+def _copy(state: State) -> State:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
 
 
 def _form(block: bytes) -> Literal["lines", "document"] | None:
@@ -70,22 +76,27 @@ def _form(block: bytes) -> Literal["lines", "document"] | None:
     return "document" if is_open else "lines"
 
 
-def _read_lines(block: bytes, state: State) -> list[Reported]:
-    first = state.record + 1
-    torn = None if block.endswith(b"\n") else state.record + line_count(block)
-    runs = sidechain_runs(block, first, state)
-    found: list[tuple[int, list[Reported]]] = []
-    for record, raw in scan(block, _MARKER, first):
-        line = decode(raw)
-        if line is None:
-            rows = [unreadable(record, raw, is_last=record == torn)]
-        else:
-            rows = _line_rows(line, record, None, state, runs.get(record, 0))
-        found.append((record, rows))
-    seen = {record for record, _ in found}
-    found += [(row.record, [row]) for row in broken(block, first, seen)]
-    found.sort(key=lambda entry: entry[0])
-    return [row for _, rows in found for row in rows]
+def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
+    first, is_whole = state.record + 1, block.endswith(b"\n")
+    plain = PlainReader(state)
+    for index, begin, end, is_response in spans(block, state):
+        record = first + index
+        if begin == len(block):
+            state.record += index
+            break
+        if is_response and (row := plain.read(block[begin:end], record)):
+            yield row
+            continue
+        run = 0 if is_response else follow(block, begin, end, state)
+        if is_response or MARKER.search(block, begin, end):
+            raw = block[begin:end]
+            line = decode(raw)
+            if line is not None:
+                yield from _line_rows(line, record, None, state, run)
+                continue
+        elif is_object(block, begin, end):
+            continue
+        yield unreadable(record, block[begin:end], is_last=end == len(block) and not is_whole)
 
 
 def _line_rows(  # noqa: PLR0911 - one case a type of line

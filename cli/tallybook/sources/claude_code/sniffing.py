@@ -14,6 +14,8 @@ BOM: Final = b"\xef\xbb\xbf"
 
 _LOOKED_AT: Final = 100  # lines or elements; titles and queue operations may fill the first dozens
 
+_ENOUGH: Final = 8  # lines of ours without a foreign one among them
+
 # Transcript lines that carry no session id, and a key that only theirs have.
 _LONE: Final = {
     "summary": "leafUuid",
@@ -45,10 +47,17 @@ _CUT_CAPTURE: Final = (
 def sniff(head: bytes) -> bool:
     """Whether the first bytes of a file are a transcript or standard output of Claude Code."""
     head = head.removeprefix(BOM).lstrip()
-    found = [value for value in islice(_values(head), _LOOKED_AT) if isinstance(value, dict)]
-    if any(_is_foreign(value) for value in found):
-        return False
-    return any(map(_is_ours, found)) or (not found and _is_ours_cut_off(head))
+    objects, ours = 0, 0
+    for value in islice(_values(head), _LOOKED_AT):
+        if not isinstance(value, dict):
+            continue
+        if _is_foreign(value):
+            return False
+        objects += 1
+        ours += _is_ours(value)
+        if ours == _ENOUGH:
+            break
+    return ours > 0 or (objects == 0 and _is_ours_cut_off(head))
 
 
 def _values(head: bytes) -> Iterator[object]:

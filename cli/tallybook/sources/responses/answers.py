@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from tallybook.dialects import Iteration, Response, find_usage, left_out, read_usage, state
 from tallybook.dialects.served import mapping
+from tallybook.dialects.values import money
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.responses.exchange import Exchange
 
@@ -25,10 +24,10 @@ _FAILED: Final = 400  # HTTP status of refusals, from here on
 _OWN_ID: Final = 20  # characters; servers on one's own machine number their answers to 999
 
 
-def answer_rows(found: Exchange, record: int, digest: str | None = None) -> list[Reported]:
+def answer_rows(found: Exchange, record: int, saved: bytes, before: str = "") -> list[Reported]:
     """The rows of a response; none where the record is not one.
 
-    `digest` is of what was saved, and stands in for an id where the response has none.
+    The digest of what was saved, and of what came `before` it, stands in for a missing id.
     """
     response = find_usage(found.body, found.headers)
     if response is None:
@@ -36,8 +35,11 @@ def answer_rows(found: Exchange, record: int, digest: str | None = None) -> list
     if response.usage is None and (response.is_error or (found.status or 0) >= _FAILED):
         return [_refusal(response, found, record)]
     row = _row(response, found, record)
-    row.identity = _identity(row, digest)
+    row.identity = _identity(row, saved, before)
     _put_counts(row, response, found)
+    if found.is_from_cache:
+        row.kind, row.calls, row.detail = EVENT, None, "answered from the proxy's cache"
+        return [row]
     inner = left_out(response.usage) if response.usage else []
     return [row, *(_iteration(row, each) for each in inner)]
 
@@ -48,11 +50,14 @@ def digest_of(content: bytes, before: str = "") -> str:
 
 
 def _row(response: Response, found: Exchange, record: int) -> Reported:
+    provider = found.provider or response.provider
+    # A name on Bedrock tells the region too, and with it the price; the model does not know it.
+    model = found.model if provider == "aws" and found.model else response.model
     return Reported(
         record=record,
         part=found.part,
-        provider=found.provider or response.provider,
-        model=response.model or found.model,
+        provider=provider,
+        model=model or found.model,
         timestamp=response.created or found.time,
         response_id=response.response_id,
         request_id=response.request_id or found.request_id,
@@ -76,6 +81,10 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     if usage is not None:
         state(row, usage)
     row.service_tier = response.service_tier or row.service_tier
+    if row.reported_cost_usd is None:
+        problems: list[str] = []
+        row.reported_cost_usd = money(found.cost, problems)
+        row.problems = [*(row.problems or []), *problems] or None
     stated = [count for name in _COUNTS if (count := getattr(row, name)) is not None]
     if stated and not any(stated) and found.body.get("stopReason") != "guardrail_intervened":
         # No answer costs nothing: a server that does not count writes zeros.
@@ -87,11 +96,11 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
         row.problems = [*(row.problems or []), "no-counts"]
 
 
-def _identity(row: Reported, digest: str | None) -> str | None:
+def _identity(row: Reported, saved: bytes, before: str) -> str:
     named = row.response_id
     if named is None:
         place = "" if row.timestamp else f":{row.record}"
-        return f"content:{digest}{place}" if digest else None
+        return f"content:{digest_of(saved, before)}{place}"
     if len(named) < _OWN_ID:
         return f"response:{named}:{row.model}:{row.timestamp}"
     return f"response:{named}"
@@ -113,8 +122,3 @@ def _iteration(row: Reported, inner: Iteration) -> Reported:
         setattr(extra, name, getattr(row, name))
     usage = read_usage(inner.usage, "anthropic")
     return state(extra, usage) if usage else extra
-
-
-def saved(value: dict[str, Any]) -> bytes:
-    """The bytes that a digest is made of, for a value that was cut out of a document."""
-    return msgspec.json.encode(value)

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tallybook.dialects import merge_stream, stream_events
-from tallybook.dialects.served import mapping, model_of_address, told_by_address
+from tallybook.dialects import find_usage, merge_stream, stream_events
+from tallybook.dialects.served import METRICS, mapping, model_of_address, told_by_address
 from tallybook.dialects.values import instant, text
-from tallybook.sources.responses.kinds import Value, is_response
+from tallybook.sources.responses.kinds import Value, is_invocation, is_response
 
 # A proxy's dump has the two sides of an exchange under these names.
 _SIDES: Final = (
@@ -20,6 +20,15 @@ _SIDES: Final = (
     ("request_body", "response_body"),
     ("requestBody", "responseBody"),
     ("req", "res"),
+    ("providerRequest", "providerResponse"),
+    ("messages", "response"),  # LiteLLM's payload for its callbacks
+)
+# Counts that Bedrock's own log states, by the side that they stand on.
+_METERED: Final = (
+    ("input", "inputTokenCount"),
+    ("input", "cacheReadInputTokenCount"),
+    ("input", "cacheWriteInputTokenCount"),
+    ("output", "outputTokenCount"),
 )
 _BODIES: Final = ("body", "body_raw", "json", "content", "data")
 _TIMES: Final = (
@@ -27,6 +36,7 @@ _TIMES: Final = (
     "timestamp",
     "time",
     "created_at",
+    "endTime",
     "startTime",
     "request_created_at",
     "logged_at",
@@ -44,16 +54,47 @@ class Exchange(NamedTuple):
     time: datetime | None = None
     request_id: str | None = None
     status: int | None = None
+    cost: object = None
+    is_from_cache: bool = False  # the proxy answered by itself
 
 
 def exchange(value: Value) -> Exchange | None:
     """The response in a record that is one, or a dump of one; None where the record has none."""
     if is_response(value):
         return Exchange(value)
+    if is_invocation(value):
+        return _metered(value)
     for asked, answered in _SIDES:
         if answered in value and (asked in value or _is_http(value[answered])):
             return _dumped(value, asked, answered)
     return Exchange(value)
+
+
+def _metered(value: Value) -> Exchange:
+    """A line of the log that Bedrock keeps: the answer as it came, and counts of its own."""
+    body = mapping(_logged(mapping(value.get("output")).get("outputBodyJson")))
+    error = text(value.get("errorCode"))
+    whole = {**body, "error": {"type": error}} if error else {**body}
+    answer = find_usage(body)
+    if answer is None or answer.usage is None:
+        counts = {name: mapping(value.get(side)).get(name) for side, name in _METERED}
+        whole[METRICS] = {name: stated for name, stated in counts.items() if stated is not None}
+    model = text(value.get("modelId")) or ""
+    return Exchange(
+        body=whole,
+        part="output.outputBodyJson" if body else "output",
+        provider="aws",
+        # An address of a profile hides the model; that of a model ends with its name.
+        model=None if "profile/" in model else model.rsplit("/", 1)[-1] or None,
+        time=instant(value.get("timestamp")),
+        request_id=text(value.get("requestId")),
+    )
+
+
+def _logged(body: object) -> object:
+    if isinstance(body, list):
+        return merge_stream(each for each in body if isinstance(each, Mapping))
+    return decoded(body) if isinstance(body, str) else body
 
 
 def _is_http(answer: object) -> bool:
@@ -68,16 +109,19 @@ def _dumped(value: Value, asked: str, answered: str) -> Exchange | None:
     if body is None:
         return None
     outer = mapping(answer)
-    url = request.get("url") or value.get("url")
+    url = request.get("url") or value.get("url") or value.get("api_base")
+    provider = text(value.get("provider")) or text(value.get("custom_llm_provider"))
     return Exchange(
         body=body,
         part=f"{answered}.{place}" if place else answered,
         headers=mapping(outer.get("headers")),
-        provider=told_by_address(url) or (text(value.get("provider")) or "").lower() or None,
+        provider=told_by_address(url) or (provider.lower() if provider else None),
         model=_requested(value, request) or model_of_address(url),
         time=_time(outer, request, value),
         request_id=text(value.get("request_id")),
         status=_status(outer),
+        cost=value.get("response_cost"),
+        is_from_cache=value.get("cache_hit") is True,
     )
 
 

@@ -54,6 +54,11 @@ def is_response(value: Value) -> bool:
     return _FOREIGN.isdisjoint(value) and any(tells(value) for tells in _TELLS)
 
 
+def is_invocation(value: Value) -> bool:
+    """Whether the object is a line of the log that Bedrock keeps of its invocations."""
+    return value.get("schemaType") == "ModelInvocationLog" and "modelId" in value
+
+
 def is_refusal(value: Value) -> bool:
     """Whether the object is nothing but a provider's error."""
     error = value.get("error")
@@ -135,6 +140,12 @@ def _is_llama_cpp(value: Value) -> bool:
     return {"tokens_predicted", "tokens_evaluated"} <= value.keys()
 
 
+def _is_of_bedrock(value: Value) -> bool:
+    """The models there that have a form of their own: Llama and Titan."""
+    llama = {"generation", "prompt_token_count", "generation_token_count"}
+    return llama <= value.keys() or {"inputTextTokenCount", "results"} <= value.keys()
+
+
 def _is_image(value: Value) -> bool:
     data, usage = value.get("data"), mapping(value.get("usage"))
     first = data[0] if isinstance(data, list) and data else None
@@ -178,6 +189,7 @@ _TELLS: Final = (
     _is_ollama,
     _is_cohere,
     _is_llama_cpp,
+    _is_of_bedrock,
     _is_image,
     _is_transcript,
     _is_generation,

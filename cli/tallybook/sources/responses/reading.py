@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tallybook.dialects.following import add_event, begins_anew, cut_down, is_la
 from tallybook.schema import Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.responses.answers import answer_rows, digest_of, saved
+from tallybook.sources.responses.answers import answer_rows, digest_of
 from tallybook.sources.responses.exchange import Exchange, exchange
 from tallybook.sources.responses.kinds import is_event, is_gemini
 from tallybook.sources.responses.sniffing import is_document, values
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
+# Events that are content and nothing else, by how they begin; most of a stream consists of them.
+_CONTENT = (
+    re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"content_block_'),
+    re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"response\.(?!.*"response"\s*:)'),
+)
+# What a chunk of a chat may say besides; quotes in its content are escaped.
+_SAYS = re.compile(
+    rb'"(?:usage|finish_reason|error|x_groq|timings|amazon-bedrock-\w+)"\s*:\s*(?!null|\s)'
+)
+_CHOICES = b'"choices"'
 _UNSAID = (b"event:", b"id:", b"retry:", b":")  # lines of a stream that hold no event
 
 
@@ -33,6 +44,7 @@ class State(msgspec.Struct):
     events: list[Mapping[str, Any]] = msgspec.field(default_factory=list)
     place: int = 0  # the record that stated the stream's counts last
     digest: str = ""
+    prefix: bytes = b""  # what every chunk of the stream's chat begins with, its id among it
     held: list[Reported] = msgspec.field(default_factory=list)  # problems within the stream
 
 
@@ -59,7 +71,7 @@ def _read_document(block: bytes, state: State) -> Iterator[Reported]:
     for value in values(block):
         state.records += 1
         if isinstance(value, dict):
-            yield from _read_value(value, saved(value), state)
+            yield from _read_value(value, msgspec.json.encode(value), state)
     if block.rstrip()[-1:] not in (b"]", b"}") or not state.records:
         yield lines.problem(state.records + 1, "torn-line", "the JSON document does not end")
 
@@ -76,6 +88,8 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
 def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
     if not line or line.startswith(_UNSAID):
         return
+    if state.events and _is_content(line, state.prefix):
+        return
     content = line.removeprefix(_DATA).strip()
     if content == _DONE:
         yield from _close(state)
@@ -89,6 +103,15 @@ def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported
             state.held.append(bad)
         else:
             yield bad
+
+
+def _is_content(line: bytes, prefix: bytes) -> bool:
+    """Whether a line says no more than that the answer goes on, as far as its bytes tell."""
+    if not line.endswith(b"}"):
+        return False
+    if prefix and line.startswith(prefix):
+        return _SAYS.search(line, len(prefix)) is None
+    return any(content.match(line) for content in _CONTENT)
 
 
 def _read_value(
@@ -108,7 +131,7 @@ def _read_value(
     yield from _close(state)
     found = exchange(value)
     if found is not None:
-        yield from answer_rows(found, state.records, digest_of(content))
+        yield from answer_rows(found, state.records, content)
 
 
 def _follow(value: dict[str, Any], content: bytes, state: State) -> Iterator[Reported]:
@@ -119,11 +142,14 @@ def _follow(value: dict[str, Any], content: bytes, state: State) -> Iterator[Rep
         state.place = state.records
     state.events = add_event(state.events, event)
     state.digest = digest_of(content, state.digest)
+    prefix = content[: max(content.find(_CHOICES), 0)]
+    state.prefix = prefix if b'"id"' in prefix else b""
 
 
 def _close(state: State) -> Iterator[Reported]:
     """The rows of the stream that ends here, if one was begun, with the problems in their order."""
     body = merge_stream(state.events)
-    rows = answer_rows(Exchange(body), state.place, state.digest) if body else []
+    rows = answer_rows(Exchange(body), state.place, b"", state.digest) if body else []
     yield from sorted([*rows, *state.held], key=lambda row: row.record)
-    state.events, state.digest, state.place, state.held = [], "", 0, []
+    state.events, state.held = [], []
+    state.digest, state.place, state.prefix = "", 0, b""

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
 from tallybook.sources.responses.exchange import exchange
-from tallybook.sources.responses.kinds import is_event, is_refusal, is_response
+from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
 
 _LOOKED_AT: Final = 20
 _STREAM: Final = re.compile(rb"\s*(?:data:|event:|id:|retry:|:)")
@@ -42,7 +44,7 @@ def sniff(head: bytes) -> bool:
 
 def is_ours(value: Mapping[str, Any]) -> bool:
     """Whether a record is a response, an event of a stream, an error, or a dump of one of these."""
-    if is_response(value) or is_event(value) or is_refusal(value):
+    if any(tells(value) for tells in (is_response, is_event, is_refusal, is_invocation)):
         return True
     found = exchange(value)
     return (
@@ -88,7 +90,15 @@ def _values(head: bytes) -> Iterator[object]:
 
 def values(content: bytes) -> Iterator[object]:
     """The JSON values that a text consists of, those of an array one by one, as far as it goes."""
-    text = content.decode("utf-8", "replace")
+    try:
+        whole = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        yield from _cut_out(content.decode("utf-8", "replace"))
+        return
+    yield from whole if isinstance(whole, list) else [whole]
+
+
+def _cut_out(text: str) -> Iterator[object]:
     decoder, position = json.JSONDecoder(), 0
     while more := re.compile(r"[\s,\[]*(?=\{)").match(text, position):
         try:

@@ -21,7 +21,7 @@ class Outline(NamedTuple):
 def outline(head: bytes, start: int = 0) -> Outline:
     """The outline of the object that begins at `start` (there stands a brace)."""
     members: dict[bytes, bytes] = {}
-    depth, whole, key = 0, start, b""
+    depth, whole, key = 0, start + 1, b""
     for token in _TOKEN.finditer(head, start):
         sign = token[0]
         if sign in _OPENING:
@@ -33,7 +33,7 @@ def outline(head: bytes, start: int = 0) -> Outline:
         elif depth != 1:
             continue
         elif sign == b":":
-            members[key.strip(b'"')] = _next(head, token.end())
+            members[key[1:-1]] = _next(head, token.end())
         elif sign == b",":
             whole = token.start()
         else:
@@ -50,4 +50,4 @@ def _next(head: bytes, position: int) -> bytes:
 def whole_members(head: bytes) -> bytes:
     """The object that `head` begins with, closed behind the last member that is there in full."""
     start = head.find(b"{")
-    return head[start : outline(head, start).whole] + b"}" if start >= 0 else b""
+    return head[start : outline(head, start).whole] + b"}" if start >= 0 else b"{}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
-
-from tallybook.sources import lines
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
 # Messages, tools and token ids are in no struct: they make up nearly all of a line and are skipped.
@@ -251,11 +250,12 @@ def _parse(decoder: msgspec.json.Decoder[T], content: bytes | Raw) -> Parsed[T]:
 
 
 def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
-    value = lines.decode(content)
+    value = _lenient(content)
     complaints: list[Complaint] = []
     while len(complaints) <= _MOST_COMPLAINTS:
         try:
-            return decoder.decode(json.dumps(value)), complaints
+            plain = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+            return decoder.decode(plain), complaints
         except _FAILURES as error:
             what, _, place = str(error).partition(" - at `$")
             place = place.rstrip("`")
@@ -263,6 +263,27 @@ def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
                 break
             complaints.append(Complaint(place.removeprefix("."), what))
     return None, complaints
+
+
+def _lenient(content: bytes) -> Any:
+    """The JSON value, with what Python writes beyond JSON: NaN, infinities, halves of a surrogate.
+
+    Rewards are often no number, and v0 writes them so.
+    """
+    try:
+        return json.loads(
+            content.decode("utf-8", "replace"),
+            parse_constant=lambda _: None,
+            parse_float=_finite,
+            strict=False,
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if isfinite(number) else None
 
 
 def _clear(value: Any, place: str) -> bool:

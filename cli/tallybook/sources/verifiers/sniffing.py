@@ -13,6 +13,7 @@ _MARKER: Final = re.compile(
     rb'"(?:traces|nodes|trajectory|example_id|rollouts_per_example|completion|task)"\s*:'
 )
 _LOOKED_AT: Final = 20  # lines; the first ones may be broken
+_HEAD_BYTES: Final = 256 << 10  # a line may be a thousand times as long
 _TRACE_ID: Final = re.compile(rb'"id"\s*:\s*"[0-9a-f]{32}"')
 _TASK: Final = re.compile(
     rb'"task"\s*:\s*\{(?:\s*"type"\s*:\s*"[^"]*"\s*,\s*"data"|[^{}]*"idx")\s*:'
@@ -34,7 +35,7 @@ def sniff(head: bytes) -> bool:
 
 def is_description(block: bytes) -> bool:
     """Whether a file that begins like this is the description of a run, one JSON document."""
-    found = next(iter(_objects(block)), None)
+    found = next(iter(_objects(block[:_HEAD_BYTES])), None)
     return found is not None and _is_description(found[1].members)
 
 

@@ -1,0 +1,88 @@
+"""Walks a block line by line and passes over those that can state nothing by how they begin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from tallybook.sources.claude_code.state import State
+
+# A line as its client writes it: the id of the line before, then plain members up to what it is.
+# A text in them is without a backslash, so no quote is inside it. Another order of the keys costs
+# time and never a line.
+_LINK: Final = b'{"parentUuid":"'
+_LINK_END: Final = len(_LINK) + 36  # a UUID long
+_VALUE: Final = rb'(?:"[^"\\\n]*+"|true|false|null|\{[^{}\\\n]*+\})'
+_MEMBERS: Final = re.compile(
+    rb'","isSidechain":(?:(true)|false),(?:"(?!type"|message")[A-Za-z]++":' + _VALUE + rb",)*+"
+)
+_UNLINKED: Final = (b'{"type":"file-history-snapshot"', b'{"type":"queue-operation"')
+
+# The bytes that come next tell what the line is, and with that what it has to have in it to state
+# anything: a line has no line end in it, and nothing is everywhere.
+_NEVER: Final = b"\n"
+_ALWAYS: Final = b""
+_NEEDED: Final = {
+    b'"type":"user","': _NEVER,
+    b'"type":"attachm': _NEVER,
+    b'"type":"progres': b'"usage"',
+    b'"type":"system"': b'"init"',
+    b'"type":"assista': _ALWAYS,
+    b'"message":{"mod': _ALWAYS,  # "model", or "id" in older logs: a response
+    b'"message":{"id"': _ALWAYS,
+    b'"message":{"rol': b'"usage"',  # "role": the message of a user
+}
+_WHAT: Final = 15
+_CLOSER: Final = ord("}")
+
+
+def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
+    """(index, begin, end, is_response) of each line that cannot be passed over.
+
+    `is_response` says that the line holds a message of the model. The last one is no line but the
+    block's end, so its index is the number of lines. While the lines belong to a sidechain in a
+    session's own file, each is given: somebody has to see where it ends.
+    """
+    # Nearly all lines have the members of the line before, and equal bytes need no pattern.
+    known: dict[bytes, bytes] = {}
+    begin, index, size, width = 0, 0, len(block), 0
+    find, starts = block.find, block.startswith
+    while begin < size:
+        end = find(b"\n", begin)
+        if end < 0:
+            end = size
+        mark = known.get(block[begin + _LINK_END : begin + width])
+        passed = False
+        if block[end - 1] == _CLOSER and not state.in_sidechain:
+            if mark is None:
+                passed = starts(_UNLINKED, begin)
+                if not passed:
+                    known, width = _learn(block, begin, state) or (known, width)
+            elif mark is _NEVER or find(mark, begin + width, end) < 0:
+                passed = _is_linked(block, begin)
+        if not passed:
+            yield index, begin, end, mark is _ALWAYS and _is_linked(block, begin)
+            if state.in_sidechain:
+                known = {}
+        index += 1
+        begin = end + 1
+    yield index, size, size, False
+
+
+def _is_linked(block: bytes, begin: int) -> bool:
+    """Whether the line begins with its link, so that the members behind it are the line's own."""
+    quote = block.find(b'"', begin + len(_LINK))
+    return quote == begin + _LINK_END and block.startswith(_LINK, begin)
+
+
+def _learn(block: bytes, begin: int, state: State) -> tuple[dict[bytes, bytes], int] | None:
+    """How lines with the same members begin behind the link, and where the last of them ends.
+
+    None where the line is another one, or belongs to a sidechain that has to be seen.
+    """
+    found = _MEMBERS.match(block, begin + _LINK_END)
+    if found is None or (found[1] and state.place.agent is None):
+        return None
+    known = {found[0] + what: mark for what, mark in _NEEDED.items()}
+    return known, found.end() - begin + _WHAT

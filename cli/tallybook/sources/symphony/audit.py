@@ -1,0 +1,181 @@
+"""Reads audit logs, raw days and exports: what each record adds to the thread it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.schema import LOG, SUM, Reported
+from tallybook.sources import lines
+from tallybook.sources.symphony.agents import (
+    CLAUDE,
+    PROVIDERS,
+    Agent,
+    Session,
+    agent_of_module,
+    session,
+)
+from tallybook.sources.symphony.chain import check, lose
+from tallybook.sources.symphony.state import State, highest
+from tallybook.sources.symphony.tokens import (
+    Tokens,
+    add_problem,
+    check_running_total,
+    put_tokens,
+    read_reported,
+    read_tokens,
+)
+from tallybook.sources.symphony.values import instant, text
+
+_DELTA: Final = b'"token_usage_delta"'
+_PROMPT: Final = b'"prompt_sent"'
+_LEFT_OUT: Final = b'"unencodable_record"'
+_BROKEN: Final = "broken-chain"
+
+
+class Record(msgspec.Struct, gc=False):
+    """The parts of an audit record that say anything about usage."""
+
+    event_type: Any = None
+    timestamp: Any = None
+    run_id: Any = None
+    issue_id: Any = None
+    issue_identifier: Any = None
+    session_id: Any = None
+    record_hash: Any = None
+    agent: Any = None
+    token_usage_delta: Any = None
+    token_usage_reported: Any = None
+
+
+_DECODER: Final = msgspec.json.Decoder(Record)
+
+
+def read_audit(block: bytes, state: State) -> Iterator[Reported]:
+    """The rows of a block of whole lines: one a token record, one a record that is not sound."""
+    start, size = 0, len(block)
+    while start < size:
+        end = block.find(b"\n", start)
+        is_last = end < 0
+        line = block[start : size if is_last else end]
+        state.records += 1
+        if line and not line.isspace():
+            yield from _read_line(line, state, is_last=is_last)
+        start = size if is_last else end + 1
+
+
+def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
+    number = state.records
+    states_usage = _DELTA in line
+    record = _decode(line) if states_usage or _PROMPT in line else None
+    ends_well = line.startswith(b"{") and line.rstrip().endswith(b"}")
+    if not ends_well or (states_usage and record is None):
+        lose(state.chain)
+        yield lines.unreadable(number, line, is_last=is_last)
+        return
+    if _LEFT_OUT in line and b"record_hash" not in line:
+        lose(state.chain)
+        yield lines.problem(number, "bad-line", "the export could not encode this record")
+        return
+    complaint = check(state.chain, line)
+    row = _read_record(record, state, number) if record is not None else None
+    if complaint is not None:
+        row = row or lines.problem(number, _BROKEN, f"the record {complaint}")
+        add_problem(row, _BROKEN, f"the record {complaint}")
+    if row is not None:
+        yield row
+
+
+def _decode(line: bytes) -> Record | None:
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = lines.decode(line)
+        return msgspec.convert(value, Record) if isinstance(value, dict) else None
+
+
+def _read_record(record: Record, state: State, number: int) -> Reported | None:
+    if record.event_type == "prompt_sent":
+        named = agent_of_module(record.agent)
+        if named is not None and text(record.run_id) is not None:
+            state.agents[record.run_id] = named
+    if record.event_type != "token_usage_delta":
+        return None
+    where = session(record.session_id)
+    run_id = text(record.run_id)
+    agent = _agent(state.agents.get(run_id or ""), where)
+    row = Reported(
+        record=number,
+        kind=SUM,
+        calls=None,
+        evidence=LOG,
+        thread_id=where.thread_id or run_id,
+        parent_thread_id=run_id,
+        root_thread_id=run_id,
+        log_source=where.agent,
+        project=text(record.issue_identifier),
+        provider=PROVIDERS.get(agent.name or ""),
+        timestamp=instant(record.timestamp),
+        record_id=text(record.record_hash),
+    )
+    _put_counts(row, record, state, agent)
+    return row
+
+
+def _agent(prompted: str | None, where: Session) -> Agent:
+    """Prompts name the agent of the run, the session id the one that spoke: a reviewer may differ.
+
+    The id is of the moment of the record, so where the two disagree it is believed.
+    """
+    if prompted is not None and where.agent in (None, prompted):
+        return Agent(prompted, "prompt")
+    return Agent(where.agent, "session-id" if where.agent else "unknown")
+
+
+def _put_counts(row: Reported, record: Record, state: State, agent: Agent) -> None:
+    """What the agent itself reported of the thread up to here, else what the run's counters added.
+
+    Symphony's counters compare every thread of a run with the highest count of any, and so leave
+    out most of the second one; the reported totals are whole for each thread.
+    """
+    problems: list[str] = []
+    delta = read_tokens(record.token_usage_delta, problems)
+    stated = read_reported(record.token_usage_reported, problems)
+    row.problems = list(dict.fromkeys(problems)) or None
+    stream = f"{row.root_thread_id}|{row.thread_id}"
+    if stated is None or stated.output is None or row.thread_id is None:
+        _put_delta(row, delta, agent)
+    elif agent.name == CLAUDE:
+        # A turn's last record is its result: whole, though its input is below the sums before it.
+        row.identity = f"turn:{stream}"
+        put_tokens(row, stated, agent)
+        row.rule = f"reported-{row.rule}"
+    else:
+        row.identity = f"audit:{row.record_id}" if row.record_id else None
+        row.running, row.series = True, f"audit:{stream}"
+        stated = _without_writes_of_others(stated, delta)
+        put_tokens(row, highest(state, stream, stated), agent)
+        row.rule = f"reported-{row.rule}"
+        check_running_total(row, stated)
+
+
+def _put_delta(row: Reported, delta: Tokens | None, agent: Agent) -> None:
+    row.identity = f"audit:{row.record_id}" if row.record_id else None
+    row.difference = True
+    if delta is None:
+        add_problem(row, "no-counts")
+    else:
+        put_tokens(row, delta, agent)
+        row.rule = f"added-{row.rule}"
+
+
+def _without_writes_of_others(stated: Tokens, delta: Tokens | None) -> Tokens:
+    """Codex states no cache writes by a name that Symphony knows.
+
+    What is reported of them is what another agent of the run left behind.
+    """
+    if stated.creation is None:
+        return stated
+    return msgspec.structs.replace(stated, creation=(delta and delta.creation) or 0)

@@ -1,0 +1,101 @@
+"""Reads what the interfaces of both projects serve as one JSON document, and notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tallybook.schema import SNAPSHOT, SUMMARY, Reported
+from tallybook.sources import lines
+from tallybook.sources.symphony.runs import part_of_run, run_row, totals_row
+from tallybook.sources.symphony.state import State
+from tallybook.sources.symphony.transcripts import event_rows
+from tallybook.sources.symphony.values import instant, mapping
+
+# Lists of runs in a document, and how good a witness of a run their entries are.
+_LISTS: Final = {
+    "running": SNAPSHOT,
+    "blocked": SNAPSHOT,
+    "retrying": SNAPSHOT,
+    "run_history": SUMMARY,
+    "runs": SUMMARY,
+}
+_PARTS: Final = {"executor_tokens": None, "reviewer_tokens": "reviewer"}
+_RECORD: Final = 1  # a document is one record
+
+
+def read_document(block: bytes, state: State) -> Iterator[Reported]:
+    """The rows of a document; each run in it is a part of its one record."""
+    state.records = _RECORD
+    value = lines.decode(block)
+    if isinstance(value, dict):
+        yield from document_rows(value, _RECORD)
+    else:
+        ends = block.rstrip().endswith(b"}")
+        words = "not a JSON document" if ends else "the JSON document does not end"
+        yield lines.problem(_RECORD, "bad-line" if ends else "truncated", words)
+
+
+def read_notifications(block: bytes, state: State) -> Iterator[Reported]:
+    """The rows of notification bodies, one a line."""
+    found = block.split(b"\n")
+    for index, line in enumerate(found):
+        is_last = index == len(found) - 1
+        if is_last and not line:
+            return
+        state.records += 1
+        value = lines.decode(line) if line.strip() else {}
+        if isinstance(value, dict):
+            yield from document_rows(value, state.records)
+        else:
+            yield lines.unreadable(state.records, line, is_last=is_last)
+
+
+def document_rows(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
+    """The rows of one served document or one notification."""
+    if "event" in value:
+        yield from _notification(value, record)
+        return
+    for name, evidence in _LISTS.items():
+        listed = value.get(name)
+        for index, run in enumerate(listed if isinstance(listed, list) else ()):
+            yield from _some(run_row(mapping(run), record, f"{name}[{index}]", evidence))
+    if isinstance(value.get("running"), dict):
+        run = {**value, **value["running"]}
+        yield from _some(run_row(run, record, "running", SNAPSHOT))
+    yield from _totals(value, record)
+    if isinstance(value.get("events"), list):
+        yield from _transcript(value, record)
+
+
+def _some(row: Reported | None) -> Iterator[Reported]:
+    if row is not None:
+        yield row
+
+
+def _notification(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
+    """A notification's counts are those of its run so far, but for a day's budget: all runs'."""
+    if mapping(value.get("metadata")).get("scope") == "day":
+        yield from _some(totals_row(value.get("tokens"), record, None, _time(value)))
+    else:
+        yield from _some(run_row(value, record, None, SNAPSHOT))
+
+
+def _time(value: Mapping[str, Any]) -> Any:
+    return instant(value.get("generated_at")) or instant(value.get("timestamp"))
+
+
+def _totals(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
+    when = _time(value)
+    for name in ("codex_totals", "token_usage"):
+        yield from _some(totals_row(value.get(name), record, name, when))
+    budget = mapping(value.get("budget"))
+    used = {"total_tokens": budget.get("daily_used")}
+    yield from _some(totals_row(used, record, "budget", when))
+
+
+def _transcript(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
+    yield from _some(run_row(value, record, "tokens", SNAPSHOT))
+    for name, caller in _PARTS.items():
+        yield from _some(part_of_run(value, name, record, name, caller))
+    yield from event_rows(value, value["events"], record, "events")

@@ -1,0 +1,60 @@
+"""Folds the blocks of any of Symphony's files into reported rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tallybook.schema import Reported
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.rows import table
+from tallybook.sources.symphony import shape
+from tallybook.sources.symphony.applog import read_log
+from tallybook.sources.symphony.audit import read_audit
+from tallybook.sources.symphony.documents import read_document, read_notifications
+from tallybook.sources.symphony.ledger import read_ledger
+from tallybook.sources.symphony.state import State
+from tallybook.sources.symphony.store import read_store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The name under which the interface offers an audit log that may lack records of other issues.
+_EXPORT: Final = re.compile(r"symphony-audit")
+
+
+def begin(facts: FileFacts) -> State:
+    """The first state; the name tells an export from the log of a day."""
+    state = State()
+    state.chain.is_checked = not (facts.parts and _EXPORT.match(facts.parts[-1]))
+    return state
+
+
+def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+    """The rows of a block of whole lines, or of a whole file, and the state after them."""
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
+    if state.form is None:
+        block, state.held = state.held + block, b""
+        state.form = shape.form_of(block)
+    if state.form is None:
+        state.held = block
+        return table([]), state
+    return table(list(_READERS[state.form](block, state))), state
+
+
+def finish(_: State) -> pa.Table:
+    """No row waits for the end of a file."""
+    return table([])
+
+
+_READERS: Final[dict[str, Callable[[bytes, State], Iterator[Reported]]]] = {
+    shape.AUDIT: read_audit,
+    shape.LEDGER: read_ledger,
+    shape.NOTIFICATIONS: read_notifications,
+    shape.DOCUMENT: read_document,
+    shape.APPLICATION_LOG: read_log,
+    shape.STORE: read_store,
+}

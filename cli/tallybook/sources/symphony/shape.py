@@ -1,0 +1,81 @@
+"""Tells by structure which of Symphony's files a file is, if any."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Any, Final
+
+from tallybook.sources.lines import decode
+from tallybook.sources.symphony.applog import LINE
+from tallybook.sources.symphony.disklog import is_disk_log
+
+AUDIT: Final = "audit"
+LEDGER: Final = "ledger"
+NOTIFICATIONS: Final = "notifications"
+DOCUMENT: Final = "document"
+APPLICATION_LOG: Final = "application-log"
+STORE: Final = "store"
+
+_LOOKED_AT: Final = 50  # lines; the first of a cut log may be broken
+_NO_ROW: Final = 256  # no table's row fits into this; a table without rows is but a header
+_STORE_NAME: Final = b"symphony_run_store"
+_LEDGER_KEYS: Final = frozenset(
+    {"schema_version", "observed_at", "issue_identifier", "session_id", "turn_count"}
+)
+_NOTIFICATION_KEYS: Final = frozenset({"event", "issue_identifier", "tokens"})
+_LOG_WORDS: Final = re.compile(
+    rb"issue_identifier=|issue_id=|Ignoring message while waiting for response: "
+    rb"|aily token budget|ClaudeCode (?:unparseable line|stdout)|Codex (?:notification|stdout)"
+    rb"|[Ss]ymphony"
+)
+# Keys of a served document that stand in no other tool's, each set alone enough.
+_DOCUMENTS: Final = tuple(
+    tuple(re.compile(rb'"' + name + rb'"\s*:') for name in names)
+    for names in (
+        (b"codex_totals", b"running", b"retrying"),
+        (b"generated_at", b"runs", b"agent_kind"),
+        (b"generated_at", b"runs", b"pr_opened_rate"),
+        (b"issue_identifier", b"restart_count", b"running"),
+        (b"issue_identifier", b"executor_tokens", b"events"),
+        (b"issue_identifier", b"event", b"tokens", b"metadata"),
+    )
+)
+_CUT_AUDIT: Final = re.compile(rb'\{"[^\n]*"event_type":"[^\n]*"issue_identifier":"')
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file begins like one of Symphony's."""
+    return form_of(head) is not None
+
+
+def form_of(head: bytes) -> str | None:
+    """Which of Symphony's files begins like this; None for every other tool's."""
+    if is_disk_log(head):
+        ours = len(head) < _NO_ROW or _STORE_NAME in head
+        return STORE if ours else None
+    found = [line for line in islice(head.split(b"\n"), _LOOKED_AT) if line.strip()]
+    if any(LINE.match(line) for line in found):
+        return APPLICATION_LOG if _LOG_WORDS.search(head) else None
+    for line in found:
+        value = decode(line)
+        if isinstance(value, dict) and (form := _form_of_line(value)) is not None:
+            return form
+    if not head.lstrip().startswith(b"{"):
+        return None
+    if any(all(key.search(head) for key in keys) for keys in _DOCUMENTS):
+        return DOCUMENT
+    return AUDIT if _CUT_AUDIT.match(head) else None
+
+
+def is_whole(head: bytes) -> bool:
+    """Whether a file that begins like this is read in one block."""
+    return form_of(head) in (STORE, DOCUMENT)
+
+
+def _form_of_line(value: dict[str, Any]) -> str | None:
+    if "event_type" in value and ("record_hash" in value or "token_usage_delta" in value):
+        return AUDIT
+    if value.keys() >= _LEDGER_KEYS:
+        return LEDGER
+    return NOTIFICATIONS if value.keys() >= _NOTIFICATION_KEYS else None

@@ -1,0 +1,183 @@
+"""Reads Symphony's token maps, of three, five or six keys by era, and puts them on rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.dialects.values import count
+from tallybook.schema import Reported
+from tallybook.sources.symphony.agents import CLAUDE, CODEX, Agent
+
+_KEYS: Final = {
+    "input": "input_tokens",
+    "uncached": "uncached_input_tokens",
+    "cached": "cached_input_tokens",
+    "creation": "cache_creation_input_tokens",
+    "output": "output_tokens",
+    "total": "total_tokens",
+}
+_AUDITED: Final = {
+    "input": "input_reported",
+    "uncached": "uncached_input_reported",
+    "cached": "cached_input_reported",
+    "creation": "cache_creation_input_reported",
+    "output": "output_reported",
+    "total": "total_reported",
+}
+# How Codex names its counts, in its events and in its interface; `read_usage` does not tell
+# Codex's flat `cached_input_tokens` from the same key in maps where it means something else.
+_CODEX: Final = {
+    "reported_input_tokens": ("input_tokens", "inputTokens"),
+    "reported_cached_tokens": ("cached_input_tokens", "cachedInputTokens"),
+    "reported_cache_creation_tokens": ("cache_write_input_tokens", "cacheWriteInputTokens"),
+    "reported_output_tokens": ("output_tokens", "outputTokens"),
+    "reported_reasoning_tokens": ("reasoning_output_tokens", "reasoningOutputTokens"),
+    "reported_total_tokens": ("total_tokens", "totalTokens"),
+}
+
+THREE: Final = "3-keys"
+FIVE: Final = "5-keys"
+SIX: Final = "6-keys"
+BRANCH: Final = "6-keys-uncached-input"  # for a day on a branch the input was the uncached part
+TOTAL: Final = "total-only"
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """The counts of one token map, and the era whose keys it has; a count that it lacks is None."""
+
+    input: int | None = None
+    uncached: int | None = None
+    cached: int | None = None
+    creation: int | None = None
+    output: int | None = None
+    total: int | None = None
+    era: str = TOTAL
+
+    @classmethod
+    def of(cls, counts: Sequence[int | None], era: str) -> Tokens:
+        """From the six counts in the order of `counts`."""
+        first, uncached, cached, creation, output, total = counts
+        return cls(first, uncached, cached, creation, output, total, era)
+
+    def counts(self) -> tuple[int | None, ...]:
+        """The six counts in order."""
+        return (
+            *(self.input, self.uncached, self.cached),
+            *(self.creation, self.output, self.total),
+        )
+
+    def parts(self) -> int:
+        """The three parts of the input together."""
+        return (self.uncached or 0) + (self.cached or 0) + (self.creation or 0)
+
+    def exceeds(self) -> bool:
+        """Whether more is cached than the input has, in the era whose keys leave that possible."""
+        return self.era == FIVE and (self.cached or 0) > (self.input or 0)
+
+    def is_zero(self) -> bool:
+        """Whether nothing that is stated is more than zero."""
+        return not any(self.counts())
+
+
+def read_tokens(value: object, problems: list[str]) -> Tokens | None:
+    """The counts of a token map; None where it states none."""
+    return _read(value, _KEYS, problems)
+
+
+def read_reported(value: object, problems: list[str]) -> Tokens | None:
+    """The same of the map in which an audit record keeps what the agent itself reported."""
+    return _read(value, _AUDITED, problems)
+
+
+def _read(value: object, keys: Mapping[str, str], problems: list[str]) -> Tokens | None:
+    if not isinstance(value, Mapping):
+        return None
+    given = {name for name, key in keys.items() if value.get(key) is not None}
+    counts = [count(value.get(key), problems) for key in keys.values()]
+    return Tokens.of(counts, _era(given, counts)) if given else None
+
+
+def _era(given: Set[str], counts: Sequence[int | None]) -> str:
+    if {"uncached", "creation"} <= given:
+        stated = Tokens.of(counts, SIX)
+        return BRANCH if stated.input == stated.uncached != stated.parts() else SIX
+    if given & {"uncached", "cached"}:
+        return FIVE
+    return THREE if given & {"input", "output"} else TOTAL
+
+
+def put_tokens(row: Reported, stated: Tokens, agent: Agent) -> None:
+    """Puts the counts on the row as the agent that they are of has them counted.
+
+    Where that is open and the two readings differ, the input stays whole. Sets `rule`, and adds to
+    the row's problems.
+    """
+    era = stated.era
+    row.rule = era if era in (SIX, BRANCH, TOTAL) else f"{era}-{agent.evidence}"
+    row.reported_output_tokens = stated.output
+    row.reported_total_tokens = stated.total
+    if era in (SIX, BRANCH):
+        _put_parts(row, stated, era)
+    elif era != TOTAL:
+        _put_input(row, stated, agent)
+
+
+def _put_parts(row: Reported, stated: Tokens, era: str) -> None:
+    row.dialect = "disjoint"
+    row.reported_input_tokens = stated.uncached
+    row.reported_cached_tokens = stated.cached
+    row.reported_cache_creation_tokens = stated.creation
+    if era == SIX and stated.input not in (None, stated.parts()):
+        add_problem(row, "input-disagrees", f"input {stated.input}, its parts {stated.parts()}")
+
+
+def _put_input(row: Reported, stated: Tokens, agent: Agent) -> None:
+    """Codex's input holds what was cached, Claude Code's does not, nor does its total."""
+    row.dialect, row.reported_input_tokens = "openai", stated.input
+    if agent.name == CLAUDE or stated.exceeds():
+        row.dialect, row.reported_total_tokens = "anthropic", None
+        row.reported_cached_tokens = stated.cached
+        if agent.name == CODEX:
+            row.assumed = ["input"]
+            add_problem(row, "ambiguous-dialect", "more cached than input in a run of Codex")
+    elif agent.name == CODEX or stated.cached == 0:
+        row.reported_cached_tokens = stated.cached
+    else:
+        add_problem(row, "ambiguous-dialect", "the input may hold what is cached, or not")
+
+
+def check_running_total(row: Reported, stated: Tokens) -> None:
+    """Compares a running total with its parts, and takes it from the row.
+
+    The row's counts become what was added since the row before, which no total states.
+    """
+    row.reported_total_tokens = None
+    whole = stated.input if stated.uncached is None else stated.parts()
+    if stated.total is None or whole is None or stated.output is None:
+        return
+    if stated.total != whole + stated.output:
+        add_problem(row, "total-mismatch", f"the thread's total is stated as {stated.total}")
+
+
+def put_codex(row: Reported, usage: Mapping[str, Any]) -> bool:
+    """Puts the counts of a usage map as Codex itself writes it; False where it states none."""
+    problems: list[str] = []
+    stated = False
+    for field, keys in _CODEX.items():
+        value = next((usage[key] for key in keys if usage.get(key) is not None), None)
+        number = count(value, problems)
+        setattr(row, field, number)
+        stated = stated or number is not None
+    row.dialect = "openai"
+    for code in problems:
+        add_problem(row, code)
+    return stated
+
+
+def add_problem(row: Reported, code: str, detail: str | None = None) -> None:
+    """Adds a code to the row's problems, once, and keeps the first detail."""
+    row.problems = list(dict.fromkeys([*(row.problems or []), code]))
+    row.detail = row.detail or detail
