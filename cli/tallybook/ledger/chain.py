@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from tallybook.schema import RESPONSE
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
     from tallybook.pricing import Rates
+
+
+# So many rows of evidence go through the stages at once.
+EVIDENCE_ROWS: Final = 16_384
 
 
 def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
@@ -25,11 +31,20 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     from tallybook.reconcile import reconcile  # noqa: PLC0415
     from tallybook.running import settle_running  # noqa: PLC0415
 
-    frame = pl.DataFrame(reported)
-    rows = frame.lazy().sort("path", "record", "part", maintain_order=True).with_row_index("row")
-    for stage in (attribute, settle_running, normalize, deduplicate, reconcile):
-        rows = stage(rows).collect().lazy()
-    return priced(rows.drop("row").collect(), rates)
+    frame = pl.DataFrame(reported).sort("path", "record", "part", maintain_order=True)
+    frame = frame.with_row_index("row")
+    stages = (attribute, settle_running, normalize, deduplicate, reconcile)
+    evidence = pl.col("kind") == RESPONSE
+    # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
+    parts = [frame.filter(~evidence), *frame.filter(evidence).iter_slices(EVIDENCE_ROWS)]
+    del frame
+    derived = []
+    while parts:
+        rows = parts.pop(0).lazy()
+        for stage in stages:
+            rows = stage(rows).collect().lazy()
+        derived.append(rows.collect())
+    return priced(pl.concat(derived).sort("row").drop("row"), rates)
 
 
 def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame:
