@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tallybook.files import read_files, walk
 from tallybook.ledger import derive
+from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
 from tests.built import built
 from tests.ledger.homes import opened
@@ -76,3 +77,27 @@ def test_the_order_of_rows_is_that_of_a_fresh_run_whatever_was_kept(
         kept = reading.rows.drop("component")
     with opened(Path("/nowhere"), None, [mixed]) as reading:
         assert reading.rows.drop("component").equals(kept, null_equal=True)
+
+
+def test_what_was_derived_for_all_outlives_questions_about_some(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, few = tmp_path / "ledger", [mixed / name for name in NAMES[:3]]
+    apart([mixed], ledger)
+    apart(few, ledger)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "derive", never)
+    with opened(Path("/nowhere"), ledger, [mixed]) as reading:
+        assert sum(rows.height for rows in reading.batches(reading.components()))
+
+
+def test_many_small_packs_give_way_to_one(tmp_path: Path) -> None:
+    packs = {f"{number:03}": 10 for number in range(70)} | {"large": 5000}
+    kept = derived_module._worth_keeping(packs, set(packs))
+    assert len(kept) == 16
+    assert "large" in kept
+    assert derived_module._worth_keeping({"old": 10, "new": 10}, {"new"}) == {"old", "new"}
+    assert derived_module._worth_keeping({"old": 10**6, "new": 10}, {"new"}) == {"new"}

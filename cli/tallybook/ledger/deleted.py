@@ -21,8 +21,8 @@ _NAMES = ("identity", "record_id", "response_id", "request_id")
 def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
     """The rows of `known` that are no longer in the database, written into a part of their own.
 
-    A row is gone where neither its place nor any of its names, nor its content under another
-    number, is there: a row that was changed or renumbered is still the same.
+    A row is gone where neither its place, unless that is another call's now, nor any of its names,
+    nor its content under another number is there: changed or renumbered, it is still the same.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
@@ -30,9 +30,15 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
         return known.deleted
     before, now = store.rows([known]), store.rows([_without_deleted(entry)])
     before = before.filter(pl.col("kind") != PROBLEM)
-    lost = before.join(now.select(_PLACE), on=_PLACE, how="anti", nulls_equal=True)
+    there = now.select(*_PLACE, _there=pl.lit(value=True), _identity="identity").unique(_PLACE)
+    other = (pl.col("identity") != pl.col("_identity")).fill_null(value=False)
+    lost = (
+        before.join(there, on=_PLACE, how="left", nulls_equal=True, maintain_order="left")
+        .filter(pl.col("_there").is_null() | other)
+        .drop("_there", "_identity")
+    )
     for name in _NAMES:
-        lost = lost.join(now.select(name), on=name, how="anti")
+        lost = lost.join(now.select(name), on=name, how="anti", maintain_order="left")
     content = [name for name in now.columns if name not in {*_PLACE, "path"}]
     lost = lost.filter(~_hashes(lost, content).is_in(_hashes(now, content).implode()))
     return _written(lost, known, store) if lost.height else []
