@@ -20,6 +20,8 @@ STAGES = {
     "reconcile",
     "reuse",
     "running",
+    "series",
+    "sums",
     "witness",
 }
 # What each part of the package may import of the package.

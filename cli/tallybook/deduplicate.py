@@ -22,6 +22,7 @@ from tallybook.schema import (
     INHERITED,
     LOG,
     OWN,
+    SAID_OF_COUNTED,
     SUM,
     THREAD,
 )
@@ -347,7 +348,7 @@ def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _without_what_is_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
     """What a duplicate leaves unsaid is no problem: the row that counts says it or is flagged."""
-    kept = ~pl.element().is_in(["no-time", "assumed-time", "no-model", "no-counts"])
+    kept = ~pl.element().is_in(SAID_OF_COUNTED)
     stated = pl.col("problems").list.eval(pl.element().filter(kept))
     duplicate = pl.col("duplicate_of").is_not_null()
     return rows.with_columns(problems=pl.when(duplicate).then(stated).otherwise("problems"))
