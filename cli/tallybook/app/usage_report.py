@@ -90,7 +90,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     if answer is None:
         with read(asking) as reading:
             if backfill:
-                _fill(reading)
+                _fill(reading, query.timezone)
             report = answered(reading, query)
             answer = told(_envelope(report, reading), report, reading)
             if chosen == "html":
@@ -102,10 +102,10 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 
-def _fill(reading: Reading) -> None:
+def _fill(reading: Reading, zone: str) -> None:
     from tallybook.ledger import fill  # noqa: PLC0415 - only with --backfill
 
-    fill(reading)
+    fill(reading, zone)
 
 
 def _tell(answer: Answer, chosen: str, output: Path | None) -> None:
