@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from tallybook.ledger import Asked
+
+T = TypeVar("T")
 
 
 class MadeReading:
@@ -26,16 +28,10 @@ class MadeReading:
         self.is_settled = False
         self.asked: Asked | None = None
 
-    def __enter__(self) -> MadeReading:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def usage(self, asked: Asked, progress: Any = None) -> MadeReading:
-        """Stands for `tallybook.ledger.usage`."""
+    def with_usage(self, asked: Asked, work: Callable[[MadeReading], T], _: Any = None) -> T:
+        """Stands for `tallybook.ledger.with_usage`."""
         self.asked = asked
-        return self
+        return work(self)
 
     def components(self) -> list[str]:
         return ["all"] if self.rows.height else []

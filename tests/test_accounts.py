@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, THREAD, TRANSCRIPT
+from tallybook.schema import CALL, LOG, SNAPSHOT, SUM, SUMMARY, THREAD, TRANSCRIPT
 from tests.reported import settled
 
 RUN, OTHER = "issue-1-1", "issue-1-2"
@@ -94,3 +94,15 @@ def test_sources_without_such_accounts_are_left_alone() -> None:
 def test_a_certain_reading_beats_one_in_doubt() -> None:
     doubtful = row(SUMMARY, 30, identity="r", problems=["ambiguous-dialect"])
     assert counted(doubtful, row(SUMMARY, 30, identity="r")) == [2]
+
+
+def test_a_thread_with_a_log_of_its_own_is_left_to_it_after_the_account_was_chosen() -> None:
+    """Had the log taken its thread first, the run's own record would seem to have more output."""
+    own = {"source": "codex", "kind": CALL, "parent_thread_id": None, "root_thread_id": None}
+    rows = [
+        row(LOG, 30, log_source="codex"),
+        row(LOG, 5, log_source="codex", thread_id="other"),
+        row(SUMMARY, 30, log_source="codex", thread_id="other"),
+        row(LOG, 30, **own),
+    ]
+    assert counted(*rows) == [2, 4]

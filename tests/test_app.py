@@ -38,7 +38,7 @@ ROWS: list[dict[str, Any]] = [
 def reading(monkeypatch: pytest.MonkeyPatch) -> MadeReading:
     """What the pipeline finds, and how it was called (`asked`)."""
     found = MadeReading(usage_frame(ROWS))
-    monkeypatch.setattr(tallybook.ledger, "usage", found.usage, raising=False)
+    monkeypatch.setattr(tallybook.ledger, "with_usage", found.with_usage, raising=False)
     return found
 
 
@@ -248,7 +248,7 @@ class TestReading:
         def usage(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(tallybook.ledger, "usage", usage)
+        monkeypatch.setattr(tallybook.ledger, "with_usage", usage, raising=False)
         done = run("usage-report")
         assert (done.exit_code, done.stdout) == (130, "")
 

@@ -6,6 +6,8 @@ import polars as pl
 
 from tallybook.schema import COUNTED_KINDS
 
+_SEPARATOR = " "  # stands in no name of a source
+
 
 def attribute(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Fills `model` from the next record of the file that names one, `caller` and `root_thread_id`.
@@ -31,24 +33,34 @@ def _with_caller(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_root(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The stated root, else the end of the chain of parents, else the thread itself."""
+    """The stated root, else the end of the chain of parents, else the thread itself.
+
+    Each source has its own: what a program that drives a thread calls its root is not what the
+    thread's own log does.
+    """
     roots = _roots(rows)
-    found = pl.col("thread_id").replace_strict(roots, default=None, return_dtype=pl.String)
+    found = _of_source("thread_id").replace_strict(roots, default=None, return_dtype=pl.String)
     return rows.with_columns(root_thread_id=pl.coalesce("root_thread_id", found, "thread_id"))
 
 
+def _of_source(column: str) -> pl.Expr:
+    return pl.concat_str("source", pl.lit(_SEPARATOR), column).alias(column)
+
+
 def _roots(rows: pl.LazyFrame) -> dict[str, str]:
+    """Root by source and thread."""
     links = (
         rows.filter(pl.col("thread_id").is_not_null(), ~pl.col("is_copy"))
-        .select("thread_id", parent=pl.coalesce("root_thread_id", "parent_thread_id"))
+        .with_columns(parent=pl.coalesce("root_thread_id", "parent_thread_id"))
         .filter(pl.col("parent").is_not_null())
+        .select(_of_source("thread_id"), parent=_of_source("parent"))
         .unique()
         .sort("thread_id", "parent", descending=True)
         .collect()
     )
     # Sorted downwards and written over, the smallest of several stated parents wins every time.
     parents = dict(links.iter_rows())
-    return {thread: _end(thread, parents) for thread in parents}
+    return {thread: _end(thread, parents).partition(_SEPARATOR)[2] for thread in parents}
 
 
 def _end(thread: str, parents: dict[str, str]) -> str:

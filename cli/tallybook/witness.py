@@ -28,14 +28,13 @@ def mark_witnesses(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _mark_threads(rows: pl.LazyFrame) -> pl.LazyFrame:
-    holder = pl.coalesce("log_source", "source")
     own = _FREE & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG)
     logged = (own & pl.col("log_source").is_null()).fill_null(value=False)
-    by_thread = logged.any().over(holder, "thread_id")
-    by_root = logged.any().over(holder, "root_thread_id")
-    known = pl.col("log_source").is_not_null() & pl.col("thread_id").is_not_null()
     of = pl.concat_str("log_source", pl.lit(":"), "thread_id")
-    return _mark(rows, _FREE & known & (by_thread | by_root), of)
+    # The thread's sub-agents name it as their root; what drove it may call another thread its root.
+    names = rows.filter(logged).select("source", "thread_id", "root_thread_id").unique().collect()
+    known = {f"{source}:{name}" for source, *named in names.iter_rows() for name in named if name}
+    return _mark(rows, _FREE & of.is_in(known).fill_null(value=False), of)
 
 
 def _mark_responses(rows: pl.LazyFrame) -> pl.LazyFrame:

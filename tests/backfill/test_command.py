@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pytest
@@ -14,13 +14,14 @@ from typer.testing import CliRunner, Result
 import tallybook.ledger
 from tallybook import pricing
 from tallybook.app import app
+from tallybook.ledger import corrections
 from tallybook.ledger.chain import corrected, priced
-from tallybook.ledger.corrections import corrections
 from tests.backfill.history import history
 from tests.backfill.stated import settled_history
 from tests.readings import MadeReading
 
 Run = Callable[..., Result]
+T = TypeVar("T")
 
 
 class HistoryReading(MadeReading):
@@ -31,11 +32,10 @@ class HistoryReading(MadeReading):
         self.rates = pricing.load(None, None)
         self.corrections: Any = None
 
-    def usage(self, asked: Any, progress: Any = None) -> HistoryReading:
-        self.asked = asked
+    def with_usage(self, asked: Any, work: Callable[[Any], T], _: Any = None) -> T:
         known = asked.ledger and not asked.as_recorded and asked.ledger.exists()
         self.corrections = corrections(asked.ledger) if known else None
-        return self
+        return super().with_usage(asked, work)
 
     def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         for part in self.rows.iter_slices(200):
@@ -50,7 +50,7 @@ def reading() -> HistoryReading:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reading: HistoryReading) -> Run:
-    monkeypatch.setattr(tallybook.ledger, "usage", reading.usage, raising=False)
+    monkeypatch.setattr(tallybook.ledger, "with_usage", reading.with_usage, raising=False)
     monkeypatch.setenv("TALLYBOOK_LEDGER", str(tmp_path / "ledger"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")

@@ -3,8 +3,9 @@
     python -m tests.bench.compare --corpus DIR --runs 5
 
 The readers take turns, so that a busy machine slows all of them alike. `--state cold` gives every
-run empty caches, `warm` measures a second look at unchanged logs, `grown` a look after the corpus
-has become one per cent longer (it stays longer). Readers that are not installed are left out.
+run empty caches, `first` has it fill them, `warm` measures a second look at unchanged logs,
+`grown` a look after the corpus has become one per cent longer (it stays longer). Readers that are
+not installed are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .measure import MEMORY_METHOD, Measurement, measure
 from .readers import Reader, differences, environment, expected, find_readers
 from .truth import Truth, load_truth
 
-COLD, WARM, GROWN = "cold", "warm", "grown"
+COLD, FIRST, WARM, GROWN = "cold", "first", "warm", "grown"
 
 
 @dataclass
@@ -50,12 +51,12 @@ def _faults(reader: Reader, run: Measurement, truth: Truth) -> list[str]:
         return [f"unreadable answer: {error!r}"]
 
 
-def _run(reader: Reader, home: Path, scratch: Path, *, warm: bool) -> Measurement:
+def _run(reader: Reader, home: Path, scratch: Path, state: str) -> Measurement:
     folder = scratch / reader.name
-    if not warm:
+    if state in {COLD, FIRST}:
         shutil.rmtree(folder, ignore_errors=True)
     (folder / "work").mkdir(parents=True, exist_ok=True)
-    command = [*reader.command, *reader.arguments(folder, warm)]
+    command = [*reader.command, *reader.arguments(folder, state != COLD)]
     return measure(command, environment(home, folder), folder / "work")
 
 
@@ -68,7 +69,7 @@ def compare(readers: list[Reader], home: Path, runs: int, state: str) -> list[Re
             if state == GROWN and number:
                 truth = append_to(home, truth, 1.0)
             for result in results:
-                run = _run(result.reader, home, Path(name), warm=state != COLD)
+                run = _run(result.reader, home, Path(name), state)
                 # The first round only brings the logs into memory, and fills what is kept.
                 if number:
                     result.runs.append(run)
@@ -85,7 +86,8 @@ def _cpu() -> str:
     return names[0] if names else "unknown processor"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What the runs were made on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
@@ -105,7 +107,7 @@ def _preamble(truth: Truth, runs: int, state: str) -> list[str]:
     )
     return [
         f"- Corpus: {corpus}",
-        f"- Machine: {_machine()}",
+        f"- Machine: {machine()}",
         f"- {runs} runs each, taking turns, {state} caches, logs in the page cache; medians",
         f"- Memory: {MEMORY_METHOD}",
     ]
@@ -144,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--corpus", type=Path, required=True, help="folder made by corpus")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--state", choices=(COLD, WARM, GROWN), default=COLD)
+    parser.add_argument("--state", choices=(COLD, FIRST, WARM, GROWN), default=COLD)
     for name in ("tallybook", "ccusage", "tokscale"):
         parser.add_argument(f"--{name}", metavar="PATH", help=f"the program, if not {name} on PATH")
     options = parser.parse_args(arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from tallybook.ledger import Asked, Reading, usage
+from tallybook.ledger import Asked, Reading, usage, with_usage
 from tallybook.report.answer import answer
 from tallybook.report.query import Query
 
@@ -40,8 +40,7 @@ def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
 
 
 def told(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> str:
-    with opened(home, ledger, paths) as reading:
-        return document(reading)
+    return with_usage(asked(home, ledger, paths), document)
 
 
 def totals(text: str) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
 from tallybook.files import read_files, walk
+from tallybook.ledger import derive
 from tallybook.sources import FileFacts, sources
 from tallybook.sources.responses.sniffing import is_document, sniff
 from tests.test_fixtures import FIXTURES
@@ -122,6 +124,20 @@ def test_no_text_of_an_answer_is_kept_between_two_blocks() -> None:
 def rows(*paths: Path) -> list[tuple[str, str | None, list[str] | None]]:
     table = read_files(walk(paths).files)
     return [(Path(row["path"]).name, row["source"], row["problems"]) for row in table.to_pylist()]
+
+
+def test_an_answer_that_an_agent_logged_too_is_counted_once(tmp_path: Path) -> None:
+    """Its own row and that of the call within it, which has an id of its own."""
+    case = FIXTURES / "claude-code" / "t23-compaction-iteration" / "input"
+    (log,) = case.rglob("*.jsonl")
+    answer = json.loads(log.read_text("utf-8").splitlines()[1])["message"]
+    (tmp_path / "body.json").write_bytes(line(answer))
+    calls = derive(read_files(walk([case, tmp_path]).files), None)
+    assert len(calls) == 4
+    counted = calls.filter(pl.col("duplicate_of").is_null())
+    assert counted["source"].to_list() == ["claude-code", "claude-code"]
+    assert counted["input_tokens"].sum() == 23000 + 180000
+    assert set(calls["duplicate_reason"].drop_nulls()) == {"witness"}
 
 
 def test_text_files_are_passed_over_unless_named_or_claimed(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The import registers them.
-from tallybook.app import backfill, export, sources, usage_report  # noqa: F401 - see above
+from tallybook.app import backfill, export, ledger, sources, usage_report  # noqa: F401 - see above
 from tallybook.app.program import app
 
 __all__ = ["app"]

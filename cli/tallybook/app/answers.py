@@ -130,19 +130,27 @@ def _times(watched: Mapping[str, Any]) -> Iterable[int]:
 
 
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+    return _hash(json.dumps(value, sort_keys=True, default=str).encode())
 
 
 def _load(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_bytes())
+    """Raises ValueError for what was not written so."""
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if digest.decode("ascii") != _hash(content):
+        raise ValueError(path)
+    found: dict[str, Any] = json.loads(content)
     return found
 
 
 def _save(path: Path, value: object) -> None:
+    content = json.dumps(value).encode()
     aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
-    aside.write_text(json.dumps(value), encoding="utf-8")
+    aside.write_bytes(_hash(content).encode() + b"\n" + content)
     aside.replace(path)
+
+
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 def _drop_oldest(folder: Path) -> None:

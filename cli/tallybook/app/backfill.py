@@ -70,11 +70,15 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     if undo:
         _undo(ledger)
         return
-    with read(question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)) as reading:
+
+    def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
         plan = _plan(reading, zone, responses)
-        answer = _answer(plan, reading, paths, responses)
-        put(_rendered(answer, "json" if json else format_, details=details), "table")
-        _remark(answer, reading)
+        return plan, _answer(plan, reading, paths, responses), reading.notes
+
+    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)
+    plan, answer, notes = read(asking, planned)
+    put(_rendered(answer, "json" if json else format_, details=details), "table")
+    _remark(answer, notes)
     if apply:
         _apply(plan, ledger)
 
@@ -111,8 +115,8 @@ def _plan(reading: Reading, zone: str, responses: list[Path] | None) -> Plan:
 
     if not responses:
         return make_plan(reading, zone)
-    with read(question(responses, None, None, no_ledger=True, as_recorded=True)) as more:
-        return make_plan(reading, zone, more)
+    asking = question(responses, None, None, no_ledger=True, as_recorded=True)
+    return read(asking, lambda more: make_plan(reading, zone, more))
 
 
 def _answer(
@@ -154,7 +158,7 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
     return plan_text(answer, stdout_width(), details=details, colour=stdout_colour())
 
 
-def _remark(answer: dict[str, Any], reading: Reading) -> None:
+def _remark(answer: dict[str, Any], notes: list[str]) -> None:
     from tallybook.render.backfill import summary_line  # noqa: PLC0415
 
-    say(*reading.notes, summary_line(answer))
+    say(*notes, summary_line(answer))

@@ -10,6 +10,7 @@ import typer
 
 from tallybook import __version__
 from tallybook.app import options
+from tallybook.app.answers import Answer
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import say, writing
 from tallybook.app.program import app
@@ -76,20 +77,20 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     check_files(paths, prices, file)
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
-    with read(asking) as reading:
-        report = answered(reading, query)
-        rows = _calls(reading, query) if by is None else iter([_table(report)])
-        count = _write(file, rows, "calls" if by is None else ",".join(query.by))
-        say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
-        remark(
-            told(
-                {"rows": report.rows, "totals": report.totals, "coverage": report.coverage},
-                report,
-                reading,
-            )
-        )
+    answer, count = read(asking, lambda reading: _written(file, reading, query, whole=by is None))
+    say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
+    remark(answer)
     if strict:
-        judge(report.totals, report.coverage)
+        judge(answer.envelope["totals"], answer.envelope["coverage"])
+
+
+def _written(file: Path, reading: Reading, query: Query, *, whole: bool) -> tuple[Answer, int]:
+    """Writes the calls as a whole or the rows of the report; what is to be said, and how many."""
+    report = answered(reading, query)
+    rows = _calls(reading, query) if whole else iter([_table(report)])
+    count = _write(file, rows, "calls" if whole else ",".join(query.by))
+    said = {"rows": report.rows, "totals": report.totals, "coverage": report.coverage}
+    return told(said, report, reading), count
 
 
 def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:

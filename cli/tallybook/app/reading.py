@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tallybook.report.summary import Report
 
 _INCOMPLETE = 3
+T = TypeVar("T")
 
 
 def question(
@@ -48,12 +49,12 @@ def question(
     )
 
 
-def read(asked: Asked) -> Reading:
-    """Read what is asked for, with a bar on a terminal."""
-    from tallybook.ledger import usage  # noqa: PLC0415 - loads the readers
+def read(asked: Asked, work: Callable[[Reading], T]) -> T:
+    """What `work` makes of what is asked for, with a bar on a terminal while it is read."""
+    from tallybook.ledger import with_usage  # noqa: PLC0415 - loads the readers
 
     with terminal.progress(sys.stderr) as progress:
-        return usage(asked, progress)
+        return with_usage(asked, work, progress)
 
 
 def answered(reading: Reading, query: Query) -> Report:

@@ -87,19 +87,29 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     answers = Answers(asking, query, state(asking))
     answer = None if chosen == "html" or backfill else answers.find()
+    page = ""
     if answer is None:
-        with read(asking) as reading:
-            if backfill:
-                _fill(reading, query.timezone)
-            report = answered(reading, query)
-            answer = told(_envelope(report, reading), report, reading)
-            if chosen == "html":
-                put(_page(answer.envelope, query, reading), chosen, output)
-            if not backfill:
-                answers.keep(answer, reading)
-    _tell(answer, chosen, output)
+        kept = None if backfill else answers
+        answer, page = read(asking, lambda reading: _answer(reading, query, chosen, kept))
+    _tell(answer, page, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
+
+
+def _answer(
+    reading: Reading, query: Query, chosen: str, answers: Answers | None
+) -> tuple[Answer, str]:
+    """The answer, and the page where one is asked for, which takes more than the answer.
+
+    Without `answers` to keep it in, what can be filled is filled first.
+    """
+    if answers is None:
+        _fill(reading, query.timezone)
+    report = answered(reading, query)
+    answer = told(_envelope(report, reading), report, reading)
+    if answers is not None:
+        answers.keep(answer, reading)
+    return answer, _page(answer.envelope, query, reading) if chosen == "html" else ""
 
 
 def _fill(reading: Reading, zone: str) -> None:
@@ -108,12 +118,10 @@ def _fill(reading: Reading, zone: str) -> None:
     fill(reading, zone)
 
 
-def _tell(answer: Answer, chosen: str, output: Path | None) -> None:
-    """Write the answer, unless it is a page that is written already, and the words about it."""
-    text = ""
-    if chosen != "html":
-        text = _rendered(answer.envelope, chosen, to_file=output is not None)
-        put(text, chosen, output)
+def _tell(answer: Answer, page: str, chosen: str, output: Path | None) -> None:
+    """Write the page or the answer, and the words about it."""
+    text = page or _rendered(answer.envelope, chosen, to_file=output is not None)
+    put(text, chosen, output)
     remark(answer, text if chosen in {"table", "markdown"} else "")
 
 

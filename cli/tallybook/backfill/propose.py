@@ -52,7 +52,7 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
     return Proposal(
         corrections=corrections,
         unrecoverable=_unrecoverable(search, calls, corrections),
-        unused=search.evidence["seen_group"].n_unique(),
+        unused=search.evidence.filter(~pl.col("seen_is_twin"))["seen_group"].n_unique(),
     )
 
 

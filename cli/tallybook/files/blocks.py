@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-# Memory of this size is used again by the next block; larger pieces are given back and cost a page
-# fault for each 4 KB, which is more than reading them.
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 8 << 20
 # A line longer than this is no record of any source; it is cut short, and so reported as bad.
 MAX_LINE_BYTES = 256 << 20
 _STUB_BYTES = 1 << 10
@@ -20,6 +18,11 @@ _STUB_BYTES = 1 << 10
 _PIECE_BYTES = 64 << 10
 _BOM = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+# The allocator gives large blocks back to the system one by one, and the next one then costs a page
+# fault for each 4 KB, more than reading it. Glibc keeps memory of the size that was freed last as a
+# mapping of its own, up to 32 MB; this one is never touched, so it costs nothing.
+bytes(31 << 20)
 
 Read = Callable[[], bytes]  # the next piece of plain content, empty at the end
 DAMAGE = (OSError, EOFError, zlib.error)

@@ -39,13 +39,14 @@ class Search:
     """What a walk found, in path order, and what could not be entered.
 
     `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
-    its folder's mtime.
+    its folder's mtime. `foreign` files were looked into and left out.
     """
 
     found: list[Found] = field(default_factory=list)
     searched: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
+    foreign: list[Found] = field(default_factory=list)
 
     @property
     def files(self) -> list[tuple[Path, int]]:
@@ -159,10 +160,10 @@ def _look_around(
             path = os.path.join(folder, name)
             if is_ignored(_posix(_plain(path))):
                 continue
-            if not is_loud(_plain(name)) and _is_foreign(path):
-                continue
             state = entry.stat()
-            if _is_new(state, seen):
+            if not is_loud(_plain(name)) and _is_foreign(path):
+                search.foreign.append(_found(path, state, ()))
+            elif _is_new(state, seen):
                 search.found.append(_found(path, state, _beside(name, folder, here)))
         except OSError as error:
             search.failed.append((Path(folder, name), error.strerror or str(error)))
@@ -179,6 +180,18 @@ def _state_of(
     if name in here:
         return here[name].stat()
     return _stat(os.path.join(folder, name)) if "/" in name else None
+
+
+def folders_of(found: Iterable[Found]) -> dict[str, int]:
+    """The folders of files, and those where something may come to lie beside them; with mtime."""
+    folders = set()
+    for each in found:
+        folder, name = os.path.split(each.path)
+        folders.add(folder)
+        beside = (os.path.dirname(other) for other in _names_beside(name) if "/" in other)
+        folders |= {os.path.join(folder, other) for other in beside}
+    states = ((folder, _stat(folder)) for folder in sorted(folders))
+    return {folder: state.st_mtime_ns for folder, state in states if state}
 
 
 def _names_beside(name: str) -> Iterator[str]:

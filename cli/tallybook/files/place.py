@@ -24,8 +24,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 class Place(msgspec.Struct, array_like=True):
     """What it takes to go on reading a file where it ended, or to know it under another name.
 
-    `offset` counts plain bytes of whole lines, a byte order mark left out; `state` is empty where
-    the file can only be read afresh.
+    `offset` counts plain bytes of whole lines, `end` all plain bytes that were seen, a byte order
+    mark left out; `state` is empty where the file can only be read afresh.
     """
 
     source: str | None = None
@@ -33,10 +33,11 @@ class Place(msgspec.Struct, array_like=True):
     is_database: bool = False
     begun: bytes = b""  # digest of the first state: what name and neighbour had to say
     offset: int = 0
+    end: int = 0
     head_length: int = 0
     head: bytes = b""  # digest of the first bytes
     tail_length: int = 0
-    tail: bytes = b""  # digest of the last bytes before `offset`
+    tail: bytes = b""  # digest of the last bytes before `end`
     state: bytes = b""
 
     @staticmethod
@@ -46,7 +47,7 @@ class Place(msgspec.Struct, array_like=True):
 
 
 class Trail:
-    """The first and last bytes of the whole lines that were read, for their digests.
+    """The first and last bytes of what was read, for their digests.
 
     `met` gives, for each offset asked for as (offset, length), the digest of the bytes before it.
     """
@@ -60,7 +61,7 @@ class Trail:
         self.met: dict[tuple[int, int], bytes] = {}
 
     def add(self, lines: bytes) -> None:
-        """Take the next whole lines."""
+        """Take the next bytes."""
         if self._after is None and len(self._head) < _PRINT_BYTES:
             self._head += lines[: _PRINT_BYTES - len(self._head)]
         for offset, length in self._probes:
@@ -73,13 +74,17 @@ class Trail:
         self._length += len(lines)
 
     def settle(self, place: Place, state: bytes) -> None:
-        """Write into `place` where the lines end."""
+        """Write into `place` where the whole lines end, and the state there."""
         place.state = state if len(state) <= MAX_STATE_BYTES else b""
+        place.offset = self._length
+
+    def close(self, place: Place) -> None:
+        """Write into `place` how to know again what was read."""
         if self._after is None:
             place.head, place.head_length = Place.digest(self._head), len(self._head)
         if self._tail:
             place.tail, place.tail_length = Place.digest(self._tail), len(self._tail)
-        place.offset = self._length
+            place.end = self._length
 
 
 def encoded(state: object) -> bytes:
@@ -133,7 +138,7 @@ def _holds(stream: RawIOBase, mark: int, after: Place) -> bool:
 
     return (
         digest(0, after.head_length) == after.head
-        and digest(after.offset - after.tail_length, after.tail_length) == after.tail
+        and digest(after.end - after.tail_length, after.tail_length) == after.tail
     )
 
 

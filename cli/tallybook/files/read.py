@@ -18,7 +18,7 @@ from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
-from tallybook.tables import READ, REPORTED
+from tallybook.tables import READ
 
 _NEIGHBOUR_BYTES = 64 << 10
 _PARTS = 6  # deep enough for every layout that tells something by its folders
@@ -130,7 +130,10 @@ class Reading:
         first = next(pieces, b"")
         rest = itertools.chain([first], pieces)
         if source.whole(first[:HEAD_BYTES]):
-            rows, state = source.read(b"".join(rest), state)
+            content = b"".join(rest)
+            self.trail.add(content)
+            self.trail.close(self.place)
+            rows, state = source.read(content, state)
             yield rows, False
             yield source.finish(state), False
             return
@@ -151,11 +154,13 @@ class Reading:
                 yield rows, True
             if end < len(block):
                 self._keep(state)
+                self.trail.add(block[end:])
                 rows, state = source.read(block[end:], state)
                 yield rows, False
                 break
         else:
             self._keep(state)
+        self.trail.close(self.place)
         yield source.finish(state), False
 
     def _keep(self, state: object) -> None:
@@ -226,10 +231,6 @@ def _damaged(error: Exception, *, begun: bool) -> pa.Table:
 
 
 def _located(rows: pa.Table, path: Path, name: str | None) -> pa.Table:
-    rows = rows if rows.num_rows else REPORTED.empty_table()
     count = rows.num_rows
-    named = pa.repeat(name, count) if name else pa.nulls(count, pa.string())
-    where = pa.repeat(str(path), count)
-    return pa.Table.from_arrays(
-        [named.cast(pa.string()), where.cast(pa.string()), *rows.columns], schema=READ
-    )
+    where = [pa.repeat(pa.scalar(text, pa.string()), count) for text in (name, str(path))]
+    return pa.Table.from_arrays([*where, *rows.columns], schema=READ)

@@ -9,39 +9,55 @@ from tallybook.ledger.asked import Asked
 if TYPE_CHECKING:
     from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan
     from tallybook.ledger.chain import derive
-    from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
-    from tallybook.ledger.open import find, usage, usage_batches
+    from tallybook.ledger.merging import merge
+    from tallybook.ledger.open import find, usage, usage_batches, with_usage
+    from tallybook.ledger.proved import append_corrections, clear_corrections, corrections
     from tallybook.ledger.reading import Reading
+    from tallybook.ledger.upkeep import Disagreement, compact, forget, status, verify
 
 __all__ = [
     "Asked",
+    "Disagreement",
     "Plan",
     "Reading",
     "append_corrections",
     "clear_corrections",
+    "compact",
     "corrections",
     "corrections_table",
     "derive",
     "fill",
     "find",
+    "forget",
     "make_plan",
+    "merge",
+    "status",
     "usage",
     "usage_batches",
+    "verify",
+    "with_usage",
 ]
 
 _HOMES = {
+    "Disagreement": "upkeep",
     "Plan": "backfilling",
     "Reading": "reading",
-    "append_corrections": "corrections",
-    "clear_corrections": "corrections",
-    "corrections": "corrections",
+    "append_corrections": "proved",
+    "clear_corrections": "proved",
+    "compact": "upkeep",
+    "corrections": "proved",
     "corrections_table": "backfilling",
+    "forget": "upkeep",
+    "merge": "merging",
+    "status": "upkeep",
+    "verify": "upkeep",
     "derive": "chain",
     "fill": "backfilling",
     "find": "open",
     "make_plan": "backfilling",
     "usage": "open",
     "usage_batches": "open",
+    "with_usage": "open",
 }
 
 

@@ -68,7 +68,7 @@ def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> 
 
 def fill(reading: Reading, zone: str) -> None:
     """Let a reading have all that can be filled, beside what was recorded before."""
-    from tallybook.ledger.corrections import joined  # noqa: PLC0415 - loads pyarrow
+    from tallybook.ledger.proved import joined  # noqa: PLC0415 - loads pyarrow
 
     before, reading.corrections = reading.corrections, None
     found = _proposal([_looked_at(batch) for batch in reading.batches()], zone).corrections

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.parts import PartWriter
@@ -20,8 +21,8 @@ _NAMES = ("identity", "record_id", "response_id", "request_id")
 def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
     """The rows of `known` that are no longer in the database, written into a part of their own.
 
-    A row is gone where neither its place nor any of its names, nor its content under another
-    number, is there: a row that was changed or renumbered is still the same.
+    A row is gone where neither its place, unless that is another call's now, nor any of its names,
+    nor its content under another number is there: changed or renumbered, it is still the same.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
@@ -29,12 +30,18 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
         return known.deleted
     before, now = store.rows([known]), store.rows([_without_deleted(entry)])
     before = before.filter(pl.col("kind") != PROBLEM)
-    lost = before.join(now.select(_PLACE), on=_PLACE, how="anti", nulls_equal=True)
+    there = now.select(*_PLACE, _there=pl.lit(value=True), _identity="identity").unique(_PLACE)
+    other = (pl.col("identity") != pl.col("_identity")).fill_null(value=False)
+    lost = (
+        before.join(there, on=_PLACE, how="left", nulls_equal=True, maintain_order="left")
+        .filter(pl.col("_there").is_null() | other)
+        .drop("_there", "_identity")
+    )
     for name in _NAMES:
-        lost = lost.join(now.select(name), on=name, how="anti")
+        lost = lost.join(now.select(name), on=name, how="anti", maintain_order="left")
     content = [name for name in now.columns if name not in {*_PLACE, "path"}]
     lost = lost.filter(~_hashes(lost, content).is_in(_hashes(now, content).implode()))
-    return list(_written(lost, known, store)) if lost.height else []
+    return _written(lost, known, store) if lost.height else []
 
 
 def _without_deleted(entry: Entry) -> Entry:
@@ -47,9 +54,11 @@ def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     return rows.select(columns).hash_rows()
 
 
-def _written(rows: pl.DataFrame, known: Entry, store: Store) -> Iterator[Segment]:
+def _written(rows: pl.DataFrame, known: Entry, store: Store) -> list[Segment]:
     from tallybook.tables import READ  # noqa: PLC0415
 
     writer = PartWriter(store.parts)
-    yield writer.add(rows.to_arrow().cast(READ), known.place.version, known.file_id)
-    store.take(writer.name, writer.close())
+    segment = writer.add(rows.to_arrow().cast(READ), known.place.version, known.file_id)
+    name, table = writer.close()
+    store.take(name, table)
+    return [msgspec.structs.replace(segment, part=name)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from tallybook.ledger.content import is_whole, put_in_place
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed, write_aside
 from tallybook.ledger.store import cover, pick
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _INDEX: Final = "index"
 _KIND: Final = b"derived"
 _ORPHAN_SECONDS: Final = 3600
+_MANY_PACKS: Final = 64
+_LARGEST: Final = 16
+_LEAST_ROWS: Final = 100_000
 
 
 class Component(NamedTuple):
@@ -78,20 +82,19 @@ class Derived:
 
         assert self._folder is not None  # noqa: S101 - for the type checker
         first, rows = cover(segments)
-        frame = pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
-        if frame.height != rows:
+        if not is_whole(self._folder / pack):
             raise ValueError(pack)
+        frame = pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
         return pick(frame, segments, first)
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep derived rows, which stand in the order of their components."""
         if self._folder is None:
             return
-        name = f"{os.urandom(12).hex()}.parquet"
-        aside = self._folder / f"{name}.aside"
+        aside = self._folder / f"{os.urandom(12).hex()}.aside"
         try:
             rows.write_parquet(aside, compression="lz4", statistics=False)
-            aside.replace(self._folder / name)
+            name = put_in_place(aside)
         except OSError:
             with suppress(OSError):
                 aside.unlink()
@@ -104,14 +107,33 @@ class Derived:
         self._is_changed = True
 
     def close(self, names: Iterable[str]) -> None:
-        """Write down where the rows are, of `names` and of what shares a file with them."""
+        """Write down where the rows are; `names` are the components of this run."""
         if self._folder is None or not self._is_changed:
             return
-        packs = {self._known[name].part for name in names if name in self._known}
-        kept = {name: known for name, known in self._known.items() if known.part in packs}
+        packs: dict[str, int] = {}
+        for segment in self._known.values():
+            packs[segment.part] = packs.get(segment.part, 0) + segment.rows
+        used = {self._known[name].part for name in names if name in self._known}
+        kept = _worth_keeping(packs, used)
+        index = {name: known for name, known in self._known.items() if known.part in kept}
         with suppress(OSError):
-            write_aside(self._folder / _INDEX, sealed(_KIND, msgspec.msgpack.encode(kept)))
-            _sweep(self._folder, packs)
+            write_aside(self._folder / _INDEX, sealed(_KIND, msgspec.msgpack.encode(index)))
+            _sweep(self._folder, kept)
+
+
+def _worth_keeping(packs: dict[str, int], used: Collection[str]) -> set[str]:
+    """Of packs with their rows, oldest first: those in use, and about as many rows more.
+
+    Where many small ones are in use, all but the largest are derived again, into one.
+    """
+    kept = sorted(used, key=lambda name: -packs[name])
+    kept = kept[:_LARGEST] if len(kept) > _MANY_PACKS else kept
+    room = max(sum(packs[name] for name in used), _LEAST_ROWS)
+    for name in reversed(packs):
+        if name not in used and packs[name] <= room:
+            room -= packs[name]
+            kept.append(name)
+    return set(kept)
 
 
 def _read_index(folder: Path) -> dict[str, Segment]:

@@ -43,6 +43,11 @@ class Folder:
                 time.sleep(_POLL_SECONDS)
             yield held
 
+    def clear(self) -> None:
+        """Remove all that can be made again."""
+        for folder in (self.derived, self.answers):
+            _remove_others(folder, ())
+
     def sweep(self, manifest: Manifest) -> None:
         """Remove what killed runs left and what neither this nor the last generation refers to."""
         kept = set(manifest.parts()) | set(manifest.states())
@@ -51,6 +56,9 @@ class Folder:
             kept |= set(before.parts()) | set(before.states())
         for folder in (self.parts, self.states):
             _remove_others(folder, kept)
+        # Keys of a part that is gone are of no use either.
+        stems = {name.partition(".")[0] for name in kept}
+        _remove_others(self.derived, stems, suffix=".links")
         _remove_asides(self.root)
 
 
@@ -59,10 +67,12 @@ def load_previous(root: Path) -> tuple[Manifest, str | None]:
     return load(root, before=True)
 
 
-def _remove_others(folder: Path, kept: Collection[str]) -> None:
+def _remove_others(folder: Path, kept: Collection[str], suffix: str = "") -> None:
+    """Removes files whose name, or its beginning where a suffix is given, is not among `kept`."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name not in kept:
+            name = entry.name.partition(".")[0] if suffix else entry.name
+            if entry.name.endswith(suffix) and name not in kept:
                 with suppress(OSError):
                     Path(entry.path).unlink()
 

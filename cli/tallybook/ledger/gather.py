@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,17 +60,20 @@ def gather(tasks: Sequence[Task], parts: Path | None, states: Path | None) -> Ga
     """
     writer = PartWriter(parts)
     outcomes = [_read(task, writer) for task in tasks]
-    table = writer.close()
+    part, table = writer.close()
+    for each in outcomes:
+        each.rows = [msgspec.structs.replace(segment, part=part) for segment in each.rows]
+        each.ending = [msgspec.structs.replace(segment, part=part) for segment in each.ending]
     kept = {each.file_id: each.place.state for each in outcomes if each.place.state}
     name = None
     if states is not None and kept:
-        name = f"{writer.name.removesuffix('.parquet')}.states"
+        name = f"{os.urandom(12).hex()}.states"
         write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(kept)))
     for each in outcomes:
         each.has_state = bool(each.place.state)
         if states is not None:
             each.place.state = b""
-    return Gathered(writer.name, outcomes, name, table)
+    return Gathered(part, outcomes, name, table)
 
 
 def _read(task: Task, writer: PartWriter) -> Outcome:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
-from tallybook.ledger.manifest import Entry
+from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed, write_aside
 from tallybook.ledger.store import Store
 from tallybook.schema import ASSERTION, COUNTED_KINDS
 
+_KIND = b"links"
 # What the stages look at across files; see `link_keys`.
 COLUMNS = (
     "source",
@@ -54,14 +56,14 @@ def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
     # Hashes are the same within a version of the library only.
     kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
     if kept is not None:
-        with suppress(OSError, pl.exceptions.PolarsError):
-            return pl.read_ipc(kept)
+        with suppress(OSError, Damaged, pl.exceptions.PolarsError):
+            return pl.read_ipc(unsealed(_KIND, kept.read_bytes()))
     keys = link_keys(store.part(name, COLUMNS))
     if kept is not None:
-        with suppress(OSError, pl.exceptions.PolarsError):
-            aside = kept.with_suffix(".aside")
-            keys.write_ipc(aside)
-            aside.replace(kept)
+        with suppress(OSError):
+            buffer = BytesIO()
+            keys.write_ipc(buffer)
+            write_aside(kept, sealed(_KIND, buffer.getvalue()), sync=False)
     return keys
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -54,6 +54,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True):
     deleted: list[Segment] = []  # rows that the owner has taken out of a database since
     gone: bool = False  # the file is no longer there
     renamed: bool = False  # its rows name another path than it has now
+    lost: bool = False  # rows of it were damaged, and it cannot be read again
     readers: str = ""  # digest of the known sources, where none of them claims the file
 
     def is_as(self, found: Found) -> bool:
@@ -78,7 +79,6 @@ class Manifest(msgspec.Struct, kw_only=True):
     generation: int = 0
     entries: dict[str, Entry] = {}
     corrections: list[str] = []  # names of parts
-    lost: list[str] = []  # files that are gone and whose rows were damaged
 
     def parts(self) -> Iterator[str]:
         """Names of the parts that hold rows of it, some of them several times."""
@@ -86,6 +86,18 @@ class Manifest(msgspec.Struct, kw_only=True):
             for segment in entry.segments():
                 yield segment.part
         yield from self.corrections
+
+    def without(self, damaged: Collection[str]) -> int:
+        """Forget the parts that are damaged; how many files have to be read again for that."""
+        touched = 0
+        for entry in self.entries.values():
+            if any(segment.part in damaged for segment in entry.segments()):
+                entry.deleted = [part for part in entry.deleted if part.part not in damaged]
+                entry.rows, entry.ending, entry.states = [], [], None
+                entry.place = Place(version=-1)
+                entry.lost = True
+                touched += 1
+        return touched
 
     def states(self) -> Iterator[str]:
         """Names of the files that hold states of it."""
@@ -160,20 +172,22 @@ def _link(path: Path, target: Path) -> None:
         target.write_bytes(path.read_bytes())
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write beside and rename, the content on the disk before its name is."""
+def write_aside(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write beside and rename, the content on the disk before its name is if it has to last."""
     aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}.aside")
     try:
         with aside.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         aside.replace(path)
     except BaseException:
         with suppress(OSError):
             aside.unlink()
         raise
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import TallybookError
-from tallybook.files.find import Search, known_places, known_variables, walk
+from tallybook.files.find import Search, folders_of, known_places, known_variables, walk
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.ledger.asked import Asked
-from tallybook.ledger.corrections import corrections
+from tallybook.ledger.compacting import MANY_PARTS, compacted
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
 from tallybook.ledger.plan import Plan, make_plan
+from tallybook.ledger.proved import corrections
 from tallybook.ledger.reading import Reading, aside
 from tallybook.ledger.refresh import Changes, refresh
-from tallybook.ledger.store import Store
+from tallybook.ledger.store import PartDamaged, Store
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,22 +27,40 @@ if TYPE_CHECKING:
 
 # So long a run waits for another that writes; then it answers without writing.
 LOCK_SECONDS: Final = 3.0
+_LOST: Final = "the part of the ledger with its rows is damaged, and the file is gone"
+T = TypeVar("T")
 
 
-def usage(asked: Asked, progress: Progress | None = None) -> Reading:
+def usage(asked: Asked, progress: Progress | None = None, damaged: Collection[str] = ()) -> Reading:
     """Reads what is new and gives all usage that the question is about.
 
     Raises TallybookError for a damaged price file; whatever is wrong with a log is a row, and with
-    a ledger a word in `notes`.
+    a ledger a word in `notes`. What lies in `damaged` parts is read again; see `with_usage`.
     """
     stack = ExitStack()
     try:
         search = find(asked.paths, asked.environment, asked.home)
-        opened = _Opened(asked, search, progress, stack)
+        opened = _Opened(asked, search, progress, stack, damaged)
         return opened.reading()
     except BaseException:
         stack.close()
         raise
+
+
+def with_usage(asked: Asked, work: Callable[[Reading], T], progress: Progress | None = None) -> T:
+    """What `work` makes of the usage; it is begun again where it meets a damaged part.
+
+    Raises TallybookError as `usage` does, and where a part stays damaged.
+    """
+    damaged: set[str] = set()
+    while True:
+        with usage(asked, progress, damaged) as reading:
+            try:
+                return work(reading)
+            except PartDamaged as error:
+                if error.name in damaged:
+                    raise TallybookError(f"the ledger cannot be used: part {error}") from error
+                damaged.add(error.name)
 
 
 def usage_batches(asked: Asked, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
@@ -64,12 +83,18 @@ class _Opened:
     """One question on its way from a search to a reading."""
 
     def __init__(
-        self, asked: Asked, search: Search, progress: Progress | None, stack: ExitStack
+        self,
+        asked: Asked,
+        search: Search,
+        progress: Progress | None,
+        stack: ExitStack,
+        damaged: Collection[str],
     ) -> None:
         self.asked = asked
         self.search = search
         self.progress = progress
         self.stack = stack
+        self.damaged = damaged
         self.notes: list[str] = []
 
     def reading(self) -> Reading:
@@ -96,13 +121,18 @@ class _Opened:
         manifest, said = load(folder.root)
         if said:
             self.notes.append(f"{said}; what came after the state before is read again")
+        repaired = self._without_damaged(manifest)
         plan = self._plan(manifest)
         store = Store([], folder.parts, folder.states)
         changes = refresh(plan, manifest, store, folder.states, self.progress)
         after = manifest
-        if changes.entries or changes.removed or said:
+        if changes.entries or changes.removed or said or repaired:
             after = changes.apply(manifest)
             save(folder.root, after)
+            if len(set(after.parts())) > MANY_PARTS:
+                with suppress(PartDamaged):
+                    after = compacted(folder, after)
+                    save(folder.root, after)
             folder.sweep(after)
         reading = self._reading(plan, after, changes, store)
         reading.derived, reading.sums = folder.derived, folder.answers
@@ -119,6 +149,7 @@ class _Opened:
 
     def _aside(self, manifest: Manifest, folder: Folder | None) -> Reading:
         """Reads into a folder of its own, or into memory what is little."""
+        self._without_damaged(manifest)
         plan = self._plan(manifest)
         known = [folder.parts] if folder else []
         states = folder.states if folder else None
@@ -131,6 +162,13 @@ class _Opened:
         store = Store(known)
         changes = refresh(plan, manifest, store, states, self.progress)
         return self._reading(plan, changes.apply(manifest), changes, store)
+
+    def _without_damaged(self, manifest: Manifest) -> int:
+        touched = manifest.without(self.damaged) if self.damaged else 0
+        if touched:
+            files = f"{touched} {'file' if touched == 1 else 'files'}"
+            self.notes.append(f"a part of the ledger is damaged: {files} read again")
+        return touched
 
     def _plan(self, manifest: Manifest) -> Plan:
         return make_plan(manifest, self.search, everything=self.asked.paths is None)
@@ -146,10 +184,10 @@ class _Opened:
             searched=self.search.searched,
             store=store,
             rates=pricing.load(self.asked.cache, self.asked.price_file),
-            failed=_failed(self.search),
+            failed=_failed(self.search, entries),
             corrections=self._corrections(),
-            found=list(plan.found.values()),
-            folders=self.search.folders,
+            found=[*plan.found.values(), *self.search.foreign],
+            folders=folders_of(plan.found.values()) | self.search.folders,
             missing=[
                 *plan.gone,
                 *(str(place) for place in self.search.searched if not os.path.lexists(place)),
@@ -176,11 +214,12 @@ def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
     return not search.failed and all(entry.mtime_ns >= 0 for entry in entries)
 
 
-def _failed(search: Search) -> pa.Table | None:
-    """A row for each path that could not be entered."""
+def _failed(search: Search, entries: Sequence[Entry]) -> pa.Table | None:
+    """A row for each path that could not be entered, or whose rows were lost."""
     import pyarrow as pa  # noqa: PLC0415 - only where something failed
 
     from tallybook.files.read import located_problem  # noqa: PLC0415
 
     failed = [located_problem(path, "unreadable", words) for path, words in search.failed]
-    return pa.concat_tables(failed) if failed else None
+    lost = [located_problem(Path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
+    return pa.concat_tables([*failed, *lost]) if failed or lost else None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from tallybook.ledger.manifest import Segment, sync_folder
+from tallybook.ledger.content import put_in_place
+from tallybook.ledger.manifest import Segment
 from tallybook.tables import READ
 
 if TYPE_CHECKING:
@@ -21,70 +22,59 @@ PART: Final = pa.schema(
 )
 
 
-def new_name() -> str:
-    """A name that no other part has, on any machine."""
-    return f"{os.urandom(12).hex()}.parquet"
-
-
 class PartWriter:
-    """Collects the rows of a group of files into one part.
+    """Collects the rows of a group of files into one part, which is named by its content.
 
     Without a folder the rows stay in memory. Nothing has the part's name before it is complete.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.name = new_name()
-        self._folder = folder
+        self._aside = folder / f"{os.urandom(12).hex()}.aside" if folder else None
         self._tables: list[pa.Table] = []
         self._held = self._rows = 0
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, rows: pa.Table, version: int, file_id: str) -> Segment:
-        """Take rows in the READ schema. Raises OSError."""
-        segment = Segment(self.name, self._rows, rows.num_rows)
+        """Take rows in the READ schema; the segment lacks the name yet. Raises OSError."""
+        segment = Segment("", self._rows, rows.num_rows)
         more = [pa.repeat(pa.scalar(version, pa.int32()), rows.num_rows)]
         more.append(pa.repeat(file_id, rows.num_rows))
         self._tables.append(pa.Table.from_arrays([*rows.columns, *more], schema=PART))
         self._rows += rows.num_rows
         self._held += rows.num_rows
-        if self._folder and self._held >= GROUP_ROWS:
-            self._write()
+        if self._aside and self._held >= GROUP_ROWS:
+            self._write(self._aside)
         return segment
 
-    def close(self) -> pa.Table | None:
-        """Put the part in place; gives the rows where there is no folder. Raises OSError."""
-        if self._folder is None:
-            return pa.concat_tables(self._tables) if self._tables else PART.empty_table()
+    def close(self) -> tuple[str, pa.Table | None]:
+        """Put the part in place; its name, and the rows where there is no folder. Raises OSError.
+
+        The name is empty where there are no rows.
+        """
+        if self._aside is None:
+            table = pa.concat_tables(self._tables) if self._tables else PART.empty_table()
+            return os.urandom(16).hex(), table
         if self._held:
-            self._write()
-        if self._writer is not None:
-            self._writer.close()
-            aside = self._aside
-            with aside.open("rb+") as file:
-                os.fsync(file.fileno())
-            aside.replace(self._folder / self.name)
-            sync_folder(self._folder)
-        return None
+            self._write(self._aside)
+        if self._writer is None:
+            return "", None
+        self._writer.close()
+        return put_in_place(self._aside), None
 
-    @property
-    def _aside(self) -> Path:
-        assert self._folder is not None  # noqa: S101 - for the type checker
-        return self._folder / f"{self.name}.aside"
-
-    def _write(self) -> None:
+    def _write(self, aside: Path) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.06 s, and many runs write nothing
 
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._aside, PART, **options())
+            self._writer = pq.ParquetWriter(aside, PART, **options())
         self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
         self._tables, self._held = [], 0
 
 
 def options() -> dict[str, Any]:
-    """How parts are written: checked pages, so that damage is seen when they are read."""
+    """How parts are written, for any Parquet reader."""
     return {
         "compression": "zstd",
         "compression_level": 1,
-        "write_page_checksum": True,
+        "write_page_checksum": True,  # for other readers; here the name tells
         "write_statistics": False,
     }

@@ -147,7 +147,7 @@ class _Candidates:
             if length <= len(head) and Place.digest(head[:length]) == digest
             for entry in entries
         ]
-        return sorted(found, key=lambda entry: (-entry.place.offset, entry.path))
+        return sorted(found, key=lambda entry: (-entry.place.end, entry.path))
 
 
 def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str]:
@@ -163,7 +163,7 @@ def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str
         if entry is not None and entry.path not in taken and entry not in origins:
             origins.insert(0, entry)
         first = next((each for each in origins if _after(each)), None)
-        probes = tuple({(each.place.offset, each.place.tail_length) for each in origins})
+        probes = tuple({(each.place.end, each.place.tail_length) for each in origins})
         if first is not None:
             origins.insert(0, first)
             task = Task(found, os.urandom(8).hex(), first.place, _state_of(first), probes)
@@ -193,7 +193,7 @@ def _suffix(path: str) -> str | None:
 def _has_twin(entry: Entry, known: Mapping[str, Entry], found: Mapping[str, Found]) -> bool:
     """Whether a plain file is gone because its compressed twin has taken its place."""
     return any(
-        twin.place.head == entry.place.head and twin.place.offset >= entry.place.offset > 0
+        twin.place.head == entry.place.head and twin.place.end >= entry.place.end > 0
         for twin in _twins(entry.path, known)
         if twin.path in found
     )

@@ -76,6 +76,8 @@ def refresh(
             entry.states = gathered.states if outcome.has_state else None
             changes.entries[outcome.path] = entry
             changes.removed |= _replaced(plan, outcome)
+    # What no source has claimed held nothing to be remembered.
+    changes.removed |= {p for p, e in plan.gone.items() if e.place.source is None and not e.lost}
     for path, entry in plan.gone.items():
         if path not in changes.removed:
             changes.counts.gone += 1
@@ -147,7 +149,7 @@ def _replaced(plan: Plan, outcome: Outcome) -> set[str]:
     met = [
         each
         for each in origins
-        if outcome.met.get((each.place.offset, each.place.tail_length)) == each.place.tail
+        if outcome.met.get((each.place.end, each.place.tail_length)) == each.place.tail
     ]
     return {each.path for each in [*first, *met] if each.path in plan.gone}
 

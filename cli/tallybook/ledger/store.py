@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from tallybook.ledger.content import is_whole
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
 
@@ -34,6 +36,7 @@ class Store:
         self.states = states
         self._folders = [*([parts] if parts else []), *known]
         self._tables: dict[str, pa.Table] = {}
+        self._whole: dict[str, Path] = {}  # parts that were looked through
 
     def take(self, name: str, table: pa.Table | None) -> None:
         """Keep a part that is on no disk."""
@@ -106,11 +109,17 @@ class Store:
             raise PartDamaged(name, str(error).partition("\n")[0]) from error
 
     def find(self, name: str) -> Path:
-        """Where a part is. Raises PartDamaged where it is nowhere."""
+        """Where a part is. Raises PartDamaged where it is nowhere, or not what was written."""
+        if name in self._whole:
+            return self._whole[name]
+        words = "missing"
         for folder in self._folders:
-            if (folder / name).exists():
-                return folder / name
-        raise PartDamaged(name, "missing")
+            with suppress(FileNotFoundError):
+                if is_whole(folder / name):
+                    self._whole[name] = folder / name
+                    return folder / name
+                words = "damaged"
+        raise PartDamaged(name, words)
 
 
 def cover(segments: Sequence[Segment]) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from tallybook.report.summary import Report, report
 # Sums that are about as many as the rows they are of are not worth keeping, nor holding apart.
 _MOST_GROUPS: Final = 100_000
 _KEPT_FILES: Final = 64
+_DIGEST: Final = 16  # bytes in front of the rest that show damage
 
 
 class Usage(Protocol):
@@ -64,7 +65,10 @@ def _digest(query: Query, salt: str) -> str:
 
 def _load(path: Path) -> Partial | None:
     with suppress(OSError, msgspec.MsgspecError, pl.exceptions.PolarsError, KeyError):
-        frames = msgspec.msgpack.decode(path.read_bytes(), type=dict[str, bytes])
+        digest, content = path.read_bytes()[:_DIGEST], path.read_bytes()[_DIGEST:]
+        if digest != blake2b(content, digest_size=_DIGEST).digest():
+            return None
+        frames = msgspec.msgpack.decode(content, type=dict[str, bytes])
         return Partial(**{f.name: pl.read_ipc(frames[f.name]) for f in fields(Partial)})
     return None
 
@@ -77,7 +81,8 @@ def _save(path: Path, whole: Partial) -> None:
         frames[field.name] = buffer.getvalue()
     with suppress(OSError):
         aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
-        aside.write_bytes(msgspec.msgpack.encode(frames))
+        content = msgspec.msgpack.encode(frames)
+        aside.write_bytes(blake2b(content, digest_size=_DIGEST).digest() + content)
         aside.replace(path)
         _drop_oldest(path.parent)
 

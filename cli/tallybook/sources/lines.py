@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator
+from math import isfinite
+from typing import Any
 
 import msgspec
 
@@ -67,14 +70,40 @@ def is_object(block: bytes, begin: int, end: int) -> bool:
 
 
 def decode(line: bytes) -> object:
-    """The JSON value of a line with any bad UTF-8 in it replaced; None where it is no JSON."""
+    """The JSON value of a line with any bad UTF-8 in it replaced; None where it is no JSON.
+
+    Half a surrogate pair, which JavaScript writes where it cuts a text, becomes a question mark.
+    """
     try:
-        try:
-            return msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return msgspec.json.decode(line.decode("utf-8", "replace"))
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = lenient(line)
+    try:
+        plain = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(plain)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def lenient(content: bytes) -> Any:
+    """The JSON value, with what Python and JavaScript write that no strict decoder takes.
+
+    That is NaN and infinities, which become None, raw control characters, halves of surrogates.
+    """
+    try:
+        return json.loads(
+            content.decode("utf-8", "replace"),
+            parse_constant=lambda _: None,
+            parse_float=_finite,
+            strict=False,
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if isfinite(number) else None
 
 
 def count(value: object, problems: list[str]) -> int | None:

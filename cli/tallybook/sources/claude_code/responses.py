@@ -23,6 +23,7 @@ from tallybook.sources.claude_code.shapes import Message, inside, text
 
 _ADVISOR: Final = "advisor_message"
 _COMPACTION: Final = "compaction"
+_COUNTED: Final = (None, "message", "fallback_message")
 _CALLERS: Final = {_ADVISOR: "advisor", _COMPACTION: "compact"}
 _TIME_PROBLEMS: Final = ("no-time", "assumed-time")
 
@@ -107,11 +108,14 @@ def _context(entries: list[Any]) -> int | None:
 def _iterations(
     row: Reported, entries: list[Any], advisor_model: str | None, message_id: str | None
 ) -> list[Reported]:
-    """Rows of the iterations that are not in the response's counts: all but the messages."""
+    """Rows of the iterations that are not in the response's counts.
+
+    Those hold the messages, or where a fallback model answered, what that one counted.
+    """
     return [
         _iteration(row, entry, f"iterations[{index}]", advisor_model, message_id)
         for index, entry in enumerate(entries)
-        if inside(entry, "type") not in (None, "message")
+        if inside(entry, "type") not in _COUNTED
     ]
 
 
@@ -131,7 +135,8 @@ def _iteration(
         model=model,
         provider=provider(model, message_id),
         identity=row.identity and f"{row.identity}/{part}",
-        response_id=None,  # it names the response, whose own row this is not
+        # The response's own id names its own row.
+        response_id=row.response_id and f"{row.response_id}/{part}",
         finished=True,
         context_tokens=None,
         # Tier and region are the request's; another model may run at another speed.

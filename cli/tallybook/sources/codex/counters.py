@@ -19,6 +19,7 @@ INPUT: Final = 0
 OUTPUT: Final = 3
 TOTAL: Final = 5
 REMEMBERED: Final = 16
+_NOTHING: Final = (None,) * 6
 
 RE_EMISSION: Final = "re-emission"
 STALE_TOTAL: Final = "stale-total"
@@ -65,14 +66,14 @@ def vector(usage: Usage | None, problems: list[str]) -> Vector | None:
         usage.reasoning_output_tokens,
         usage.total_tokens,
     )
-    if stated == (None,) * len(stated):
+    if stated == _NOTHING:
         return None
-    a, b, c, d, e, f = (
-        value
-        if type(value) is int and 0 <= value <= lines.MAX_COUNT
-        else lines.count(value, problems)
-        for value in stated
-    )
+    for value in stated:
+        if value is not None and (type(value) is not int or not 0 <= value <= lines.MAX_COUNT):
+            break
+    else:
+        return stated  # nearly always
+    a, b, c, d, e, f = (lines.count(value, problems) for value in stated)
     return a, b, c, d, e, f
 
 
@@ -243,7 +244,7 @@ def _minus(total: Vector, before: Vector) -> Vector:
 
 
 def _plus(total: Vector, last: Vector) -> Vector:
-    a, b, c, d, e, f = (
+    a, b, c, d, e, f = [
         None if x is None or y is None else x + y for x, y in zip(total, last, strict=True)
-    )
+    ]
     return a, b, c, d, e, f

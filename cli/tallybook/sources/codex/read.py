@@ -85,7 +85,9 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
         watched = begin
-        yield from _read_line(block[begin:end], state, record, is_last=is_last)
+        row = _read_line(block[begin:end], state, record, is_last=is_last)
+        if row is not None:
+            yield row
     _watch(block, watched, len(block), state)
 
 
@@ -94,19 +96,19 @@ def _watch(block: bytes, begin: int, end: int, state: State) -> None:
         state.is_active = ACTIVITY.search(block, begin, end) is not None
 
 
-def _read_line(content: bytes, state: State, record: int, *, is_last: bool) -> Iterator[Reported]:
+def _read_line(content: bytes, state: State, record: int, *, is_last: bool) -> Reported | None:
     line = parse(content)
     if isinstance(line, Line):
         row = _dispatch(state, line, record)
-        if row is not None:
-            state.is_counted = True
-            yield row
+        state.is_counted = state.is_counted or row is not None
         state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
-    elif isinstance(line, Misshapen):
+        return row
+    if isinstance(line, Misshapen):
         if _STATES_USAGE & {line.type, line.event}:
-            yield lines.problem(record, "bad-line", line.complaint)
+            return lines.problem(record, "bad-line", line.complaint)
     elif content.strip():
-        yield lines.unreadable(record, content, is_last=is_last)
+        return lines.unreadable(record, content, is_last=is_last)
+    return None
 
 
 def _dispatch(state: State, line: Line, record: int) -> Reported | None:

@@ -37,7 +37,10 @@ def instant(value: Any, problems: list[str]) -> datetime | None:
         if not isinstance(value, str):
             number = seconds(value)
             return None if number is None else datetime.fromtimestamp(number, UTC)
-        stated = datetime.fromisoformat(value.strip().upper())
+        is_plain = value[-1:] == "Z" and value[10:11] == "T"
+        stated = datetime.fromisoformat(value if is_plain else value.strip().upper())
+        if stated.tzinfo is UTC:
+            return stated
         if stated.tzinfo is None:
             problems.append("assumed-time")
             return stated.replace(tzinfo=UTC)

@@ -112,13 +112,15 @@ def _iteration(row: Reported, inner: Iteration) -> Reported:
         record=row.record,
         part=f"{row.part}.{inner.part}" if row.part else inner.part,
         caller=_CALLERS.get(inner.kind, inner.kind),
-        identity=row.identity and f"{row.identity}/{inner.part}",
+        identity=f"{row.identity}/{inner.part}",
+        # The response's own id names its own row.
+        response_id=row.response_id and f"{row.response_id}/{inner.part}",
         model=inner.model or row.model,
         service_tier=row.service_tier,
         inference_geo=row.inference_geo,
         speed=row.speed if inner.model is None else None,
     )
-    for name in ("provider", "timestamp", "response_id", "request_id", "thread_id"):
+    for name in ("provider", "timestamp", "request_id", "thread_id"):
         setattr(extra, name, getattr(row, name))
     usage = read_usage(inner.usage, "anthropic")
     return state(extra, usage) if usage else extra

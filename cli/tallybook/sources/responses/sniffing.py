@@ -35,11 +35,15 @@ def sniff(head: bytes) -> bool:
     """Whether the first bytes of a file are responses of providers, alone or in a proxy's dump."""
     if _STREAM.match(head):
         return any(is_ours(event) for event in islice(_events(head), _LOOKED_AT))
-    found = [value for value in islice(_values(head), _LOOKED_AT) if isinstance(value, Mapping)]
-    if not found:
-        return _is_ours_cut_off(head)
-    # A log of some tool may quote a response, so most of what is seen has to be one.
-    return 2 * sum(map(is_ours, found)) > len(found)
+    ours = others = 0
+    for value in islice(_values(head), _LOOKED_AT):
+        if isinstance(value, Mapping):
+            mine = is_ours(value)
+            ours, others = ours + mine, others + (not mine)
+        # A log of some tool may quote a response, so most of what is seen has to be one.
+        if 2 * others >= _LOOKED_AT:
+            return False
+    return ours > others if ours or others else _is_ours_cut_off(head)
 
 
 def is_ours(value: Mapping[str, Any]) -> bool:

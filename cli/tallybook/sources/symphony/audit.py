@@ -61,31 +61,34 @@ def read_audit(block: bytes, state: State) -> Iterator[Reported]:
         is_last = end < 0
         line = block[start : size if is_last else end]
         state.records += 1
-        if line and not line.isspace():
-            yield from _read_line(line, state, is_last=is_last)
+        row = _read_line(line, state, is_last=is_last)
+        if row is not None:
+            yield row
         start = size if is_last else end + 1
 
 
-def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
-    number = state.records
+def _read_line(line: bytes, state: State, *, is_last: bool) -> Reported | None:
     states_usage = _DELTA in line
     record = _decode(line) if states_usage or _PROMPT in line else None
-    ends_well = line.startswith(b"{") and line.rstrip().endswith(b"}")
+    ends_well = line[:1] == b"{" and (line[-1:] == b"}" or line.rstrip().endswith(b"}"))
     if not ends_well or (states_usage and record is None):
-        lose(state.chain)
-        yield lines.unreadable(number, line, is_last=is_last)
-        return
+        return _unreadable(line, state, is_last=is_last)
     if _LEFT_OUT in line and b"record_hash" not in line:
         lose(state.chain)
-        yield lines.problem(number, "bad-line", "the export could not encode this record")
-        return
+        return lines.problem(state.records, "bad-line", "the export could not encode this record")
     complaint = check(state.chain, line)
-    row = _read_record(record, state, number) if record is not None else None
+    row = _read_record(record, state) if record is not None else None
     if complaint is not None:
-        row = row or lines.problem(number, _BROKEN, f"the record {complaint}")
+        row = row or lines.problem(state.records, _BROKEN, f"the record {complaint}")
         add_problem(row, _BROKEN, f"the record {complaint}")
-    if row is not None:
-        yield row
+    return row
+
+
+def _unreadable(line: bytes, state: State, *, is_last: bool) -> Reported | None:
+    if not line or line.isspace():
+        return None
+    lose(state.chain)
+    return lines.unreadable(state.records, line, is_last=is_last)
 
 
 def _decode(line: bytes) -> Record | None:
@@ -96,7 +99,7 @@ def _decode(line: bytes) -> Record | None:
         return msgspec.convert(value, Record) if isinstance(value, dict) else None
 
 
-def _read_record(record: Record, state: State, number: int) -> Reported | None:
+def _read_record(record: Record, state: State) -> Reported | None:
     if record.event_type == "prompt_sent":
         named = agent_of_module(record.agent)
         if named is not None and text(record.run_id) is not None:
@@ -107,7 +110,7 @@ def _read_record(record: Record, state: State, number: int) -> Reported | None:
     run_id = text(record.run_id)
     agent = _agent(state.agents.get(run_id or ""), where)
     row = Reported(
-        record=number,
+        record=state.records,
         kind=SUM,
         calls=None,
         evidence=LOG,

@@ -14,6 +14,7 @@ from tallybook.sources.symphony.state import Chain
 _RECORD: Final = b'"record_hash":"'
 _PREVIOUS: Final = b'"previous_hash":"'
 _DATE: Final = b'"date":"'
+_HEX: Final = 64  # digits of a hash
 
 
 def check(chain: Chain, line: bytes) -> str | None:
@@ -23,19 +24,16 @@ def check(chain: Chain, line: bytes) -> str | None:
     """
     if not chain.is_checked:
         return None
-    stated, previous, date = (_field(line, key) for key in (_RECORD, _PREVIOUS, _DATE))
-    is_sound = stated is not None and _cut_hash(line, stated) == stated
-    if not is_sound:
-        stated, previous, date, is_sound = _decoded(line)
-    follows = (
-        not chain.is_known or previous == chain.last or (previous is None and date != chain.date)
-    )
-    chain.is_known, chain.last, chain.date = stated is not None, stated, date
+    stated, previous, is_sound = _hashes(line)
+    before, is_known = chain.last, chain.is_known
+    chain.last, chain.is_known = stated, stated is not None
     if stated is None:
         return "states no hash"
     if not is_sound:
         return "is not what was hashed"
-    return None if follows else "does not follow the record before it"
+    begins = previous is None and _begins_date(chain, line)
+    follows = begins or previous == before or not is_known
+    return None if follows else "does not follow the one before it"
 
 
 def lose(chain: Chain) -> None:
@@ -43,34 +41,45 @@ def lose(chain: Chain) -> None:
     chain.is_known = False
 
 
-def _field(line: bytes, key: bytes) -> str | None:
-    begin = line.rfind(key) + len(key)
-    if begin < len(key):
-        return None
-    end = line.find(b'"', begin)
-    return line[begin:end].decode("ascii", "replace") if end >= 0 else None
+def _begins_date(chain: Chain, line: bytes) -> bool:
+    """Whether the record, which has no predecessor, is of another date than the last such one."""
+    before, chain.date = chain.date, _date(line)
+    return chain.date != before
 
 
-def _cut_hash(line: bytes, stated: str) -> str:
-    """The hash of the line without its own hash, which is the canonical form where it was kept."""
+def _date(line: bytes) -> str | None:
+    value = decode(line)
+    stated = value.get("date") if isinstance(value, dict) else None
+    return stated if isinstance(stated, str) else None
+
+
+def _hashes(line: bytes) -> tuple[bytes | None, bytes | None, bool]:
+    """The record's hash, that of the record before it, and whether the first one is right.
+
+    What was hashed is the line without its hash, if it was kept as it was written.
+    """
     begin = line.rfind(_RECORD)
-    end = begin + len(_RECORD) + len(stated) + 1
-    if line[end : end + 1] == b",":
-        end += 1
-    elif line[begin - 1 : begin] == b",":
-        begin -= 1
-    return sha256(line[:begin] + line[end:].rstrip()).hexdigest()
+    if begin > 0:
+        end = begin + len(_RECORD) + _HEX + 1
+        stated = line[end - _HEX - 1 : end - 1]
+        if line[end : end + 1] == b",":
+            content = line[:begin] + line[end + 1 :]
+        else:
+            content = line[: begin - 1] + line[end:]
+        if sha256(content).hexdigest().encode() == stated:
+            at = line.rfind(_PREVIOUS) + len(_PREVIOUS)
+            return stated, line[at : at + _HEX] if at >= len(_PREVIOUS) else None, True
+    return _decoded(line)
 
 
-def _decoded(line: bytes) -> tuple[str | None, str | None, str | None, bool]:
+def _decoded(line: bytes) -> tuple[bytes | None, bytes | None, bool]:
     """The same of a line with other spaces or another order of its keys."""
     value = decode(line)
     if not isinstance(value, dict):
-        return None, None, None, False
+        return None, None, False
     stated = value.pop("record_hash", None)
     is_sound = any(sha256(form).hexdigest() == stated for form in _canonical(value))
-    previous, date = value.get("previous_hash"), value.get("date")
-    return _text(stated), _text(previous), _text(date), is_sound
+    return _bytes(stated), _bytes(value.get("previous_hash")), is_sound
 
 
 def _canonical(value: dict[str, Any]) -> tuple[bytes, ...]:
@@ -79,5 +88,5 @@ def _canonical(value: dict[str, Any]) -> tuple[bytes, ...]:
     return msgspec.json.encode(value, order="sorted"), plain.encode("utf-8", "replace")
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _bytes(value: object) -> bytes | None:
+    return value.encode() if isinstance(value, str) else None

@@ -18,6 +18,7 @@ APPLICATION_LOG: Final = "application-log"
 STORE: Final = "store"
 
 _LOOKED_AT: Final = 50  # lines; the first of a cut log may be broken
+_DECODED: Final = 12
 _NO_ROW: Final = 256  # no table's row fits into this; a table without rows is but a header
 _STORE_NAME: Final = b"symphony_run_store"
 _LEDGER_KEYS: Final = frozenset(
@@ -57,10 +58,10 @@ def form_of(head: bytes) -> str | None:
     found = [line for line in islice(head.split(b"\n"), _LOOKED_AT) if line.strip()]
     if any(LINE.match(line) for line in found):
         return APPLICATION_LOG if _LOG_WORDS.search(head) else None
-    for line in found:
-        value = decode(line)
-        if isinstance(value, dict) and (form := _form_of_line(value)) is not None:
-            return form
+    values = [value for line in found[:_DECODED] if isinstance(value := decode(line), dict)]
+    form = next(filter(None, map(_form_of_line, values)), None)
+    if form is not None or len(values) == _DECODED:
+        return form  # no document has so many objects in a row, each on its line
     if not head.lstrip().startswith(b"{"):
         return None
     if any(all(key.search(head) for key in keys) for keys in _DOCUMENTS):

@@ -12,8 +12,8 @@ class Chain(msgspec.Struct):
 
     is_checked: bool = True  # exports leave records out and redact others
     is_known: bool = True  # the record before was read, or there is none
-    last: str | None = None  # its hash
-    date: str | None = None
+    last: bytes | None = None  # its hash
+    date: str | None = None  # of the last record that follows none
 
 
 class State(msgspec.Struct):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from math import isfinite
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
+
+from tallybook.sources.lines import lenient
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
 # Messages, tools and token ids are in no struct: they make up nearly all of a line and are skipped.
@@ -250,7 +251,7 @@ def _parse(decoder: msgspec.json.Decoder[T], content: bytes | Raw) -> Parsed[T]:
 
 
 def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
-    value = _lenient(content)
+    value = lenient(content)
     complaints: list[Complaint] = []
     while len(complaints) <= _MOST_COMPLAINTS:
         try:
@@ -263,27 +264,6 @@ def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
                 break
             complaints.append(Complaint(place.removeprefix("."), what))
     return None, complaints
-
-
-def _lenient(content: bytes) -> Any:
-    """The JSON value, with what Python writes beyond JSON: NaN, infinities, halves of a surrogate.
-
-    Rewards are often no number, and v0 writes them so.
-    """
-    try:
-        return json.loads(
-            content.decode("utf-8", "replace"),
-            parse_constant=lambda _: None,
-            parse_float=_finite,
-            strict=False,
-        )
-    except (ValueError, RecursionError):
-        return None
-
-
-def _finite(digits: str) -> float | None:
-    number = float(digits)
-    return number if isfinite(number) else None
 
 
 def _clear(value: Any, place: str) -> bool:

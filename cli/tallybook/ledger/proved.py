@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tallybook.errors import TallybookError
+from tallybook.ledger.content import put_in_place
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Damaged, Manifest, load, save, sync_folder
+from tallybook.ledger.manifest import Damaged, Manifest, load, save
+from tallybook.ledger.parts import options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +28,7 @@ def corrections(ledger: Path) -> pa.Table:
     """
     try:
         manifest, _ = load(ledger)
-        return _read(Folder(ledger), manifest)
+        return read_corrections(Folder(ledger), manifest)
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
 
@@ -52,11 +54,17 @@ def _change(ledger: Path, table: pa.Table | None) -> int:
             if not held:
                 raise TallybookError(f"another run is writing the ledger {ledger}")
             manifest, _ = load(ledger)
-            before = _read(folder, manifest)
+            before = read_corrections(folder, manifest)
             after = joined([before, table]) if table is not None else before.slice(0, 0)
             new = before.num_rows if table is None else _count_new(before, after)
             if new:
-                _put(folder, manifest, after)
+                manifest = msgspec.structs.replace(
+                    manifest,
+                    generation=manifest.generation + 1,
+                    corrections=put_corrections(folder, after),
+                )
+                save(ledger, manifest)
+                folder.sweep(manifest)
             return new
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot write the ledger {ledger}: {error}") from error
@@ -80,7 +88,8 @@ def _count_new(before: pa.Table, after: pa.Table) -> int:
     return sum(tuple(row.values()) not in known for row in after.to_pylist())
 
 
-def _read(folder: Folder, manifest: Manifest) -> pa.Table:
+def read_corrections(folder: Folder, manifest: Manifest) -> pa.Table:
+    """The corrections that a manifest names. Raises OSError."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
     from tallybook.tables import CORRECTIONS  # noqa: PLC0415
@@ -90,21 +99,20 @@ def _read(folder: Folder, manifest: Manifest) -> pa.Table:
     return joined([CORRECTIONS.empty_table(), *tables])
 
 
-def _put(folder: Folder, manifest: Manifest, table: pa.Table) -> None:
+def put_corrections(folder: Folder, table: pa.Table) -> list[str]:
+    """Write corrections; the names of their parts. Raises OSError."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-    name = f"{os.urandom(12).hex()}.corrections.parquet"
-    path = folder.parts / name
-    aside = path.with_suffix(".aside")
-    pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_folder(folder.parts)
-    after = msgspec.structs.replace(
-        manifest,
-        generation=manifest.generation + 1,
-        corrections=[name] if table.num_rows else [],
-    )
-    save(folder.root, after)
-    folder.sweep(after)
+    if not table.num_rows:
+        return []
+    aside = folder.parts / f"{os.urandom(12).hex()}.aside"
+    pq.write_table(table, aside, **options())
+    return [put_in_place(aside)]
+
+
+def united(one: pa.Table, other: pa.Table) -> pa.Table:
+    """The corrections of both; where they differ on a call, the same one whatever their order."""
+    rows = sorted([*one.to_pylist(), *other.to_pylist()], key=repr)
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    return joined([pa.Table.from_pylist(rows, schema=one.schema)])

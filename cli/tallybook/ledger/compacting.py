@@ -1,0 +1,103 @@
+"""Writes the rows of a ledger anew into few parts, each file's rows together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tallybook.ledger.folder import Folder
+from tallybook.ledger.manifest import Entry, Manifest, Segment
+from tallybook.ledger.parts import PartWriter
+from tallybook.ledger.store import Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PART_ROWS: Final = 65_536
+MANY_PARTS: Final = 256  # past this many, each question pays for them
+_HELD_PARTS: Final = 8
+
+
+def compacted(folder: Folder, manifest: Manifest) -> Manifest:
+    """The manifest with its rows in new parts. Raises PartDamaged, OSError."""
+    loader = _Loader(Store([folder.parts]))
+    entries: dict[str, Entry] = {}
+    for batch in _batches([manifest.entries[path] for path in sorted(manifest.entries)]):
+        entries |= {entry.path: entry for entry in _rewritten(folder, loader, batch)}
+    return msgspec.structs.replace(manifest, entries=entries)
+
+
+def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    rows = 0
+    for entry in entries:
+        batch.append(entry)
+        rows += sum(segment.rows for segment in entry.segments())
+        if rows >= PART_ROWS:
+            yield batch
+            batch, rows = [], 0
+    yield batch
+
+
+def _rewritten(folder: Folder, loader: _Loader, entries: Sequence[Entry]) -> list[Entry]:
+    writer = PartWriter(folder.parts)
+    written = [
+        [
+            _copied(writer, loader, entry, segments)
+            for segments in (entry.rows, entry.ending, entry.deleted)
+        ]
+        for entry in entries
+    ]
+    name, _ = writer.close()
+
+    def named(segments: list[Segment]) -> list[Segment]:
+        return [msgspec.structs.replace(segment, part=name) for segment in segments]
+
+    return [
+        msgspec.structs.replace(
+            entry,
+            rows=named(rows),
+            ending=named(ending),
+            deleted=named(deleted),
+            renamed=False,
+        )
+        for entry, (rows, ending, deleted) in zip(entries, written, strict=True)
+    ]
+
+
+def _copied(
+    writer: PartWriter, loader: _Loader, entry: Entry, segments: Sequence[Segment]
+) -> list[Segment]:
+    """The rows of some segments as one."""
+    import polars as pl  # noqa: PLC0415 - few commands need it
+
+    from tallybook.tables import READ  # noqa: PLC0415
+
+    if not segments:
+        return []
+    rows = pl.concat([loader.rows(segment) for segment in segments])
+    if entry.renamed:
+        rows = rows.with_columns(path=pl.lit(entry.path))
+    return [writer.add(rows.to_arrow().cast(READ), entry.place.version, entry.file_id)]
+
+
+class _Loader:
+    """Rows of segments, with the parts that were used last held in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parts: dict[str, pl.DataFrame] = {}
+
+    def rows(self, segment: Segment) -> pl.DataFrame:
+        """The rows of a segment. Raises PartDamaged."""
+        from tallybook.tables import READ  # noqa: PLC0415 - as above
+
+        part = self._parts.pop(segment.part, None)
+        if part is None:
+            part = self._store.part(segment.part, READ.names)
+            if len(self._parts) >= _HELD_PARTS:
+                del self._parts[next(iter(self._parts))]
+        self._parts[segment.part] = part
+        return part.slice(segment.start, segment.rows)

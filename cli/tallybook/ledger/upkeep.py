@@ -1,0 +1,159 @@
+"""What is done to a ledger on its own account: its state, checks, forgetting, compacting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tallybook.errors import TallybookError
+from tallybook.files.find import look
+from tallybook.files.read import read_file
+from tallybook.ledger.compacting import compacted
+from tallybook.ledger.folder import Folder
+from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
+from tallybook.ledger.store import PartDamaged, Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WAIT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A path or part that is not as the ledger has it, and how."""
+
+    path: str
+    detail: str
+
+
+@contextmanager
+def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
+    """The ledger for a run that alone may write. Raises TallybookError."""
+    folder = Folder(ledger)
+    try:
+        folder.make()
+        with folder.lock(WAIT_SECONDS) as held:
+            if not held:
+                raise TallybookError(f"another run is writing the ledger {ledger}")
+            manifest, _ = load(ledger)
+            yield folder, manifest
+    except PartDamaged as error:
+        hint = "tallybook ledger verify says what is damaged"
+        raise TallybookError(f"the ledger {ledger} is damaged: part {error}", hint) from error
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot write the ledger {ledger}: {error}") from error
+
+
+def held(ledger: Path) -> Manifest:
+    """What a ledger holds. Raises TallybookError."""
+    try:
+        return load(ledger)[0]
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
+
+
+def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A row a source (files, those that are gone, rows), and the totals. Raises TallybookError."""
+    manifest, folder = held(ledger), Folder(ledger)
+    rows: dict[str | None, dict[str, Any]] = {}
+    for entry in manifest.entries.values():
+        name = entry.place.source
+        row = rows.setdefault(name, {"source": name, "files": 0, "gone": 0, "lost": 0, "rows": 0})
+        row["files"] += 1
+        row["gone"] += entry.gone
+        row["lost"] += entry.lost
+        row["rows"] += sum(segment.rows for segment in entry.segments())
+    parts = set(manifest.parts())
+    sizes = [path.stat().st_size for name in parts if (path := folder.parts / name).exists()]
+    found = [rows[name] for name in sorted(rows, key=lambda name: name or "")]
+    totals = {key: sum(row[key] for row in found) for key in ("files", "gone", "lost", "rows")}
+    more = {"parts": len(parts), "bytes": sum(sizes), "generation": manifest.generation}
+    return found, totals | more
+
+
+def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
+    """Reads every file again that is as it was: how many, and what disagrees with the ledger.
+
+    Of a file that has changed or is gone, only the parts with its rows are checked.
+    """
+    manifest, store = held(ledger), Store([Folder(ledger).parts])
+    found: list[Disagreement] = []
+    for name in sorted(set(manifest.parts())):
+        try:
+            store.find(name)
+        except PartDamaged as error:
+            found.append(Disagreement(str(Folder(ledger).parts / name), str(error)))
+    count = 0
+    for path in sorted(manifest.entries):
+        entry = manifest.entries[path]
+        if _is_unchanged(entry):
+            count += 1
+            found += _compared(entry, store)
+    return count, found
+
+
+def _is_unchanged(entry: Entry) -> bool:
+    try:
+        return entry.is_as(look(entry.path))
+    except OSError:
+        return False
+
+
+def _compared(entry: Entry, store: Store) -> Iterator[Disagreement]:
+    import polars as pl  # noqa: PLC0415 - few commands need it
+
+    try:
+        kept = store.rows([msgspec.structs.replace(entry, deleted=[])])
+    except PartDamaged as error:
+        yield Disagreement(entry.path, f"its rows are damaged: {error}")
+        return
+    fresh = pl.DataFrame(read_file(Path(entry.path)))
+    if kept.equals(fresh, null_equal=True):
+        return
+    if kept.height != fresh.height:
+        yield Disagreement(entry.path, f"{kept.height} rows kept, {fresh.height} read")
+        return
+    yield Disagreement(entry.path, f"differs in {', '.join(_differing(kept, fresh))}")
+
+
+def _differing(one: pl.DataFrame, other: pl.DataFrame) -> list[str]:
+    return [name for name in one.columns if not one[name].equals(other[name], null_equal=True)]
+
+
+def forget(ledger: Path, path: Path) -> int:
+    """Take a file, or all below a folder, out of the ledger; how many files. Raises TallybookError.
+
+    What is still on the disk is read again when it is looked at.
+    """
+    name = str(path)
+    return _change(
+        ledger,
+        lambda entry: entry.path != name and not entry.path.startswith(name.rstrip("/\\") + "/"),
+    )
+
+
+def compact(ledger: Path) -> int:
+    """Write the rows of all files anew, without what is no longer of use; how many files."""
+    _change(ledger, lambda _: True, always=True)
+    return len(held(ledger).entries)
+
+
+def _change(ledger: Path, keep: Callable[[Entry], bool], *, always: bool = False) -> int:
+    with writing(ledger) as (folder, manifest):
+        entries = {path: entry for path, entry in manifest.entries.items() if keep(entry)}
+        count = len(manifest.entries) - len(entries)
+        if count or always:
+            after = compacted(folder, msgspec.structs.replace(manifest, entries=entries))
+            # Twice, so that the generation before does not hold what was to be forgotten either.
+            for _ in range(2):
+                after = msgspec.structs.replace(after, generation=after.generation + 1)
+                save(folder.root, after)
+            folder.sweep(after)
+            folder.clear()
+        return count

@@ -1,0 +1,83 @@
+"""Measures every case that matters, one table for all: first and further looks, size, memory.
+
+    python -m tests.bench.cases --corpus DIR [--large DIR] [--single DIR] [--many DIR] --runs 3
+
+The corpora are made by `tests.bench.corpus`: one of ordinary size, one ten times as large
+(`--megabytes 10000`), one of a single log (`--single-file`), one of 50,000 small logs
+(`--files 50000`). Cases whose corpus is not named are left out. Totals are checked in every case.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .compare import COLD, FIRST, GROWN, WARM, Result, compare, machine
+from .measure import MEMORY_METHOD
+from .readers import find_readers
+from .truth import load_truth
+
+WORDS = {
+    COLD: "read afresh, nothing kept",
+    FIRST: "first look, which fills what is kept",
+    WARM: "second look, nothing changed",
+    GROWN: "look after 1 % was appended",
+}
+CASES = (
+    ("corpus", (COLD, FIRST, WARM, GROWN)),
+    ("large", (FIRST, WARM)),
+    ("single", (FIRST, WARM)),
+    ("many", (FIRST, WARM)),
+)
+
+
+def rows(name: str, state: str, results: list[Result]) -> list[str]:
+    """A line a reader, ratios to the peer: above 1 the peer takes less."""
+    own = results[0]
+    lines = []
+    for result in results:
+        wall, cpu = result.median("wall_seconds"), result.median("cpu_seconds")
+        cells = [
+            f"{name}: {WORDS[state]}",
+            f"{result.reader.name} {result.version}",
+            f"{wall:.2f}",
+            f"{own.median('wall_seconds') / wall:.2f}" if wall else "",
+            f"{cpu:.2f}",
+            f"{own.median('cpu_seconds') / cpu:.2f}" if cpu else "",
+            f"{result.median('peak_bytes') / 1e6:,.0f}",
+            "wrong" if result.faults else "equal",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.cases", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for name, _ in CASES:
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR", required=name == "corpus")
+    parser.add_argument("--runs", type=int, default=3)
+    for name in ("tallybook", "ccusage", "tokscale"):
+        parser.add_argument(f"--{name}", metavar="PATH", dest=f"{name}_path")
+    options = parser.parse_args(arguments)
+    readers = find_readers(options.tallybook_path, options.ccusage_path, options.tokscale_path)
+    print(f"- Machine: {machine()}")
+    print(f"- {options.runs} runs each, taking turns; medians, logs in the page cache")
+    print(f"- Memory: {MEMORY_METHOD}\n")
+    print("| case | reader | wall s | ratio | CPU s | ratio | peak MB | totals |")
+    print("|---|---|---:|---:|---:|---:|---:|---|")
+    wrong = False
+    for name, states in CASES:
+        home = getattr(options, name)
+        if home is None:
+            continue
+        size = f"{name}, {load_truth(home).size / 1e6:,.0f} MB"
+        for state in states:
+            results = compare(readers, home.resolve(), options.runs, state)
+            print(*rows(size, state, results), sep="\n", flush=True)
+            wrong = wrong or bool(results[0].faults)
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,116 @@
+"""An answer is given again only where nothing has changed that it came from."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tallybook.app.answers import Answer, Answers
+from tallybook.ledger import Asked, Reading, with_usage
+from tallybook.ledger.state import state
+from tallybook.report.query import Query
+from tests.ledger.homes import asked, home_of, put, session, transcript
+
+OLD = time.time() - 100
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = home_of(tmp_path / "home")
+    settle(home)
+    return home
+
+
+def settle(folder: Path) -> None:
+    """What has just changed is not trusted to show the next change."""
+    for path in [folder, *folder.rglob("*")]:
+        os.utime(path, (OLD, OLD))
+
+
+def question(home: Path, paths: list[Path] | None = None) -> Asked:
+    return asked(home, home.parent / "ledger", paths)
+
+
+def keep(question: Asked, query: Query | None = None) -> Answers:
+    answers = Answers(question, query or Query(), state(question))
+
+    def work(reading: Reading) -> None:
+        assert list(reading.batches())
+        answers.keep(Answer({"rows": [1]}), reading)
+
+    with_usage(question, work)
+    return answers
+
+
+def test_the_same_question_is_answered_again(home: Path) -> None:
+    found = keep(question(home)).find()
+    assert found is not None
+    assert found.envelope == {"rows": [1]}
+    assert Answers(question(home), Query(by=("day",)), state(question(home))).find() is None
+
+
+def grow(home: Path) -> None:
+    put(transcript(home, 1), session(1, calls=9))
+
+
+def touch(home: Path) -> None:
+    transcript(home, 1).touch()
+
+
+def begin(home: Path) -> None:
+    put(transcript(home, 9), session(9))
+
+
+def delete(home: Path) -> None:
+    transcript(home, 1).unlink()
+
+
+def move(home: Path) -> None:
+    path = transcript(home, 1)
+    path.rename(path.with_name("other.jsonl"))
+
+
+def appear(home: Path) -> None:
+    (home / ".codex/sessions").mkdir(parents=True)
+
+
+def describe(home: Path) -> None:
+    put(transcript(home, 1).with_name("agent-a.meta.json"), b"{}")
+
+
+@pytest.mark.parametrize("change", [grow, touch, begin, delete, move, appear, describe])
+def test_after_a_change_it_is_not(home: Path, change: Callable[[Path], None]) -> None:
+    answers = keep(question(home))
+    change(home)
+    assert answers.find() is None
+
+
+def test_something_new_beside_a_file_that_is_named_is_a_change(home: Path) -> None:
+    path = transcript(home, 1)
+    answers = keep(question(home, [path]))
+    assert answers.find() is not None
+    put(path.with_name("x.sqlite-wal"), b"x")
+    assert answers.find() is None
+
+
+def test_what_has_just_changed_is_not_trusted(home: Path) -> None:
+    grow(home)
+    assert keep(question(home)).find() is None
+
+
+def test_another_environment_or_ledger_state_is_another_question(home: Path) -> None:
+    answers = keep(question(home))
+    other = Asked(
+        None,
+        {"CODEX_HOME": "/x"},
+        home,
+        home.parent / "ledger",
+        question(home).cache,
+    )
+    assert Answers(other, Query(), state(other)).find() is None
+    (home.parent / "ledger/manifest").touch()
+    assert answers.find() is None

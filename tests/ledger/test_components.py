@@ -1,0 +1,103 @@
+"""What is derived apart is the same as what is derived together."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tallybook.files import read_files, walk
+from tallybook.ledger import derive
+from tallybook.ledger import derived as derived_module
+from tallybook.ledger import reading as module
+from tests.built import built
+from tests.ledger.homes import opened
+from tests.test_fixtures import CASES
+
+NAMES = [f"{case.parent.name}/{case.name}" for case in CASES]
+ORDER = ("path", "record", "part", "kind", "call_id")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inputs of all fixtures, each in a folder of its name."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for case, name in zip(CASES, NAMES, strict=True):
+        shutil.copytree(built(case), folder / name)
+    return folder
+
+
+def together(paths: Sequence[Path]) -> pl.DataFrame:
+    return derive(read_files(walk(paths).files), None).sort(ORDER)
+
+
+def apart(paths: Sequence[Path], ledger: Path | None) -> pl.DataFrame:
+    with opened(Path("/nowhere"), ledger, paths) as reading:
+        frames = [each.drop("component") for each in reading.batches()]
+    return pl.concat(frames).select(together([]).columns).sort(ORDER)
+
+
+def test_all_fixtures_together_are_derived_alike_in_components(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = together([mixed])
+    monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    assert whole.equals(apart([mixed], None), null_equal=True)
+    monkeypatch.setattr(module, "BATCH_ROWS", 300)
+    ledger = tmp_path / "ledger"
+    for _ in range(2):  # derived, then kept
+        assert whole.equals(apart([mixed], ledger), null_equal=True)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(chosen=st.sets(st.sampled_from(NAMES), min_size=2, max_size=8))
+def test_any_fixtures_together_are_derived_alike_in_components(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch, chosen: set[str]
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    paths = [mixed / name for name in sorted(chosen)]
+    assert together(paths).equals(apart(paths, None), null_equal=True)
+
+
+def test_the_order_of_rows_is_that_of_a_fresh_run_whatever_was_kept(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", 200)
+    ledger, half = tmp_path / "ledger", [mixed / name for name in NAMES[::2]]
+    with opened(Path("/nowhere"), ledger, half) as reading:
+        assert reading.rows.height
+    with opened(Path("/nowhere"), ledger, [mixed]) as reading:
+        kept = reading.rows.drop("component")
+    with opened(Path("/nowhere"), None, [mixed]) as reading:
+        assert reading.rows.drop("component").equals(kept, null_equal=True)
+
+
+def test_what_was_derived_for_all_outlives_questions_about_some(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, few = tmp_path / "ledger", [mixed / name for name in NAMES[:3]]
+    apart([mixed], ledger)
+    apart(few, ledger)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "derive", never)
+    with opened(Path("/nowhere"), ledger, [mixed]) as reading:
+        assert sum(rows.height for rows in reading.batches(reading.components()))
+
+
+def test_many_small_packs_give_way_to_one(tmp_path: Path) -> None:
+    packs = {f"{number:03}": 10 for number in range(70)} | {"large": 5000}
+    kept = derived_module._worth_keeping(packs, set(packs))
+    assert len(kept) == 16
+    assert "large" in kept
+    assert derived_module._worth_keeping({"old": 10, "new": 10}, {"new"}) == {"old", "new"}
+    assert derived_module._worth_keeping({"old": 10**6, "new": 10}, {"new"}) == {"new"}
