@@ -13,7 +13,7 @@ from typing import Any
 from tests.backfill.history import Made, usage_rows
 from tests.backfill.routes import Json
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE _meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE usageHistory (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL,
     provider TEXT, model TEXT, connectionId TEXT, apiKey TEXT, endpoint TEXT,
@@ -29,7 +29,7 @@ def write(path: Path, made: list[Made], padding: int = 0) -> None:
     """Write usage rows and details; the requests of details are `padding` characters long."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")
-        database.executescript(_SCHEMA)
+        database.executescript(SCHEMA)
         insert(database, made, padding)
         database.commit()
 

@@ -28,7 +28,7 @@ def asked(  # noqa: PLR0913 - one parameter an option
     as_recorded: bool,
 ) -> Query:
     """The query of the options, `filters` in the order of FILTERS. Raises UsageError."""
-    zone = _zone(timezone)
+    zone = chosen_zone(timezone)
     return Query(
         by=parse_keys(by),
         timezone=zone,
@@ -41,7 +41,8 @@ def asked(  # noqa: PLR0913 - one parameter an option
     )
 
 
-def _zone(asked: str | None) -> str:
+def chosen_zone(asked: str | None) -> str:
+    """The zone that is asked for, else the machine's. Raises UsageError."""
     if asked is None:
         return terminal.machine_zone(os.environ)
     if not terminal.is_zone(asked):

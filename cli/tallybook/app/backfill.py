@@ -10,7 +10,7 @@ import typer
 
 from tallybook import __version__
 from tallybook.app import options, terminal
-from tallybook.app.asking import check_files
+from tallybook.app.asking import check_files, chosen_zone
 from tallybook.app.output import put, say, stdout_colour, stdout_width
 from tallybook.app.program import app
 from tallybook.app.reading import question, read
@@ -46,6 +46,12 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     details: Annotated[
         bool, typer.Option("--details", help="Show the largest changes call by call.")
     ] = False,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TZ", help="IANA zone of local times in folder names; default: the machine's."
+        ),
+    ] = None,
     format_: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How to write the plan.")
     ] = "table",
@@ -59,13 +65,14 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     Without --apply it changes nothing and shows what it would do.
     """
     _check(apply=apply, undo=undo, no_ledger=no_ledger)
+    zone = chosen_zone(timezone)
     check_files([*(paths or []), *(responses or [])], prices, None)
     if undo:
         _undo(ledger)
         return
 
     def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
-        plan = _plan(reading, responses)
+        plan = _plan(reading, zone, responses)
         return plan, _answer(plan, reading, paths, responses), reading.notes
 
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)
@@ -103,13 +110,13 @@ def _apply(plan: Plan, ledger: Path | None) -> None:
     say(f"{new:,} corrections recorded" if new else "everything was recorded before")
 
 
-def _plan(reading: Reading, responses: list[Path] | None) -> Plan:
+def _plan(reading: Reading, zone: str, responses: list[Path] | None) -> Plan:
     from tallybook.ledger import make_plan  # noqa: PLC0415 - after the logs are read
 
     if not responses:
-        return make_plan(reading)
+        return make_plan(reading, zone)
     asking = question(responses, None, None, no_ledger=True, as_recorded=True)
-    return read(asking, lambda more: make_plan(reading, more))
+    return read(asking, lambda more: make_plan(reading, zone, more))
 
 
 def _answer(

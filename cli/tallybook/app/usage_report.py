@@ -104,7 +104,7 @@ def _answer(
     Without `answers` to keep it in, what can be filled is filled first.
     """
     if answers is None:
-        _fill(reading)
+        _fill(reading, query.timezone)
     report = answered(reading, query)
     answer = told(_envelope(report, reading), report, reading)
     if answers is not None:
@@ -112,10 +112,10 @@ def _answer(
     return answer, _page(answer.envelope, query, reading) if chosen == "html" else ""
 
 
-def _fill(reading: Reading) -> None:
+def _fill(reading: Reading, zone: str) -> None:
     from tallybook.ledger import fill  # noqa: PLC0415 - only with --backfill
 
-    fill(reading)
+    fill(reading, zone)
 
 
 def _tell(answer: Answer, page: str, chosen: str, output: Path | None) -> None:

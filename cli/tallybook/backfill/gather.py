@@ -72,8 +72,11 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
-    """The stored answers and twins, a row each; `seen_group` is the record they stand in."""
+def evidence(rows: pl.LazyFrame, zone: str) -> pl.DataFrame:
+    """The stored answers and twins, a row each; `seen_group` is the record they stand in.
+
+    Captures lie in folders that are named by the time in `zone` at which the request began.
+    """
     # What lost against the row that counts may still state what that one does not.
     lost = pl.col("duplicate_of").is_not_null() & pl.col("kind").is_in([CALL, SUM])
     twin = lost & pl.col("source").is_in(FALSE_ZEROS)
@@ -82,7 +85,7 @@ def evidence(rows: pl.LazyFrame) -> pl.DataFrame:
         *_WHERE,
         "dialect",
         *_counts(),
-        _time(),
+        _time(_of_folder(zone)),
         # An estimate proves nothing, however well it fits.
         open=_open() | has_problem("estimated"),
         method=_method(twin),
@@ -101,8 +104,16 @@ def _counts() -> list[pl.Expr]:
     return [pl.col(bucket).alias(name) for name, bucket in COUNTS.items()]
 
 
-def _time() -> pl.Expr:
-    return pl.col("timestamp").dt.epoch("us").alias("time")
+def _time(otherwise: pl.Expr | None = None) -> pl.Expr:
+    stated = pl.col("timestamp").dt.epoch("us")
+    return (stated if otherwise is None else pl.coalesce(stated, otherwise)).alias("time")
+
+
+def _of_folder(zone: str) -> pl.Expr:
+    stamp = pl.col("path").str.extract(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.")
+    local = stamp.str.to_datetime("%Y%m%d_%H%M%S_%3f", time_unit="us", strict=False)
+    placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return placed.dt.epoch("us")
 
 
 def _open() -> pl.Expr:

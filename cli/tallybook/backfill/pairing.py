@@ -71,27 +71,35 @@ def by_time(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_capture(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of a call and a bare capture: the same model and output, within an answer's time.
+    """Pairs of a call and an answer that was kept by something else than the call's own tool.
 
-    A capture names neither provider nor connection, so nothing but its counts speaks for it.
+    Such an answer names no connection, and its provider in words of its own. So nothing but its
+    model, its counts and its time speak for it: the call must have ended soon after it began.
     """
-    bare = evidence.filter(
-        pl.col("seen_provider").is_null(),
+    foreign = evidence.filter(
         pl.col("seen_connection_id").is_null(),
         ~pl.col("seen_is_twin"),
         pl.col("seen_time").is_not_null(),
     )
-    known = calls.filter(pl.col("time").is_not_null())
-    pairs = known.select("call", "model", "output", "time").join(
-        _outputs(bare).drop_nulls("seen_output"),
-        left_on=["model", "output"],
-        right_on=["seen_model", "seen_output"],
-        how="inner",
+    known = calls.select("call", "source", "provider", "model", "output", "time").drop_nulls(
+        ["model", "output", "time"]
     )
+    outputs = _outputs(foreign).drop_nulls("seen_output")
+    pairs = known.join(outputs, left_on="output", right_on="seen_output", how="inner")
     took = pl.col("time") - pl.col("seen_time")
-    pairs = pairs.filter(took.is_between(-TOLERANCE, LONGEST_ANSWER))
-    found = pairs.select("call", "evidence", distance=-took).unique().sort("call", "evidence")
+    kept_elsewhere = (pl.col("seen_source") != pl.col("source")) | pl.col("seen_provider").is_null()
+    found = pairs.filter(kept_elsewhere, took.is_between(-TOLERANCE, LONGEST_ANSWER), _same_model())
+    found = found.select("call", "evidence", distance=-took).unique().sort("call", "evidence")
     return _beside(found, calls, evidence)
+
+
+def _same_model() -> pl.Expr:
+    """Whether two names of a model are the same but for the vendor before and a date after it."""
+    one, other = (
+        pl.col(name).str.replace(r"^.*/", "").str.to_lowercase() for name in ("model", "seen_model")
+    )
+    dash = pl.lit("-")
+    return (one == other) | other.str.starts_with(one + dash) | one.str.starts_with(other + dash)
 
 
 def elsewhere(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:

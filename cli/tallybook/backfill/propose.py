@@ -35,13 +35,14 @@ class Proposal:
     unused: int
 
 
-def propose(rows: pl.DataFrame | pl.LazyFrame) -> Proposal:
+def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
     """What can be filled in USAGE rows of every kind, after normalising and deduplicating.
 
     A direction is proposed as a whole, and only where call and evidence agree on what both state.
+    `zone` is that of folders of captures, which are named in local time.
     """
     rows = rows.lazy()
-    calls, evidence = gather_calls(rows), gather_evidence(rows)
+    calls, evidence = gather_calls(rows), gather_evidence(rows, zone)
     search = Search(calls, evidence)
     if not evidence.is_empty():
         _match_by_link(search)
@@ -51,7 +52,7 @@ def propose(rows: pl.DataFrame | pl.LazyFrame) -> Proposal:
     return Proposal(
         corrections=corrections,
         unrecoverable=_unrecoverable(search, calls, corrections),
-        unused=search.evidence["seen_group"].n_unique(),
+        unused=search.evidence.filter(~pl.col("seen_is_twin"))["seen_group"].n_unique(),
     )
 
 

@@ -35,8 +35,11 @@ class Plan:
     after: pl.DataFrame
 
 
-def make_plan(reading: Reading, responses: Reading | None = None) -> Plan:
-    """What can be filled in a reading that has no corrections, also from stored responses."""
+def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> Plan:
+    """What can be filled in a reading that has no corrections, also from stored responses.
+
+    `zone` is that of local times in the names of folders.
+    """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
     from tallybook.backfill import REASONS, apply  # noqa: PLC0415
@@ -47,7 +50,7 @@ def make_plan(reading: Reading, responses: Reading | None = None) -> Plan:
     for batch in reading.batches():
         looked_at.append(_looked_at(batch))
         kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
-    proposal = _proposal(looked_at, responses)
+    proposal = _proposal(looked_at, zone, responses)
     before = pl.concat(kept)
     touched = before.join(proposal.corrections, on="call_id", how="semi", maintain_order="left")
     bare = touched.drop(_cost_columns(touched))
@@ -63,12 +66,12 @@ def make_plan(reading: Reading, responses: Reading | None = None) -> Plan:
     )
 
 
-def fill(reading: Reading) -> None:
+def fill(reading: Reading, zone: str) -> None:
     """Let a reading have all that can be filled, beside what was recorded before."""
     from tallybook.ledger.proved import joined  # noqa: PLC0415 - loads pyarrow
 
     before, reading.corrections = reading.corrections, None
-    found = _proposal([_looked_at(batch) for batch in reading.batches()], None).corrections
+    found = _proposal([_looked_at(batch) for batch in reading.batches()], zone).corrections
     tables = [before] if before is not None else []
     reading.corrections = joined([*tables, corrections_table(found)])
 
@@ -80,14 +83,14 @@ def corrections_table(corrections: pl.DataFrame) -> pa.Table:
     return corrections.to_arrow().cast(CORRECTIONS)
 
 
-def _proposal(frames: list[pl.DataFrame], responses: Reading | None) -> Proposal:
+def _proposal(frames: list[pl.DataFrame], zone: str, responses: Reading | None = None) -> Proposal:
     import polars as pl  # noqa: PLC0415 - as above
 
     from tallybook.backfill import propose  # noqa: PLC0415
 
     if responses is not None:
         frames = [*frames, *(_evidence_only(_looked_at(batch)) for batch in responses.batches())]
-    return propose(pl.concat(frames))
+    return propose(pl.concat(frames), zone)
 
 
 def _looked_at(rows: pl.DataFrame) -> pl.DataFrame:
