@@ -104,7 +104,7 @@ class Reading:
                 first = first + b"".join(pieces)
             if not first.strip():
                 return
-            claimed = claims(first[:HEAD_BYTES])
+            claimed = claims(first[:HEAD_BYTES], logical_name(self.path).as_posix())
             if len(claimed) != 1:
                 raise Unclaimed(claimed)
             source = sources()[claimed[0]]
