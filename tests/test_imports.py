@@ -17,6 +17,7 @@ STAGES = {
     "deduplicate",
     "history",
     "normalize",
+    "ranking",
     "reconcile",
     "reuse",
     "running",
