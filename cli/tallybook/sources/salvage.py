@@ -66,17 +66,21 @@ def _fetch(
     connection: sqlite3.Connection, select: str, after: int, size: int
 ) -> tuple[list[Any], str | None]:
     """The next rows, and the words for what broke them off."""
-    where = {"after": after, "size": size}
     try:
-        return connection.execute(select, where).fetchall(), None
+        return connection.execute(select, {"after": after, "size": size}).fetchall(), None
     except sqlite3.DatabaseError as error:
         if not (_is_damage(error) or _is_bad_text(error)):
             raise
     usual, connection.text_factory = connection.text_factory, _text
     rows: list[Any] = []
     try:
-        for row in connection.execute(select, where):
-            rows.append(row)  # noqa: PERF402 - those before the damage are kept
+        # One by one: a cursor looks ahead, and damage there would take the row before with it.
+        while len(rows) < size:
+            row = connection.execute(select, {"after": after, "size": 1}).fetchone()
+            if row is None:
+                break
+            rows.append(row)
+            after = row[0]
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise

@@ -18,7 +18,7 @@ Key = tuple[str | None, str | None, str | None, int | None]
 
 
 def pair(entries: Sequence[Entry]) -> None:
-    """Joins the two records of each stream, one to one, the nearest in time first.
+    """Joins the two records of each stream, one to one: neighbours, then the nearest in time.
 
     A twin keeps what its partner lost: the partner's prompt is the same, or 0 where it was lost.
     """
