@@ -197,6 +197,15 @@ def test_an_answer_in_a_saved_state_belongs_to_the_run_of_its_time() -> None:
     ]
 
 
+@pytest.mark.parametrize("untimed", ["sum", "state"])
+def test_an_answer_in_a_saved_state_never_counts_beside_the_sum_that_may_hold_it(
+    untimed: str,
+) -> None:
+    stated = total(30, 3, timestamp=None if untimed == "sum" else at(5))
+    saved = state(10, 1, 2, **({"timestamp": None} if untimed == "state" else {}))
+    assert [(row[0], row[4]) for row in counted(stated, saved)] == [("sum", 20), ("call", 10)]
+
+
 def test_an_answer_in_a_saved_state_that_does_not_fit_yields_to_the_sum() -> None:
     rows = (total(5, 3, timestamp=at(1)), state(10, 1, 2))
     assert [(row[0], row[4]) for row in counted(*rows)] == [("sum", 5)]

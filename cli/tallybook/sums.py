@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
@@ -21,6 +22,8 @@ from tallybook.schema import (
 from tallybook.series import Calls, Series, Stated, Tokens, settle
 
 _KEY: Final = ("source", "series")
+_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _FREE: Final = pl.col("duplicate_of").is_null()
 _STATED: Final = (
     *_KEY,
@@ -95,22 +98,23 @@ def settle_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _in_place(rows: pl.LazyFrame, sums: pl.DataFrame) -> pl.LazyFrame:
-    """The rows, those from a saved state with the series that had begun last in their thread."""
+    """The rows, those from a saved state with the series that had begun last in their thread.
+
+    Where a time is missing some series of the thread must do: nothing may count beside its sums
+    that could be in them.
+    """
     from_state = (pl.col("evidence") == STATE) & pl.col("series").is_null()
-    states = rows.filter(from_state, pl.col("timestamp").is_not_null()).select(
-        "row", "source", "root_thread_id", "timestamp"
-    )
+    time, who = pl.col("timestamp"), ("source", "root_thread_id")
+    states = rows.filter(from_state).select("row", *who, time.fill_null(_LAST))
     own = (pl.col("evidence") == LOG) & pl.col("parent_thread_id").is_null()
-    begun = sums.filter(own, pl.col("timestamp").is_not_null()).select(
-        "source", "root_thread_id", "timestamp", found="series"
-    )
+    begun = sums.filter(own).select(*who, time.fill_null(_FIRST), found="series")
     placed = (
         states.collect()
         .sort("timestamp", "row")
         .join_asof(
             begun.sort("timestamp", "found"),
             on="timestamp",
-            by=["source", "root_thread_id"],
+            by=who,
             check_sortedness=False,
         )
         .select("row", "found")
