@@ -14,6 +14,7 @@ from tallybook.reconcile import reconcile
 from tallybook.running import settle_running
 from tallybook.schema import Reported
 from tallybook.sources.rows import table
+from tallybook.sums import settle_sums
 from tallybook.tables import READ
 
 
@@ -37,7 +38,7 @@ def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
 def settled(*rows: dict[str, Any]) -> pl.DataFrame:
     """The rows after every stage but the prices."""
     frame = reported(*rows)
-    for stage in (attribute, settle_running, normalize, deduplicate, reconcile):
+    for stage in (attribute, settle_running, normalize, deduplicate, settle_sums, reconcile):
         frame = stage(frame)
     return frame.collect()
 

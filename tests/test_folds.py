@@ -43,7 +43,10 @@ def fold(source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = F
 
 def claimed(case: Path) -> list[tuple[Source, Path, bytes]]:
     files = ((path, content(path)) for path, _ in walk([built(case)]).files)
-    found = ((claims(data[: 256 << 10]), path, data) for path, data in files)
+    found = (
+        (claims(data[: 256 << 10], logical_name(path).as_posix()), path, data)
+        for path, data in files
+    )
     return [(sources()[names[0]], path, data) for names, path, data in found if names]
 
 

@@ -17,9 +17,12 @@ STAGES = {
     "deduplicate",
     "history",
     "normalize",
+    "ranking",
     "reconcile",
     "reuse",
     "running",
+    "series",
+    "sums",
     "witness",
 }
 # What each part of the package may import of the package.

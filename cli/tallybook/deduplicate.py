@@ -10,6 +10,7 @@ from tallybook.accounts import TELLING, lesser_accounts
 from tallybook.beside import changed
 from tallybook.history import replayed
 from tallybook.normalize import add_problem
+from tallybook.ranking import winners
 from tallybook.reuse import reused_identities
 from tallybook.schema import (
     BEFORE_TURN,
@@ -18,10 +19,10 @@ from tallybook.schema import (
     CAPTURE_TOTAL,
     COPY,
     COUNTED_KINDS,
-    EVIDENCE,
     INHERITED,
     LOG,
     OWN,
+    SAID_OF_COUNTED,
     SUM,
     THREAD,
 )
@@ -206,7 +207,7 @@ def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
     several = rows.filter(_FREE).filter(pl.col("call_id").is_duplicated())
-    order = several.pipe(_ranked).select("row", "_winner")
+    order = several.pipe(winners).select("row", "_winner")
     lost = _FREE & (pl.col("row") != pl.col("_winner"))
     reason = (
         pl.when(pl.col("sequence").is_not_null())
@@ -217,60 +218,6 @@ def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
         rows.join(order, on="row", how="left", maintain_order="left")
         .pipe(_mark, lost.fill_null(value=False), pl.col("call_id"), reason)
         .drop("_winner")
-    )
-
-
-def _ranked(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Adds the row that wins each call.
-
-    Best evidence first. A sidechain that repeats a response of the main conversation under another
-    request id is a replay with a prompt of its own. Among the rest the highest output is the final
-    one; a certain reading beats one in doubt, a row that splits the prompt by cache one that does
-    not, and one with its model one that lost what stood beside it; then the original beats the
-    copy, and the later block the earlier.
-    """
-    main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
-    main_request = pl.col("request_id").filter(main).first().over("_call")
-    replay = (
-        pl.col("sidechain")
-        & main.any().over("_call")
-        & pl.col("request_id").ne_missing(main_request)
-    )
-    splits = (
-        pl.col("reported_cached_tokens").is_not_null()
-        | pl.col("reported_cache_creation_tokens").is_not_null()
-    )
-    doubtful = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
-    evidence = pl.col("evidence").replace_strict(
-        {name: place for place, name in enumerate(EVIDENCE)}
-    )
-    ranks = (  # and whether the highest comes first
-        (evidence, False),
-        (replay, False),
-        (pl.col("output_tokens"), True),
-        (doubtful, False),
-        (splits, True),
-        (pl.col("model").is_not_null(), True),
-        # Builds wrote a branch twice, the second time without the word that it is a copy.
-        (pl.col("is_copy").any().over("_call", "_path"), False),
-        (pl.col("sidechain"), False),
-        (pl.col("timestamp").min().over("_call", "_path"), False),
-        # An archived file yields to one that is still in its place.
-        (pl.col("path").str.contains(r"[/\\]archived_"), False),
-        (pl.col("path"), False),
-        (pl.col("block_index"), True),
-        (pl.col("finished"), True),
-        (pl.col("record"), True),
-    )
-    by, descending = zip(*ranks, strict=True)
-    return (
-        # Numbers in place of long texts: every window over them looks at each.
-        rows.with_columns(
-            _call=pl.col("call_id").cast(pl.Categorical).to_physical(),
-            _path=pl.col("path").cast(pl.Categorical).to_physical(),
-        )
-        .sort("_call", *by, descending=[False, *descending], nulls_last=True, maintain_order=True)
-        .with_columns(_winner=pl.col("row").first().over("_call"))
     )
 
 
@@ -347,7 +294,7 @@ def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _without_what_is_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
     """What a duplicate leaves unsaid is no problem: the row that counts says it or is flagged."""
-    kept = ~pl.element().is_in(["no-time", "assumed-time", "no-model", "no-counts"])
+    kept = ~pl.element().is_in(SAID_OF_COUNTED)
     stated = pl.col("problems").list.eval(pl.element().filter(kept))
     duplicate = pl.col("duplicate_of").is_not_null()
     return rows.with_columns(problems=pl.when(duplicate).then(stated).otherwise("problems"))

@@ -35,6 +35,16 @@ RESPONSE: Final = "response"  # stored evidence of a call that another record st
 PROBLEM: Final = "problem"  # a record or file that could not be read
 COUNTED_KINDS: Final = (CALL, SUM, THREAD)
 
+# Problems of what a row leaves unsaid, which matter where it counts and nowhere else.
+SAID_OF_COUNTED: Final = (
+    "no-time",
+    "assumed-time",
+    "no-model",
+    "assumed-model",
+    "no-counts",
+    "uncounted-calls",
+)
+
 # How good a witness of a call the record is, best first.
 LOG: Final = "log"  # the tool's own log
 TRANSCRIPT: Final = "transcript"  # messages of an agent that another tool kept of its run
@@ -42,9 +52,10 @@ SUMMARY: Final = "summary"  # a tool's record of a run as a whole
 SNAPSHOT: Final = "snapshot"  # a run's counts so far, as they were served, sent or logged once
 CAPTURE_TOTAL: Final = "capture-total"  # running totals in saved standard output
 CAPTURE_LINE: Final = "capture-line"  # single messages in saved standard output
+STATE: Final = "state"  # in a saved state of the thread, not tied to a run
 COPY: Final = "copy"  # embedded in a record of another thread
 ACCOUNTS: Final = (LOG, TRANSCRIPT, SUMMARY, SNAPSHOT)  # that may all tell of one run
-EVIDENCE: Final = (*ACCOUNTS, CAPTURE_TOTAL, CAPTURE_LINE, COPY)
+EVIDENCE: Final = (*ACCOUNTS, CAPTURE_TOTAL, CAPTURE_LINE, STATE, COPY)
 
 # Whose past a row belongs to, in a file that may begin with another thread's history.
 OWN: Final = "own"  # proved to be the thread's own
@@ -99,7 +110,7 @@ class Reported(msgspec.Struct, kw_only=True):
     finished: bool | None = None  # the response was complete; None where the log has no word for it
     block_index: int | None = None  # place among the records of one response
     running: bool = False  # counts run up over `series`, they are not those of one call
-    series: str | None = None
+    series: str | None = None  # the process, turn or run that counts run up or are summed over
     # Counts as logged; `dialect` says which contains which.
     reported_input_tokens: int | None = None
     reported_cached_tokens: int | None = None

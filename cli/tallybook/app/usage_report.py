@@ -21,7 +21,7 @@ from tallybook.errors import UsageError
 from tallybook.render.json import envelope, json_text
 
 if TYPE_CHECKING:
-    from tallybook.ledger import Reading
+    from tallybook.ledger import Asked, Reading
     from tallybook.report.query import Query
     from tallybook.report.summary import Report
 
@@ -83,17 +83,22 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     check_files(paths, prices, output)
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
-    from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
-
-    answers = Answers(asking, query, state(asking))
-    answer = None if chosen == "html" or backfill else answers.find()
-    page = ""
-    if answer is None:
-        kept = None if backfill else answers
-        answer, page = read(asking, lambda reading: _answer(reading, query, chosen, kept))
+    answer, page = _found(asking, query, chosen, backfill=backfill)
     _tell(answer, page, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
+
+
+def _found(asking: Asked, query: Query, chosen: str, *, backfill: bool) -> tuple[Answer, str]:
+    """The answer that was kept where it still holds, else a new one, and the page asked for."""
+    from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
+
+    answers = Answers(asking, query, state(asking))
+    known = None if chosen == "html" or backfill else answers.find()
+    if known is not None:
+        return known, ""
+    kept = None if backfill else answers
+    return read(asking, lambda reading: _answer(reading, query, chosen, kept))
 
 
 def _answer(

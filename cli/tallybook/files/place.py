@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, blocks, open_log
-from tallybook.files.find import HEAD_BYTES
+from tallybook.files.find import HEAD_BYTES, logical_name
 from tallybook.sources import Source, claims
 
 # A state that is larger holds most of a document; reading that again costs less than keeping it.
@@ -150,4 +150,5 @@ def _is_claimed(path: Path, source: Source) -> bool:
     """Whether the longer beginning of a short file is still this source's, and still lines."""
     with open_log(path) as read:
         first = next(blocks(read), b"")[:HEAD_BYTES]
-    return claims(first) == [source.name] and not source.whole(first)
+    claimed = claims(first, logical_name(path).as_posix())
+    return claimed == [source.name] and not source.whole(first)

@@ -105,7 +105,7 @@ class Reading:
             first, pieces, is_blank = _beginning(blocks(read))
             if _is_blank(first):
                 return
-            claimed = claims(first[:HEAD_BYTES])
+            claimed = claims(first[:HEAD_BYTES], logical_name(self.path).as_posix())
             if len(claimed) != 1:
                 raise Unclaimed(claimed)
             source = sources()[claimed[0]]

@@ -30,10 +30,11 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     from tallybook.normalize import normalize  # noqa: PLC0415
     from tallybook.reconcile import reconcile  # noqa: PLC0415
     from tallybook.running import settle_running  # noqa: PLC0415
+    from tallybook.sums import settle_sums  # noqa: PLC0415
 
     frame = pl.DataFrame(reported).sort("path", "record", "part", maintain_order=True)
     frame = frame.with_row_index("row")
-    stages = (attribute, settle_running, normalize, deduplicate, reconcile)
+    stages = (attribute, settle_running, normalize, deduplicate, settle_sums, reconcile)
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
     parts = [frame.filter(~evidence), *frame.filter(evidence).iter_slices(EVIDENCE_ROWS)]

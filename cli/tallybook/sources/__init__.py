@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from fnmatch import fnmatchcase
 from functools import cache
 
 from tallybook.sources.contract import FileFacts, Location, Source
@@ -25,6 +26,15 @@ def sources() -> dict[str, Source]:
     }
 
 
-def claims(head: bytes) -> list[str]:
-    """Names of the sources that recognise a file by its first bytes; more than one is an error."""
-    return [name for name, source in sources().items() if source.sniff(head)]
+def claims(head: bytes, path: str = "") -> list[str]:
+    """Names of the sources that recognise a file by its first bytes; more than one is an error.
+
+    A file whose `path` (with slashes, without a compression suffix) one of them owns is that one's
+    alone: what an answer looks like does not tell which program kept it.
+    """
+    owners = [name for name, source in sources().items() if _is_owned(source, path)]
+    return owners or [name for name, source in sources().items() if source.sniff(head)]
+
+
+def _is_owned(source: Source, path: str) -> bool:
+    return any(fnmatchcase(path, f"*/{owned}") for owned in source.owns)

@@ -64,6 +64,7 @@ class Source:
     begin: Callable[[FileFacts], Any]
     read: Callable[[bytes, Any], tuple[pa.Table, Any]]
     finish: Callable[[Any], pa.Table]
+    owns: tuple[str, ...] = ()  # path globs of files that are its own, whatever they hold
     quiet: tuple[str, ...] = ()  # patterns that fit any sort of file: unclaimed ones are no problem
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
     # File name -> where the file beside it may be, relative to its folder; the first is taken.

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from tallybook.schema import PROBLEM, Reported
 
-BATCH_ROWS: Final = 20_000
+BATCH_ROWS: Final = 5_000  # as many as a processor's cache holds with what becomes of them
 _START: Final = -(2**63)
 _FARTHEST: Final = 2**62
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})

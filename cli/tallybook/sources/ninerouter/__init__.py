@@ -5,32 +5,34 @@ The source is named as the tool; a module's name cannot begin with a digit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tallybook.sources.contract import Location, Source
-from tallybook.sources.ninerouter.documents import State, begin, finish, read_document
-from tallybook.sources.ninerouter.shape import sniff, whole
+from tallybook.sources.ninerouter.answers import STREAM, WHOLE
+from tallybook.sources.ninerouter.documents import begin, finish, read
+from tallybook.sources.ninerouter.shape import sniff
 from tallybook.sources.ninerouter.store import query, recognise
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 __all__ = ["SOURCE"]
-
-
-def _read(block: bytes, state: State) -> tuple[pa.Table, State]:
-    return read_document(block, is_copy=state.is_copy), State(state.is_copy, is_read=True)
-
 
 SOURCE: Final = Source(
     name="9router",
     title="9router",
     version=1,
-    locations=(Location(None, ("~/.9router", "$APPDATA/9router")),),
-    patterns=("*.sqlite", "usage.json", "request-details.json"),
+    locations=(Location(None, ("~/.9router", "~/AppData/Roaming/9router")),),
+    patterns=(
+        "data*.sqlite",
+        "usage*.sqlite",
+        "request-details*.sqlite",
+        "usage.json",
+        "request-details.json",
+        STREAM,
+        WHOLE,
+    ),
+    owns=(STREAM, WHOLE),
     sniff=sniff,
     begin=begin,
-    read=_read,
+    read=read,
     finish=finish,
     # Settings and their secrets, the log for the eye, and the requests as they came in.
     ignores=(
@@ -41,7 +43,7 @@ SOURCE: Final = Source(
         "[67]_*.json",
         "[67]_*.txt",
     ),
-    whole=whole,
+    whole=lambda _: True,
     recognise=recognise,
     query=query,
 )

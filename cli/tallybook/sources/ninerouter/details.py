@@ -29,7 +29,15 @@ _CODEX_THREAD: Final = re.compile(
 )
 # What is said of a request whose cache is stated nowhere, when its answer might have stated it.
 _MISSING: Final = {CUT: "truncated-body", FILTERED: "body-altered"}
-_HINTS: Final = {"claude": "anthropic", "gemini": "google", "ollama": "ollama"}
+# Whose way of counting a format's is.
+HINTS: Final = {
+    "claude": "anthropic",
+    "gemini": "google",
+    "antigravity": "google",
+    "ollama": "ollama",
+    "kiro": "aws",
+    "commandcode": "openai",
+}
 
 
 class Detail(msgspec.Struct, kw_only=True):
@@ -156,7 +164,7 @@ def _body_row(detail: Detail) -> Reported | None:
     if found is None or found.usage is None:
         return None
     upstream = upstream_of(detail.provider)
-    usage = read_usage(found.usage, found.provider or _HINTS.get(upstream))
+    usage = read_usage(found.usage, found.provider or HINTS.get(upstream))
     if usage is None:
         return None
     row = _row(detail, BODY)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from tallybook.schema import Reported
+from tallybook.schema import PROBLEM, Reported
 from tallybook.sources.contract import Tables
-from tallybook.sources.ninerouter.bodies import BARE, CUT, opened
+from tallybook.sources.ninerouter.bodies import CUT
+from tallybook.sources.ninerouter.detailjson import (
+    begun_detail,
+    decode_detail,
+    take_answer,
+    take_request,
+    word,
+)
 from tallybook.sources.ninerouter.details import Detail, rows
 from tallybook.sources.rows import table
 from tallybook.sources.salvage import Gap, batches, lost
@@ -20,60 +26,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS: Final = 200
-_HEAD_BYTES: Final = 4096  # the token object stands before the texts
-PLACEHOLDER: Final = "[Streaming - raw response not captured]"
-_OF_BODY: Final = (
-    "id",
-    "type",
-    "object",
-    "model",
-    "modelVersion",
-    "responseId",
-    "created",
-    "created_at",
-    "usage",
-    "usageMetadata",
-    "prompt_eval_count",
-    "eval_count",
-    "prompt_eval_cached_count",
-    "done",
-    "response.usageMetadata",
-    "response.responseId",
-    "response.modelVersion",
-    "data.usage",
-    "data.id",
-    "data.model",
-    "_preview",
+_HEAD_BYTES: Final = 64 << 10  # the counts stand before the texts
+_LARGEST: Final = 32 << 20  # more than four texts of the largest size that can be set
+_DOCUMENT: Final = "data"
+# The parts of a detail that has a column for each.
+_LATENCY, _TOKENS = "latency", "tokens"
+_REQUEST, _SENT, _ANSWER, _RESPONSE = (
+    "request",
+    "provider_request",
+    "provider_response",
+    "response",
 )
-_STATES: Final = {"object": BARE, "cut": CUT}
-_decode: Final = json.JSONDecoder().raw_decode
 
 
 class Layout(NamedTuple):
-    """A table of details: expressions for what `Detail` needs, in the order of `_NAMES`."""
+    """A table of details, with the columns that hold what is small and those that hold JSON."""
 
     table: str
-    expressions: tuple[str, ...]
-
-
-_NAMES: Final = (
-    "record",
-    "id",
-    "provider",
-    "model",
-    "connection",
-    "timestamp",
-    "status",
-    "tokens",
-    "latency",
-    "user_id",
-    "cache_key",
-    "kind",
-    "body",
-    "body_type",
-    "is_placeholder",
-    "head",
-)
+    small: tuple[str, ...]  # id, provider, model, connection, timestamp, status
+    parts: tuple[str, ...]
 
 
 def detail_layouts(found: Tables) -> list[Layout]:
@@ -81,135 +52,133 @@ def detail_layouts(found: Tables) -> list[Layout]:
     layouts = []
     for name in ("requestDetails", "request_details"):
         columns = found.get(name, frozenset())
-        if {"id", "timestamp", "data"} <= columns:
-            connection = "connectionId" if "connectionId" in columns else "connection_id"
-            layouts.append(Layout(name, _of_documents(columns, connection)))
-        elif {"id", "timestamp", "tokens", "provider_response"} <= columns:
-            layouts.append(Layout(name, _of_columns(columns)))
+        link = "connectionId" if "connectionId" in columns else "connection_id"
+        wanted = ("id", "provider", "model", link, "timestamp", "status")
+        small = tuple(column if column in columns else "NULL" for column in wanted)
+        if {"id", "timestamp", _DOCUMENT} <= columns:
+            layouts.append(Layout(name, small, (_DOCUMENT,)))
+        elif {"id", "timestamp", _TOKENS, _ANSWER} <= columns:
+            named = (_LATENCY, _TOKENS, _REQUEST, _SENT, _ANSWER, _RESPONSE)
+            layouts.append(Layout(name, small, tuple(part for part in named if part in columns)))
     return layouts
-
-
-def _of_documents(columns: frozenset[str], connection: str) -> tuple[str, ...]:
-    """One JSON document a row; what cannot be parsed still shows its beginning."""
-
-    def inside(path: str) -> str:
-        return f"CASE WHEN json_valid(data) THEN json_extract(data, '$.{path}') END"
-
-    answer = "json_extract(data, '$.providerResponse')"
-    body = ", ".join(f"'$.providerResponse.{path}'" for path in _OF_BODY)
-    return (
-        "rowid",
-        "id",
-        *_or_null(columns, "provider", "model", connection),
-        "timestamp",
-        *_or_null(columns, "status"),
-        inside("tokens"),
-        inside("latency"),
-        inside("request.metadata.user_id"),
-        inside("providerRequest.prompt_cache_key"),
-        inside("response.type"),
-        f"CASE WHEN json_valid(data) THEN json_extract(data, {body}) END",
-        _type("data", "'$.providerResponse'"),
-        f"CASE WHEN json_valid(data) THEN {answer} = '{PLACEHOLDER}' END",
-        f"CASE WHEN NOT json_valid(data) THEN substr(data, 1, {_HEAD_BYTES}) END",
-    )
-
-
-def _of_columns(columns: frozenset[str]) -> tuple[str, ...]:
-    """A column for each part of a detail, JSON text each, cut short by the first builds."""
-
-    def inside(column: str, path: str) -> str:
-        if column not in columns:
-            return "NULL"
-        return f"CASE WHEN json_valid({column}) THEN json_extract({column}, '$.{path}') END"
-
-    body = ", ".join(f"'$.{path}'" for path in _OF_BODY)
-    return (
-        "rowid",
-        "id",
-        *_or_null(columns, "provider", "model", "connection_id"),
-        "timestamp",
-        *_or_null(columns, "status", "tokens", "latency"),
-        inside("request", "metadata.user_id"),
-        inside("provider_request", "prompt_cache_key"),
-        inside("response", "type"),
-        f"CASE WHEN json_valid(provider_response) THEN json_extract(provider_response, {body}) END",
-        _type("provider_response", "'$'"),
-        f"provider_response = '\"{PLACEHOLDER}\"'",
-        "NULL",
-    )
-
-
-def _type(column: str, path: str) -> str:
-    """`object` where the answer is an empty object, `cut` where its column is no JSON."""
-    empty = f"json_extract({column}, {path}) = '{{}}'"
-    return (
-        f"CASE WHEN {column} IS NULL THEN NULL WHEN NOT json_valid({column}) THEN 'cut'"
-        f" WHEN {empty} THEN json_type({column}, {path}) END"
-    )
-
-
-def _or_null(columns: frozenset[str], *names: str) -> tuple[str, ...]:
-    return tuple(f'"{name}"' if name in columns else "NULL" for name in names)
 
 
 def detail_rows(
     connection: sqlite3.Connection, found: Tables, gaps: list[Reported], *, is_copy: bool
 ) -> Iterator[pa.Table]:
-    """The rows of every detail; only what says something of the call is taken out of its texts."""
+    """The rows of every detail; texts are passed over, and never more than one is in memory."""
     for layout in detail_layouts(found):
         select = (
-            f'SELECT {", ".join(layout.expressions)} FROM "{layout.table}" '  # noqa: S608 - our own
+            f'SELECT rowid, {", ".join(layout.small)} FROM "{layout.table}" '  # noqa: S608 - our own
             "WHERE rowid > :after ORDER BY rowid LIMIT :size"
         )
         for batch in batches(connection, select, _BATCH_ROWS):
             if isinstance(batch, Gap):
                 gaps.append(lost(batch, layout.table))
             else:
-                yield table([row for each in batch for row in _rows(each, is_copy=is_copy)])
+                found_rows = (_rows(connection, layout, each, is_copy=is_copy) for each in batch)
+                yield table([row for several in found_rows for row in several])
 
 
-def _rows(values: Sequence[Any], *, is_copy: bool) -> list[Reported]:
-    given: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
-    head = given.pop("head")
-    for name in ("tokens", "latency"):
-        given[name] = _json(given[name]) if head is None else _after(head, name)
-    given["is_placeholder"] = bool(given["is_placeholder"])
-    body, state = opened(_nested(given["body"]))
-    body_type = given.pop("body_type")
-    given["body"] = body
-    given["body_state"] = _STATES.get(body_type, state)
-    found = rows(Detail(**given, is_copy=is_copy))
-    if head is not None:
-        for row in found:
+def _rows(
+    connection: sqlite3.Connection, layout: Layout, values: Sequence[Any], *, is_copy: bool
+) -> list[Reported]:
+    number, *small = values
+    known = dict(
+        zip(
+            ("id", "provider", "model", "connection", "timestamp", "status"),
+            (*map(word, small[:4]), small[4], word(small[5])),
+            strict=True,
+        )
+    )
+    try:
+        if layout.parts == (_DOCUMENT,):
+            detail, is_whole = _from_document(connection, layout, number, known)
+        else:
+            detail, is_whole = _from_parts(connection, layout, number, known), True
+    except sqlite3.DatabaseError as error:
+        words = f"{layout.table} row {number}: {error}"
+        return [_unreadable(number, layout.table, words)]
+    for name, value in known.items():
+        setattr(detail, name, value if value is not None else getattr(detail, name))
+    detail.is_copy = is_copy
+    made = rows(detail)
+    if not is_whole:
+        for row in made:
             row.problems = [*(row.problems or []), "bad-line"]
-    return found
+    return made
 
 
-def _nested(text: Any) -> dict[str, Any]:
-    """What of an answer says something of its call, nested as it was."""
-    stated = _json(text)
-    body: dict[str, Any] = {}
-    for path, value in zip(_OF_BODY, stated, strict=True) if isinstance(stated, list) else ():
-        if value is not None:
-            outer, _, inner = path.rpartition(".")
-            (body.setdefault(outer, {}) if outer else body)[inner] = value
-    return body
+def _unreadable(number: int, name: str, words: str) -> Reported:
+    return Reported(
+        record=number,
+        part=name,
+        kind=PROBLEM,
+        calls=None,
+        problems=["truncated"],
+        detail=words,
+    )
 
 
-def _json(text: Any) -> Any:
-    if not isinstance(text, (str, bytes)):
-        return text
+def _from_document(
+    connection: sqlite3.Connection, layout: Layout, number: int, known: dict[str, Any]
+) -> tuple[Detail, bool]:
+    """The detail of a row with one document, and whether that is sound as far as it was read.
+
+    Of a long one only the beginning is read, if the answer was streamed: a text is all it has.
+    """
+    with connection.blobopen(layout.table, _DOCUMENT, number, readonly=True) as blob:
+        head, size = blob.read(_HEAD_BYTES), len(blob)
+        is_short = size <= _HEAD_BYTES
+        streamed = Detail(record=number, id=known["id"]).streamed
+        if not is_short and (streamed or size > _LARGEST):
+            detail = begun_detail(number, head)
+            detail.body_state = None if streamed else CUT
+            return detail, detail.tokens is not None
+        content = head + blob.read()
+    whole = decode_detail(number, content)
+    return (whole, True) if whole is not None else (begun_detail(number, head), False)
+
+
+def _from_parts(
+    connection: sqlite3.Connection, layout: Layout, number: int, known: dict[str, Any]
+) -> Detail:
+    """The detail of a row with a JSON text for each of its parts, cut short by some builds."""
+    detail = Detail(record=number, **known)
+    streamed = detail.streamed
+    read = {
+        part: _part(connection, layout.table, part, number)
+        for part in layout.parts
+        if part in (_LATENCY, _TOKENS, _RESPONSE) or not (streamed and part == _ANSWER)
+    }
+    detail.latency, detail.tokens = _json(read.get(_LATENCY)), _json(read[_TOKENS])
+    answer = read.get(_ANSWER)
+    if answer is None:
+        answer = _part(connection, layout.table, _ANSWER, number, most=_HEAD_BYTES)
+    take_answer(detail, answer.strip())
+    if answer and not streamed and _json(answer) is None:
+        detail.body_state = CUT
+    take_request(
+        detail, *(msgspec.Raw(read.get(part, b"")) for part in (_REQUEST, _SENT, _RESPONSE))
+    )
+    return detail
+
+
+def _part(
+    connection: sqlite3.Connection, name: str, part: str, number: int, most: int = _LARGEST
+) -> bytes:
+    """The beginning of one column, all of it where it is no longer than `most`; empty for NULL."""
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
+        with connection.blobopen(name, part, number, readonly=True) as blob:
+            return blob.read(most)
+    except sqlite3.OperationalError as error:
+        if "null" in str(error):
+            return b""
+        raise
 
 
-def _after(head: str, key: str) -> Any:
-    """The object behind a key in the beginning of a document that breaks off somewhere."""
-    place = head.find(f'"{key}":')
+def _json(content: bytes | None) -> Any:
     try:
-        return _decode(head, place + len(key) + 3)[0] if place >= 0 else None
-    except (ValueError, RecursionError):
+        return msgspec.json.decode(content) if content else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

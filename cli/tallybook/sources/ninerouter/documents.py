@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import problem
-from tallybook.sources.ninerouter.bodies import BARE, opened
+from tallybook.sources.ninerouter.answers import STREAM, WHOLE, read_answer
 from tallybook.sources.ninerouter.daily import day_row
-from tallybook.sources.ninerouter.details import Detail
+from tallybook.sources.ninerouter.detailjson import decode_detail
 from tallybook.sources.ninerouter.details import rows as detail_rows
-from tallybook.sources.ninerouter.detailtables import PLACEHOLDER
 from tallybook.sources.ninerouter.entries import Entry, Numbering, from_document
 from tallybook.sources.ninerouter.history import tables
 from tallybook.sources.ninerouter.readings import Era
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 _BACKUPS: Final = "backups"
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _DETAILS: Final = re.compile(rb'\A\s*\{\s*"records"\s*:')
-_NOTHING: Final = msgspec.Raw()
-_Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
 class State(msgspec.Struct):
@@ -37,59 +34,8 @@ class State(msgspec.Struct):
 
     is_copy: bool = False
     is_read: bool = False
-
-
-class Inside(msgspec.Struct):
-    """What of a part of an answer, a request or an envelope is looked at."""
-
-    usage: Any = None
-    usageMetadata: Any = None  # noqa: N815 - the key of the log
-    responseId: Any = None  # noqa: N815
-    modelVersion: Any = None  # noqa: N815
-    id: Any = None
-    model: Any = None
-    user_id: Any = None
-
-
-class Body(Inside):
-    """What of a provider's answer is looked at: never its texts."""
-
-    type: Any = None
-    object: Any = None
-    created: Any = None
-    created_at: Any = None
-    prompt_eval_count: Any = None
-    eval_count: Any = None
-    prompt_eval_cached_count: Any = None
-    done: Any = None
-    response: msgspec.Raw = _NOTHING
-    data: msgspec.Raw = _NOTHING
-    preview: Any = msgspec.field(default=None, name="_preview")
-
-
-class Request(msgspec.Struct):
-    """What of a client's request, or of the provider's, is looked at."""
-
-    metadata: msgspec.Raw = _NOTHING
-    prompt_cache_key: Any = None
-    type: Any = None
-
-
-class Record(msgspec.Struct):
-    """A record of `request-details.json`."""
-
-    id: Any = None
-    provider: Any = None
-    model: Any = None
-    connectionId: Any = None  # noqa: N815 - the key of the log
-    timestamp: Any = None
-    status: Any = None
-    latency: Any = None
-    tokens: Any = None
-    request: msgspec.Raw = _NOTHING
-    providerRequest: msgspec.Raw = _NOTHING  # noqa: N815
-    providerResponse: msgspec.Raw = _NOTHING  # noqa: N815
-    response: msgspec.Raw = _NOTHING
+    name: str = ""
+    folder: str = ""
 
 
 class Usage(msgspec.Struct):
@@ -106,8 +52,17 @@ class Details(msgspec.Struct):
 
 
 def begin(facts: FileFacts) -> State:
-    """The first state; the folder tells a backup."""
-    return State(is_copy=_BACKUPS in facts.parts)
+    """The first state; the folder tells a backup, or of which request an answer is."""
+    folder, name = ("", "", *facts.parts)[-2:]
+    return State(is_copy=_BACKUPS in facts.parts, name=name, folder=folder)
+
+
+def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+    """The rows of the document, which is the only block there is."""
+    after = msgspec.structs.replace(state, is_read=True)
+    if state.name in (STREAM, WHOLE):
+        return table(read_answer(block, state.name, state.folder)), after
+    return read_document(block, is_copy=state.is_copy), after
 
 
 def finish(_: State) -> pa.Table:
@@ -175,61 +130,11 @@ def _read_details(block: bytes, *, is_copy: bool) -> pa.Table:
 
 
 def _detail(record: int, content: Any, *, is_copy: bool) -> list[Reported]:
-    try:
-        found = msgspec.json.decode(content, type=Record)
-    except (msgspec.DecodeError, RecursionError):
+    detail = decode_detail(record, bytes(content))
+    if detail is None:
         return [problem(record, "bad-line", f"not a JSON object ({len(content)} bytes)")]
-    answer = bytes(found.providerResponse).strip()
-    body, state = opened(_body(answer))
-    request = _part(found.request, Request)
-    return detail_rows(
-        Detail(
-            record=record,
-            **{name: _word(getattr(found, name)) for name in ("id", "provider", "model", "status")},
-            connection=_word(found.connectionId),
-            timestamp=found.timestamp,
-            latency=found.latency,
-            tokens=found.tokens,
-            body=body,
-            body_state=BARE if answer == b"{}" else state,
-            is_placeholder=PLACEHOLDER.encode() == answer.strip(b'"'),
-            kind=_word(_part(found.response, Request).type),
-            user_id=_part(request.metadata, Inside).user_id,
-            cache_key=_part(found.providerRequest, Request).prompt_cache_key,
-            is_copy=is_copy,
-        )
-    )
-
-
-def _part(raw: msgspec.Raw, kind: type[_Part]) -> _Part:
-    """What of a part is looked at; nothing where it is not there, or something else."""
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, RecursionError):
-        return kind()
-
-
-def _body(answer: bytes) -> dict[str, Any]:
-    """What of an answer is looked at, as it was nested; nothing where it is a text."""
-    try:
-        body = msgspec.json.decode(answer, type=Body)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    found = _stated(body)
-    for name in ("response", "data"):
-        found[name] = _stated(_part(found[name], Inside)) or None
-    if "preview" in found:
-        found["_preview"] = found.pop("preview")
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _stated(part: Inside) -> dict[str, Any]:
-    values = ((name, getattr(part, name)) for name in part.__struct_fields__)
-    return {name: value for name, value in values if value is not None}
-
-
-def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    detail.is_copy = is_copy
+    return detail_rows(detail)
 
 
 def _text(block: bytes) -> bytes | str:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from tallybook.sources.ninerouter.tokens import (
     COLUMNS,
-    TWIN,
     Counts,
     Tokens,
     convert,
     counts,
     decode,
+    decode_sound,
 )
 
-_WHO: Final = ("timestamp", "provider", "model", "connectionId")
+UNKNOWN: Final = -(2**63)  # as a time
 _DEAREST: Final = 1_000_000.0  # dollars; no call costs that
+Who = tuple[str | None, str | None, str | None]  # provider, model, connection
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -34,47 +35,65 @@ class Entry(msgspec.Struct, gc=False):
     endpoint: str | None
     cost: float | None
     counts: Counts
-    problems: list[str]
-    record_id: str = ""
-    when: int = 0  # milliseconds; 0 where the time is not known
-    partner: Any = None  # the other record of the same stream, an Entry
+    problems: list[str] | None
+    nth: int  # how many records before it bear the same name
+    when: int = UNKNOWN  # microseconds since 1970
     streamed: bool | None = None
+    pair: str | None = None  # the name of the last record of a stream that was written twice
+    served_by: str | None = None  # the provider, as the other record of the stream states it
+    is_included: bool = False  # the other record of the stream proves that reads are included
 
     @property
-    def identity(self) -> str:
-        """The call's name: of a pair that of its last record, and such a name comes first."""
-        if self.partner is None:
-            return f"sole-{self.record_id}"
-        last = self if self.counts.shape != TWIN else self.partner
-        return f"pair-{last.record_id}"
+    def name(self) -> str:
+        """What the record says of itself, the same in every copy: neither path nor row number."""
+        time = "" if self.timestamp is None else self.timestamp
+        who = f"{self.provider or ''}/{self.model or ''}/{self.connection or ''}"
+        return f"{time}/{who}{nth_word(self.nth)}"
+
+
+def nth_word(nth: int) -> str:
+    """What tells a record from those before it that say the same."""
+    return f"/{nth}" if nth else ""
+
+
+def join(twin: Entry, other: Entry) -> None:
+    """Makes one call of the two records of a stream.
+
+    A twin may bear the name of a format instead of the provider's, and never an endpoint.
+    """
+    twin.pair = other.pair = other.name
+    twin.served_by = other.provider
+    twin.endpoint = other.endpoint
+    twin.is_included = other.counts.is_flat
 
 
 class Numbering:
-    """Names records by what they say, and tells apart those that say the same.
+    """Counts the records that say the same.
 
     Rows keep their order in every copy, so the nth of them is the same row everywhere. Equal rows
     bear the same time and lie close together, so only the last rows are remembered.
     """
 
     def __init__(self) -> None:
-        self._now: dict[str, int] = {}
-        self._before: dict[str, int] = {}
+        self._first: dict[Any, Who] = {}
+        self._before: dict[Any, Who] = {}
+        self._counts: dict[tuple[Any, Who], int] = {}
 
     def turn(self) -> None:
-        """Forgets all but what was named since the last turn."""
-        self._before, self._now = self._now, {}
+        """Forgets what came before the last turn."""
+        self._before, self._first = self._first, {}
+        self._counts = {k: n for k, n in self._counts.items() if k[0] in self._before}
 
-    def name(self, *values: Any) -> str:
-        """The name of the next record with these values; a digest, the same in every file."""
-        text = "\0".join("" if value is None else str(value) for value in values)
-        nth = self._now.get(text, self._before.get(text, 0))
-        self._now[text] = nth + 1
-        return digest(f"{text}\0{nth}" if nth else text)
-
-
-def digest(text: str) -> str:
-    """A short name for a text that is long."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    def nth(self, timestamp: Any, who: Who) -> int:
+        """How many records before this one bear its time and are of the same."""
+        first = self._first.get(timestamp) or self._before.get(timestamp)
+        if first is None:
+            self._first[timestamp] = who
+            return 0
+        self._counts.setdefault((timestamp, first), 1)
+        nth = self._counts.get((timestamp, who), 0)
+        self._counts[timestamp, who] = nth + 1
+        return nth
 
 
 def hashed(secret: str) -> str:
@@ -83,35 +102,38 @@ def hashed(secret: str) -> str:
 
 
 def from_database(rows: Iterable[tuple[Any, ...]], names: Numbering) -> list[Entry]:
-    """The entries of rows: id, timestamp, provider, model, connection, key, endpoint, cost, tokens,
-    prompt, completion.
+    """The entries of rows: number, timestamp, then provider, model, connection, key and endpoint as
+    texts or None, cost, tokens, prompt and completion as they stand there.
     """
     return [_from_database(row, names) for row in rows]
 
 
 def _from_database(row: tuple[Any, ...], names: Numbering) -> Entry:
     record, timestamp, provider, model, connection, key, endpoint, cost, text, *columns = row
-    problems: list[str] = []
-    tokens = decode(text, problems) if isinstance(text, (str, bytes)) else None
-    if tokens is None:
-        if text is not None:
-            problems.append("bad-tokens")
-        found = Counts(COLUMNS, *_columns(columns, problems))
-    else:
-        found = counts(tokens, has_endpoint=bool(endpoint))
-    return Entry(
-        record,
-        timestamp,
-        _text(provider),
-        _text(model),
-        _text(connection),
-        _text(key),
-        _text(endpoint),
-        _dollars(cost, problems),
-        found,
-        problems,
-        names.name(timestamp, provider, model, connection),
-    )
+    problems: list[str] | None = None
+    try:
+        found = counts(decode_sound(text), has_endpoint=endpoint is not None)
+    except (msgspec.DecodeError, TypeError, UnicodeEncodeError, RecursionError):
+        problems = []
+        found = _odd_counts(text, columns, problems, has_endpoint=endpoint is not None)
+    if cost.__class__ is not float or not 0.0 < cost < _DEAREST:
+        problems = problems or []
+        cost = _dollars(cost, problems)
+    who = (provider, model, connection)
+    nth = names.nth(timestamp, who)
+    return Entry(record, timestamp, *who, key, endpoint, cost, found, problems or None, nth)
+
+
+def _odd_counts(
+    text: Any, columns: list[Any], problems: list[str], *, has_endpoint: bool
+) -> Counts:
+    """The counts of a token object with odd numbers in it; where it is none, of the columns."""
+    tokens = decode(text, problems) if isinstance(text, str | bytes) else None
+    if tokens is not None:
+        return counts(tokens, has_endpoint=has_endpoint)
+    if text is not None:
+        problems.append("bad-tokens")
+    return Counts(COLUMNS, *_columns(columns, problems))
 
 
 def _columns(values: list[Any], problems: list[str]) -> tuple[int | None, int | None]:
@@ -126,20 +148,20 @@ def from_document(record: int, row: dict[str, Any], names: Numbering) -> Entry:
     tokens = convert(row.get("tokens"), problems)
     if tokens is None:
         problems.append("no-counts")
-    endpoint = _text(row.get("endpoint"))
-    timestamp, provider, model, connection = (row.get(name) for name in _WHO)
+    timestamp, endpoint = row.get("timestamp"), _text(row.get("endpoint"))
+    if not isinstance(timestamp, str | int | float):
+        timestamp = None
+    who = _text(row.get("provider")), _text(row.get("model")), _text(row.get("connectionId"))
     return Entry(
         record,
         timestamp,
-        _text(provider),
-        _text(model),
-        _text(connection),
+        *who,
         _text(row.get("apiKey")),
         endpoint,
         _dollars(row.get("cost"), problems),
-        counts(tokens or Tokens(), has_endpoint=bool(endpoint)),
-        problems,
-        names.name(timestamp, provider, model, connection),
+        counts(tokens or Tokens(), has_endpoint=endpoint is not None),
+        problems or None,
+        names.nth(timestamp, who),
     )
 
 

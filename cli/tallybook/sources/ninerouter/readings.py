@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tallybook.sources.ninerouter.entries import Entry
-from tallybook.sources.ninerouter.routes import ESTIMATING, EXCLUSIVE, INCLUSIVE, Route, route
-from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN, Counts
+from tallybook.sources.ninerouter.routes import EXCLUSIVE, INCLUSIVE, Route, route
+from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 
 # The canonical builds read nested cache counts from this version on, which came out on this day.
 _NESTED_READ: Final = (0, 5, 59)
 _NESTED_READ_DAY: Final = "2026-08-29"
-_DIALECTS: Final = {EXCLUSIVE: "anthropic", INCLUSIVE: "openai"}
-_BOTH: Final = ["input", "output"]
+_CASES: Final = 10_000  # a database has some dozens
 
 
 class Era(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,27 +32,44 @@ class Era(msgspec.Struct, frozen=True, kw_only=True):
     is_copy: bool = False
 
 
-class Said(NamedTuple):
-    """Counts as the columns of a row have them; `detail` is a word on the cost."""
+class Case(NamedTuple):
+    """What of a row decides how it is read: never its numbers, but how they stand to each other."""
 
-    input: int | None
-    cached: int | None
-    written: int | None
-    output: int | None
-    reasoning: int | None
-    total: int | None
+    shape: str
+    provider: str | None
+    endpoint: str | None
+    streamed: bool | None
+    asks: bool | None  # the prompt is more than 0; None where it is not stated
+    answers: bool  # the completion is more than 0
+    read: bool | None  # as `asks`, for what was read from the cache
+    written: bool | None
+    exceeds: bool  # the cache is more than the prompt
+    is_half: bool  # the cache is half of the prompt or less
+    thinks: bool  # there is more reasoning than completion
+    is_flat: bool
+    is_anthropic: bool
+    is_recent: bool  # from a build that read nested cache counts
+    is_lesser: bool  # the record of a stream that states less than the other one
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """How a row is read: which of its counts say something, and what is to be said of them."""
+
     dialect: str
     rule: str
+    route: str
     assumed: list[str] | None
     problems: list[str] | None
-    detail: str | None
+    has_input: bool
+    has_read: bool
+    has_written: bool
+    has_output: bool
+    keeps_total: bool  # where reasoning or cache lie outside, the stored total leaves them out
 
 
 class _Prompt(NamedTuple):
     reading: str
     why: str
-    cached: int | None
-    written: int | None
     is_guess: bool = False
     problem: str | None = None
 
@@ -65,7 +82,7 @@ def take_streams(entries: list[Entry], era: Era) -> None:
     first, last = era.first_twin, era.last_twin
     for entry in entries:
         shape = entry.counts.shape
-        if entry.partner is not None or shape in (TWIN, SHORT):
+        if entry.pair is not None or shape in (TWIN, SHORT):
             entry.streamed = True
         elif first is None or last is None or shape == CANONICAL:
             continue
@@ -73,165 +90,130 @@ def take_streams(entries: list[Entry], era: Era) -> None:
             entry.streamed = False
 
 
-def path_of(entry: Entry) -> Route:
-    """How the request went, as the row and its twin tell it together."""
-    partner = entry.partner
-    provider, endpoint = entry.provider, entry.endpoint
-    if partner is not None:
-        # A twin may bear the name of a format instead of the provider's, and never an endpoint.
-        provider = provider_of(entry)
-        endpoint = endpoint or partner.endpoint
-    return route(provider, endpoint, entry.streamed)
+def judge(entry: Entry, era: Era) -> Verdict:
+    """How a row is to be read."""
+    counts = entry.counts
+    prompt, read, written = counts.prompt, counts.read, counts.written
+    cache = (read or 0) + (written or 0)
+    return _verdict(
+        counts.shape,
+        entry.served_by or entry.provider,
+        entry.endpoint,
+        entry.streamed,
+        None if prompt is None else prompt > 0,
+        bool(counts.completion),
+        None if read is None else read > 0,
+        None if written is None else written > 0,
+        cache > (prompt or 0),
+        2 * cache <= (prompt or 0),
+        (counts.reasoning or 0) > (counts.completion or 0),
+        counts.is_flat or entry.is_included,
+        counts.is_anthropic,
+        bool(cache) or _is_recent(entry, era),
+        entry.pair is not None and counts.shape != TWIN,
+    )
 
 
-def provider_of(entry: Entry) -> str | None:
-    """The provider, of a twin as its partner states it."""
-    if entry.partner is not None and entry.counts.shape == TWIN:
-        return entry.partner.provider or entry.provider
-    return entry.provider
+def _is_recent(entry: Entry, era: Era) -> bool:
+    """Whether a build wrote the row that looked for the cache counts at all their places."""
+    if entry.counts.shape == CANONICAL:
+        old = era.version is not None and era.version < _NESTED_READ
+        return not old and str(entry.timestamp) >= _NESTED_READ_DAY
+    return era.nested_since is not None and str(entry.timestamp) >= era.nested_since
 
 
-def read(entry: Entry, way: Route, era: Era) -> Said:
-    """The counts of a row, what of them is a guess, and what is wrong with them."""
-    counts, problems = entry.counts, list(entry.problems)
-    if not counts.completion and not counts.prompt and not counts.read and not counts.written:
-        return _silent(counts, problems)
-    prompt = _prompt(entry, way, era)
-    stated = counts.prompt
-    if stated == 0 and not (prompt.cached or prompt.written):
-        # No request has an empty prompt: the upstream's answer did not repeat it.
-        problems.append("input-lost")
-        prompt = _Prompt(prompt.reading, prompt.why, None, None)
-        stated = None
-    if prompt.problem:
-        problems.append(prompt.problem)
-    dialect, is_output_guess = _dialect(counts, way, prompt.reading)
-    guesses = (["input"] if prompt.is_guess else []) + (["output"] if is_output_guess else [])
-    guesses, problems = _estimates(way, provider_of(entry), guesses, problems)
-    reasoning = _reasoning(counts)
-    twice = reasoning and entry.cost is not None and dialect != "gemini"
-    return Said(
-        stated,
-        prompt.cached,
-        prompt.written,
-        counts.completion,
-        reasoning,
-        counts.total if dialect == "openai" else None,  # else a sum of other parts
+@lru_cache(maxsize=_CASES)
+def _verdict(*facts: Any) -> Verdict:
+    case = Case(*facts)
+    way = route(case.provider, case.endpoint, case.streamed)
+    if not (case.asks or case.answers or case.read or case.written):
+        rule = f"{case.shape}/silent"
+        said = (False, False, False, False, False)
+        return Verdict("openai", rule, way.label, None, ["no-counts"], *said)
+    prompt = _prompt(case, way)
+    is_lost = case.asks is False and not case.read and not case.written
+    problems = ["input-lost"] if is_lost else []
+    problems += [code for code in (prompt.problem, way.guess) if code]
+    dialect, guesses = _dialect(case, way, prompt)
+    has_cache = prompt.problem != "ambiguous-dialect" and not is_lost
+    is_unread = prompt.problem == "cache-not-read" or _is_filled(case, way)
+    return Verdict(
         dialect,
-        f"{counts.shape}/{prompt.why}",
-        guesses or None,
-        _of_row(entry, problems),
-        "the reported cost counts reasoning twice" if twice else None,
+        f"{case.shape}/{prompt.why}",
+        way.label,
+        (["input", "output"] if way.guess else guesses) or None,
+        # What the other record of the stream has right is nothing to say.
+        (problems or None) if not case.is_lesser else None,
+        not is_lost,
+        has_cache and not (is_unread and not case.read),
+        has_cache and not (is_unread and not case.written),
+        has_output=True,
+        keeps_total=dialect == "openai",
     )
 
 
-def _silent(counts: Counts, problems: list[str]) -> Said:
-    """A row that says nothing but that there was a request."""
-    problems = list(dict.fromkeys([*problems, "no-counts"]))
-    return Said(
-        None, None, None, None, None, None, "openai", f"{counts.shape}/silent", None, problems, None
-    )
+def _prompt(case: Case, way: Route) -> _Prompt:
+    if case.shape == CANONICAL:
+        return _canonical(case, way)
+    if case.exceeds:
+        return _Prompt(EXCLUSIVE, "parts-exceed-input")
+    if case.is_flat:
+        return _Prompt(INCLUSIVE, "cached-tokens")
+    if case.is_anthropic:
+        return _Prompt(EXCLUSIVE, "input-tokens")
+    return _by_route(case, way)
 
 
-def _prompt(entry: Entry, way: Route, era: Era) -> _Prompt:
-    counts = entry.counts
-    if counts.shape == CANONICAL:
-        return _canonical(entry, way, era)
-    read, written = counts.read, counts.written
-    filled = counts.shape in (TWIN, SHORT) and not read and not written
-    if filled and not _zeros_are_read(entry, way, era):
-        read = written = None
-    return _by_keys(entry, read, written) or _by_route(way, read, written)
-
-
-def _by_keys(entry: Entry, read: int | None, written: int | None) -> _Prompt | None:
-    """The reading that the keys or the numbers prove, whatever the route."""
-    counts, partner = entry.counts, entry.partner
-    if (read or 0) + (written or 0) > (counts.prompt or 0):
-        return _Prompt(EXCLUSIVE, "parts-exceed-input", read, written)
-    if counts.is_flat or (partner is not None and partner.counts.is_flat):
-        return _Prompt(INCLUSIVE, "cached-tokens", read, written)
-    if counts.is_anthropic:
-        return _Prompt(EXCLUSIVE, "input-tokens", read, written)
-    return None
-
-
-def _by_route(way: Route, read: int | None, written: int | None) -> _Prompt:
-    parts = (read or 0) + (written or 0)
+def _by_route(case: Case, way: Route) -> _Prompt:
+    has_cache = bool(case.read or case.written)
     if way.reading is not None:
-        is_guess = parts > 0 and way.client is None
-        return _Prompt(way.reading, way.why, read, written, is_guess)
-    if parts == 0 and read is not None:  # with nothing in the cache both readings are the same
-        return _Prompt(EXCLUSIVE, way.why, read, written)
-    if parts and way.client is None:
+        return _Prompt(way.reading, way.why, has_cache and way.client is None)
+    if not has_cache and case.read is not None and not _is_filled(case, way):
+        # With nothing in the cache both readings are the same.
+        return _Prompt(EXCLUSIVE, way.why)
+    if has_cache and way.client is None:
         # Prompts that leave the cache out are small beside it, so this one will hold it.
-        return _Prompt(INCLUSIVE, way.why, read, written, is_guess=True)
-    return _Prompt(INCLUSIVE, way.why, None, None, problem="ambiguous-dialect")
+        return _Prompt(INCLUSIVE, way.why, is_guess=True)
+    return _Prompt(INCLUSIVE, way.why, problem="ambiguous-dialect")
 
 
-def _zeros_are_read(entry: Entry, way: Route, era: Era) -> bool:
-    """Whether zeros that stand for every absent count are known to be none here."""
+def _is_filled(case: Case, way: Route) -> bool:
+    """Whether zeros stand for counts that were not found, since some had to be written."""
+    if case.shape not in (TWIN, SHORT) or case.read or case.written:
+        return False
     if way.is_claude:
-        return bool(entry.counts.prompt)
-    since = era.nested_since
-    return way.cache_is_read and since is not None and str(entry.timestamp) >= since
+        return not case.asks
+    return not (way.cache_is_read and case.is_recent)
 
 
-def _canonical(entry: Entry, way: Route, era: Era) -> _Prompt:
-    counts = entry.counts
-    cached, written, prompt = counts.read, counts.written, counts.prompt or 0
-    if not cached and _is_unread(entry, way, era):
-        return _Prompt(INCLUSIVE, way.why, None, written or None, problem="cache-not-read")
-    cache = (cached or 0) + (written or 0)
+def _canonical(case: Case, way: Route) -> _Prompt:
+    if not case.read and _is_unread(case, way):
+        return _Prompt(INCLUSIVE, way.why, problem="cache-not-read")
     folded = way.is_claude and way.client not in (None, "claude") and way.streamed is not False
-    if folded and cache and prompt >= 2 * cache:
-        return _Prompt(INCLUSIVE, way.why, cached, written, problem="cache-perhaps-twice")
-    return _Prompt(INCLUSIVE, way.why, cached, written)
+    if folded and (case.read or case.written) and case.is_half:
+        return _Prompt(INCLUSIVE, way.why, problem="cache-perhaps-twice")
+    return _Prompt(INCLUSIVE, way.why)
 
 
-def _is_unread(entry: Entry, way: Route, era: Era) -> bool:
+def _is_unread(case: Case, way: Route) -> bool:
     """Whether a count of 0 says only that the build did not look where the count was."""
     if not way.cache_is_read:
         return True
-    if not (way.upstream in ("responses", "gemini") and way.is_translated is not False):
-        return False
-    old = era.version is not None and era.version < _NESTED_READ
-    return old or str(entry.timestamp) < _NESTED_READ_DAY
+    nested = way.upstream in ("responses", "gemini") and way.is_translated is not False
+    return nested and not case.is_recent
 
 
-def _dialect(counts: Counts, way: Route, reading: str) -> tuple[str, bool]:
-    """The dialect, and whether it is a guess that the output holds the reasoning.
+def _dialect(case: Case, way: Route, prompt: _Prompt) -> tuple[str, list[str]]:
+    """The dialect, and the directions in which that is a guess.
 
     Gemini's own count of the answer leaves the thoughts out; a translated stream adds them.
     """
-    if reading == EXCLUSIVE or not way.is_gemini:
-        return _DIALECTS[reading], False
-    beyond = (counts.reasoning or 0) > (counts.completion or 0)
-    if beyond or way.client == "gemini" or way.streamed is False:
-        return "gemini", False
-    return "openai", way.streamed is None or way.client is None
-
-
-def _reasoning(counts: Counts) -> int | None:
-    """The reasoning; the zero of a twin or a short row stands for whatever was not found."""
-    if counts.shape in (TWIN, SHORT):
-        return counts.reasoning or None
-    return counts.reasoning
-
-
-def _estimates(
-    way: Route, provider: str | None, guesses: list[str], problems: list[str]
-) -> tuple[list[str], list[str]]:
-    if provider in ESTIMATING:
-        return _BOTH, [*problems, "estimated"]
-    # Kiro's counts are now stated, now worked out from a percentage and a length.
-    if way.upstream == "kiro":
-        return _BOTH, [*problems, "perhaps-estimated"]
-    return guesses, problems
-
-
-def _of_row(entry: Entry, problems: list[str]) -> list[str] | None:
-    """What is wrong, but for what the twin of a stripped row has right."""
-    if entry.partner is not None and entry.counts.shape != TWIN:
-        problems = [problem for problem in problems if problem == "bad-number"]
-    return problems or None
+    guesses = ["input"] if prompt.is_guess else []
+    if prompt.reading == EXCLUSIVE:
+        return "anthropic", guesses
+    if not way.is_gemini:
+        return "openai", guesses
+    if case.thinks or way.client == "gemini" or way.streamed is False:
+        return "gemini", guesses
+    is_open = way.streamed is None or way.client is None
+    return "openai", [*guesses, "output"] if is_open else guesses

@@ -14,9 +14,13 @@ _RESPONSES: Final = frozenset({"codex", "grok-cli", "openai-responses"})
 _GEMINI: Final = frozenset({"gemini", "gemini-cli", "antigravity", "vertex"})
 _OWN: Final = frozenset({"kiro", "ollama", "commandcode", "cursor", "grok-web", "perplexity-web"})
 # Their providers state no usage, so the counts are taken from lengths of texts, and 2000 is added.
-ESTIMATING: Final = frozenset({"cursor", "grok-web", "perplexity-web"})
+_ESTIMATING: Final = frozenset({"cursor", "grok-web", "perplexity-web"})
+# Kiro's counts are now stated, now worked out from a percentage and a length.
+_GUESSES: Final = {**dict.fromkeys(_ESTIMATING, "estimated"), "kiro": "perhaps-estimated"}
 # What their providers state of the cache is not read, or not before the last builds.
-_CACHE_UNREAD: Final = frozenset({"commandcode", "kiro", *ESTIMATING})
+_CACHE_UNREAD: Final = frozenset({"commandcode", "kiro", *_ESTIMATING})
+
+_HOW: Final = {True: " stream", False: " whole", None: ""}
 
 INCLUSIVE: Final = "inclusive"
 EXCLUSIVE: Final = "exclusive"
@@ -38,12 +42,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     is_gemini: bool
     is_translated: bool | None  # client and upstream speak different formats
     cache_is_read: bool
-
-    @property
-    def label(self) -> str:
-        """The route in words, e.g. `claude>responses stream`."""
-        how = {True: " stream", False: " whole", None: ""}[self.streamed]
-        return f"{self.client or '?'}>{self.upstream}{how}"
+    guess: str | None  # the problem of counts that are, or may be, estimates
+    label: str  # the route in words, e.g. `claude>responses stream`
 
 
 @lru_cache(maxsize=4096)
@@ -64,6 +64,8 @@ def route(provider: str | None, endpoint: str | None, streamed: bool | None) -> 
         is_gemini=upstream == "gemini",
         is_translated=None if client is None else client != upstream,
         cache_is_read=provider not in _CACHE_UNREAD,
+        guess=_GUESSES.get(provider or ""),
+        label=f"{client or '?'}>{upstream}{_HOW[streamed]}",
     )
 
 

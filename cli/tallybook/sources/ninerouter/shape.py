@@ -18,11 +18,6 @@ _OF_DETAILS: Final = re.compile(rb'"latency"\s*:\s*\{\s*"ttft"\s*:')
 
 def sniff(head: bytes) -> bool:
     """Whether a file that begins so is one of 9router's JSON documents."""
-    return whole(head)
-
-
-def whole(head: bytes) -> bool:
-    """Whether the file is one document, and so read in one block: all that are claimed are."""
     if _EMPTY.match(head):
         return True
     if _DETAILS.match(head):

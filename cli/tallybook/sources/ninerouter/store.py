@@ -33,6 +33,9 @@ _COLUMNS: Final = (
     "promptTokens",
     "completionTokens",
 )
+_WORDS: Final = frozenset(
+    {"provider", "model", "connectionId", "connection_id", "apiKey", "api_key", "endpoint"}
+)
 _DAY_ROWS: Final = 500
 _DETAIL_ROWS: Final = 200
 
@@ -121,7 +124,7 @@ def _entries(
     names: Numbering,
     gaps: list[Reported],
 ) -> Iterator[list[Entry]]:
-    columns = ", ".join(f'"{name}"' if name in there else "NULL" for name in layout.columns)
+    columns = ", ".join(_column(name, there) for name in layout.columns)
     select = (
         f'SELECT rowid, {columns} FROM "{layout.table}" '  # noqa: S608 - names of our own
         "WHERE rowid > :after ORDER BY rowid LIMIT :size"
@@ -131,6 +134,13 @@ def _entries(
             gaps.append(lost(batch, layout.table))
         else:
             yield from_database(batch, names)
+
+
+def _column(name: str, there: frozenset[str]) -> str:
+    """A column as the entries take it: words as texts that are not empty, else nothing."""
+    if name not in there:
+        return "NULL"
+    return f"nullif(CAST({name} AS TEXT), '')" if name in _WORDS else name
 
 
 def _era(connection: sqlite3.Connection, found: Tables, *, is_copy: bool) -> Era:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from tallybook.dialects.values import count
+from tallybook.dialects.values import MAX_COUNT, count
 
 CANONICAL: Final = "canonical"  # since 0.5.18: the prompt holds what was read and written
 TWIN: Final = "twin"  # the first of two records of a stream, all five keys, zero where not known
@@ -15,24 +15,26 @@ SHORT: Final = "short"  # streams of a week in February 2026, under other names
 RAW: Final = "raw"  # whatever the first builds took over from the provider
 COLUMNS: Final = "columns"  # no token object, only the two columns of a database
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+
 
 class Tokens(msgspec.Struct, gc=False):
     """A token object as stored; a key that holds null counts as absent."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    cached_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input: int | None = None
-    output: int | None = None
-    cacheRead: int | None = None  # noqa: N815 - the key of the log
-    cacheCreation: int | None = None  # noqa: N815
-    reasoning: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    total_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    input: Count | None = None
+    output: Count | None = None
+    cacheRead: Count | None = None  # noqa: N815 - the key of the log
+    cacheCreation: Count | None = None  # noqa: N815
+    reasoning: Count | None = None
 
 
 class Counts(msgspec.Struct, gc=False):
@@ -49,7 +51,7 @@ class Counts(msgspec.Struct, gc=False):
     is_anthropic: bool = False  # the prompt under `input_tokens`, without any `prompt_tokens`
 
 
-_decode: Final = msgspec.json.Decoder(Tokens).decode
+decode_sound: Final = msgspec.json.Decoder(Tokens).decode  # raises DecodeError for all others
 _NAMES: Final = Tokens.__struct_fields__
 
 
@@ -59,14 +61,10 @@ def decode(text: str | bytes, problems: list[str]) -> Tokens | None:
     A count that is no number costs that count, and a `bad-number` says so.
     """
     try:
-        tokens = _decode(text)
+        found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        try:
-            found = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-            return None
-        return convert(found, problems)
-    return _checked(tokens, problems)
+        return None
+    return convert(found, problems)
 
 
 def convert(found: Any, problems: list[str]) -> Tokens | None:
@@ -76,22 +74,15 @@ def convert(found: Any, problems: list[str]) -> Tokens | None:
     return Tokens(*(count(found.get(name), problems) for name in _NAMES))
 
 
-def _checked(tokens: Tokens, problems: list[str]) -> Tokens:
-    completion = tokens.completion_tokens
-    if (tokens.prompt_tokens or 0) >= 0 and (completion or 0) >= 0 and not _is_odd(tokens):
-        return tokens
-    return Tokens(*(count(getattr(tokens, name), problems) for name in _NAMES))
-
-
-def _is_odd(tokens: Tokens) -> bool:
-    return any((getattr(tokens, name) or 0) < 0 for name in _NAMES[2:])
-
-
 def counts(tokens: Tokens, *, has_endpoint: bool) -> Counts:
-    """The counts of a token object by its shape."""
+    """The counts of a token object by its shape.
+
+    The zero of a twin or a short object stands for whatever was not found; of reasoning it never
+    says that there was none.
+    """
     t = tokens
     if t.prompt_tokens is None and (t.input is not None or t.output is not None):
-        return Counts(SHORT, t.input, t.output, t.cacheRead, t.cacheCreation, t.reasoning)
+        return Counts(SHORT, t.input, t.output, t.cacheRead, t.cacheCreation, t.reasoning or None)
     prompt, completion = t.prompt_tokens, t.completion_tokens
     if t.cached_tokens is not None and t.total_tokens is not None:
         return Counts(
@@ -108,7 +99,7 @@ def counts(tokens: Tokens, *, has_endpoint: bool) -> Counts:
         if t.reasoning_tokens is None and t.total_tokens is None and t.input_tokens is None:
             return Counts(STRIPPED, prompt, completion)
     elif not has_endpoint and None not in (read, written, t.reasoning_tokens, prompt):
-        return Counts(TWIN, prompt, completion, read, written, t.reasoning_tokens)
+        return Counts(TWIN, prompt, completion, read, written, t.reasoning_tokens or None)
     is_flat = t.cached_tokens is not None
     is_anthropic = prompt is None and t.input_tokens is not None
     return Counts(

@@ -4,37 +4,64 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Final
 
-from tallybook.sources.ninerouter.entries import Entry
+from tallybook.sources.ninerouter.entries import UNKNOWN, Entry, join
 from tallybook.sources.ninerouter.tokens import RAW, STRIPPED, TWIN
 
-_APART: Final = 1000  # milliseconds; in practice it is a few
+_APART: Final = 1_000_000  # microseconds; in practice it is a few thousand
+_USUAL: Final = 10_000
+_SHAPES: Final = frozenset({TWIN, STRIPPED, RAW})
 Key = tuple[str | None, str | None, str | None, int | None]
 
 
 def pair(entries: Sequence[Entry]) -> None:
-    """Sets `partner` on both records of a stream, one to one, the nearest in time first.
+    """Joins the two records of each stream, one to one, the nearest in time first.
 
     A twin keeps what its partner lost: the partner's prompt is the same, or 0 where it was lost.
     """
-    twins = _by_key(e for e in entries if e.counts.shape == TWIN)
+    for one, next_one in pairwise(entries):
+        if one.counts.shape == TWIN:
+            _join_neighbours(one, next_one)
+        elif next_one.counts.shape == TWIN:
+            _join_neighbours(next_one, one)
+    left = [entry for entry in entries if entry.pair is None and entry.counts.shape in _SHAPES]
+    twins = _by_key(entry for entry in left if entry.counts.shape == TWIN)
     if not twins:
         return
-    others = _by_key(e for e in entries if e.counts.shape in (STRIPPED, RAW))
+    others = _by_key(entry for entry in left if entry.counts.shape != TWIN)
     edges = [
         edge for key in twins.keys() & others.keys() for edge in _edges(twins[key], others[key])
     ]
     for *_, twin, other in sorted(edges, key=lambda edge: edge[:4]):
-        if twin.partner is None and other.partner is None:
-            twin.partner, other.partner = other, twin
+        if twin.pair is None and other.pair is None:
+            join(twin, other)
+
+
+def _join_neighbours(twin: Entry, other: Entry) -> None:
+    """The two records mostly stand side by side, and then nothing is nearer."""
+    ours, theirs = twin.counts, other.counts
+    if (
+        ours.prompt == theirs.prompt
+        and ours.completion == theirs.completion
+        and theirs.shape in (STRIPPED, RAW)
+        and twin.pair is None
+        and other.pair is None
+        and abs(twin.when - other.when) < _USUAL
+        and twin.model == other.model
+        and twin.connection == other.connection
+        and twin.key == other.key
+        and twin.when != UNKNOWN
+    ):
+        join(twin, other)
 
 
 def _by_key(entries: Iterable[Entry]) -> dict[Key, list[Entry]]:
     found: dict[Key, list[Entry]] = {}
     for entry in entries:
-        if entry.partner is None and entry.when:
+        if entry.when != UNKNOWN:
             key = (entry.model, entry.connection, entry.key, entry.counts.completion)
             found.setdefault(key, []).append(entry)
     return found

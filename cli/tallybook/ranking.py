@@ -1,0 +1,68 @@
+"""Which of the records of one call is its best witness."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tallybook.schema import EVIDENCE, LOG
+
+
+def winners(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds `_winner`: of the rows with one `call_id` the `row` of the best witness.
+
+    Best evidence first. A sidechain that repeats a response of the main conversation under another
+    request id is a replay with a prompt of its own. Among the rest the highest output is the final
+    one; a certain reading beats one in doubt, a row that splits the prompt by cache one that does
+    not, and one with its model one that lost what stood beside it; then the original beats the
+    copy, and the later block the earlier.
+    """
+    by, descending = zip(*_ranks(), strict=True)
+    return (
+        # Numbers in place of long texts: every window over them looks at each.
+        rows.with_columns(
+            _call=pl.col("call_id").cast(pl.Categorical).to_physical(),
+            _path=pl.col("path").cast(pl.Categorical).to_physical(),
+        )
+        .sort("_call", *by, descending=[False, *descending], nulls_last=True, maintain_order=True)
+        .with_columns(_winner=pl.col("row").first().over("_call"))
+    )
+
+
+def _ranks() -> tuple[tuple[pl.Expr, bool], ...]:
+    """What rows of one call are sorted by, and whether the highest comes first."""
+    splits = (
+        pl.col("reported_cached_tokens").is_not_null()
+        | pl.col("reported_cache_creation_tokens").is_not_null()
+    )
+    doubtful = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
+    evidence = pl.col("evidence").replace_strict(
+        {name: place for place, name in enumerate(EVIDENCE)}
+    )
+    return (
+        (evidence, False),
+        (_is_replay(), False),
+        (pl.col("output_tokens"), True),
+        (doubtful, False),
+        (splits, True),
+        (pl.col("model").is_not_null(), True),
+        # Builds wrote a branch twice, the second time without the word that it is a copy.
+        (pl.col("is_copy").any().over("_call", "_path"), False),
+        (pl.col("sidechain"), False),
+        (pl.col("timestamp").min().over("_call", "_path"), False),
+        # An archived file yields to one that is still in its place.
+        (pl.col("path").str.contains(r"[/\\]archived_"), False),
+        (pl.col("path"), False),
+        (pl.col("block_index"), True),
+        (pl.col("finished"), True),
+        (pl.col("record"), True),
+    )
+
+
+def _is_replay() -> pl.Expr:
+    main = ~pl.col("sidechain") & (pl.col("evidence") == LOG)
+    main_request = pl.col("request_id").filter(main).first().over("_call")
+    return (
+        pl.col("sidechain")
+        & main.any().over("_call")
+        & pl.col("request_id").ne_missing(main_request)
+    )

@@ -1,0 +1,33 @@
+"""DeerFlow: its database of runs and events, its event files, its checkpoints and its log.
+
+The spans of Monocle, an opt-in, are not read: they repeat the calls of the events without their
+caches, and nothing in them leads to a run. Nor are the log's lines per call, which name neither
+model nor run.
+"""
+
+from __future__ import annotations
+
+from tallybook.sources.contract import Location, Source
+from tallybook.sources.deer_flow.database import query, recognise
+from tallybook.sources.deer_flow.jsonl import begin, finish, read, sniff
+
+__all__ = ["SOURCE"]
+
+SOURCE = Source(
+    name="deer-flow",
+    title="DeerFlow",
+    version=1,
+    locations=(
+        Location("DEER_FLOW_HOME", ("~/deer-flow/backend/.deer-flow", "~/.deer-flow")),
+        Location(None, ("~/deer-flow/logs",)),
+    ),
+    patterns=("deerflow.db", "app.db", "checkpoints.db", "*.jsonl", "gateway.log"),
+    sniff=sniff,
+    begin=begin,
+    read=read,
+    finish=finish,
+    # What agents work on is no log, whatever it is called.
+    ignores=("threads/*/user-data/*",),
+    recognise=recognise,
+    query=query,
+)

@@ -1,0 +1,171 @@
+"""Reads the messages in LangGraph's checkpoints, the only log of runs whose events were not kept.
+
+Checkpoints repeat every message; it is taken from the write that put it there first, for later
+ones may have the usage of sub-agents added to it. The states themselves are never loaded.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tallybook.schema import STATE, Reported
+from tallybook.sources import lines
+from tallybook.sources.contract import FileFacts, Tables
+from tallybook.sources.deer_flow.events import ANSWERS, TOOL_RESULT, read_event
+from tallybook.sources.deer_flow.inflated import GUESSED, TOLD, deflate
+from tallybook.sources.deer_flow.records import Content, Event, loosely
+from tallybook.sources.deer_flow.unpack import messages, minted, stamped, unpack
+from tallybook.sources.deer_flow.values import instant, langchain_run, own_id, text
+
+WRITES: Final = "writes"
+CHECKPOINTS: Final = "checkpoints"
+_ANSWER_TYPES: Final = ("ai", "AIMessageChunk")
+_BEGINNING: Final = 256  # bytes of a checkpoint in which its time stands
+_LOOKED_AT: Final = 50  # checkpoints of which some must be DeerFlow's
+_OURS: Final = (b'"thinking_enabled"', b'"is_plan_mode"', b'"subagent_enabled"', b"deerflow")
+
+
+def recognise(tables: Tables) -> bool:
+    """Whether the tables are those of LangGraph's checkpointer."""
+    return {"thread_id", "checkpoint_id"} <= tables.get(CHECKPOINTS, frozenset()) and {
+        "thread_id",
+        "checkpoint_id",
+        "channel",
+        "type",
+        "value",
+    } <= tables.get(WRITES, frozenset())
+
+
+def read(
+    connection: sqlite3.Connection, tables: Tables, facts: FileFacts, *, is_alone: bool
+) -> Iterator[Reported]:
+    """A row per answer and delegated task; one problem where the file is another program's."""
+    if not recognise(tables):
+        return
+    if is_alone and not _is_ours(connection, facts):
+        yield lines.problem(0, "unclaimed", "LangGraph checkpoints of another program")
+        return
+    seen: set[str] = set()
+    kept = _threads_with_events(connection, tables)
+    for record, thread, checkpoint in connection.execute(
+        "SELECT rowid, thread_id, checkpoint_id FROM writes WHERE channel = 'messages'"
+        " ORDER BY checkpoint_id, rowid"
+    ):
+        if thread not in kept:
+            yield from _write(connection, record, (thread, checkpoint), seen)
+
+
+def _is_ours(connection: sqlite3.Connection, facts: FileFacts) -> bool:
+    """DeerFlow keeps its own settings in the metadata of each checkpoint."""
+    if any("deer-flow" in part for part in facts.parts):
+        return True
+    rows = connection.execute("SELECT metadata FROM checkpoints LIMIT ?", (_LOOKED_AT,))
+    return any(mark in bytes(found) for (found,) in rows if found for mark in _OURS)
+
+
+def _threads_with_events(connection: sqlite3.Connection, tables: Tables) -> set[Any]:
+    """Threads that began with a run and whose runs all have their answers among the events."""
+    runs, events = tables.get("runs", frozenset()), tables.get("run_events", frozenset())
+    if not ({"total_tokens", "created_at"} <= runs and "event_type" in events):
+        return set()
+    begun = {
+        thread: instant(created)
+        for thread, created in connection.execute(
+            "SELECT thread_id, min(created_at) FROM runs GROUP BY thread_id"
+            " HAVING sum(total_tokens > 0 AND run_id NOT IN (SELECT run_id FROM run_events"
+            " WHERE run_id IS NOT NULL AND event_type IN (?, ?, ?, ?))) = 0",
+            ANSWERS,
+        )
+    }
+    first = connection.execute(
+        "SELECT thread_id, min(checkpoint_id) FROM writes GROUP BY thread_id"
+    )
+    times = {thread: minted(text(checkpoint) or "") for thread, checkpoint in first}
+    return {
+        thread
+        for thread, time in begun.items()
+        if time is not None and (found := times.get(thread)) is not None and found >= time
+    }
+
+
+def _write(
+    connection: sqlite3.Connection, record: int, place: tuple[Any, Any], seen: set[str]
+) -> Iterator[Reported]:
+    """The rows of one write, but for messages that an earlier one had."""
+    kind, value = connection.execute(
+        "SELECT type, value FROM writes WHERE rowid = ?", (record,)
+    ).fetchone()
+    try:
+        if text(kind) != "msgpack" or not isinstance(value, bytes):
+            raise ValueError(f"type {text(kind)}")
+        found = list(messages(unpack(value)))
+    except ValueError as error:
+        row = lines.problem(record, "bad-value", f"messages of a write: {error}")
+        row.part = WRITES
+        yield row
+        return
+    thread = text(place[0]) or "?"
+    fresh = [_is_new(message, thread, seen) for message in found]
+    time = _time(connection, place) if any(fresh) else None
+    for index, (message, mark) in enumerate(deflate(found)):
+        if fresh[index]:
+            for row in _message(message, time, thread, (record, f"{WRITES}[{index}]")):
+                yield _marked(row, mark)
+
+
+def _is_new(message: dict[str, Any], thread: str, seen: set[str]) -> bool:
+    """Whether a message may state usage that no earlier write stated."""
+    identifier, tool = text(message.get("id")), text(message.get("tool_call_id"))
+    if message.get("type") in _ANSWER_TYPES:
+        key = langchain_run(identifier) or (own_id(identifier, thread) if identifier else None)
+    elif message.get("type") == "tool":
+        key = f"task:{identifier or thread}:{tool}"
+    else:
+        return False
+    if key in seen:
+        return False
+    if key is not None:
+        seen.add(key)
+    return True
+
+
+def _message(
+    message: dict[str, Any], time: str | None, thread: str, place: tuple[int, str]
+) -> Iterator[Reported]:
+    content = loosely(message, Content)
+    if message.get("type") == "tool":
+        kind = TOOL_RESULT
+    elif not content.usage_metadata and content.response_metadata is None:
+        return
+    else:
+        kind = ANSWERS[0]
+    event = Event(thread_id=thread, event_type=kind, content=content, created_at=time)
+    yield from read_event(event, *place)
+
+
+def _marked(row: Reported, mark: str | None) -> Reported:
+    row.evidence, row.rule = STATE, mark or "checkpoint"
+    row.difference = mark in (TOLD, GUESSED)
+    if mark == GUESSED:
+        row.assumed = ["input", "output"]
+    return row
+
+
+def _time(connection: sqlite3.Connection, place: tuple[Any, Any]) -> str | None:
+    """When the step began in which the write was made."""
+    found = minted(text(place[1]) or "")
+    if found is not None:
+        return found.isoformat()
+    row = connection.execute(
+        "SELECT rowid FROM checkpoints WHERE thread_id = ? AND checkpoint_id = ?",
+        [text(value) for value in place],
+    ).fetchone()
+    if row is None:
+        return None
+    try:
+        with connection.blobopen(CHECKPOINTS, "checkpoint", row[0], readonly=True) as blob:
+            return stamped(blob.read(_BEGINNING))
+    except sqlite3.Error:
+        return None

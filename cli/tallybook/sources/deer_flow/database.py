@@ -1,0 +1,127 @@
+"""Reads DeerFlow's SQLite files: runs, run events, and what only checkpoints still know."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from tallybook.schema import Reported
+from tallybook.sources.contract import FileFacts, Tables
+from tallybook.sources.deer_flow import checkpoints
+from tallybook.sources.deer_flow.events import (
+    ANSWERS,
+    TASK_END,
+    TASK_USAGE,
+    TOOL_RESULT,
+    read_event,
+)
+from tallybook.sources.deer_flow.records import Event, parse_content, parse_metadata
+from tallybook.sources.deer_flow.runs import TABLE, Run, read_run
+from tallybook.sources.deer_flow.values import name
+from tallybook.sources.rows import table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EVENTS: Final = "run_events"
+_ROWS: Final = 20_000  # of one table that is given back
+_RUN_COUNTS: Final = frozenset({"total_tokens", "total_input_tokens", "llm_call_count"})
+
+
+def recognise(tables: Tables) -> bool:
+    """Whether the tables are DeerFlow's runs or events, or LangGraph's checkpoints."""
+    runs, events = tables.get(TABLE, frozenset()), tables.get(EVENTS, frozenset())
+    has_runs = {"run_id", "thread_id"} <= runs and not _RUN_COUNTS.isdisjoint(runs)
+    has_events = {"run_id", "thread_id", "event_type"} <= events
+    return has_runs or has_events or checkpoints.recognise(tables)
+
+
+def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table]:
+    """The rows of a database in tables of bounded size, what is worth most first."""
+    # Bytes, because a text that is no UTF-8 would end the whole query.
+    connection.text_factory = bytes
+    rows = _rows(connection, facts)
+    while batch := list(islice(rows, _ROWS)):
+        yield table(batch)
+
+
+def _rows(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Reported]:
+    names = (TABLE, EVENTS, checkpoints.CHECKPOINTS, checkpoints.WRITES)
+    tables = {each: columns(connection, each) for each in names}
+    runs, events = tables[TABLE], tables[EVENTS]
+    if {"run_id", "thread_id"} <= runs and not _RUN_COUNTS.isdisjoint(runs):
+        for record, *values in connection.execute(_select(TABLE, runs, Run._fields)):
+            yield from read_run(Run(*values), record)
+    if {"run_id", "event_type"} <= events:
+        yield from _events(connection, events)
+        if "content" in events:
+            yield from _tool_results(connection, events)
+    yield from checkpoints.read(connection, tables, facts, is_alone=not runs | events)
+
+
+def columns(connection: sqlite3.Connection, source: str) -> frozenset[str]:
+    """The columns of a table; none where there is no such table."""
+    found = connection.execute("SELECT name FROM pragma_table_info(?)", (source,))
+    return frozenset(column.decode("utf-8", "replace") for (column,) in found)
+
+
+def _select(source: str, present: frozenset[str], wanted: Iterable[str]) -> str:
+    """A query for row number and wanted columns of a table; a column that it lacks is NULL."""
+    fields = ", ".join(column if column in present else "NULL" for column in wanted)
+    return f"SELECT rowid, {fields} FROM {source}"  # noqa: S608 - the names are constants
+
+
+_EVENT_COLUMNS: Final = (
+    "thread_id",
+    "run_id",
+    "event_type",
+    "content",
+    "event_metadata",
+    "created_at",
+)
+_USAGE: Final = (*ANSWERS, TASK_END)
+# The runs in which more tasks began than ended.
+_OPEN: Final = (
+    "FROM run_events WHERE event_type IN ('subagent.start', 'subagent.end') GROUP BY run_id"
+    " HAVING sum(event_type = 'subagent.end') < sum(event_type = 'subagent.start')"
+)
+
+
+def _events(connection: sqlite3.Connection, present: frozenset[str]) -> Iterator[Reported]:
+    """The events that state usage; the type stands before the content, so no other is loaded."""
+    places = ", ".join("?" * len(_USAGE))
+    yield from _read(connection, present, f"event_type IN ({places})", _USAGE)
+
+
+def _tool_results(connection: sqlite3.Connection, present: frozenset[str]) -> Iterator[Reported]:
+    """The results of delegated tasks, in the runs where the end of some task is missing.
+
+    They repeat what the end of the task says, in contents of any size.
+    """
+    if connection.execute(f"SELECT 1 {_OPEN} LIMIT 1").fetchone() is not None:
+        condition = f"event_type = ? AND run_id IN (SELECT run_id {_OPEN}) AND instr(content, ?)"
+        values = (TOOL_RESULT, TASK_USAGE.decode())
+        yield from _read(connection, present, condition, values)
+
+
+def _read(
+    connection: sqlite3.Connection,
+    present: frozenset[str],
+    condition: str,
+    values: Sequence[str | None],
+) -> Iterator[Reported]:
+    statement = f"{_select(EVENTS, present, _EVENT_COLUMNS)} WHERE {condition}"
+    for record, thread, run, kind, content, metadata, created in connection.execute(
+        statement, values
+    ):
+        event = Event(
+            thread_id=name(thread),
+            run_id=name(run),
+            event_type=name(kind),
+            content=parse_content(content) if isinstance(content, bytes) else None,
+            metadata=parse_metadata(metadata) if isinstance(metadata, bytes) else None,
+            created_at=created,
+        )
+        yield from read_event(event, record, EVENTS)

@@ -1,0 +1,191 @@
+"""Makes rows of run events: the answers of models, and the sums of what was delegated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tallybook.dialects import Usage, read_usage, state
+from tallybook.schema import EVENT, RESPONSE, SUM, Reported
+from tallybook.sources.deer_flow.records import Answer, Content, Event, Extra, Metadata
+from tallybook.sources.deer_flow.values import (
+    caller,
+    instant,
+    langchain_run,
+    own_id,
+    provider,
+    text,
+)
+
+ANSWERS: Final = ("llm.ai.response", "llm_response", "ai_message", "ai_tool_call")
+TASK_END: Final = "subagent.end"
+TOOL_RESULT: Final = "llm.tool.result"
+TASK_USAGE: Final = b'"subagent_token_usage"'  # what a tool result must hold to be read
+HINT: Final = "langchain"
+
+# Copies of messages that a new branch, or a thread from before events were kept, begins with.
+_SEEDS: Final = ("branch-seed-", "checkpoint-seed-")
+_COPIES: Final = frozenset({"ai_message", "ai_tool_call"})
+_NO_CONTENT: Final = Content()
+_NO_ANSWER: Final = Answer()
+_NO_EXTRA: Final = Extra()
+_NO_METADATA: Final = Metadata()
+
+
+def read_event(event: Event, record: int, place: str | None = None) -> Iterator[Reported]:
+    """The rows of an event; `place` names the table where a file has several."""
+    kind = text(event.event_type)
+    if kind in ANSWERS:
+        yield from _answer(event, record, place, is_copy=kind in _COPIES)
+    elif kind == TASK_END:
+        content = event.content or _NO_CONTENT
+        if content.usage is not None:
+            yield _task(event, record, place, (content.task_id, content.usage, content.model_name))
+    elif kind == TOOL_RESULT:
+        content = event.content or _NO_CONTENT
+        extra = content.additional_kwargs or _NO_EXTRA
+        stated = (content.tool_call_id, extra.subagent_token_usage, extra.subagent_model_name)
+        if extra.subagent_token_usage is not None:
+            yield _task(event, record, place, stated)
+
+
+def _answer(event: Event, record: int, place: str | None, *, is_copy: bool) -> Iterator[Reported]:
+    content, metadata = event.content or _NO_CONTENT, event.metadata or _NO_METADATA
+    answer = content.response_metadata or _NO_ANSWER
+    row = _call(event, content, answer, record)
+    row.part, row.is_copy = place, is_copy
+    row.caller = caller(metadata.caller)
+    stated, raw = _stated(content, metadata), _raw(answer)
+    usage = read_usage(stated, HINT) if stated is not None else None
+    evidence = read_usage(raw, row.provider) if raw is not None else None
+    usage, evidence = (evidence, None) if usage is None else (usage, evidence)
+    if usage is None and isinstance(content.usage, dict):
+        usage = read_usage(content.usage, HINT)
+    _state_counts(row, usage)
+    if answer.service_tier is not None:
+        row.service_tier = row.service_tier or text(answer.service_tier)
+    if row.identity is None:
+        row.identity = _unnamed(event, metadata, row)
+    if _is_seed(row.series, metadata):
+        row.kind, row.calls, row.rule, row.is_copy = EVENT, None, "seed", True
+    elif (content.additional_kwargs or _NO_EXTRA).deerflow_error_fallback:
+        # Written by the program in place of an answer.
+        row.kind, row.calls, row.rule = EVENT, None, "error-fallback"
+    yield row
+    if usage is not None and evidence is not None and _tells_more(evidence, usage):
+        yield _response(row, evidence, place)
+
+
+def _call(event: Event, content: Content, answer: Answer, record: int) -> Reported:
+    """Who, when and which call, before its counts."""
+    thread, run = text(event.thread_id), text(event.run_id)
+    message, stated = text(content.id), text(answer.id)
+    call = langchain_run(message)
+    is_ours = call is not None
+    model = text(answer.model_name) or text(answer.model) or text(content.model)
+    identity = f"call:{call}" if is_ours or message is None else own_id(message, run or thread)
+    return Reported(
+        record=record,
+        thread_id=thread,
+        root_thread_id=thread,
+        provider=provider(answer.model_provider, model),
+        model=model,
+        timestamp=instant(event.created_at),
+        identity=identity if message else None,
+        response_id=stated or (None if is_ours else message),
+        record_id=message if is_ours else None,
+        series=run,
+    )
+
+
+def _stated(content: Content, metadata: Metadata) -> Mapping[str, Any] | None:
+    """The usage that the program took from the message, or had it taken any."""
+    for usage in (metadata.usage, content.usage_metadata):
+        if isinstance(usage, dict) and usage:
+            return usage
+    return None
+
+
+def _raw(answer: Answer) -> Mapping[str, Any] | None:
+    """The usage as the provider stated it."""
+    for usage in (answer.token_usage, answer.usage):
+        if isinstance(usage, dict) and usage:
+            return usage
+    return None
+
+
+def _state_counts(row: Reported, usage: Usage | None) -> None:
+    if usage is None:
+        row.problems = ["no-counts"]
+    else:
+        state(row, usage)
+
+
+def _unnamed(event: Event, metadata: Metadata, row: Reported) -> str | None:
+    """A message without id is known by its place among the run's calls and by its counts."""
+    index, run = metadata.llm_call_index, text(event.run_id)
+    if run is None or not isinstance(index, int):
+        return None
+    counts = (row.reported_input_tokens, row.reported_output_tokens, row.reported_total_tokens)
+    return f"{run}#{index}:{'/'.join(map(str, counts))}"
+
+
+def _is_seed(run: str | None, metadata: Metadata) -> bool:
+    flagged = metadata.branch_seed is True or metadata.checkpoint_history_seed is True
+    return flagged or (run is not None and run.startswith(_SEEDS))
+
+
+def _tells_more(evidence: Usage, usage: Usage) -> bool:
+    """Whether the provider's own object states a part that was lost on the way."""
+    names = ("cached", "cache_creation", "reasoning")
+    return any(
+        getattr(usage, f"reported_{name}_tokens") is None
+        and getattr(evidence, f"reported_{name}_tokens") is not None
+        for name in names
+    )
+
+
+def _response(row: Reported, evidence: Usage, place: str | None) -> Reported:
+    return state(
+        Reported(
+            record=row.record,
+            part="response_metadata" if place is None else f"{place}.response_metadata",
+            kind=RESPONSE,
+            calls=None,
+            thread_id=row.thread_id,
+            root_thread_id=row.root_thread_id,
+            caller=row.caller,
+            provider=row.provider,
+            model=row.model,
+            timestamp=row.timestamp,
+            identity=row.identity,
+            response_id=row.response_id,
+            record_id=row.record_id,
+            series=row.series,
+        ),
+        evidence,
+    )
+
+
+def _task(event: Event, record: int, place: str | None, stated: tuple[Any, Any, Any]) -> Reported:
+    """What one sub-agent used: a sum without the number of its calls, its model as configured."""
+    thread, run, task = text(event.thread_id), text(event.run_id), text(stated[0])
+    usage = read_usage(stated[1], HINT) if isinstance(stated[1], dict) else None
+    row = Reported(
+        record=record,
+        part=place,
+        kind=SUM,
+        calls=None,
+        # Providers give the id of a tool call out again, so it names a thread in its run only.
+        thread_id=f"{thread}/{task}" if thread and task else thread,
+        parent_thread_id=thread,
+        root_thread_id=thread,
+        caller="subagent",
+        model=text(stated[2]),
+        timestamp=instant(event.created_at),
+        identity=f"task:{run or thread}:{task}" if task else None,
+        series=run,
+    )
+    _state_counts(row, usage)
+    row.problems = [*(row.problems or []), *(["uncounted-calls"] if usage else [])] or None
+    return row

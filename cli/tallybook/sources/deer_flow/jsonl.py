@@ -1,0 +1,90 @@
+"""Folds the event files that DeerFlow keeps per run, and the log of its gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tallybook.schema import Reported
+from tallybook.sources import lines
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.deer_flow import log
+from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, read_event
+from tallybook.sources.deer_flow.records import parse_event
+from tallybook.sources.rows import table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A value and its key, so no text can match: inside of one the quotes are escaped.
+_MARKER: Final = re.compile(
+    rb'"event_type"[ \t]*:[ \t]*"(?:llm\.ai\.response|llm_response|ai_message|ai_tool_call'
+    rb'|subagent\.end|llm\.tool\.result)"'
+)
+_TOOL_RESULT: Final = re.compile(rb'"event_type"[ \t]*:[ \t]*"' + re.escape(TOOL_RESULT.encode()))
+_KEYS: Final = frozenset({"thread_id", "run_id", "event_type", "content"})
+# A first line may be longer than what is looked at.
+_BEGINNING: Final = re.compile(
+    rb'\s*\{\s*"thread_id"\s*:\s*"[^"\\]*"\s*,\s*"run_id"\s*:\s*"[^"\\]*"\s*,\s*"event_type"\s*:'
+)
+_LOOKED_AT: Final = 8  # lines; all of them are events
+
+
+class State(msgspec.Struct):
+    """How many lines were read: a line says itself whose it is, whatever its file is called."""
+
+    records: int = 0
+    is_log: bool = False  # the gateway's, not events
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file begins with run events, or is the gateway's log."""
+    return _is_events(head) or log.sniff(head)
+
+
+def _is_events(head: bytes) -> bool:
+    values = map(lines.decode, head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT])
+    found = [value for value in values if isinstance(value, dict)]
+    if found:
+        return all(_is_event(value) for value in found)
+    return _BEGINNING.match(head) is not None
+
+
+def _is_event(value: dict[str, Any]) -> bool:
+    return value.keys() >= _KEYS and isinstance(value["event_type"], str)
+
+
+def begin(facts: FileFacts) -> State:
+    """The first state; a log may begin with lines of anybody's."""
+    return State(is_log=bool(facts.parts) and facts.parts[-1].endswith(".log"))
+
+
+def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+    """The rows of a block of whole lines, and the state after them."""
+    first = state.records + 1
+    is_log = state.is_log or (first == 1 and log.sniff(block))
+    rows = list(log.read_log(block, first) if is_log else _read_lines(block, first))
+    return table(rows), State(state.records + lines.line_count(block), is_log)
+
+
+def finish(_: State) -> pa.Table:
+    """Nothing is left for the end."""
+    return table([])
+
+
+def _read_lines(block: bytes, first: int) -> Iterator[Reported]:
+    broken: list[int] = []
+    for record, line in lines.scan(block, _MARKER, first):
+        if _TOOL_RESULT.search(line) and TASK_USAGE not in line:
+            continue
+        event = parse_event(line)
+        if event is not None:
+            yield from read_event(event, record)
+        elif line.strip().endswith(b"}"):
+            # What lacks its end as well is found below, with the lines that lack the marker.
+            broken.append(record)
+            yield lines.unreadable(record, line, is_last=False)
+    yield from lines.broken(block, first, broken)

@@ -1,0 +1,91 @@
+"""Reads from the gateway's log what is logged nowhere else: what memory extraction used.
+
+The lines that the log has per call of an agent are left alone: they name neither model nor run,
+and say again what runs add up.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tallybook.dialects import read_usage, state
+from tallybook.schema import Reported
+from tallybook.sources import lines
+from tallybook.sources.deer_flow.events import HINT
+from tallybook.sources.deer_flow.values import instant, text
+
+_TIME: Final = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?"
+_PLAIN: Final = re.compile(
+    rb"^" + _TIME + rb" - (?:deerflow|app\.gateway)\.[\w.]+ - [A-Z]+ - ", re.MULTILINE
+)
+_STAMP: Final = re.compile(rb"\s*(" + _TIME + rb") - ")
+_MARKER: Final = re.compile(rb"Memory extraction metrics: thread=")
+_METRICS: Final = re.compile(
+    r"Memory extraction metrics: thread=(\S+) model=(\S+)(?:.*? token_usage=(\{.*\}))?", re.DOTALL
+)
+_NAMELESS: Final = "None"
+_LONGEST: Final = 4096  # characters of a usage object; real ones have some two hundred
+_KEYS: Final = frozenset({"timestamp", "logger", "level", "message"})
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file is a log of the gateway, of lines or of JSON lines."""
+    if _PLAIN.search(head) is not None:
+        return True
+    first = lines.decode(head.split(b"\n", 1)[0])
+    return isinstance(first, dict) and first.keys() >= _KEYS and _is_ours(first)
+
+
+def _is_ours(value: Mapping[str, Any]) -> bool:
+    return str(value["logger"]).startswith(("deerflow.", "app.gateway."))
+
+
+def read_log(block: bytes, first: int) -> Iterator[Reported]:
+    """The rows of a block of whole lines, `first` the number of the first one."""
+    for record, line in lines.scan(block, _MARKER, first):
+        value = lines.decode(line) if line.lstrip().startswith(b"{") else None
+        if isinstance(value, dict):
+            message, stamp = text(value.get("message")), text(value.get("timestamp"))
+        else:
+            found = _STAMP.match(line)
+            message = line.decode("utf-8", "replace")
+            stamp = found[1].decode("ascii").replace(",", ".") if found else None
+        metrics = _METRICS.search(message or "")
+        if metrics is not None:
+            yield _row(record, stamp, metrics)
+
+
+def _row(record: int, stamp: str | None, metrics: re.Match[str]) -> Reported:
+    thread, model, usage = metrics.groups()
+    row = Reported(
+        record=record,
+        thread_id=None if thread == _NAMELESS else thread,
+        root_thread_id=None if thread == _NAMELESS else thread,
+        caller="memory",
+        model=None if model == _NAMELESS else model,
+        timestamp=instant(stamp),
+    )
+    counts = read_usage(stated, HINT) if (stated := _literal(usage)) else None
+    if counts is None:
+        row.problems = ["no-counts"]
+    else:
+        state(row, counts)
+    if stamp is not None and not stamp.endswith("Z") and "+" not in stamp:
+        # Lines of text have the time of the machine, which they do not name.
+        row.problems = [*(row.problems or []), "assumed-time"]
+    row.rule = "memory-log"
+    return row
+
+
+def _literal(stated: str | None) -> Mapping[str, Any] | None:
+    """A mapping written as Python writes it."""
+    if stated is None or len(stated) > _LONGEST:
+        return None
+    try:
+        value = ast.literal_eval(stated)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, dict) else None
