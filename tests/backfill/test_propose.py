@@ -255,6 +255,13 @@ def test_an_id_does_not_excuse_another_prompt() -> None:
     assert reason(given, body) == ["input-disagrees"]
 
 
+def test_an_answer_that_belongs_to_one_call_is_never_another_one_s() -> None:
+    own = call(1, input=9000, cached=8000, creation=0, output=5, response_id="resp_1")
+    other = call(2, input=9000, output=5)
+    body = answer(input=9000, cached=8000, creation=0, output=5, response_id="resp_1")
+    assert reason(own, other, body) == ["no-response-kept"]
+
+
 def test_an_answer_whose_id_two_calls_state_fills_neither() -> None:
     given = [call(n, input=9000, output=5, response_id="resp_1") for n in (1, 2)]
     body = answer(input=9000, cached=8000, output=5, response_id="resp_1", at=9_000_000)

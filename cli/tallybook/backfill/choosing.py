@@ -22,13 +22,6 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     `input_fill` and `output_fill` are what would be filled, and from where; the first is null where
     nothing follows. `fills` is all of it in one text, by which two answers are told apart.
     """
-    ranked = pairs.lazy().with_columns(
-        # A member that lost the cached count states a zero or nothing, so more is better.
-        _cache=or_zero(pl.col("fill_cached")) + or_zero(pl.col("fill_creation")),
-        _rank=pl.col("seen_method").replace_strict({m: n for n, m in enumerate(METHODS)}),
-        _input_rank=pl.col("input_guard").replace_strict(_GUARDS, return_dtype=pl.Int64),
-        _output_rank=pl.col("output_guard").replace_strict(_GUARDS, return_dtype=pl.Int64),
-    )
     ruled = pl.col("rule").is_not_null()
     # Two that differ only in knowing the lifetime of the cache writes do not contradict.
     counts = pl.concat_str("fill_uncached", "fill_cached", separator="/")
@@ -40,7 +33,8 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
         "evidence",
     ]
     return (
-        ranked.sort("call", "seen_group", *by_reach)
+        _ranked(pairs)
+        .sort("call", "seen_group", *by_reach)
         .group_by("call", "seen_group", maintain_order=True)
         .agg(
             pl.struct(*INPUT_FILLS, "rule", *_PLACE).filter(ruled).first().alias("input_fill"),
@@ -67,6 +61,16 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
         .with_columns(input_fill=pl.when(~pl.col("clash")).then("input_fill"))
         .with_columns(fills=_fills())
         .collect()
+    )
+
+
+def _ranked(pairs: pl.DataFrame) -> pl.LazyFrame:
+    return pairs.lazy().with_columns(
+        # A member that lost the cached count states a zero or nothing, so more is better.
+        _cache=or_zero(pl.col("fill_cached")) + or_zero(pl.col("fill_creation")),
+        _rank=pl.col("seen_method").replace_strict({m: n for n, m in enumerate(METHODS)}),
+        _input_rank=pl.col("input_guard").replace_strict(_GUARDS, return_dtype=pl.Int64),
+        _output_rank=pl.col("output_guard").replace_strict(_GUARDS, return_dtype=pl.Int64),
     )
 
 

@@ -59,12 +59,15 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
 def _match_by_link(search: Search) -> None:
     """An id is proof enough of the match; what is filled is judged by the counts all the same.
 
-    Evidence that fills nothing does not keep its call from other evidence.
+    Evidence that fills nothing does not keep its call from other evidence, but it is no other
+    call's either.
     """
     found = edges(judge(pairing.by_link(search.calls, search.evidence)))
     fills = pl.col("input_fill").is_not_null()
     search.take(found.filter(fills), "by id")
-    search.silent.append(search.left(found.filter(~fills & ~pl.col("is_twin"))))
+    owned = search.left(found.filter(~fills & ~pl.col("is_twin")))
+    search.silent.append(owned)
+    search.evidence = search.evidence.join(owned, on="seen_group", how="anti")
 
 
 def _match_by_time(search: Search) -> None:
