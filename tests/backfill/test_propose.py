@@ -220,6 +220,20 @@ def test_a_detail_and_its_body_that_disagree_fill_nothing() -> None:
     assert reason(call(input=9000, output=5), tokens, body) == ["evidence-disagrees"]
 
 
+def test_a_detail_and_its_body_that_disagree_on_the_writes_fill_nothing() -> None:
+    stated: dict[str, Any] = {"dialect": "anthropic", "input": 14, "output": 5}
+    tokens = answer(**stated, cached=30, creation=12)
+    body = answer(part="providerResponse", **stated, cached=30, creation=13)
+    assert reason(call(**stated), tokens, body) == ["evidence-disagrees"]
+
+
+def test_of_two_that_agree_the_one_that_knows_more_is_taken() -> None:
+    stated: dict[str, Any] = {"dialect": "anthropic", "input": 14, "output": 5}
+    tokens = answer(**stated, cached=30)
+    body = answer(part="providerResponse", **stated, cached=30, creation=12)
+    assert filled(call(**stated), tokens, body) == (14, 30, 12)
+
+
 def test_a_zero_that_another_source_states_is_believed() -> None:
     stated: dict[str, Any] = {
         "source": "codex",

@@ -23,11 +23,13 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     nothing follows. `fills` is all of it in one text, by which two answers are told apart.
     """
     ruled = pl.col("rule").is_not_null()
-    # Two that differ only in knowing the lifetime of the cache writes do not contradict.
-    counts = pl.concat_str("fill_uncached", "fill_cached", separator="/")
-    positive = counts.filter(ruled & (pl.col("_cache") > 0))
+    # Two do not contradict where one merely knows less: no lifetime of the writes, or no writes.
+    positive = ruled & (pl.col("_cache") > 0)
+    split = pl.concat_str("fill_uncached", "fill_cached", separator="/").filter(positive)
+    written = pl.col("fill_creation").filter(positive).drop_nulls()
     by_reach: list[str | pl.Expr] = [
         pl.col("_cache") == 0,
+        pl.col("fill_creation").is_null(),
         pl.col("fill_creation_1h").is_null(),
         "_rank",
         "evidence",
@@ -43,7 +45,7 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("_output_rank").min(),
             pl.col("distance").abs().min(),
             pl.col("time", "seen_time").first(),
-            clash=positive.n_unique() > 1,
+            clash=(split.n_unique() > 1) | (written.n_unique() > 1),
             torn=pl.col("torn").any(),
             is_twin=(pl.col("seen_method") == TWIN).all(),
             # The prompt may be the same number and yet be read in another way on both sides.
