@@ -293,10 +293,13 @@ READER = """
 import os, sys
 from pathlib import Path
 from tallybook.files.database import connect
+def count():
+    with connect(Path(sys.argv[1])) as connection:
+        return connection.execute("SELECT count(*) FROM history").fetchone()[0]
 if os.geteuid() == 0:  # whom no permission stops
+    count()  # loads what nobody else may be able to load
     os.setuid(65534)
-with connect(Path(sys.argv[1])) as connection:
-    print(connection.execute("SELECT count(*) FROM history").fetchone()[0])
+print(count())
 """
 
 
@@ -311,7 +314,7 @@ def test_a_folder_nobody_may_write_to_is_read(tmp_path: Path, name: str) -> None
     for each in folder.iterdir():
         each.chmod(0o444)
     folder.chmod(0o555)
-    for above in (tmp_path, *list(tmp_path.parents)[:2]):
+    for above in (tmp_path, *list(tmp_path.parents)[:3]):
         above.chmod(above.stat().st_mode | 0o055)
     run = subprocess.run(
         [sys.executable, "-c", READER, str(path)],
