@@ -87,6 +87,7 @@ NoLedger = Annotated[
     bool, typer.Option("--no-ledger", help="Read everything afresh and write nothing.")
 ]
 Prices = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Price overrides and aliases, in TOML.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Price overrides, in TOML or a database of 9router."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]

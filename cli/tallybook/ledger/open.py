@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, folders_of, known_places, known_variables, walk
 from tallybook.files.pool import Progress, is_pooled
+from tallybook.files.prices import read_price_file
 from tallybook.ledger.asked import Asked
 from tallybook.ledger.compacting import MANY_PARTS, compacted
 from tallybook.ledger.folder import Folder
@@ -183,7 +184,7 @@ class _Opened:
             entries=entries,
             searched=self.search.searched,
             store=store,
-            rates=pricing.load(self.asked.cache, self.asked.price_file),
+            rates=pricing.load(self.asked.cache, self.asked.price_file, read_price_file),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
             found=[*plan.found.values(), *self.search.foreign],

@@ -7,13 +7,14 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
+from tallybook.files.prices import read_price_file
 from tallybook.ledger.asked import Asked
 from tallybook.pricing.version import installed_version
 
 
 def state(asked: Asked) -> str:
     """Changes with what an answer depends on besides the logs."""
-    own = asked.price_file.read_bytes() if asked.price_file else b""
+    own = read_price_file(asked.price_file) if asked.price_file else b""
     return f"{code_digest()} {installed_version()} {asked.price_file} {own!r}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
@@ -67,12 +67,15 @@ class Overrides(msgspec.Struct, frozen=True):
     free: frozenset[str] = frozenset()
 
 
-def read_overrides(path: Path | None) -> Overrides:
-    """Read a price file; no path is no overrides. Raises PriceFileError."""
+def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_bytes) -> Overrides:
+    """Read a price file; no path is no overrides. Raises PriceFileError.
+
+    `read` gives the content of a price file, or what another program's file says as one.
+    """
     if path is None:
         return Overrides()
     try:
-        content = path.read_bytes()
+        content = read(path)
         document = tomllib.loads(content.decode("utf-8-sig"), parse_float=Decimal)
     except OSError as error:
         raise PriceFileError(f"{path}: {error.strerror or error}", "Check the path.") from error

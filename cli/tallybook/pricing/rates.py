@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -72,13 +73,19 @@ class Rates:
         return Quote(plan, *plan.in_force(instant, week_second(instant)))
 
 
-def load(cache_folder: Path | None, price_file: Path | None) -> Rates:
+def load(
+    cache_folder: Path | None,
+    price_file: Path | None,
+    read: Callable[[Path], bytes] = Path.read_bytes,
+) -> Rates:
     """Rates of the installed price list and the user's file. Raises PriceFileError.
+
+    `read` gives the content of the user's file, see `read_overrides`.
 
     The list is read from `cache_folder`, or built (0.2 to 0.7 s) and left there; a folder that is
     None, unwritable or damaged costs that time and nothing else.
     """
-    overrides = read_overrides(price_file)
+    overrides = read_overrides(price_file, read)
     return Rates(load_table(cache_folder), overrides)
 
 

@@ -1,8 +1,12 @@
 """Makes rows of request details: what a stored request says of a call that another row counts.
 
 A detail states the counts of a call up to twice, in its own token object and in the body of the
-provider's answer. Each statement is a row, evidence for the usage row of the same request. Where
-there is no such row, `calls` is 1 on the statement that stands for the request.
+provider's answer. Each statement is a row, evidence for the usage row of the same request; `calls`
+is 1 on the one that stands for the request where there is no such row.
+
+Whether there is one can be told within a database, which keeps both: there a detail without a usage
+row is a call that some build failed to count. A document of details stays evidence; the usage rows
+of its time lie in another file.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import msgspec
 
 from tallybook.dialects import find_usage, read_usage, state
 from tallybook.dialects.values import count, instant, text
-from tallybook.schema import EVENT, RESPONSE, Reported
+from tallybook.schema import CALL, EVENT, RESPONSE, Reported
 from tallybook.sources.ninerouter.bodies import BARE, CUT, FILTERED, settle
 from tallybook.sources.ninerouter.routes import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
@@ -59,6 +63,7 @@ class Detail(msgspec.Struct, kw_only=True):
     user_id: Any = None
     cache_key: Any = None
     is_copy: bool = False
+    is_alone: bool = False  # no usage row states this call
 
     @property
     def streamed(self) -> bool:
@@ -80,7 +85,20 @@ def rows(detail: Detail) -> list[Reported]:
     standing = next((row for row in found if _states(row)), None)
     if standing is not None:
         standing.calls = 1
+        if detail.is_alone:
+            standing.kind = CALL
+            standing.detail = ", ".join(filter(None, (standing.detail, "no usage row")))
     return found
+
+
+def outputs(detail: Detail) -> set[int]:
+    """What a usage row of the same request may state as its completion."""
+    tokens = detail.tokens if isinstance(detail.tokens, Mapping) else {}
+    usage = read_statement(tokens, upstream_of(detail.provider), streamed=True, is_forced=False)
+    if usage is None:
+        return {0}
+    output, reasoning = usage.reported_output_tokens or 0, usage.reported_reasoning_tokens or 0
+    return {output, output + reasoning, abs(output - reasoning)}
 
 
 def _states(row: Reported) -> bool:

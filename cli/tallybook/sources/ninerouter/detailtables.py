@@ -19,6 +19,7 @@ from tallybook.sources.ninerouter.detailjson import (
     word,
 )
 from tallybook.sources.ninerouter.details import Detail, rows
+from tallybook.sources.ninerouter.orphans import can_tell, is_alone
 from tallybook.sources.rows import table
 from tallybook.sources.salvage import Gap, batches, lost
 
@@ -30,6 +31,7 @@ _HEAD_BYTES: Final = 64 << 10  # the counts stand before the texts
 _LARGEST: Final = 32 << 20  # more than four texts of the largest size that can be set
 _DOCUMENT: Final = "data"
 # The parts of a detail that has a column for each.
+_SMALL: Final = ("id", "provider", "model", "connection", "timestamp", "status")
 _LATENCY, _TOKENS = "latency", "tokens"
 _REQUEST, _SENT, _ANSWER, _RESPONSE = (
     "request",
@@ -45,6 +47,15 @@ class Layout(NamedTuple):
     table: str
     small: tuple[str, ...]  # id, provider, model, connection, timestamp, status
     parts: tuple[str, ...]
+
+
+class _Place(NamedTuple):
+    """Where details are read from; `tells`: it can be told which of them have no usage row."""
+
+    connection: sqlite3.Connection
+    layout: Layout
+    is_copy: bool
+    tells: bool
 
 
 def detail_layouts(found: Tables) -> list[Layout]:
@@ -67,7 +78,9 @@ def detail_rows(
     connection: sqlite3.Connection, found: Tables, gaps: list[Reported], *, is_copy: bool
 ) -> Iterator[pa.Table]:
     """The rows of every detail; texts are passed over, and never more than one is in memory."""
+    tells = can_tell(connection, found)
     for layout in detail_layouts(found):
+        place = _Place(connection, layout, is_copy, tells)
         select = (
             f'SELECT rowid, {", ".join(layout.small)} FROM "{layout.table}" '  # noqa: S608 - our own
             "WHERE rowid > :after ORDER BY rowid LIMIT :size"
@@ -76,32 +89,24 @@ def detail_rows(
             if isinstance(batch, Gap):
                 gaps.append(lost(batch, layout.table))
             else:
-                found_rows = (_rows(connection, layout, each, is_copy=is_copy) for each in batch)
-                yield table([row for several in found_rows for row in several])
+                yield table([row for each in batch for row in _rows(place, each)])
 
 
-def _rows(
-    connection: sqlite3.Connection, layout: Layout, values: Sequence[Any], *, is_copy: bool
-) -> list[Reported]:
+def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
     number, *small = values
-    known = dict(
-        zip(
-            ("id", "provider", "model", "connection", "timestamp", "status"),
-            (*map(word, small[:4]), small[4], word(small[5])),
-            strict=True,
-        )
-    )
+    words = (*map(word, small[:4]), small[4], word(small[5]))
+    known: dict[str, Any] = dict(zip(_SMALL, words, strict=True))
     try:
-        if layout.parts == (_DOCUMENT,):
-            detail, is_whole = _from_document(connection, layout, number, known)
+        if place.layout.parts == (_DOCUMENT,):
+            detail, is_whole = _from_document(place, number, known)
         else:
-            detail, is_whole = _from_parts(connection, layout, number, known), True
+            detail, is_whole = _from_parts(place, number, known), True
+        for name, value in known.items():
+            setattr(detail, name, value if value is not None else getattr(detail, name))
+        detail.is_alone = place.tells and is_alone(place.connection, detail)
     except sqlite3.DatabaseError as error:
-        words = f"{layout.table} row {number}: {error}"
-        return [_unreadable(number, layout.table, words)]
-    for name, value in known.items():
-        setattr(detail, name, value if value is not None else getattr(detail, name))
-    detail.is_copy = is_copy
+        return [_unreadable(number, place.layout.table, str(error))]
+    detail.is_copy = place.is_copy
     made = rows(detail)
     if not is_whole:
         for row in made:
@@ -110,24 +115,19 @@ def _rows(
 
 
 def _unreadable(number: int, name: str, words: str) -> Reported:
+    said = f"{name} row {number}: {words}"
     return Reported(
-        record=number,
-        part=name,
-        kind=PROBLEM,
-        calls=None,
-        problems=["truncated"],
-        detail=words,
+        record=number, part=name, kind=PROBLEM, calls=None, problems=["truncated"], detail=said
     )
 
 
-def _from_document(
-    connection: sqlite3.Connection, layout: Layout, number: int, known: dict[str, Any]
-) -> tuple[Detail, bool]:
+def _from_document(place: _Place, number: int, known: dict[str, Any]) -> tuple[Detail, bool]:
     """The detail of a row with one document, and whether that is sound as far as it was read.
 
     Of a long one only the beginning is read, if the answer was streamed: a text is all it has.
     """
-    with connection.blobopen(layout.table, _DOCUMENT, number, readonly=True) as blob:
+    connection, name = place.connection, place.layout.table
+    with connection.blobopen(name, _DOCUMENT, number, readonly=True) as blob:
         head, size = blob.read(_HEAD_BYTES), len(blob)
         is_short = size <= _HEAD_BYTES
         streamed = Detail(record=number, id=known["id"]).streamed
@@ -140,12 +140,10 @@ def _from_document(
     return (whole, True) if whole is not None else (begun_detail(number, head), False)
 
 
-def _from_parts(
-    connection: sqlite3.Connection, layout: Layout, number: int, known: dict[str, Any]
-) -> Detail:
+def _from_parts(place: _Place, number: int, known: dict[str, Any]) -> Detail:
     """The detail of a row with a JSON text for each of its parts, cut short by some builds."""
     detail = Detail(record=number, **known)
-    streamed = detail.streamed
+    connection, layout, streamed = place.connection, place.layout, detail.streamed
     read = {
         part: _part(connection, layout.table, part, number)
         for part in layout.parts
