@@ -124,6 +124,26 @@ def test_openai_is_believed_of_its_own_models_only(
     assert only(lines(answer("x", usage(1, 1), response_metadata=said)))["provider"] == provider
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "2026-08-20 12:00:00.000000",
+        "2026-08-20 12:00:00",
+        "2026-08-20T12:00:00Z",
+        "2026-08-20T14:00:00.000+02:00",
+        " 2026-08-20t12:00 ",
+    ],
+)
+def test_a_time_is_utc_unless_it_says_otherwise(stated: str) -> None:
+    row = only(lines(answer("x", usage(1, 1), created_at=stated)))
+    assert row["timestamp"] == datetime(2026, 8, 20, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("stated", [None, "", "soon", 7, "2026-08-20 12:00:00 of sorts"])
+def test_what_is_no_time_is_left_out(stated: Any) -> None:
+    assert only(lines(answer("x", usage(1, 1), created_at=stated)))["timestamp"] is None
+
+
 RUN = "019d7000-0001-7000-8000-000000000001"
 
 

@@ -13,6 +13,7 @@ _LANGCHAIN_ID: Final = re.compile(
 # Long enough to be random: a gateway may answer every request with "chatcmpl-1".
 _RANDOM_ID: Final = re.compile(r"(?:[A-Za-z0-9]+[_-])*[A-Za-z0-9]{16,}")
 _OPENAI_MODEL: Final = re.compile(r"(?:ft:)?(?:gpt-|o\d|chatgpt|codex-|text-|computer-use)")
+_STORED: Final = (26, 19)  # lengths of a time as databases keep it, with microseconds and without
 _NAMES: Final = 4096  # remembered; neighbours in a log share theirs
 # LangChain's words for providers where they are not the usual ones.
 _PROVIDERS: Final = {
@@ -43,14 +44,12 @@ def instant(value: Any) -> datetime | None:
     stated = text(value)
     if stated is None:
         return None
-    try:
-        time = datetime.fromisoformat(stated)
-    except ValueError:
-        return _loose_instant(stated)
-    try:
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:
-        return None
+    if len(stated) in _STORED:
+        try:
+            return datetime.fromisoformat(f"{stated}+00:00")
+        except ValueError:
+            pass
+    return _loose_instant(stated)
 
 
 def _loose_instant(stated: str) -> datetime | None:
