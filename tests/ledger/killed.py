@@ -152,7 +152,7 @@ def _no_sync(_: Any) -> None:
 
 
 def main() -> None:
-    os.fsync = _no_sync
+    os.fsync = _no_sync  # type: ignore[assignment] # it is called with a handle only
     folder, how, seed, wanted = sys.argv[1:]
     trial = Trial(Path(folder), int(seed))
     print(at_every_step(trial) if how == "steps" else at_random(trial, int(wanted)))
