@@ -46,7 +46,7 @@ def test_all_fixtures_together_are_derived_alike_in_components(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = together([mixed])
-    monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    monkeypatch.setattr(module, "BATCH_ROWS", 40)
     assert whole.equals(apart([mixed], None), null_equal=True)
     monkeypatch.setattr(module, "BATCH_ROWS", 300)
     ledger = tmp_path / "ledger"

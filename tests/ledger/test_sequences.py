@@ -106,7 +106,7 @@ def _zstd(content: bytes) -> bytes:
 
 
 # A failure is not made smaller: that takes minutes, and the steps are few.
-@settings(max_examples=30, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=15, deadline=None, phases=[Phase.reuse, Phase.generate])
 @given(first=st.integers(0, len(LOGS) - 1), steps=STEPS)
 def test_the_ledger_says_what_a_fresh_reading_says(first: int, steps: list[Step]) -> None:
     with TemporaryDirectory() as name:

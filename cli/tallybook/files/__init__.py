@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tallybook.files.find import Search, SourceSurvey, known_places, survey, walk
+from tallybook.files.find import Search, walk
+from tallybook.files.places import SourceSurvey, known_places, survey
 from tallybook.files.pool import read_files
 
 __all__ = ["Search", "SourceSurvey", "known_places", "read_files", "survey", "walk"]

@@ -1,4 +1,4 @@
-"""Where logs are looked for: the paths a user gives, and the places known for each source."""
+"""Finds the logs below the paths that are given, as quickly as folders can be looked at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tallybook.sources import Location, Source, claims, sources
+from tallybook.sources import Source, claims, sources
 
 COMPRESSED = (".gz", ".zst")
 HEAD_BYTES = 256 << 10  # what a source recognises a file by
@@ -52,16 +52,6 @@ class Search:
     def files(self) -> list[tuple[Path, int]]:
         """The files with their sizes in bytes."""
         return [(Path(each.path), each.size) for each in self.found]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSurvey:
-    """Where a source is looked for, and how many files lie in each of the folders that exist."""
-
-    name: str
-    title: str
-    places: list[str]
-    found: list[tuple[str, int]]
 
 
 def walk(paths: Iterable[Path]) -> Search:
@@ -270,66 +260,3 @@ def is_log_name(path: Path) -> bool:
     """Whether some source wants a look at a file of this name."""
     plain = logical_name(path)
     return bool(_wanted()(plain.name)) and not _ignored()(plain.as_posix())
-
-
-def known_places(environment: Mapping[str, str], home: Path) -> dict[str, list[Path]]:
-    """Per source the folders where its logs lie, whether they exist or not."""
-    return {
-        name: _unique(
-            place for location in source.locations for place in _places(location, environment, home)
-        )
-        for name, source in sources().items()
-    }
-
-
-def known_variables() -> list[str]:
-    """The environment variables that decide where logs are looked for."""
-    named = {
-        name
-        for source in sources().values()
-        for location in source.locations
-        for name in (location.variable, *(_variable(root) for root in location.roots))
-    }
-    return sorted(filter(None, named))
-
-
-def _variable(root: str) -> str | None:
-    return root[1:].partition("/")[0] if root.startswith("$") else None
-
-
-def _unique(paths: Iterable[Path]) -> list[Path]:
-    return list(dict.fromkeys(paths))
-
-
-def _places(location: Location, environment: Mapping[str, str], home: Path) -> Iterator[Path]:
-    named = environment.get(location.variable or "", "").strip()
-    roots = [part.strip() for part in named.split(",") if part.strip()] if named else location.roots
-    for root in roots:
-        folder = _expand(root, environment, home)
-        below = [folder / name for name in location.folders]
-        if named and not any(path.is_dir() for path in below):
-            yield folder
-        else:
-            yield from below or [folder]
-
-
-def _expand(root: str, environment: Mapping[str, str], home: Path) -> Path:
-    if root.startswith("~/") or root == "~":
-        return home / root[2:]
-    if root.startswith("$"):
-        variable, _, rest = root[1:].partition("/")
-        default = {"XDG_CONFIG_HOME": ".config", "XDG_DATA_HOME": ".local/share"}
-        base = environment.get(variable) or home / default.get(variable, "")
-        return Path(base) / rest
-    return Path(root)
-
-
-def survey(environment: Mapping[str, str], home: Path) -> list[SourceSurvey]:
-    """For every source the places it is looked for, and what is there now."""
-    places = known_places(environment, home)
-    return [_survey(source, places[name]) for name, source in sources().items()]
-
-
-def _survey(source: Source, places: Sequence[Path]) -> SourceSurvey:
-    found = [(str(place), len(walk([place]).files)) for place in places if place.is_dir()]
-    return SourceSurvey(source.name, source.title, [str(place) for place in places], found)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import TallybookError
-from tallybook.files.find import Search, folders_of, known_places, known_variables, walk
+from tallybook.files.find import Search, folders_of, walk
+from tallybook.files.places import known_places, known_variables
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.prices import read_price_file
 from tallybook.ledger.asked import Asked

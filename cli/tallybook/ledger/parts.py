@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 GROUP_ROWS: Final = 16_384  # rows held back before they are written
+_MOST_TABLES: Final = 256  # a table of two rows takes as much memory as one of fifty
 PART: Final = pa.schema(
     [*READ, ("source_version", pa.int32()), ("file_id", pa.string())],
     metadata={"tallybook": "reported rows 1"},
@@ -40,6 +41,8 @@ class PartWriter:
         more = [pa.repeat(pa.scalar(version, pa.int32()), rows.num_rows)]
         more.append(pa.repeat(file_id, rows.num_rows))
         self._tables.append(pa.Table.from_arrays([*rows.columns, *more], schema=PART))
+        if len(self._tables) >= _MOST_TABLES:
+            self._tables = [pa.concat_tables(self._tables).combine_chunks()]
         self._rows += rows.num_rows
         self._held += rows.num_rows
         if self._aside and self._held >= GROUP_ROWS:
