@@ -7,15 +7,21 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from tallybook.files.prices import read_price_file
 from tallybook.ledger.asked import Asked
 from tallybook.pricing.version import installed_version
 
 
 def state(asked: Asked) -> str:
     """Changes with what an answer depends on besides the logs."""
-    own = read_price_file(asked.price_file) if asked.price_file else b""
-    return f"{code_digest()} {installed_version()} {asked.price_file} {own!r}"
+    return f"{code_digest()} {installed_version()} {asked.price_file} {_own_prices(asked)!r}"
+
+
+def _own_prices(asked: Asked) -> bytes:
+    if asked.price_file is None:
+        return b""
+    from tallybook.files.prices import read_price_file  # noqa: PLC0415 - loads the readers
+
+    return read_price_file(asked.price_file)
 
 
 @cache
