@@ -38,6 +38,7 @@ ALLOWED = {
     "pricing": {"pricing", "schema", "errors"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
     "backfill": {"backfill", "normalize", "dialects", "schema", "tables"},
+    "inplace": {"inplace", "sources", "dialects", "errors"},
     "ledger": {
         *STAGES,
         *("backfill", "ledger", "files", "sources", "pricing", "schema", "tables", "errors"),

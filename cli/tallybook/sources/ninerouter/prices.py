@@ -34,13 +34,30 @@ class _Settings(msgspec.Struct):
 
 def prices_in_database(connection: sqlite3.Connection) -> list[Price]:
     """The user's prices in a database; none where it keeps none. Raises sqlite3.Error."""
+    stored = _stored(connection)
+    return [price for provider, models in stored for price in _prices(provider, models)]
+
+
+def _stored(connection: sqlite3.Connection) -> list[tuple[str, Any]]:
     columns = connection.execute("SELECT name FROM pragma_table_info('kv')").fetchall()
     if not {"scope", "key", "value"} <= {name for (name,) in columns}:
         return []
     found = connection.execute("SELECT key, value FROM kv WHERE scope = 'pricing' ORDER BY key")
-    return [
-        price for provider, text in found.fetchall() for price in _prices(provider, _decoded(text))
-    ]
+    return [(str(provider), _decoded(text)) for provider, text in found.fetchall()]
+
+
+def overrides_in_database(
+    connection: sqlite3.Connection,
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Provider and model -> the user's rates, under 9router's own names. Raises sqlite3.Error."""
+    found = {}
+    for provider, models in _stored(connection):
+        for model, stated in models.items() if isinstance(models, dict) else ():
+            if isinstance(stated, dict):
+                rates = {name: _rate(value) for name, value in stated.items()}
+                known = {name: rate for name, rate in rates.items() if rate is not None}
+                found[_ALIASES.get(provider, provider), model] = known
+    return found
 
 
 def prices_in_document(content: bytes) -> list[Price] | None:
