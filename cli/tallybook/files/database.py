@@ -16,11 +16,10 @@ from tallybook.files.wal import holds_commit
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.lines import problem
 from tallybook.sources.rows import table
+from tallybook.sources.salvage import tables_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from tallybook.sources.contract import Tables
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -63,7 +62,7 @@ def read_database(
 ) -> Iterator[tuple[str, pa.Table]]:
     """Name of the source and a table of rows, again and again. Raises Unclaimed, sqlite3.Error."""
     with connect(path) as connection:
-        found = tables(connection)
+        found = tables_of(connection)
         claimed = [source for source in sources().values() if source.recognise(found)]
         if len(claimed) != 1 or claimed[0].query is None:
             raise Unclaimed([source.name for source in claimed])
@@ -72,19 +71,6 @@ def read_database(
             yield source.name, rows
         if missing := _missing(path):
             yield source.name, table([problem(0, "truncated", missing)])
-
-
-def tables(connection: sqlite3.Connection) -> Tables:
-    """The columns of every table and view that can be looked at."""
-    names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-    found = {}
-    for (name,) in names.fetchall():
-        try:
-            columns = connection.execute("SELECT name FROM pragma_table_info(?)", (name,))
-            found[name] = frozenset(column for (column,) in columns)
-        except sqlite3.Error:  # a view on a missing table, a module that is not loaded
-            continue
-    return found
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads a table of a database in the order of its row numbers, and steps over what is damaged."""
+"""Looks into a database: what tables there are, and their rows in order, past what is damaged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from tallybook.schema import PROBLEM, Reported
+from tallybook.sources.contract import Tables
 
 BATCH_ROWS: Final = 5_000  # as many as a processor's cache holds with what becomes of them
 _START: Final = -(2**63)
@@ -21,6 +22,19 @@ class Gap(NamedTuple):
     after: int | None
     before: int | None
     words: str
+
+
+def tables_of(connection: sqlite3.Connection) -> Tables:
+    """The columns of every table and view that can be looked at."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+    found = {}
+    for (name,) in names.fetchall():
+        try:
+            columns = connection.execute("SELECT name FROM pragma_table_info(?)", (name,))
+            found[name] = frozenset(column for (column,) in columns)
+        except sqlite3.Error:  # a view on a missing table, a module that is not loaded
+            continue
+    return found
 
 
 def batches(

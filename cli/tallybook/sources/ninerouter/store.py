@@ -14,7 +14,7 @@ from tallybook.sources.ninerouter.entries import Entry, Numbering, from_database
 from tallybook.sources.ninerouter.history import tables
 from tallybook.sources.ninerouter.readings import Era
 from tallybook.sources.rows import table
-from tallybook.sources.salvage import Gap, batches, lost
+from tallybook.sources.salvage import Gap, batches, lost, tables_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ def _layouts(found: Tables) -> list[Layout]:
 
 def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table]:
     """The rows of a database in tables of bounded size; damage is stepped over and said."""
-    found = _found(connection)
+    found = tables_of(connection)
     era = _era(connection, found, is_copy=_BACKUPS in facts.parts)
     gaps: list[Reported] = []
     for layout in _layouts(found):
@@ -106,15 +106,6 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table
     if {"dateKey", "data"} <= found.get("usageDaily", frozenset()):
         yield from _days(connection, gaps)
     yield table(gaps)
-
-
-def _found(connection: sqlite3.Connection) -> Tables:
-    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    columns = "SELECT name FROM pragma_table_info(?)"
-    return {
-        name: frozenset(column for (column,) in connection.execute(columns, (name,)))
-        for (name,) in names
-    }
 
 
 def _entries(
