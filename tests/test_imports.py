@@ -45,7 +45,17 @@ ALLOWED = {
     },
     "report": {"report", "pricing", "schema", "errors"},
     "render": {"render", "report", "schema", "errors", "__init__"},
-    "app": {"app", "render", "report", "ledger", "files", "errors", "schema", "__init__"},
+    "app": {
+        "app",
+        "render",
+        "report",
+        "ledger",
+        "files",
+        "inplace",
+        "errors",
+        "schema",
+        "__init__",
+    },
 }
 OUTSIDE_OF_SOURCES = {"msgspec", "pyarrow", "tallybook"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

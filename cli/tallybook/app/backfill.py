@@ -11,6 +11,8 @@ import typer
 from tallybook import __version__
 from tallybook.app import options, terminal
 from tallybook.app.asking import check_files, chosen_zone
+from tallybook.app.in_place import restore as from_backup
+from tallybook.app.in_place import write as write_in_place
 from tallybook.app.output import put, say, stdout_colour, stdout_width
 from tallybook.app.program import app
 from tallybook.app.reading import question, read
@@ -27,9 +29,12 @@ Examples:
   tallybook backfill --apply              record it; reports use it from then on
   tallybook backfill --undo               take all of it back
   tallybook backfill --responses bodies/  look for answers there as well
+  tallybook backfill --apply --in-place   write it into 9router's own files too
+  tallybook backfill --restore            take that back, from the backup beside them
 
 \b
-The logs are never changed. Exit codes: 0 done, 1 could not do it, 2 wrong usage."""
+The logs are changed with --apply --in-place only, and only 9router's.
+Exit codes: 0 done, 1 could not do it, 2 wrong usage."""
 
 
 @app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
@@ -39,6 +44,16 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="With --apply: write it into 9router's own files too, after a backup.",
+        ),
+    ] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Put back what 9router's files stated before.")
+    ] = False,
     responses: Annotated[
         list[Path] | None,
         typer.Option(metavar="PATH", help="Stored responses that lie elsewhere; repeatable."),
@@ -64,11 +79,14 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     Without --apply it changes nothing and shows what it would do.
     """
-    _check(apply=apply, undo=undo, no_ledger=no_ledger)
+    _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
     zone = chosen_zone(timezone)
     check_files([*(paths or []), *(responses or [])], prices, None)
     if undo:
         _undo(ledger)
+        return
+    if restore:
+        from_backup(paths)
         return
 
     def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
@@ -79,16 +97,23 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     plan, answer, notes = read(asking, planned)
     put(_rendered(answer, "json" if json else format_, details=details), "table")
     _remark(answer, notes)
+    written = write_in_place(plan, apply=apply) if in_place else []
     if apply:
-        _apply(plan, ledger)
+        _apply(plan, ledger, written)
 
 
-def _check(*, apply: bool, undo: bool, no_ledger: bool) -> None:
-    if apply and undo:
-        raise UsageError("--apply and --undo exclude each other")
+def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger: bool) -> None:
+    asked = [
+        f"--{name}"
+        for name, is_asked in (("apply", apply), ("undo", undo), ("restore", restore))
+        if is_asked
+    ]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} exclude each other")
+    if in_place and (undo or restore):
+        raise UsageError("--in-place goes with --apply, or shows what it would change")
     if no_ledger and (apply or undo):
-        asked = "--apply" if apply else "--undo"
-        raise UsageError(f"{asked} needs the ledger", hint="leave out --no-ledger")
+        raise UsageError(f"{asked[0]} needs the ledger", hint="leave out --no-ledger")
 
 
 def _folder(ledger: Path | None) -> Path:
@@ -103,11 +128,36 @@ def _undo(ledger: Path | None) -> None:
     say(f"{count:,} corrections taken back" if count else "there is nothing to take back")
 
 
-def _apply(plan: Plan, ledger: Path | None) -> None:
+def _apply(plan: Plan, ledger: Path | None, written: list[str]) -> None:
+    """Record the corrections but for the calls that now state it themselves, in their file."""
+    import polars as pl  # noqa: PLC0415 - after the logs are read
+
     from tallybook.ledger import append_corrections, corrections_table  # noqa: PLC0415
 
-    new = append_corrections(_folder(ledger), corrections_table(plan.corrections))
+    if written:
+        _forget(ledger, written)
+    left = plan.corrections.filter(~pl.col("call_id").is_in(written))
+    new = append_corrections(_folder(ledger), corrections_table(left))
     say(f"{new:,} corrections recorded" if new else "everything was recorded before")
+
+
+def _forget(ledger: Path | None, written: list[str]) -> None:
+    """Take out what was recorded of these calls before; it would no longer fit them."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.ledger import (  # noqa: PLC0415 - as above
+        append_corrections,
+        clear_corrections,
+        corrections,
+        corrections_table,
+    )
+
+    folder = _folder(ledger)
+    before = pl.DataFrame(corrections(folder))
+    kept = before.filter(~pl.col("call_id").is_in(written))
+    if kept.height < before.height:
+        clear_corrections(folder)
+        append_corrections(folder, corrections_table(kept))
 
 
 def _plan(reading: Reading, zone: str, responses: list[Path] | None) -> Plan:
