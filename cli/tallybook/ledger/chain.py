@@ -32,20 +32,33 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     from tallybook.running import settle_running  # noqa: PLC0415
     from tallybook.sums import settle_sums  # noqa: PLC0415
 
-    frame = pl.DataFrame(reported).sort("path", "record", "part", maintain_order=True)
-    frame = frame.with_row_index("row")
+    frame = _in_order(pl.DataFrame(reported)).with_row_index("row")
     stages = (attribute, settle_running, normalize, deduplicate, settle_sums, reconcile)
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
-    parts = [frame.filter(~evidence), *frame.filter(evidence).iter_slices(EVIDENCE_ROWS)]
-    del frame
+    held = frame.filter(evidence)
+    parts = [frame.filter(~evidence) if held.height else frame, *held.iter_slices(EVIDENCE_ROWS)]
+    del frame, held, reported
     derived = []
     while parts:
         rows = parts.pop(0).lazy()
         for stage in stages:
             rows = stage(rows).collect().lazy()
         derived.append(rows.collect())
-    return priced(pl.concat(derived).sort("row").drop("row"), rates)
+    usage = pl.concat(derived)
+    return priced((usage if usage["row"].is_sorted() else usage.sort("row")).drop("row"), rates)
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows by path, record and part; sorting copies them all, and most stand so already."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    path, record, part = pl.col("path"), pl.col("record"), pl.col("part").fill_null("")
+    later = (record > record.shift()) | ((record == record.shift()) & (part >= part.shift()))
+    ordered = (path > path.shift()) | ((path == path.shift()) & later)
+    if rows.select(ordered.slice(1).all()).item():
+        return rows
+    return rows.sort("path", "record", "part", maintain_order=True)
 
 
 def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame:
