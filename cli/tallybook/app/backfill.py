@@ -37,6 +37,27 @@ The logs are changed with --apply --in-place only, and only 9router's.
 Exit codes: 0 done, 1 could not do it, 2 wrong usage."""
 
 
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place", help="With --apply: write it into 9router's own files too, after a backup."
+    ),
+]
+Restore = Annotated[
+    bool, typer.Option("--restore", help="Put back what 9router's files stated before.")
+]
+Responses = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="PATH", help="Stored responses that lie elsewhere; repeatable."),
+]
+FolderZone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TZ", help="IANA zone of local times in folder names; default: the machine's."
+    ),
+]
+
+
 @app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
 def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     paths: options.Paths = None,
@@ -44,29 +65,13 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
-    in_place: Annotated[
-        bool,
-        typer.Option(
-            "--in-place",
-            help="With --apply: write it into 9router's own files too, after a backup.",
-        ),
-    ] = False,
-    restore: Annotated[
-        bool, typer.Option("--restore", help="Put back what 9router's files stated before.")
-    ] = False,
-    responses: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="Stored responses that lie elsewhere; repeatable."),
-    ] = None,
+    in_place: InPlace = False,
+    restore: Restore = False,
+    responses: Responses = None,
     details: Annotated[
         bool, typer.Option("--details", help="Show the largest changes call by call.")
     ] = False,
-    timezone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TZ", help="IANA zone of local times in folder names; default: the machine's."
-        ),
-    ] = None,
+    timezone: FolderZone = None,
     format_: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How to write the plan.")
     ] = "table",
