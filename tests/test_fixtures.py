@@ -18,6 +18,7 @@ from tallybook.files.find import logical_name
 from tallybook.files.read import read_file
 from tallybook.ledger import derive
 from tallybook.sources import claims, sources
+from tallybook.sources.lines import Head
 from tests.built import built
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -137,7 +138,7 @@ def test_exactly_one_source_claims_each_file(case: Path) -> None:
         with open_log(path) as read:
             head = b"".join(blocks(read)) if "truncated" not in case.name else b""
         if head.strip():
-            claimed = claims(head[: 256 << 10], logical_name(path).as_posix())
+            claimed = claims(Head(head), logical_name(path).as_posix())
             assert claimed == [case.parent.name], path
 
 

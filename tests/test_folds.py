@@ -11,8 +11,9 @@ import pytest
 
 from tallybook.files import walk
 from tallybook.files.blocks import DAMAGE, blocks, open_log
-from tallybook.files.find import HEAD_BYTES, logical_name
+from tallybook.files.find import logical_name
 from tallybook.sources import FileFacts, Source, claims, sources
+from tallybook.sources.lines import Head
 from tests.built import built
 from tests.test_fixtures import CASES, name
 
@@ -44,8 +45,7 @@ def fold(source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = F
 def claimed(case: Path) -> list[tuple[Source, Path, bytes]]:
     files = ((path, content(path)) for path, _ in walk([built(case)]).files)
     found = (
-        (claims(data[: 256 << 10], logical_name(path).as_posix()), path, data)
-        for path, data in files
+        (claims(Head(data), logical_name(path).as_posix()), path, data) for path, data in files
     )
     return [(sources()[names[0]], path, data) for names, path, data in found if names]
 
@@ -55,7 +55,7 @@ def test_cutting_at_line_ends_and_saving_the_state_changes_nothing(case: Path) -
     for source, path, data in claimed(case):
         pieces = [line + b"\n" for line in data.split(b"\n")]
         pieces[-1] = pieces[-1][:-1]
-        if source.whole(data[:HEAD_BYTES]):
+        if source.whole(Head(data)):
             pieces = [data]
         assert fold(source, path, pieces, saved=True) == fold(source, path, [data]), path
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tallybook.sources import FileFacts
 from tallybook.sources.codex import SOURCE
 from tallybook.sources.codex.state import State
+from tallybook.sources.lines import Head
 
 OWN = "019c2137-0000-7aaa-8bbb-000000000009"
 PARENT = "019c2100-1111-7aaa-8bbb-000000000001"
@@ -551,7 +552,7 @@ def test_logs_from_before_the_envelope_are_threads_without_counts() -> None:
 def test_the_first_tools_document_is_a_thread_without_counts(indent: int | None) -> None:
     session = {"timestamp": "2025-05-02T08:11:40.120Z", "id": OWN, "instructions": ""}
     text = json.dumps({"session": session, "items": [{"type": "message"}]}, indent=indent).encode()
-    assert SOURCE.sniff(text)
+    assert SOURCE.sniff(Head(text))
     (row,) = fold(*text.splitlines(keepends=True))
     assert (row["kind"], row["thread_id"]) == ("thread", OWN)
     assert fold(text[:-1])[1]["problems"] == ["truncated"]
@@ -621,12 +622,12 @@ def test_the_earlier_capture_states_calls() -> None:
     ],
 )
 def test_its_files_are_recognised(first: Row) -> None:
-    assert SOURCE.sniff(jsonl(first))
-    assert SOURCE.sniff(jsonl("a word of a wrapper", first))
+    assert SOURCE.sniff(Head(jsonl(first)))
+    assert SOURCE.sniff(Head(jsonl("a word of a wrapper", first)))
 
 
 def test_a_header_that_is_cut_off_is_recognised() -> None:
-    assert SOURCE.sniff(jsonl(header(instructions="x" * 300_000))[: 256 << 10])
+    assert SOURCE.sniff(Head(jsonl(header(instructions="x" * 300_000))))
 
 
 @pytest.mark.parametrize(
@@ -643,7 +644,7 @@ def test_a_header_that_is_cut_off_is_recognised() -> None:
     ],
 )
 def test_files_of_others_are_not(first: Row) -> None:
-    assert not SOURCE.sniff(jsonl(first))
+    assert not SOURCE.sniff(Head(jsonl(first)))
 
 
 # Reading is a fold.
@@ -698,7 +699,7 @@ def test_reading_leaves_the_given_state_as_it_is(text: bytes) -> None:
 @pytest.mark.parametrize("text", FILES)
 def test_cutting_the_bytes_anywhere_never_raises(text: bytes) -> None:
     for cut in range(0, len(text), 7):
-        SOURCE.sniff(text[:cut])
+        SOURCE.sniff(Head(text[:cut]))
         fold(text[:cut])
         fold(text[cut:])
 
@@ -719,7 +720,7 @@ def test_other_values_anywhere_never_raise(value: Any, place: int) -> None:
     inner, key = spots[place % len(spots)]
     inner[key] = value
     text = jsonl(*rows)
-    SOURCE.sniff(text)
+    SOURCE.sniff(Head(text))
     fold(text)
 
 

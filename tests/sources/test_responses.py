@@ -13,6 +13,7 @@ import pytest
 from tallybook.files import read_files, walk
 from tallybook.ledger import derive
 from tallybook.sources import FileFacts, sources
+from tallybook.sources.lines import Head
 from tallybook.sources.responses.sniffing import is_document, sniff
 from tests.test_fixtures import FIXTURES
 
@@ -59,8 +60,8 @@ FOREIGN: list[Any] = [
 
 @pytest.mark.parametrize("value", FOREIGN, ids=lambda value: json.dumps(value)[:40])
 def test_other_json_is_not_claimed(value: object) -> None:
-    assert not sniff(line(value))
-    assert not sniff(json.dumps(value, indent=2).encode())
+    assert not sniff(Head(line(value)))
+    assert not sniff(Head(json.dumps(value, indent=2).encode()))
 
 
 @pytest.mark.parametrize(
@@ -68,12 +69,12 @@ def test_other_json_is_not_claimed(value: object) -> None:
     [b"", b"\n", b"\x00\xff", b"words\n", b"data: words\n", b"event: x\ndata: {}\n", b"{", b"[{"],
 )
 def test_what_is_no_json_is_not_claimed(head: bytes) -> None:
-    assert not sniff(head)
+    assert not sniff(Head(head))
 
 
 def test_a_log_that_quotes_a_response_now_and_then_is_not_claimed() -> None:
     quoted = [{"step": n, "note": "x"} for n in range(5)]
-    assert not sniff(b"".join(map(line, [CHAT, *quoted])))
+    assert not sniff(Head(b"".join(map(line, [CHAT, *quoted]))))
 
 
 def test_a_response_longer_than_what_is_looked_at_is_claimed_by_how_it_begins() -> None:
@@ -87,9 +88,9 @@ def test_a_response_longer_than_what_is_looked_at_is_claimed_by_how_it_begins() 
     }
     for value in (chat, message, vectors, dump):
         for whole in (line(value), json.dumps(value, indent=2).encode()):
-            assert sniff(whole[: 256 << 10]), whole[:80]
-    assert not sniff(line({"sessionId": "s", **message})[: 256 << 10])
-    assert not sniff(line({"note": text})[: 256 << 10])
+            assert sniff(Head(whole)), whole[:80]
+    assert not sniff(Head(line({"sessionId": "s", **message})))
+    assert not sniff(Head(line({"note": text})))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_response_longer_than_what_is_looked_at_is_claimed_by_how_it_begins() 
     ],
 )
 def test_a_document_is_told_from_lines(head: bytes, document: bool) -> None:
-    assert is_document(head) is document
+    assert is_document(Head(head)) is document
 
 
 def test_no_text_of_an_answer_is_kept_between_two_blocks() -> None:
@@ -113,7 +114,7 @@ def test_no_text_of_an_answer_is_kept_between_two_blocks() -> None:
         if path.is_dir():
             continue
         content = path.read_bytes()
-        if source.whole(content):
+        if source.whole(Head(content)):
             continue
         state = source.begin(FileFacts())
         for piece in content.splitlines(keepends=True):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tallybook.schema import COUNTED_KINDS
 from tallybook.sources import FileFacts, claims
+from tallybook.sources.lines import Head
 from tallybook.sources.verifiers import SOURCE
 from tallybook.sources.verifiers.outline import outline, whole_members
 from tallybook.sources.verifiers.run import describe
@@ -208,7 +209,7 @@ def test_a_line_longer_than_what_is_looked_at_is_recognised_by_its_beginning() -
     whole = {"type": "T", "data": {"idx": 0, "prompt": "q" * 300_000}}
     for line in (trace(task=whole), episode(trace(task=whole)), rollout((1, 2))):
         data = json.dumps(line | {"tail": "x" * 300_000}).encode()
-        assert claims(data[: 256 << 10]) == ["verifiers"], line.keys()
+        assert claims(Head(data)) == ["verifiers"], line.keys()
 
 
 def test_what_only_looks_alike_is_not_claimed() -> None:
@@ -221,7 +222,7 @@ def test_what_only_looks_alike_is_not_claimed() -> None:
         {"model": "m", "num_examples": 1},
     ]
     for other in others:
-        assert not SOURCE.sniff(json.dumps(other).encode()), other
+        assert not SOURCE.sniff(Head(json.dumps(other).encode())), other
 
 
 def test_the_neighbour_of_a_run_is_asked_for_in_the_order_of_what_it_knows() -> None:
@@ -258,9 +259,9 @@ def test_the_whole_members_of_a_cut_object_are_the_first_ones_of_the_object(
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_recognition_raise(head: bytes) -> None:
-    SOURCE.sniff(head)
-    SOURCE.sniff(b'{"example_id": ' + head)
-    SOURCE.whole(b"{\n" + head)
+    SOURCE.sniff(Head(head))
+    SOURCE.sniff(Head(b'{"example_id": ' + head))
+    SOURCE.whole(Head(b"{\n" + head))
 
 
 # Whatever JSON stands in a field
@@ -352,7 +353,7 @@ def test_no_value_in_any_field_makes_the_reader_raise(changes: list[Any]) -> Non
 @pytest.mark.parametrize("number", range(len(TEMPLATES)))
 def test_every_template_is_claimed_and_read_without_a_problem(number: int) -> None:
     line = TEMPLATES[number]
-    assert claims(json.dumps(line).encode()) == ["verifiers"]
+    assert claims(Head(json.dumps(line).encode())) == ["verifiers"]
     assert not [row for row in read(line, neighbour=CONFIG) if row["kind"] == "problem"]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tallybook.sources import Source, claims, sources
+from tallybook.sources.lines import Head
 
 COMPRESSED = (".gz", ".zst")
-HEAD_BYTES = 256 << 10  # what a source recognises a file by
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 # A database's rows that are committed and not carried over yet.
@@ -235,7 +235,7 @@ def _is_foreign(path: str) -> bool:
 
     try:
         with open_log(Path(path)) as read:
-            return not claims(next(blocks(read), b"")[:HEAD_BYTES])
+            return not claims(Head(next(blocks(read), b"")))
     except DAMAGE:
         return False
 

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, blocks, open_log
-from tallybook.files.find import HEAD_BYTES, logical_name
+from tallybook.files.find import logical_name
 from tallybook.sources import Source, claims
+from tallybook.sources.lines import HEAD_BYTES, Head
 
 # A state that is larger holds most of a document; reading that again costs less than keeping it.
 MAX_STATE_BYTES: Final = 256 << 10
@@ -149,6 +150,6 @@ def _mark_length(start: bytes) -> int:
 def _is_claimed(path: Path, source: Source) -> bool:
     """Whether the longer beginning of a short file is still this source's, and still lines."""
     with open_log(path) as read:
-        first = next(blocks(read), b"")[:HEAD_BYTES]
-    claimed = claims(first, logical_name(path).as_posix())
-    return claimed == [source.name] and not source.whole(first)
+        head = Head(next(blocks(read), b""))
+    claimed = claims(head, logical_name(path).as_posix())
+    return claimed == [source.name] and not source.whole(head)

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
-from tallybook.files.find import COMPRESSED, HEAD_BYTES, logical_name, neighbours
+from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.sources import FileFacts, Source, claims, sources
-from tallybook.sources.lines import problem
+from tallybook.sources.lines import HEAD_BYTES, Head, problem
 from tallybook.sources.rows import table
 from tallybook.tables import READ
 
@@ -105,11 +105,13 @@ class Reading:
             first, pieces, is_blank = _beginning(blocks(read))
             if _is_blank(first):
                 return
-            claimed = claims(first[:HEAD_BYTES], logical_name(self.path).as_posix())
+            head = Head(first)
+            claimed = claims(head, logical_name(self.path).as_posix())
             if len(claimed) != 1:
                 raise Unclaimed(claimed)
             source = sources()[claimed[0]]
-            yield from self._afresh(source, itertools.chain([first], pieces), is_blank=is_blank)
+            rest = itertools.chain([first], pieces)
+            yield from self._afresh(source, rest, is_whole=source.whole(head), is_blank=is_blank)
 
     def _goes_on(self, after: Place) -> bool:
         source = sources().get(after.source or "")
@@ -119,7 +121,7 @@ class Reading:
         return Place.digest(begun) == after.begun and is_continued(self.path, after, source)
 
     def _afresh(
-        self, source: Source, pieces: Iterator[bytes], *, is_blank: bool
+        self, source: Source, pieces: Iterable[bytes], *, is_whole: bool, is_blank: bool
     ) -> Iterator[tuple[pa.Table, bool]]:
         state = source.begin(facts(source, self.path))
         self.place = Place(
@@ -127,17 +129,15 @@ class Reading:
             version=source.version,
             begun=Place.digest(encoded(state)),
         )
-        first = next(pieces, b"")
-        rest = itertools.chain([first], pieces)
-        if source.whole(first[:HEAD_BYTES]):
-            content = b"".join(rest)
+        if is_whole:
+            content = b"".join(pieces)
             self.trail.add(content)
             self.trail.close(self.place)
             rows, state = source.read(content, state)
             yield rows, False
             yield source.finish(state), False
             return
-        yield from self._fold(source, state, rest)
+        yield from self._fold(source, state, pieces)
         if is_blank or self.path.suffix in COMPRESSED:
             self.place.state = b""
 

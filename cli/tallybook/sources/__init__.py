@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from tallybook.sources.contract import FileFacts, Location, Source
+from tallybook.sources.lines import Head
 
 __all__ = ["FileFacts", "Location", "Source", "claims", "sources"]
 
@@ -26,7 +27,7 @@ def sources() -> dict[str, Source]:
     }
 
 
-def claims(head: bytes, path: str = "") -> list[str]:
+def claims(head: Head, path: str = "") -> list[str]:
     """Names of the sources that recognise a file by its first bytes; more than one is an error.
 
     A file whose `path` (with slashes, without a compression suffix) one of them owns is that one's

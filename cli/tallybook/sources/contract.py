@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tallybook.sources.lines import Head
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -60,7 +62,7 @@ class Source:
     version: int
     locations: tuple[Location, ...]
     patterns: tuple[str, ...]  # file names worth a look, e.g. "*.jsonl"
-    sniff: Callable[[bytes], bool]
+    sniff: Callable[[Head], bool]
     begin: Callable[[FileFacts], Any]
     read: Callable[[bytes, Any], tuple[pa.Table, Any]]
     finish: Callable[[Any], pa.Table]
@@ -69,6 +71,6 @@ class Source:
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
     # File name -> where the file beside it may be, relative to its folder; the first is taken.
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
-    whole: Callable[[bytes], bool] = never
+    whole: Callable[[Head], bool] = never
     recognise: Callable[[Tables], bool] = never
     query: Callable[[sqlite3.Connection, FileFacts], Iterator[pa.Table]] | None = None

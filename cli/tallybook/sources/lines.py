@@ -13,8 +13,35 @@ import msgspec
 from tallybook.schema import PROBLEM, Reported
 
 _OPENER, _CLOSER = b"{}"
+_BOM = b"\xef\xbb\xbf"
+HEAD_BYTES = 256 << 10  # what a source recognises a file by
+_LOOKED_AT = 128  # lines; no source looks at more of them
 
 MAX_COUNT = 2**53  # past this a JSON number is no exact count in any tool that writes these logs
+
+
+class Head:
+    """The first bytes of a file, its first lines split and decoded once for all who look at it.
+
+    `lines` are those that are not blank; the last one may be cut off.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content[:HEAD_BYTES].removeprefix(_BOM)
+        found = self.content.split(b"\n", _LOOKED_AT)[:_LOOKED_AT]
+        self.lines = [line for line in found if line and not line.isspace()]
+        self._values: list[object] = []
+
+    def values(self, most: int) -> Iterator[object]:
+        """The JSON values of the first lines; None for a line that holds none."""
+        for number, line in enumerate(self.lines[:most]):
+            if number == len(self._values):
+                self._values.append(decode(line))
+            yield self._values[number]
+
+    def objects(self, most: int) -> Iterator[dict[str, Any]]:
+        """Those of the first lines' values that are objects."""
+        return (value for value in self.values(most) if isinstance(value, dict))
 
 
 def scan(block: bytes, marker: re.Pattern[bytes], first: int) -> Iterator[tuple[int, bytes]]:

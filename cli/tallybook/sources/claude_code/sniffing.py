@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
-from tallybook.sources.lines import decode
+from tallybook.sources.lines import Head, decode
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -44,9 +44,8 @@ _CUT_CAPTURE: Final = (
 )
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: Head) -> bool:
     """Whether the first bytes of a file are a transcript or standard output of Claude Code."""
-    head = head.removeprefix(BOM).lstrip()
     objects, ours = 0, 0
     for value in islice(_values(head), _LOOKED_AT):
         if not isinstance(value, dict):
@@ -57,18 +56,19 @@ def sniff(head: bytes) -> bool:
         ours += _is_ours(value)
         if ours == _ENOUGH:
             break
-    return ours > 0 or (objects == 0 and _is_ours_cut_off(head))
+    return ours > 0 or (objects == 0 and _is_ours_cut_off(head.content))
 
 
-def _values(head: bytes) -> Iterator[object]:
+def _values(head: Head) -> Iterator[object]:
     """The values on the first lines, or in the document that the head begins with."""
-    if head.startswith(b"["):
-        yield from _elements(head[1:].decode("utf-8", "replace"))
-    elif re.match(rb"\{\s*\n", head):
-        end = re.search(rb"^\}", head, re.MULTILINE)
-        yield decode(head[: end.end()]) if end else None
+    content = head.content.lstrip()
+    if content.startswith(b"["):
+        yield from _elements(content[1:].decode("utf-8", "replace"))
+    elif re.match(rb"\{\s*\n", content):
+        end = re.search(rb"^\}", content, re.MULTILINE)
+        yield decode(content[: end.end()]) if end else None
     else:
-        yield from map(decode, head.split(b"\n"))
+        yield from head.values(_LOOKED_AT)
 
 
 def _elements(text: str) -> Iterator[object]:

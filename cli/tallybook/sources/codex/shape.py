@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
-from tallybook.sources import lines
 from tallybook.sources.codex.values import UUID, text
+from tallybook.sources.lines import Head
 
 _ENVELOPE: Final = frozenset(
     {
@@ -39,21 +38,15 @@ _CUT_HEADER: Final = re.compile(
 _DOCUMENT_START: Final = re.compile(rb'\s*\{(?:\s*"session"\s*:|\s*\n|\s*$)')
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: Head) -> bool:
     """Whether a file begins like a rollout of any era or like saved `exec --json` output."""
-    if _DOCUMENT.match(head):
-        return _DOCUMENT_ITEMS.search(head) is not None
-    found = head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT]
-    for value in _objects(found):
-        verdict = _judge(value, found)
+    if _DOCUMENT.match(head.content):
+        return _DOCUMENT_ITEMS.search(head.content) is not None
+    for value in head.objects(_LOOKED_AT):
+        verdict = _judge(value, head)
         if verdict is not None:
             return verdict
-    return bool(_CUT_HEADER.match(head))
-
-
-def _objects(found: list[bytes]) -> Iterator[dict[str, Any]]:
-    """The objects among the first lines; mostly the first one tells and no other is decoded."""
-    return (value for line in found if isinstance(value := lines.decode(line), dict))
+    return bool(_CUT_HEADER.match(head.content))
 
 
 def is_document(first: bytes) -> bool:
@@ -61,12 +54,12 @@ def is_document(first: bytes) -> bool:
     return _DOCUMENT_START.match(first) is not None
 
 
-def _judge(value: dict[str, Any], found: list[bytes]) -> bool | None:
+def _judge(value: dict[str, Any], head: Head) -> bool | None:
     """True, False, or None where the object could stand in other logs as well."""
     if "payload" in value:
         return _is_envelope(value)
     if value.keys() <= _HEADER_KEYS:
-        return _is_bare_header(value, found)
+        return _is_bare_header(value, head)
     if _is_message(value) or _is_exec(value) or {"workdir", "provider", "model"} <= value.keys():
         return True
     return None if value.keys() == {"prompt"} else False
@@ -79,11 +72,13 @@ def _is_envelope(value: dict[str, Any]) -> bool | None:
     return None if whole and isinstance(value.get("type"), str) else False
 
 
-def _is_bare_header(value: dict[str, Any], found: list[bytes]) -> bool:
+def _is_bare_header(value: dict[str, Any], head: Head) -> bool:
     if text(value.get("record_type")) in _RECORD_TYPES:
         return True
     is_header = UUID.fullmatch(str(value.get("id"))) is not None and "timestamp" in value
-    return is_header and ("instructions" in value or any(map(_is_bare_item, _objects(found))))
+    if not is_header or "instructions" in value:
+        return is_header
+    return any(map(_is_bare_item, head.objects(_LOOKED_AT)))
 
 
 def _is_bare_item(value: dict[str, Any]) -> bool:

@@ -40,17 +40,16 @@ class State(msgspec.Struct):
     is_log: bool = False  # the gateway's, not events
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: lines.Head) -> bool:
     """Whether a file begins with run events, or is the gateway's log."""
     return _is_events(head) or log.sniff(head)
 
 
-def _is_events(head: bytes) -> bool:
-    values = map(lines.decode, head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT])
-    found = [value for value in values if isinstance(value, dict)]
+def _is_events(head: lines.Head) -> bool:
+    found = list(head.objects(_LOOKED_AT))
     if found:
         return all(_is_event(value) for value in found)
-    return _BEGINNING.match(head) is not None
+    return _BEGINNING.match(head.content) is not None
 
 
 def _is_event(value: dict[str, Any]) -> bool:
@@ -65,7 +64,7 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     """The rows of a block of whole lines, and the state after them."""
     first = state.records + 1
-    is_log = state.is_log or (first == 1 and log.sniff(block))
+    is_log = state.is_log or (first == 1 and log.sniff(lines.Head(block)))
     rows = list(log.read_log(block, first) if is_log else _read_lines(block, first))
     return table(rows), State(state.records + lines.line_count(block), is_log)
 

@@ -28,15 +28,18 @@ _METRICS: Final = re.compile(
 )
 _NAMELESS: Final = "None"
 _LONGEST: Final = 4096  # characters of a usage object; real ones have some two hundred
+_LOOKED_AT: Final = 8  # lines
 _KEYS: Final = frozenset({"timestamp", "logger", "level", "message"})
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: lines.Head) -> bool:
     """Whether a file is a log of the gateway, of lines or of JSON lines."""
-    if _PLAIN.search(head) is not None:
+    found = list(head.objects(_LOOKED_AT))
+    if any(value.keys() >= _KEYS and _is_ours(value) for value in found[:1]):
         return True
-    first = lines.decode(head.split(b"\n", 1)[0])
-    return isinstance(first, dict) and first.keys() >= _KEYS and _is_ours(first)
+    # Where every line is an object, none is one of text.
+    is_text = len(found) < len(head.lines[:_LOOKED_AT])
+    return is_text and _PLAIN.search(head.content) is not None
 
 
 def _is_ours(value: Mapping[str, Any]) -> bool:

@@ -56,7 +56,7 @@ def begin(_: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     """The rows of a block of whole lines or of a whole document, and the state after them."""
     state = msgspec.structs.replace(state, events=[*state.events], held=[*state.held])
-    if state.records == 0 and is_document(block):
+    if state.records == 0 and is_document(lines.Head(block)):
         return table(list(_read_document(block, state))), state
     return table(list(_read_lines(block, state))), state
 

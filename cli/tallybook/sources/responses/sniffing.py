@@ -12,6 +12,7 @@ import msgspec
 
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
+from tallybook.sources.lines import Head
 from tallybook.sources.responses.exchange import exchange
 from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
 
@@ -31,9 +32,9 @@ _CUT_DUMP: Final = re.compile(
 _NEAR: Final = 1000  # bytes
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: Head) -> bool:
     """Whether the first bytes of a file are responses of providers, alone or in a proxy's dump."""
-    if _STREAM.match(head):
+    if _STREAM.match(head.content):
         return any(is_ours(event) for event in islice(_events(head), _LOOKED_AT))
     ours = others = 0
     for value in islice(_values(head), _LOOKED_AT):
@@ -43,7 +44,7 @@ def sniff(head: bytes) -> bool:
         # A log of some tool may quote a response, so most of what is seen has to be one.
         if 2 * others >= _LOOKED_AT:
             return False
-    return ours > others if ours or others else _is_ours_cut_off(head)
+    return ours > others if ours or others else _is_ours_cut_off(head.content)
 
 
 def is_ours(value: Mapping[str, Any]) -> bool:
@@ -68,28 +69,28 @@ def _is_ours_cut_off(head: bytes) -> bool:
     return told_by_address(address) is not None or any(cut.search(near) for cut in _CUT)
 
 
-def is_document(head: bytes) -> bool:
+def is_document(head: Head) -> bool:
     """Whether the file is one JSON value over several lines, or an array, and not lines of JSON."""
-    if _STREAM.match(head):
+    if _STREAM.match(head.content):
         return False
-    return head.lstrip().startswith(b"[") or _PRETTY.match(head) is not None
+    begins_array = head.content.lstrip().startswith(b"[")
+    return begins_array or _PRETTY.match(head.content) is not None
 
 
-def _events(head: bytes) -> Iterator[Mapping[str, Any]]:
-    for line in head.split(b"\n"):
+def _events(head: Head) -> Iterator[Mapping[str, Any]]:
+    for line in head.lines:
         event = decode_event(line) if line.lstrip().startswith(b"data:") else None
         if event is not None:
             yield event
 
 
-def _values(head: bytes) -> Iterator[object]:
+def _values(head: Head) -> Iterator[object]:
     """The values on the first lines, or in the document that the head begins with."""
     if is_document(head):
-        yield from values(head)
+        yield from values(head.content)
         return
-    for line in head.split(b"\n"):
-        if line.strip():
-            yield decode_event(line)
+    for line, value in zip(head.lines, head.values(len(head.lines)), strict=False):
+        yield decode_event(line) if value is None else value
 
 
 def values(content: bytes) -> Iterator[object]:

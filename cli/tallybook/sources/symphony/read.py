@@ -10,6 +10,7 @@ import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts
+from tallybook.sources.lines import Head
 from tallybook.sources.rows import table
 from tallybook.sources.symphony import shape
 from tallybook.sources.symphony.applog import read_log
@@ -38,7 +39,7 @@ def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
     if state.form is None:
         block, state.held = state.held + block, b""
-        state.form = shape.form_of(block)
+        state.form = shape.form_of(Head(block))
     if state.form is None:
         state.held = block
         return table([]), state

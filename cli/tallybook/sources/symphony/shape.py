@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from typing import Any, Final
 
-from tallybook.sources.lines import decode
+from tallybook.sources.lines import Head
 from tallybook.sources.symphony.applog import LINE
 from tallybook.sources.symphony.disklog import is_disk_log
 
@@ -45,31 +44,31 @@ _DOCUMENTS: Final = tuple(
 _CUT_AUDIT: Final = re.compile(rb'\{"[^\n]*"event_type":"[^\n]*"issue_identifier":"')
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: Head) -> bool:
     """Whether a file begins like one of Symphony's."""
     return form_of(head) is not None
 
 
-def form_of(head: bytes) -> str | None:
+def form_of(head: Head) -> str | None:
     """Which of Symphony's files begins like this; None for every other tool's."""
-    if is_disk_log(head):
-        ours = len(head) < _NO_ROW or _STORE_NAME in head
+    content = head.content
+    if is_disk_log(content):
+        ours = len(content) < _NO_ROW or _STORE_NAME in content
         return STORE if ours else None
-    found = [line for line in islice(head.split(b"\n"), _LOOKED_AT) if line.strip()]
-    if any(LINE.match(line) for line in found):
-        return APPLICATION_LOG if _LOG_WORDS.search(head) else None
-    values = [value for line in found[:_DECODED] if isinstance(value := decode(line), dict)]
+    if any(LINE.match(line) for line in head.lines[:_LOOKED_AT]):
+        return APPLICATION_LOG if _LOG_WORDS.search(content) else None
+    values = list(head.objects(_DECODED))
     form = next(filter(None, map(_form_of_line, values)), None)
     if form is not None or len(values) == _DECODED:
         return form  # no document has so many objects in a row, each on its line
-    if not head.lstrip().startswith(b"{"):
+    if not content.lstrip().startswith(b"{"):
         return None
-    if any(all(key.search(head) for key in keys) for keys in _DOCUMENTS):
+    if any(all(key.search(content) for key in keys) for keys in _DOCUMENTS):
         return DOCUMENT
-    return AUDIT if _CUT_AUDIT.match(head) else None
+    return AUDIT if _CUT_AUDIT.match(content) else None
 
 
-def is_whole(head: bytes) -> bool:
+def is_whole(head: Head) -> bool:
     """Whether a file that begins like this is read in one block."""
     return form_of(head) in (STORE, DOCUMENT)
 

@@ -46,7 +46,7 @@ def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     """Rows of the block and the state after it; the given state is left as it is."""
     state = copy.deepcopy(state)
     if state.is_description is None and block.strip():
-        state.is_description = is_description(block)
+        state.is_description = is_description(lines.Head(block))
     if state.is_description:
         state.is_open = not outline(block, max(block.find(b"{"), 0)).is_closed
         return table([]), state

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from tallybook.sources.lines import Head
 from tallybook.sources.verifiers.outline import Outline, outline
 
 # Every layout has one of these; most files of other tools are told by having none.
-_MARKER: Final = re.compile(
-    rb'"(?:traces|nodes|trajectory|example_id|rollouts_per_example|completion|task)"\s*:'
+_KEYS: Final = frozenset(
+    {"traces", "nodes", "trajectory", "example_id", "rollouts_per_example", "completion", "task"}
 )
+_MARKER: Final = re.compile(rb'"(?:' + "|".join(sorted(_KEYS)).encode() + rb')"\s*:')
 _LOOKED_AT: Final = 20  # lines; the first ones may be broken
-_HEAD_BYTES: Final = 256 << 10  # a line may be a thousand times as long
 _TRACE_ID: Final = re.compile(rb'"id"\s*:\s*"[0-9a-f]{32}"')
 _TASK: Final = re.compile(
     rb'"task"\s*:\s*\{(?:\s*"type"\s*:\s*"[^"]*"\s*,\s*"data"|[^{}]*"idx")\s*:'
@@ -21,9 +22,9 @@ _TASK: Final = re.compile(
 _DIGITS: Final = frozenset(b"%d" % digit for digit in range(10))
 
 
-def sniff(head: bytes) -> bool:
+def sniff(head: Head) -> bool:
     """Whether a file begins like rollouts of any layout, or like the description of a run."""
-    if _MARKER.search(head) is None:
+    if not _may_be_ours(head):
         return False
     return any(
         _is_rollout(found.members)
@@ -33,18 +34,25 @@ def sniff(head: bytes) -> bool:
     )
 
 
-def is_description(block: bytes) -> bool:
+def _may_be_ours(head: Head) -> bool:
+    """Decoded lines tell at once; what is no object by itself may be cut off."""
+    found = list(head.objects(_LOOKED_AT))
+    if len(found) == len(head.lines[:_LOOKED_AT]):
+        return any(not _KEYS.isdisjoint(value) for value in found)
+    return _MARKER.search(head.content) is not None
+
+
+def is_description(head: Head) -> bool:
     """Whether a file that begins like this is the description of a run, one JSON document."""
-    found = next(iter(_objects(block[:_HEAD_BYTES])), None)
+    found = next(iter(_objects(head)), None)
     return found is not None and _is_description(found[1].members)
 
 
-def _objects(head: bytes) -> Iterator[tuple[bytes, Outline]]:
+def _objects(head: Head) -> Iterator[tuple[bytes, Outline]]:
     """The objects on the first lines, or the one that takes all of the lines."""
-    begun = (line for line in head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT] if line.strip())
-    for number, line in enumerate(begun):
+    for number, line in enumerate(head.lines[:_LOOKED_AT]):
         if number == 0 and line.strip() == b"{":
-            yield head, outline(head, head.index(b"{"))
+            yield head.content, outline(head.content, head.content.index(b"{"))
             return
         if line.lstrip().startswith(b"{"):
             yield line, outline(line, line.index(b"{"))
