@@ -14,6 +14,7 @@ from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.find import logical_name
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.lines import Head
+from tallybook.sources.rows import table
 from tests.built import built
 from tests.test_fixtures import CASES, name
 
@@ -36,10 +37,10 @@ def fold(source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = F
     tables = []
     for piece in pieces:
         rows, state = source.read(piece, state)
-        tables.append(rows)
+        tables.append(rows if isinstance(rows, pa.Table) else table(rows))
         if saved:
             state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
-    return pa.concat_tables([*tables, source.finish(state)])
+    return pa.concat_tables([*tables, table(source.finish(state))])
 
 
 def claimed(case: Path) -> list[tuple[Source, Path, bytes]]:

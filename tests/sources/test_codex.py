@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallybook.schema import Reported
 from tallybook.sources import FileFacts
 from tallybook.sources.codex import SOURCE
 from tallybook.sources.codex.state import State
 from tallybook.sources.lines import Head
+from tallybook.sources.rows import table
 
 OWN = "019c2137-0000-7aaa-8bbb-000000000009"
 PARENT = "019c2100-1111-7aaa-8bbb-000000000001"
@@ -80,12 +82,12 @@ def jsonl(*rows: Row | str) -> bytes:
 
 def fold(*blocks: bytes, name: str = "rollout.jsonl") -> list[Row]:
     state = SOURCE.begin(FileFacts((name,)))
-    rows: list[Row] = []
+    rows: list[Reported] = []
     for block in blocks:
         found, state = SOURCE.read(block, state)
-        rows += found.to_pylist()
-    rows += SOURCE.finish(state).to_pylist()
-    return rows
+        rows += found
+    found_rows: list[Row] = table([*rows, *SOURCE.finish(state)]).to_pylist()
+    return found_rows
 
 
 def read(*rows: Row | str, name: str = "rollout.jsonl") -> list[Row]:

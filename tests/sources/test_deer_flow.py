@@ -24,6 +24,7 @@ from tallybook.sources.deer_flow.events import ANSWERS, TASK_END, TOOL_RESULT
 from tallybook.sources.deer_flow.records import Answer, Content, Extra
 from tallybook.sources.deer_flow.runs import Run
 from tallybook.sources.deer_flow.unpack import messages, minted, stamped, unpack
+from tallybook.sources.rows import table
 from tallybook.tables import READ
 
 Row = dict[str, Any]
@@ -40,14 +41,13 @@ def query(tables: Mapping[str, tuple[Iterable[str], Iterable[Iterable[Any]]]]) -
             statement = f"INSERT INTO {name} VALUES ({places})"  # noqa: S608 - names of this test
             database.executemany(statement, map(tuple, rows))
         assert SOURCE.query is not None
-        nothing = SOURCE.finish(SOURCE.begin(FileFacts()))
-        return pa.concat_tables([nothing, *SOURCE.query(database, FileFacts())])
+        return table([row for rows in SOURCE.query(database, FileFacts()) for row in rows])
 
 
 def lines(*rows: Any) -> pa.Table:
     text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
     found, state = SOURCE.read(text.encode("utf-8", "surrogatepass"), SOURCE.begin(FileFacts()))
-    return pa.concat_tables([found, SOURCE.finish(state)])
+    return table([*found, *SOURCE.finish(state)])
 
 
 def derived(rows: pa.Table) -> pl.DataFrame:

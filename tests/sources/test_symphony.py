@@ -244,7 +244,7 @@ def records(*contents: dict[str, Any]) -> list[dict[str, Any]]:
 def problems(lines: list[str], name: str = "2026-05-29.ndjson") -> list[tuple[int, list[str]]]:
     state = SOURCE.begin(FileFacts(parts=("audit", name)))
     rows, _ = SOURCE.read("\n".join(lines).encode(), state)
-    return list(zip(rows["record"].to_pylist(), rows["problems"].to_pylist(), strict=True))
+    return [(row.record, row.problems or []) for row in rows]
 
 
 def test_a_record_is_sound_whatever_its_spaces_and_the_order_of_its_keys() -> None:

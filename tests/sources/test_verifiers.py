@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tallybook.schema import COUNTED_KINDS
 from tallybook.sources import FileFacts, claims
 from tallybook.sources.lines import Head
+from tallybook.sources.rows import table
 from tallybook.sources.verifiers import SOURCE
 from tallybook.sources.verifiers.outline import outline, whole_members
 from tallybook.sources.verifiers.run import describe
@@ -75,7 +76,7 @@ def read(*lines: Any, parts: tuple[str, ...] = (), neighbour: bytes | None = Non
         (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines
     )
     first, state = SOURCE.read(data, SOURCE.begin(FileFacts(parts=parts, neighbour=neighbour)))
-    rows: list[Row] = [*first.to_pylist(), *SOURCE.finish(state).to_pylist()]
+    rows: list[Row] = table([*first, *SOURCE.finish(state)]).to_pylist()
     return rows
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from tallybook.files.wal import holds_commit
 from tallybook.sources import FileFacts, Source, sources
+from tallybook.sources.contract import Rows
 from tallybook.sources.lines import problem
-from tallybook.sources.rows import table
 from tallybook.sources.salvage import tables_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -59,8 +59,8 @@ def is_database(path: Path) -> bool:
 
 def read_database(
     path: Path, facts: Callable[[Source, Path], FileFacts]
-) -> Iterator[tuple[str, pa.Table]]:
-    """Name of the source and a table of rows, again and again. Raises Unclaimed, sqlite3.Error."""
+) -> Iterator[tuple[str, Rows]]:
+    """Name of the source and some rows, again and again. Raises Unclaimed, sqlite3.Error."""
     with connect(path) as connection:
         found = tables_of(connection)
         claimed = [source for source in sources().values() if source.recognise(found)]
@@ -70,7 +70,7 @@ def read_database(
         for rows in claimed[0].query(connection, facts(source, path)):
             yield source.name, rows
         if missing := _missing(path):
-            yield source.name, table([problem(0, "truncated", missing)])
+            yield source.name, [problem(0, "truncated", missing)]
 
 
 @contextmanager

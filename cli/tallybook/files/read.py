@@ -15,7 +15,9 @@ from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
+from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
+from tallybook.sources.contract import Rows
 from tallybook.sources.lines import HEAD_BYTES, Head, problem
 from tallybook.sources.rows import table
 from tallybook.tables import READ
@@ -24,16 +26,17 @@ _NEIGHBOUR_BYTES = 64 << 10
 _PARTS = 6  # deep enough for every layout that tells something by its folders
 
 
-class Rows(NamedTuple):
-    """Rows of a file in the READ schema; what is not `lasting` is said anew once it has grown."""
+class Found(NamedTuple):
+    """Rows of a file; what is not `lasting` is said anew once the file has grown."""
 
-    table: pa.Table
+    rows: Rows
     lasting: bool
 
 
 def read_file(path: Path) -> pa.Table:
     """Every row of one file in the READ schema; never raises for what the file holds."""
-    tables = [rows.table for rows in Reading(path)]
+    reading = Reading(path)
+    tables = [located(found.rows, path, reading.place.source) for found in reading]
     return pa.concat_tables(tables) if tables else READ.empty_table()
 
 
@@ -44,13 +47,13 @@ def _is_blank(block: bytes) -> bool:
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     """One row in the READ schema that says what is wrong with a path as a whole."""
-    return _located(table([problem(0, code, detail)]), path, None)
+    return located([problem(0, code, detail)], path, None)
 
 
 class Reading:
     """One reading of one file, from its beginning or, where it has grown, from `after`.
 
-    Iterating gives tables of bounded size and raises for nothing that the file holds. Then `place`
+    Iterating gives rows in bounded numbers and raises for nothing that the file holds. Then `place`
     says where it ended, `continued` whether it began at `after`, and `failed` whether it broke
     off for a reason outside of the file. `trail` knows the digests before the offsets in `probes`.
     """
@@ -65,13 +68,12 @@ class Reading:
         self._after = after
         self._begun = False
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[Found]:
         try:
-            found = self._database() if is_database(self.path) else self._log()
-            for rows, lasting in found:
-                self._begun = self._begun or rows.num_rows > 0
-                if rows.num_rows:
-                    yield Rows(_located(rows, self.path, self.place.source), lasting)
+            for found in self._database() if is_database(self.path) else self._log():
+                if len(found.rows):
+                    self._begun = True
+                    yield found
             return
         except Unclaimed as error:
             said = _unclaimed(error.names, self.path)
@@ -79,16 +81,16 @@ class Reading:
             said = _damaged(error, begun=self._begun)
             self.place.state = b""
             self.failed = _is_passing(error)
-        yield Rows(_located(said, self.path, self.place.source), lasting=False)
+        yield Found([said], lasting=False)
 
-    def _database(self) -> Iterator[tuple[pa.Table, bool]]:
+    def _database(self) -> Iterator[Found]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
         for name, rows in read_database(self.path, facts):
             self.place.source, self.place.version = name, sources()[name].version
-            yield rows, True
+            yield Found(rows, lasting=True)
 
-    def _log(self) -> Iterator[tuple[pa.Table, bool]]:
+    def _log(self) -> Iterator[Found]:
         after = self._after
         if after is not None and after.state and self._goes_on(after):
             self.continued = True
@@ -122,7 +124,7 @@ class Reading:
 
     def _afresh(
         self, source: Source, pieces: Iterable[bytes], *, is_whole: bool, is_blank: bool
-    ) -> Iterator[tuple[pa.Table, bool]]:
+    ) -> Iterator[Found]:
         state = source.begin(facts(source, self.path))
         self.place = Place(
             source=source.name,
@@ -134,16 +136,14 @@ class Reading:
             self.trail.add(content)
             self.trail.close(self.place)
             rows, state = source.read(content, state)
-            yield rows, False
-            yield source.finish(state), False
+            yield Found(rows, lasting=False)
+            yield Found(source.finish(state), lasting=False)
             return
         yield from self._fold(source, state, pieces)
         if is_blank or self.path.suffix in COMPRESSED:
             self.place.state = b""
 
-    def _fold(
-        self, source: Source, state: object, pieces: Iterable[bytes]
-    ) -> Iterator[tuple[pa.Table, bool]]:
+    def _fold(self, source: Source, state: object, pieces: Iterable[bytes]) -> Iterator[Found]:
         """The rows of whole lines last; those of a last line without its end may yet change."""
         for block in pieces:
             end = block.rfind(b"\n") + 1
@@ -151,17 +151,17 @@ class Reading:
                 lines = block[:end] if end < len(block) else block
                 rows, state = source.read(lines, state)
                 self.trail.add(lines)
-                yield rows, True
+                yield Found(rows, lasting=True)
             if end < len(block):
                 self._keep(state)
                 self.trail.add(block[end:])
                 rows, state = source.read(block[end:], state)
-                yield rows, False
+                yield Found(rows, lasting=False)
                 break
         else:
             self._keep(state)
         self.trail.close(self.place)
-        yield source.finish(state), False
+        yield Found(source.finish(state), lasting=False)
 
     def _keep(self, state: object) -> None:
         self.trail.settle(self.place, encoded(state))
@@ -216,21 +216,22 @@ def _failing(error: Exception) -> Iterator[bytes]:
     yield
 
 
-def _unclaimed(claimed: list[str], path: Path) -> pa.Table:
+def _unclaimed(claimed: list[str], path: Path) -> Reported:
     if claimed:
-        return table([problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")])
+        return problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")
     if path.suffix in COMPRESSED:
-        return table([problem(0, "unreadable", f"not a {path.suffix} stream")])
-    return table([problem(0, "unclaimed", "no source recognises this file")])
+        return problem(0, "unreadable", f"not a {path.suffix} stream")
+    return problem(0, "unclaimed", "no source recognises this file")
 
 
-def _damaged(error: Exception, *, begun: bool) -> pa.Table:
+def _damaged(error: Exception, *, begun: bool) -> Reported:
     """A compressed file that breaks off keeps what was read of it before."""
     words = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-    return table([problem(0, "truncated" if begun else "unreadable", words)])
+    return problem(0, "truncated" if begun else "unreadable", words)
 
 
-def _located(rows: pa.Table, path: Path, name: str | None) -> pa.Table:
-    count = rows.num_rows
-    where = [pa.repeat(pa.scalar(text, pa.string()), count) for text in (name, str(path))]
-    return pa.Table.from_arrays([*where, *rows.columns], schema=READ)
+def located(rows: Rows, path: Path, name: str | None) -> pa.Table:
+    """Rows in the READ schema, with the source `name` and the path."""
+    found = rows if isinstance(rows, pa.Table) else table(rows)
+    where = [pa.repeat(pa.scalar(text, pa.string()), len(found)) for text in (name, str(path))]
+    return pa.Table.from_arrays([*where, *found.columns], schema=READ)

@@ -58,7 +58,7 @@ def _written(rows: pl.DataFrame, known: Entry, store: Store) -> list[Segment]:
     from tallybook.tables import READ  # noqa: PLC0415
 
     writer = PartWriter(store.parts)
-    segment = writer.add(rows.to_arrow().cast(READ), known.place.version, known.file_id)
+    segment = writer.add_table(rows.to_arrow().cast(READ), known.place.version, known.file_id)
     name, table = writer.close()
     store.take(name, table)
     return [msgspec.structs.replace(segment, part=name)]

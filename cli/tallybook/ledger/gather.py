@@ -15,7 +15,7 @@ from tallybook.files.find import Found
 from tallybook.files.place import Place
 from tallybook.files.read import Reading
 from tallybook.ledger.manifest import Segment, sealed, write_aside
-from tallybook.ledger.parts import PartWriter
+from tallybook.ledger.parts import PartWriter, Where
 
 
 class Task(NamedTuple):
@@ -80,9 +80,10 @@ def _read(task: Task, writer: PartWriter) -> Outcome:
     reading = Reading(Path(task.found.path), task.after, task.probes)
     rows: list[Segment] = []
     ending: list[Segment] = []
-    for table, lasting in reading:
-        segment = writer.add(table, reading.place.version, task.file_id)
-        _join(rows if lasting else ending, segment)
+    for found in reading:
+        place = reading.place
+        where = Where(place.source, task.found.path, place.version, task.file_id)
+        _join(rows if found.lasting else ending, writer.add(found.rows, where))
     return Outcome(
         task.found.path,
         task.file_id,

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from tallybook.ledger.content import put_in_place
 from tallybook.ledger.manifest import Segment
+from tallybook.schema import Reported
+from tallybook.sources.contract import Rows
+from tallybook.sources.rows import array, table
 from tallybook.tables import READ
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 GROUP_ROWS: Final = 16_384  # rows held back before they are written
+_TABLE_ROWS: Final = 4096  # rows made into a table at once; as they are read they take 1 KB each
 _MOST_TABLES: Final = 256  # a table of two rows takes as much memory as one of fifty
 PART: Final = pa.schema(
     [*READ, ("source_version", pa.int32()), ("file_id", pa.string())],
     metadata={"tallybook": "reported rows 1"},
 )
+
+
+class Where(NamedTuple):
+    """The columns that all rows of a file have in common."""
+
+    source: str | None
+    path: str
+    source_version: int
+    file_id: str
 
 
 class PartWriter:
@@ -31,38 +44,65 @@ class PartWriter:
 
     def __init__(self, folder: Path | None) -> None:
         self._aside = folder / f"{os.urandom(12).hex()}.aside" if folder else None
+        self._loose: list[
+            Reported
+        ] = []  # making a table for each file would cost more than reading
+        self._runs: list[tuple[Where, int]] = []  # what they have in common, and how many do
         self._tables: list[pa.Table] = []
         self._held = self._rows = 0
         self._writer: pq.ParquetWriter | None = None
 
-    def add(self, rows: pa.Table, version: int, file_id: str) -> Segment:
-        """Take rows in the READ schema; the segment lacks the name yet. Raises OSError."""
-        segment = Segment("", self._rows, rows.num_rows)
-        more = [pa.repeat(pa.scalar(version, pa.int32()), rows.num_rows)]
-        more.append(pa.repeat(file_id, rows.num_rows))
+    def add(self, rows: Rows, where: Where) -> Segment:
+        """Take rows of a file; the segment lacks the name yet. Raises OSError."""
+        if isinstance(rows, pa.Table):
+            self._settle()
+            self._tables.append(_placed(rows, [(where, len(rows))]))
+        else:
+            self._loose += rows
+            self._runs.append((where, len(rows)))
+            if len(self._loose) >= _TABLE_ROWS:
+                self._settle()
+        return self._taken(len(rows))
+
+    def add_table(self, rows: pa.Table, version: int, file_id: str) -> Segment:
+        """Take rows in the READ schema; as `add`."""
+        self._settle()
+        more = [pa.repeat(pa.scalar(version, pa.int32()), len(rows)), pa.repeat(file_id, len(rows))]
         self._tables.append(pa.Table.from_arrays([*rows.columns, *more], schema=PART))
-        if len(self._tables) >= _MOST_TABLES:
-            self._tables = [pa.concat_tables(self._tables).combine_chunks()]
-        self._rows += rows.num_rows
-        self._held += rows.num_rows
-        if self._aside and self._held >= GROUP_ROWS:
-            self._write(self._aside)
-        return segment
+        return self._taken(len(rows))
 
     def close(self) -> tuple[str, pa.Table | None]:
         """Put the part in place; its name, and the rows where there is no folder. Raises OSError.
 
         The name is empty where there are no rows.
         """
+        self._settle()
         if self._aside is None:
-            table = pa.concat_tables(self._tables) if self._tables else PART.empty_table()
-            return os.urandom(16).hex(), table
+            found = pa.concat_tables(self._tables) if self._tables else PART.empty_table()
+            return os.urandom(16).hex(), found
         if self._held:
             self._write(self._aside)
         if self._writer is None:
             return "", None
         self._writer.close()
         return put_in_place(self._aside), None
+
+    def _taken(self, count: int) -> Segment:
+        segment = Segment("", self._rows, count)
+        self._rows += count
+        self._held += count
+        if len(self._tables) >= _MOST_TABLES:
+            self._tables = [pa.concat_tables(self._tables).combine_chunks()]
+        if self._aside and self._held >= GROUP_ROWS:
+            self._settle()
+            self._write(self._aside)
+        return segment
+
+    def _settle(self) -> None:
+        """Make a table of the rows that are in none."""
+        if self._loose:
+            self._tables.append(_placed(table(self._loose), self._runs))
+            self._loose, self._runs = [], []
 
     def _write(self, aside: Path) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.06 s, and many runs write nothing
@@ -71,6 +111,18 @@ class PartWriter:
             self._writer = pq.ParquetWriter(aside, PART, **options())
         self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
         self._tables, self._held = [], 0
+
+
+def _placed(rows: pa.Table, runs: list[tuple[Where, int]]) -> pa.Table:
+    """Rows in the PART schema, of which so many have each of `runs` in common."""
+
+    def column(name: str) -> pa.Array:
+        values = [value for where, count in runs for value in [getattr(where, name)] * count]
+        return array(values, PART.field(name).type)
+
+    first, last = ("source", "path"), ("source_version", "file_id")
+    columns = [*map(column, first), *rows.columns, *map(column, last)]
+    return pa.Table.from_arrays(columns, schema=PART)
 
 
 def options() -> dict[str, Any]:

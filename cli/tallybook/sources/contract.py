@@ -5,15 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from tallybook.schema import Reported
 from tallybook.sources.lines import Head
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# As they are read, or in columns where there are very many of them, in the REPORTED schema.
+Rows: TypeAlias = "Sequence[Reported] | pa.Table"
 Tables = Mapping[str, frozenset[str]]  # table (or view) of a database -> its columns
 
 
@@ -48,13 +51,13 @@ class Source:
     """A log format. Functions are pure: no path, clock, environment or configuration.
 
     `begin(facts)` gives the first state; `read(block, state)` takes whole lines (the last block of
-    a file may lack its line end) and returns rows in the REPORTED schema with the next state;
+    a file may lack its line end) and returns its rows with the next state;
     `finish(state)` returns the rows that only the end of the file can tell. A state is a
     `msgspec.Struct`, small and serialisable. Where `whole(head)` says that a file is one document,
     `read` gets it in one block.
 
     A format that keeps databases claims them by their tables with `recognise`; `query` then reads
-    from a connection that can neither write nor lock, and yields tables of bounded size.
+    from a connection that can neither write nor lock, and yields rows in bounded numbers.
     """
 
     name: str
@@ -64,8 +67,8 @@ class Source:
     patterns: tuple[str, ...]  # file names worth a look, e.g. "*.jsonl"
     sniff: Callable[[Head], bool]
     begin: Callable[[FileFacts], Any]
-    read: Callable[[bytes, Any], tuple[pa.Table, Any]]
-    finish: Callable[[Any], pa.Table]
+    read: Callable[[bytes, Any], tuple[Rows, Any]]
+    finish: Callable[[Any], Sequence[Reported]]
     owns: tuple[str, ...] = ()  # path globs of files that are its own, whatever they hold
     quiet: tuple[str, ...] = ()  # patterns that fit any sort of file: unclaimed ones are no problem
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
@@ -73,4 +76,4 @@ class Source:
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
     whole: Callable[[Head], bool] = never
     recognise: Callable[[Tables], bool] = never
-    query: Callable[[sqlite3.Connection, FileFacts], Iterator[pa.Table]] | None = None
+    query: Callable[[sqlite3.Connection, FileFacts], Iterator[Rows]] | None = None

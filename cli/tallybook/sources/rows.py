@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import astuple
@@ -14,7 +13,6 @@ from tallybook.schema import Reported
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LONG: Final = 1 << 12
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DEFAULTS: Final = dict(
@@ -26,27 +24,13 @@ def table(rows: Sequence[Reported]) -> pa.Table:
     """Columns in REPORTED's order and types; no rows give an empty table of that schema."""
     import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
 
-    schema, nulls = _schema_and_nulls()
-    if not rows:
-        return _empty()
-    columns = zip(*map(astuple, rows), strict=True)
-    arrays = [_array(values, empty) for values, empty in zip(columns, nulls, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-@cache
-def _empty() -> pa.Table:
-    return _schema_and_nulls()[0].empty_table()
-
-
-@cache
-def _schema_and_nulls() -> tuple[pa.Schema, list[pa.Array]]:
-    """The schema, and many nulls for each of its columns, of which most blocks take a slice."""
-    import pyarrow as pa  # noqa: PLC0415 - as above
-
     from tallybook.tables import REPORTED  # noqa: PLC0415 - as above
 
-    return REPORTED, [pa.nulls(_LONG, field.type) for field in REPORTED]
+    if not rows:
+        return REPORTED.empty_table()
+    columns = zip(*map(astuple, rows), strict=True)
+    arrays = [array(values, field.type) for values, field in zip(columns, REPORTED, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=REPORTED)
 
 
 def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
@@ -57,30 +41,29 @@ def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
     """
     import pyarrow as pa  # noqa: PLC0415 - as above
 
-    schema, nulls = _schema_and_nulls()
-    if not count:
-        return _empty()
+    from tallybook.tables import REPORTED  # noqa: PLC0415 - as above
 
-    def array(name: str, empty: pa.Array) -> pa.Array:
+    if not count:
+        return REPORTED.empty_table()
+
+    def column(name: str, kind: pa.DataType) -> pa.Array:
         value = values[name] if name in values else _DEFAULTS[name]
         if isinstance(value, pa.Array):
             return value
-        return _array(value if isinstance(value, list) else [value] * count, empty)
+        return array(value if isinstance(value, list) else [value] * count, kind)
 
-    arrays = [array(field.name, empty) for field, empty in zip(schema, nulls, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    arrays = [column(field.name, field.type) for field in REPORTED]
+    return pa.Table.from_arrays(arrays, schema=REPORTED)
 
 
-def _array(values: Sequence[Any], nulls: pa.Array) -> pa.Array:
-    """Most columns of a block hold one value throughout, and repeating it is ten times as fast."""
+def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """The values, at least one; where all are the same, repeating one is ten times as fast."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
-    first, count, kind = values[0], len(values), nulls.type
+    first, count = values[0], len(values)
     if values.count(first) < count:
         return pa.array(_micros(values) if pa.types.is_timestamp(kind) else values, kind)
-    if first is None:
-        return nulls.slice(0, count) if count <= _LONG else pa.nulls(count, kind)
-    return pa.repeat(pa.scalar(first, kind), count)
+    return pa.nulls(count, kind) if first is None else pa.repeat(pa.scalar(first, kind), count)
 
 
 def _micros(times: Iterable[datetime | None]) -> list[int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,10 +19,6 @@ from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import is_object, line_count, problem, unreadable
-from tallybook.sources.rows import table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
@@ -38,7 +34,7 @@ def begin(facts: FileFacts) -> State:
     return State(place=place(facts))
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """Rows of the block and the state after it; the given state is left as it is."""
     state = _copy(state)
     if state.record == 0:
@@ -46,13 +42,13 @@ def read(block: bytes, state: State) -> tuple[pa.Table, State]:
     if state.form is None:
         state.form = _form(block)
     if state.form == "lines":
-        return table(list(_read_lines(block, state))), state
+        return list(_read_lines(block, state)), state
     rows = _read_documents(block, state) if state.form == "document" else []
     state.record += line_count(block)
-    return table(rows), state
+    return rows, state
 
 
-def finish(state: State) -> pa.Table:
+def finish(state: State) -> list[Reported]:
     """Rows that wait for the end of the file: open streams, a document without its last line."""
     state = _copy(state)
     rows: list[Reported] = []
@@ -60,7 +56,7 @@ def finish(state: State) -> pa.Table:
         found = _document_rows(state.pending, state)
         last = unreadable(state.pending_record, state.pending, is_last=True)
         rows = [last] if found is None else found
-    return table(rows + capture.release_all(state))
+    return rows + capture.release_all(state)
 
 
 def _copy(state: State) -> State:

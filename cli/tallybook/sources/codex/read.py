@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -20,10 +20,6 @@ from tallybook.sources.codex.state import State, Thread
 from tallybook.sources.codex.usage import DIALECT, read_compaction, read_count, read_record
 from tallybook.sources.codex.values import UUID, instant, text
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.rows import table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
 _DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
@@ -39,22 +35,21 @@ def begin(facts: FileFacts) -> State:
     return State(thread=Thread(id=ids[0], segment_id=ids[1]))
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
     if state.is_document or (state.records == 0 and is_document(block)):
         _read_document(block, state)
-        return table([]), state
-    rows = list(_in_order(_read_lines(block, state), state))
-    return table(rows), state
+        return [], state
+    return list(_in_order(_read_lines(block, state), state)), state
 
 
-def finish(state: State) -> pa.Table:
+def finish(state: State) -> list[Reported]:
     """What is still held, and a thread row where a model answered and no counts are stated."""
     if state.is_document:
-        return table(list(_document_rows(state)))
+        return list(_document_rows(state))
     silent = not state.is_counted and (state.is_bare or state.is_active)
-    return table([*state.held, *([_thread_row(state)] if silent else [])])
+    return [*state.held, *([_thread_row(state)] if silent else [])]
 
 
 def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:

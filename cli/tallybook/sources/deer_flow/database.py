@@ -20,10 +20,9 @@ from tallybook.sources.deer_flow.events import (
 from tallybook.sources.deer_flow.records import Event, parse_content, parse_metadata
 from tallybook.sources.deer_flow.runs import TABLE, Run, read_run
 from tallybook.sources.deer_flow.values import name
-from tallybook.sources.rows import table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 EVENTS: Final = "run_events"
 _ROWS: Final = 20_000  # of one table that is given back
@@ -38,13 +37,13 @@ def recognise(tables: Tables) -> bool:
     return has_runs or has_events or checkpoints.recognise(tables)
 
 
-def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table]:
-    """The rows of a database in tables of bounded size, what is worth most first."""
+def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[list[Reported]]:
+    """The rows of a database in bounded numbers, what is worth most first."""
     # Bytes, because a text that is no UTF-8 would end the whole query.
     connection.text_factory = bytes
     rows = _rows(connection, facts)
     while batch := list(islice(rows, _ROWS)):
-        yield table(batch)
+        yield batch
 
 
 def _rows(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Reported]:

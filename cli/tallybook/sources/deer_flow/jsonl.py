@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -14,10 +14,6 @@ from tallybook.sources.contract import FileFacts
 from tallybook.sources.deer_flow import log
 from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, read_event
 from tallybook.sources.deer_flow.records import parse_event
-from tallybook.sources.rows import table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # A value and its key, so no text can match: inside of one the quotes are escaped.
 _MARKER: Final = re.compile(
@@ -61,17 +57,17 @@ def begin(facts: FileFacts) -> State:
     return State(is_log=bool(facts.parts) and facts.parts[-1].endswith(".log"))
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     first = state.records + 1
     is_log = state.is_log or (first == 1 and log.sniff(lines.Head(block)))
     rows = list(log.read_log(block, first) if is_log else _read_lines(block, first))
-    return table(rows), State(state.records + lines.line_count(block), is_log)
+    return rows, State(state.records + lines.line_count(block), is_log)
 
 
-def finish(_: State) -> pa.Table:
+def finish(_: State) -> list[Reported]:
     """Nothing is left for the end."""
-    return table([])
+    return []
 
 
 def _read_lines(block: bytes, first: int) -> Iterator[Reported]:

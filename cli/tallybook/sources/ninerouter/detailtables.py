@@ -20,11 +20,10 @@ from tallybook.sources.ninerouter.detailjson import (
 )
 from tallybook.sources.ninerouter.details import Detail, rows
 from tallybook.sources.ninerouter.orphans import can_tell, is_alone
-from tallybook.sources.rows import table
 from tallybook.sources.salvage import Gap, batches, lost
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 _BATCH_ROWS: Final = 200
 _HEAD_BYTES: Final = 64 << 10  # the counts stand before the texts
@@ -76,7 +75,7 @@ def detail_layouts(found: Tables) -> list[Layout]:
 
 def detail_rows(
     connection: sqlite3.Connection, found: Tables, gaps: list[Reported], *, is_copy: bool
-) -> Iterator[pa.Table]:
+) -> Iterator[list[Reported]]:
     """The rows of every detail; texts are passed over, and never more than one is in memory."""
     tells = can_tell(connection, found)
     for layout in detail_layouts(found):
@@ -89,7 +88,7 @@ def detail_rows(
             if isinstance(batch, Gap):
                 gaps.append(lost(batch, layout.table))
             else:
-                yield table([row for each in batch for row in _rows(place, each)])
+                yield [row for each in batch for row in _rows(place, each)]
 
 
 def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:

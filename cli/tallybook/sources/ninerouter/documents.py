@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources.contract import FileFacts
+from tallybook.sources.contract import FileFacts, Rows
 from tallybook.sources.lines import problem
 from tallybook.sources.ninerouter.answers import STREAM, WHOLE, read_answer
 from tallybook.sources.ninerouter.daily import day_row
@@ -57,20 +57,20 @@ def begin(facts: FileFacts) -> State:
     return State(is_copy=_BACKUPS in facts.parts, name=name, folder=folder)
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[Rows, State]:
     """The rows of the document, which is the only block there is."""
     after = msgspec.structs.replace(state, is_read=True)
     if state.name in (STREAM, WHOLE):
-        return table(read_answer(block, state.name, state.folder)), after
+        return read_answer(block, state.name, state.folder), after
     return read_document(block, is_copy=state.is_copy), after
 
 
-def finish(_: State) -> pa.Table:
+def finish(_: State) -> list[Reported]:
     """Nothing is left to say at the end of a document."""
-    return table([])
+    return []
 
 
-def read_document(block: bytes, *, is_copy: bool) -> pa.Table:
+def read_document(block: bytes, *, is_copy: bool) -> Rows:
     """The rows of a whole document; of a damaged one those of its records that are whole."""
     if _DETAILS.match(block):
         return _read_details(block, is_copy=is_copy)
@@ -115,7 +115,7 @@ def _era(entries: Iterable[Entry], *, is_copy: bool) -> Era:
     )
 
 
-def _read_details(block: bytes, *, is_copy: bool) -> pa.Table:
+def _read_details(block: bytes, *, is_copy: bool) -> list[Reported]:
     damage: list[Reported] = []
     try:
         records: Iterable[Any] = msgspec.json.decode(_text(block), type=Details).records
@@ -126,7 +126,7 @@ def _read_details(block: bytes, *, is_copy: bool) -> pa.Table:
         for record, content in enumerate(records, 1)
         for row in _detail(record, content, is_copy=is_copy)
     ]
-    return table([*rows, *damage])
+    return [*rows, *damage]
 
 
 def _detail(record: int, content: Any, *, is_copy: bool) -> list[Reported]:

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tallybook.schema import Reported
-from tallybook.sources.contract import FileFacts, Tables
+from tallybook.sources.contract import FileFacts, Rows, Tables
 from tallybook.sources.ninerouter.daily import day_row
 from tallybook.sources.ninerouter.detailtables import detail_layouts, detail_rows
 from tallybook.sources.ninerouter.entries import Entry, Numbering, from_database
 from tallybook.sources.ninerouter.history import tables
 from tallybook.sources.ninerouter.readings import Era
-from tallybook.sources.rows import table
 from tallybook.sources.salvage import Gap, batches, lost, tables_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 _BACKUPS: Final = "backups"
 _ANY: Final = 2**63 - 1  # farther than any record
@@ -93,7 +92,7 @@ def _layouts(found: Tables) -> list[Layout]:
     return [each for each in _LAYOUTS if each.needed <= found.get(each.table, frozenset())]
 
 
-def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table]:
+def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
     """The rows of a database in tables of bounded size; damage is stepped over and said."""
     found = tables_of(connection)
     era = _era(connection, found, is_copy=_BACKUPS in facts.parts)
@@ -105,7 +104,7 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table
     yield from detail_rows(connection, found, gaps, is_copy=era.is_copy)
     if {"dateKey", "data"} <= found.get("usageDaily", frozenset()):
         yield from _days(connection, gaps)
-    yield table(gaps)
+    yield gaps
 
 
 def _entries(
@@ -180,7 +179,7 @@ def _version(text: Any) -> tuple[int, ...] | None:
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else None
 
 
-def _days(connection: sqlite3.Connection, gaps: list[Reported]) -> Iterator[pa.Table]:
+def _days(connection: sqlite3.Connection, gaps: list[Reported]) -> Iterator[list[Reported]]:
     select = (
         "SELECT rowid, dateKey, data FROM usageDaily"
         " WHERE rowid > :after ORDER BY rowid LIMIT :size"
@@ -189,4 +188,4 @@ def _days(connection: sqlite3.Connection, gaps: list[Reported]) -> Iterator[pa.T
         if isinstance(batch, Gap):
             gaps.append(lost(batch, "usageDaily"))
         else:
-            yield table([day_row(record, day, data) for record, day, data in batch])
+            yield [day_row(record, day, data) for record, day, data in batch]

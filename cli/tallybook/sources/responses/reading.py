@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -17,10 +17,6 @@ from tallybook.sources.responses.answers import answer_rows, digest_of
 from tallybook.sources.responses.exchange import Exchange, exchange
 from tallybook.sources.responses.kinds import is_event, is_gemini
 from tallybook.sources.responses.sniffing import is_document, values
-from tallybook.sources.rows import table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
@@ -53,17 +49,17 @@ def begin(_: FileFacts) -> State:
     return State()
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines or of a whole document, and the state after them."""
     state = msgspec.structs.replace(state, events=[*state.events], held=[*state.held])
     if state.records == 0 and is_document(lines.Head(block)):
-        return table(list(_read_document(block, state))), state
-    return table(list(_read_lines(block, state))), state
+        return list(_read_document(block, state)), state
+    return list(_read_lines(block, state)), state
 
 
-def finish(state: State) -> pa.Table:
+def finish(state: State) -> list[Reported]:
     """The row of the stream that the file ends with."""
-    return table(list(_close(msgspec.structs.replace(state))))
+    return list(_close(msgspec.structs.replace(state)))
 
 
 def _read_document(block: bytes, state: State) -> Iterator[Reported]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import Head
-from tallybook.sources.rows import table
 from tallybook.sources.symphony import shape
 from tallybook.sources.symphony.applog import read_log
 from tallybook.sources.symphony.audit import read_audit
@@ -19,9 +18,6 @@ from tallybook.sources.symphony.documents import read_document, read_notificatio
 from tallybook.sources.symphony.ledger import read_ledger
 from tallybook.sources.symphony.state import State
 from tallybook.sources.symphony.store import read_store
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # The name under which the interface offers an audit log that may lack records of other issues.
 _EXPORT: Final = re.compile(r"symphony-audit")
@@ -34,7 +30,7 @@ def begin(facts: FileFacts) -> State:
     return state
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, or of a whole file, and the state after them."""
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
     if state.form is None:
@@ -42,13 +38,13 @@ def read(block: bytes, state: State) -> tuple[pa.Table, State]:
         state.form = shape.form_of(Head(block))
     if state.form is None:
         state.held = block
-        return table([]), state
-    return table(list(_READERS[state.form](block, state))), state
+        return [], state
+    return list(_READERS[state.form](block, state)), state
 
 
-def finish(_: State) -> pa.Table:
+def finish(_: State) -> list[Reported]:
     """No row waits for the end of a file."""
-    return table([])
+    return []
 
 
 _READERS: Final[dict[str, Callable[[bytes, State], Iterator[Reported]]]] = {

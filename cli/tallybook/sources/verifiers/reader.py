@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from tallybook.schema import ASSERTION, EVENT, Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.rows import table
 from tallybook.sources.verifiers import records
 from tallybook.sources.verifiers.outline import outline
 from tallybook.sources.verifiers.records import Line
@@ -32,9 +30,6 @@ from tallybook.sources.verifiers.traces import (
 from tallybook.sources.verifiers.turns import turn_rows
 from tallybook.sources.verifiers.values import money
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 def begin(facts: FileFacts) -> State:
     """The state before the first block."""
@@ -42,23 +37,23 @@ def begin(facts: FileFacts) -> State:
     return State(run=run, run_id=run.id)
 
 
-def read(block: bytes, state: State) -> tuple[pa.Table, State]:
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """Rows of the block and the state after it; the given state is left as it is."""
     state = copy.deepcopy(state)
     if state.is_description is None and block.strip():
         state.is_description = is_description(lines.Head(block))
     if state.is_description:
         state.is_open = not outline(block, max(block.find(b"{"), 0)).is_closed
-        return table([]), state
-    return table(list(_read_lines(block, state))), state
+        return [], state
+    return list(_read_lines(block, state)), state
 
 
-def finish(state: State) -> pa.Table:
+def finish(state: State) -> list[Reported]:
     """What the run says of all its rollouts together, checked against them."""
     if state.is_open:
-        return table([lines.problem(0, "truncated", "the JSON document does not end")])
+        return [lines.problem(0, "truncated", "the JSON document does not end")]
     row = _assertion(state)
-    return table([row] if row else [])
+    return [row] if row else []
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
