@@ -12,7 +12,8 @@ from tallybook.sources.claude_code.state import State
 # A text in them is without a backslash, so no quote is inside it. Another order of the keys costs
 # time and never a line.
 _LINK: Final = b'{"parentUuid":"'
-_LINK_END: Final = len(_LINK) + 36  # a UUID long
+_LINK_BEGIN: Final = len(_LINK)
+_LINK_END: Final = _LINK_BEGIN + 36  # a UUID long
 _VALUE: Final = rb'(?:"[^"\\\n]*+"|true|false|null|\{[^{}\\\n]*+\})'
 _MEMBERS: Final = re.compile(
     rb'","isSidechain":(?:(true)|false),(?:"(?!type"|message")[A-Za-z]++":' + _VALUE + rb",)*+"
@@ -47,33 +48,31 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
     # Nearly all lines have the members of the line before, and equal bytes need no pattern.
     known: dict[bytes, bytes] = {}
     begin, index, size, width = 0, 0, len(block), 0
-    find, starts = block.find, block.startswith
+    find, starts, aside = block.find, block.startswith, state.in_sidechain
     while begin < size:
         end = find(b"\n", begin)
         if end < 0:
             end = size
         mark = known.get(block[begin + _LINK_END : begin + width])
-        passed = False
-        if block[end - 1] == _CLOSER and not state.in_sidechain:
-            if mark is None:
-                passed = starts(_UNLINKED, begin)
-                if not passed:
-                    known, width = _learn(block, begin, state) or (known, width)
-            elif mark is _NEVER or find(mark, begin + width, end) < 0:
-                passed = _is_linked(block, begin)
+        passed = is_response = False
+        if mark is not None:
+            # Behind its link, the members are the line's own.
+            if starts(_LINK, begin) and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END:
+                is_response = mark is _ALWAYS
+                missing = mark is _NEVER or (not is_response and find(mark, begin + width, end) < 0)
+                passed = missing and block[end - 1] == _CLOSER
+        elif not aside and block[end - 1] == _CLOSER:
+            passed = starts(_UNLINKED, begin)
+            if not passed:
+                known, width = _learn(block, begin, state) or (known, width)
         if not passed:
-            yield index, begin, end, mark is _ALWAYS and _is_linked(block, begin)
-            if state.in_sidechain:
+            yield index, begin, end, is_response
+            aside = state.in_sidechain
+            if aside:
                 known = {}
         index += 1
         begin = end + 1
     yield index, size, size, False
-
-
-def _is_linked(block: bytes, begin: int) -> bool:
-    """Whether the line begins with its link, so that the members behind it are the line's own."""
-    quote = block.find(b'"', begin + len(_LINK))
-    return quote == begin + _LINK_END and block.startswith(_LINK, begin)
 
 
 def _learn(block: bytes, begin: int, state: State) -> tuple[dict[bytes, bytes], int] | None:
