@@ -124,12 +124,14 @@ def _is_told_by_neighbours() -> pl.Expr:
 def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     """Per row the keys that it shares with whatever it may influence, be it in its own file.
 
-    Evidence is derived apart from the rows that count, so it shares with evidence only.
+    Evidence is derived apart from the rows that count, so it shares with evidence only; and the
+    answer that it is has no say in what becomes of it.
     """
     numbered = rows.with_row_index("row")
-    evidence = pl.col("kind") == RESPONSE
+    is_evidence = pl.col("kind") == RESPONSE
+    evidence = numbered.filter(is_evidence).with_columns(response_id=pl.lit(None, pl.String))
     found = []
-    for some, mark in ((numbered.filter(~evidence), 0), (numbered.filter(evidence), 1)):
+    for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
         within = [
             hashed(some, "place", "source", "thread_id", "segment_id", "sequence"),
             hashed(some, "series", "source", "series"),
