@@ -28,21 +28,23 @@ _LEAST_ROWS: Final = 100_000
 
 
 class Component(NamedTuple):
-    """Files that can influence each other's rows and nobody else's."""
+    """Files, or some rows of them, that can influence each other and nobody else."""
 
     name: str  # changes with anything that the derived rows depend on
     entries: list[Entry]
     rows: int
+    is_stretch: bool = False  # other rows of the files are in other components
 
 
-def component(entries: list[Entry], salt: str) -> Component:
+def component(entries: list[Entry], salt: str, *, is_stretch: bool = False) -> Component:
     """The component of some files; `salt` stands for all else that the derived rows depend on."""
     facts = [
         (entry.path, [(part.part, part.start, part.rows) for part in entry.segments()])
         for entry in entries
     ]
     name = blake2b(f"{salt} {facts!r}".encode(), digest_size=16).hexdigest()
-    return Component(name, entries, sum(part.rows for e in entries for part in e.segments()))
+    rows = sum(part.rows for e in entries for part in e.segments())
+    return Component(name, entries, rows, is_stretch)
 
 
 class Derived:
@@ -65,9 +67,9 @@ class Derived:
         import polars as pl  # noqa: PLC0415 - after the logs are read
 
         packs: dict[str, list[str]] = {}
-        for name, _, _ in components:
-            if name in self._known:
-                packs.setdefault(self._known[name].part, []).append(name)
+        for each in components:
+            if each.name in self._known:
+                packs.setdefault(self._known[each.name].part, []).append(each.name)
         for pack, names in packs.items():
             try:
                 found = self._pick(pack, [self._known[name] for name in names])

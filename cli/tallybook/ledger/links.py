@@ -58,13 +58,25 @@ def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
     if kept is not None:
         with suppress(OSError, Damaged, pl.exceptions.PolarsError):
             return pl.read_ipc(unsealed(_KIND, kept.read_bytes()))
-    keys = link_keys(store.part(name, COLUMNS))
+    keys = _keys_of_all(store.slices(name, COLUMNS))
     if kept is not None:
         with suppress(OSError):
             buffer = BytesIO()
             keys.write_ipc(buffer)
             write_aside(kept, sealed(_KIND, buffer.getvalue()), sync=False)
     return keys
+
+
+def _keys_of_all(slices: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The keys of a part from slices of it; one that stands in several slices is given with each.
+
+    A part may be one large database, so no more than a slice is held with all that is looked at.
+    """
+    found, start = [_NO_KEYS], 0
+    for rows in slices:
+        found.append(link_keys(rows).with_columns(pl.col("row") + start))
+        start += rows.height
+    return pl.concat(found)
 
 
 def _of_files(keys: pl.DataFrame, held: Sequence[tuple[int, int, int]]) -> pl.DataFrame:
@@ -80,24 +92,31 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
     """Per `row` of a part the 64-bit keys that it shares with whatever it may influence.
 
     Two files without a common key, and without a chain of such files between them, are derived
-    alike together and apart. Threads are one space over all sources, for parents are looked up so;
-    so are response ids. A key that a file has several times is given once.
+    alike together and apart. A key that a file has several times is given once.
     """
-    rows = rows.with_row_index("row")
-    threads = [_keys(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
+    found = pl.concat(every_key(rows.with_row_index("row")))
+    return found.unique(["path", "key"], keep="first", maintain_order=True).drop("path")
+
+
+def every_key(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """All keys of rows that carry a `row`, each with this and its path.
+
+    Threads are one space over all sources, for parents are looked up so; so are response ids.
+    """
+    threads = [hashed(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
     history = rows.select("row", "path", "history_thread_ids").explode("history_thread_ids")
     stated = pl.col("identity").is_not_null()
     unnamed = ~stated & pl.col("thread_id").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
     counter, content = ("source", "segment_id", "sequence"), ("source", "kind", "record", "part")
     asserted = pl.col("running") | (pl.col("kind") == ASSERTION)
-    found = [
+    return [
         *threads,
-        _keys(history, "thread", "history_thread_ids"),
-        _keys(rows, "response", "response_id"),
-        _keys(rows, "call", "source", "identity"),
-        _keys(rows.filter(stated), "record", "source", "record_id"),
-        _keys(rows.filter(unnamed), "counter", *counter),
-        _keys(
+        hashed(history, "thread", "history_thread_ids"),
+        hashed(rows, "response", "response_id"),
+        hashed(rows, "call", "source", "identity"),
+        hashed(rows.filter(stated), "record", "source", "record_id"),
+        hashed(rows.filter(unnamed), "counter", *counter),
+        hashed(
             rows.filter(unnamed & pl.col("sequence").is_null()),
             "content",
             *content,
@@ -105,13 +124,14 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
             "timestamp",
             needed="record",
         ),
-        _keys(rows.filter("running"), "series", "source", "series", needed="source"),
-        _keys(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
+        hashed(rows.filter("running"), "series", "source", "series", needed="source"),
+        hashed(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
     ]
-    return pl.concat(found).unique(["path", "key"], keep="first", maintain_order=True).drop("path")
 
 
-def _keys(rows: pl.DataFrame, space: str, *columns: str, needed: str | None = None) -> pl.DataFrame:
+def hashed(
+    rows: pl.DataFrame, space: str, *columns: str, needed: str | None = None
+) -> pl.DataFrame:
     """A key of the columns' values; none where the last (or the `needed`) of them is null."""
     key = pl.struct(pl.lit(space).alias("space"), *columns).hash().alias("key")
     return rows.filter(pl.col(needed or columns[-1]).is_not_null()).select("row", "path", key)

@@ -126,7 +126,8 @@ class Reading:
         derived = Derived(self.derived)
         every = self._components()
         chosen = [each for each in every if only is None or each.name in only]
-        sizes = [component.rows for component in chosen]
+        # A stretch comes alone, for its rows could not be told from others of its file.
+        sizes = [BATCH_ROWS if each.is_stretch else each.rows for each in chosen]
         for batch in batches(sizes, BATCH_ROWS):
             usage = self._batch([chosen[number] for number in batch], derived)
             yield self._finished(usage)
@@ -142,9 +143,25 @@ class Reading:
             from tallybook.ledger.links import linked  # noqa: PLC0415 - imports polars
 
             groups = linked(self.entries, self.store, self.derived)
-            found = (component([self.entries[n] for n in group], code_digest()) for group in groups)
-            self._found = [each for each in found if each.rows]
+            found = (self._cut([self.entries[n] for n in group]) for group in groups)
+            self._found = [each for some in found for each in some if each.rows]
         return self._found
+
+    def _cut(self, entries: list[Entry]) -> Iterator[Component]:
+        """Files that belong together as one component, or as several where they are large."""
+        whole = component(entries, code_digest())
+        if whole.rows <= BATCH_ROWS:
+            yield whole
+            return
+        from tallybook.ledger.stretches import stretches  # noqa: PLC0415 - imports polars
+
+        part, _, _ = next(s.part for e in entries for s in e.segments()).partition(".")
+        name = f"{part}.{whole.name}.{BATCH_ROWS}.links"
+        found = stretches(
+            entries, self.store, BATCH_ROWS, self.derived / name if self.derived else None
+        )
+        for some in found:
+            yield component(some, code_digest(), is_stretch=len(found) > 1)
 
     def _unentered(self) -> pl.DataFrame:
         """The rows of paths that could not be entered."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +17,10 @@ from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+
+
+# So many rows are looked through at once where not all of their columns are needed.
+_SLICE_ROWS: Final = 32_768
 
 
 class PartDamaged(Exception):  # noqa: N818 - a state of a file
@@ -76,15 +81,16 @@ class Store:
     ) -> Iterable[pl.DataFrame]:
         import polars as pl  # noqa: PLC0415 - as above
 
-        first, rows = cover([segment for segment, _ in wanted])
-        frame = self._load(name, first, rows)
-        in_place = [segment for segment, path in wanted if path is None]
-        if in_place:
-            yield pick(frame, in_place, first)
-        for segment, path in wanted:
-            if path is not None:
-                part = frame.slice(segment.start - first, segment.rows)
-                yield part.with_columns(path=pl.lit(path))
+        for near in _near(wanted):
+            first, rows = cover([segment for segment, _ in near])
+            frame = self._load(name, first, rows)
+            in_place = [segment for segment, path in near if path is None]
+            if in_place:
+                yield pick(frame, in_place, first)
+            for segment, path in near:
+                if path is not None:
+                    part = frame.slice(segment.start - first, segment.rows)
+                    yield part.with_columns(path=pl.lit(path))
 
     def _load(self, name: str, start: int, rows: int) -> pl.DataFrame:
         from tallybook.tables import READ  # noqa: PLC0415 - loads pyarrow
@@ -108,6 +114,19 @@ class Store:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise PartDamaged(name, str(error).partition("\n")[0]) from error
 
+    def slices(
+        self, name: str, columns: Sequence[str], start: int = 0, rows: int | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """As `part`, some rows at a time. Raises PartDamaged."""
+        left = sys.maxsize if rows is None else rows
+        while left > 0:
+            wanted = min(left, _SLICE_ROWS)
+            found = self.part(name, columns, start, wanted)
+            yield found
+            if found.height < wanted:
+                return
+            start, left = start + wanted, left - wanted
+
     def find(self, name: str) -> Path:
         """Where a part is. Raises PartDamaged where it is nowhere, or not what was written."""
         if name in self._whole:
@@ -120,6 +139,21 @@ class Store:
                     return folder / name
                 words = "damaged"
         raise PartDamaged(name, words)
+
+
+def _near(
+    wanted: Sequence[tuple[Segment, str | None]],
+) -> Iterator[list[tuple[Segment, str | None]]]:
+    """Segments of a part in groups to be loaded at once: what lies between two is little."""
+    group: list[tuple[Segment, str | None]] = []
+    for each in wanted:
+        first, rows = cover([segment for segment, _ in group[-1:]] or [each[0]])
+        if not first - _SLICE_ROWS <= each[0].start <= first + rows + _SLICE_ROWS:
+            yield group
+            group = []
+        group.append(each)
+    if group:
+        yield group
 
 
 def cover(segments: Sequence[Segment]) -> tuple[int, int]:

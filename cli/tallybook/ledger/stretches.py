@@ -1,0 +1,234 @@
+"""Cuts a large group of files into stretches of rows that can be derived one after the other."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from tallybook.accounts import TELLING
+from tallybook.ledger.links import COLUMNS, every_key, hashed
+from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed, write_aside
+from tallybook.ledger.store import Store
+from tallybook.schema import OWN, RESPONSE, THREAD
+
+_KIND: Final = b"stretches"
+# What the stages look at within a file, beside what they look at across files.
+_WITHIN: Final = (*COLUMNS, "evidence", "model_ahead", "repeat", "history")
+# Rows that lie scattered in their part are dear to find: so many runs of them a stretch at most.
+_MOST_RUNS: Final = 8
+_PLACE: Final = {"record": pl.Int64, "part": pl.String}
+_SPANS: Final = {"key": pl.UInt64, "first": pl.UInt32, "last": pl.UInt32}
+_NOTHING: Final = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
+_Cut = list[list[tuple[int, list[Segment]]]]  # of each stretch numbers of entries and their rows
+
+
+def stretches(
+    entries: Sequence[Entry], store: Store, most: int, kept: Path | None = None
+) -> list[list[Entry]]:
+    """Files, in the order of their paths, as runs of their rows that do not influence each other.
+
+    Each stretch is some of the files with some of their rows; these stand in the order of path,
+    record and part, and so do the stretches. One has `most` rows if what belongs together lets it.
+    What is not worth being cut comes back whole. `kept` is a file where the answer may be kept.
+    Raises PartDamaged.
+    """
+    cut = _load(kept) if kept else None
+    if cut is None:
+        cut = _cut(entries, store, most)
+        if kept:
+            with suppress(OSError):
+                write_aside(kept, sealed(_KIND, msgspec.msgpack.encode(cut)), sync=False)
+    return [[_part_of(entries[number], rows) for number, rows in stretch] for stretch in cut]
+
+
+def _load(kept: Path) -> _Cut | None:
+    with suppress(OSError, Damaged, msgspec.MsgspecError):
+        return msgspec.msgpack.decode(unsealed(_KIND, kept.read_bytes()), type=_Cut)
+    return None
+
+
+def _part_of(entry: Entry, rows: list[Segment]) -> Entry:
+    return msgspec.structs.replace(entry, rows=rows, ending=[], deleted=[])
+
+
+def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
+    whole = [[(number, entry.segments()) for number, entry in enumerate(entries)]]
+    files: list[_File] = []
+    begin = 0
+    for entry in entries:
+        file = _looked_through(entry, store, begin)
+        if file is None:
+            return whole
+        files.append(file)
+        begin += file.rows
+    cuts = cut_places(pl.concat(file.spans for file in files), begin, most)
+    ends = zip([0, *cuts], [*cuts, begin], strict=True)
+    found = [list(_stretch(files, first, end)) for first, end in ends]
+    runs = sum(len(segments) for stretch in found for _, segments in stretch)
+    return found if len(found) > 1 and runs <= _MOST_RUNS * len(found) else whole
+
+
+@dataclass(slots=True)
+class _File:
+    """One file: where its rows begin among all, and which keys reach from where to where.
+
+    `order` has the rows as they are numbered in the segments, in their order; None if they lie so.
+    """
+
+    segments: list[Segment]
+    begin: int
+    rows: int
+    spans: pl.DataFrame
+    order: pl.Series | None
+
+
+def _looked_through(entry: Entry, store: Store, begin: int) -> _File | None:
+    """A file with what its rows share; None where they influence each other in other ways."""
+    keys, places = [_NOTHING], [pl.DataFrame(schema=_PLACE)]
+    rows, told = 0, False
+    for segment in entry.segments():
+        for some in store.slices(segment.part, _WITHIN, segment.start, segment.rows):
+            if some.select(_is_mixed().any()).item():
+                return None
+            told = told or some.select(_is_told_by_neighbours().any()).item()
+            keys.append(_row_keys(some).with_columns(pl.col("row") + rows))
+            places.append(some.select("record", pl.col("part").fill_null("")))
+            rows += some.height
+    order = _order(pl.concat(places))
+    spans = [_spans(pl.concat(keys), order), _ties(pl.concat(places), order)]
+    if told and rows:
+        spans.append(pl.DataFrame([(None, 0, rows - 1)], schema=_SPANS, orient="row"))
+    moved = pl.concat(spans).with_columns(pl.col("first", "last") + begin)
+    return _File(entry.segments(), begin, rows, moved, order)
+
+
+def _is_mixed() -> pl.Expr:
+    """Rows that are seen together with all others of their source."""
+    unnamed = (pl.col("kind") == THREAD) & pl.col("thread_id").is_null()
+    return pl.col("evidence").is_in(TELLING) | unnamed
+
+
+def _is_told_by_neighbours() -> pl.Expr:
+    """Rows that get a model, a repeat or a history from the rows around them."""
+    inherits = pl.col("repeat").is_not_null() | (pl.col("history") != OWN)
+    return inherits | pl.col("model_ahead") | pl.col("running")
+
+
+def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
+    """Per row the keys that it shares with whatever it may influence, be it in its own file.
+
+    Evidence is derived apart from the rows that count, so it shares with evidence only; and the
+    answer that it is has no say in what becomes of it.
+    """
+    numbered = rows.with_row_index("row")
+    is_evidence = pl.col("kind") == RESPONSE
+    evidence = numbered.filter(is_evidence).with_columns(response_id=pl.lit(None, pl.String))
+    found = []
+    for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
+        within = [
+            hashed(some, "place", "source", "thread_id", "segment_id", "sequence"),
+            hashed(some, "series", "source", "series"),
+        ]
+        keys = pl.concat([*every_key(some), *within])
+        found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64))))
+    return pl.concat(found)
+
+
+def _order(places: pl.DataFrame) -> pl.Series | None:
+    """The numbers of the rows in the order of record and part, unless they are in order."""
+    record, part = pl.col("record"), pl.col("part")
+    later = (record > record.shift()) | ((record == record.shift()) & (part >= part.shift()))
+    if places.select(later.slice(1).all()).item():
+        return None
+    numbered = places.with_row_index("row")
+    return numbered.sort("record", "part", maintain_order=True)["row"]
+
+
+def _spans(keys: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
+    """From where to where each key reaches."""
+    if order is not None:
+        places = order.to_frame("row").with_row_index("place")
+        keys = keys.join(places, on="row").select("key", row="place")
+    return keys.group_by("key").agg(first=pl.col("row").min(), last=pl.col("row").max())
+
+
+def _ties(places: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
+    """Spans over rows that nothing but the order of reading puts in order."""
+    ordered = places if order is None else places[order]
+    same = ordered.select(
+        row=pl.all_horizontal(pl.all() == pl.all().shift()).fill_null(value=False).arg_true()
+    )
+    return same.select(key=pl.lit(None, pl.UInt64), first=pl.col("row") - 1, last="row")
+
+
+def cut_places(spans: pl.DataFrame, rows: int, most: int) -> list[int]:
+    """The rows before which to cut, so that no span (`key`, `first`, `last`) is cut through.
+
+    Spans of one key are one; a null is no key. A stretch has `most` rows, or fewer where a span
+    begins before, or more where one span is longer.
+    """
+    starts, ends = _blocks(spans)
+    cuts: list[int] = []
+    begin = 0
+    while begin + most < rows:
+        begin += most
+        number = bisect_left(starts, begin) - 1
+        if number >= 0 and ends[number] >= begin:
+            last = cuts[-1] if cuts else 0
+            begin = starts[number] if starts[number] > last else ends[number] + 1
+        if begin < rows:
+            cuts.append(begin)
+    return cuts
+
+
+def _blocks(spans: pl.DataFrame) -> tuple[list[int], list[int]]:
+    """Where spans that overlap begin and end together, in order."""
+    keyed = spans.drop_nulls("key").group_by("key").agg(pl.col("first").min(), pl.col("last").max())
+    unkeyed = spans.filter(pl.col("key").is_null())
+    several = pl.concat([keyed, unkeyed.select(keyed.columns)]).filter(
+        pl.col("first") < pl.col("last")
+    )
+    reach = pl.col("last").cum_max()
+    block = (pl.col("first") > reach.shift()).fill_null(value=False).cum_sum()
+    found = (
+        several.sort("first")
+        .group_by(block.alias("block"), maintain_order=True)
+        .agg(pl.col("first").min(), pl.col("last").max())
+    )
+    return found["first"].to_list(), found["last"].to_list()
+
+
+def _stretch(files: Sequence[_File], first: int, end: int) -> Iterator[tuple[int, list[Segment]]]:
+    """The files of the rows from `first` up to `end`, each with those of its rows."""
+    for number, file in enumerate(files):
+        begin, behind = max(first, file.begin), min(end, file.begin + file.rows)
+        if begin < behind:
+            yield number, _segments(file, begin - file.begin, behind - file.begin)
+
+
+def _segments(file: _File, begin: int, end: int) -> list[Segment]:
+    runs = [(begin, end)] if file.order is None else _runs(file.order.slice(begin, end - begin))
+    found, passed = [], 0
+    for segment in file.segments:
+        for first, last in runs:
+            start, stop = max(first, passed), min(last, passed + segment.rows)
+            if start < stop:
+                place = segment.start + start - passed
+                found.append(Segment(segment.part, place, stop - start))
+        passed += segment.rows
+    return found
+
+
+def _runs(rows: pl.Series) -> list[tuple[int, int]]:
+    """Numbers as runs of consecutive ones: the first of each, and the one behind its last."""
+    row = pl.col("row")
+    begun = (row != row.shift() + 1).fill_null(value=True).cum_sum().alias("run")
+    runs = rows.sort().to_frame("row").group_by(begun, maintain_order=True)
+    return runs.agg(first=row.min(), end=row.max() + 1).select("first", "end").rows()
