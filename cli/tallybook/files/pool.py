@@ -35,17 +35,19 @@ def read_files(
     return _in_order([tables[number] for number in sorted(tables)])
 
 
-def work_through(
+def work_through(  # noqa: PLR0913 - what to do with what, and how
     work: Callable[[Sequence[T]], R],
     items: Sequence[T],
     sizes: Sequence[int],
     progress: Progress | None = None,
     workers: int | None = None,
+    *,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Iterator[tuple[int, R]]:
     """What `work` makes of groups of consecutive items, each with the group's number.
 
     `sizes` are the bytes to read for each item. `work` must pickle, for it runs in processes where
-    that saves time. What it raises is raised.
+    that saves time; `meanwhile` is then done here. What they raise is raised.
     """
     total = sum(sizes)
     workers = min(workers or os.cpu_count() or 1, len(items))
@@ -55,7 +57,9 @@ def work_through(
     weights = [sum(sizes[cut]) for cut in cuts]
     done = 0
     for number, result in (
-        _work_pooled(work, groups, weights, workers) if pooled else _work_here(work, groups)
+        _work_pooled(work, groups, weights, workers, meanwhile)
+        if pooled
+        else _work_here(work, groups)
     ):
         done += weights[number]
         if progress:
@@ -104,6 +108,7 @@ def _work_pooled(
     groups: Sequence[Sequence[T]],
     weights: Sequence[int],
     workers: int,
+    meanwhile: Callable[[], object] | None,
 ) -> Iterator[tuple[int, R]]:
     """Largest groups first; a group whose worker died is read here, so nothing is lost."""
     order = sorted(range(len(groups)), key=lambda number: -weights[number])
@@ -114,6 +119,8 @@ def _work_pooled(
                 pool.submit(work, groups[number]): number for number in order
             }
             try:
+                if meanwhile:
+                    meanwhile()
                 while pending:
                     ready, _ = wait(pending, return_when=FIRST_COMPLETED)
                     for future in ready:

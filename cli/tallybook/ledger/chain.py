@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tallybook.schema import RESPONSE
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tallybook.pricing import Rates
 
 
+_Stage = Callable[["pl.LazyFrame"], "pl.LazyFrame"]
 # So many rows of evidence go through the stages at once.
 EVIDENCE_ROWS: Final = 16_384
 
@@ -25,15 +27,8 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     """
     import polars as pl  # noqa: PLC0415 - imported after the logs are read
 
-    from tallybook.attribute import attribute  # noqa: PLC0415
-    from tallybook.deduplicate import deduplicate  # noqa: PLC0415
-    from tallybook.normalize import normalize  # noqa: PLC0415
-    from tallybook.reconcile import reconcile  # noqa: PLC0415
-    from tallybook.running import settle_running  # noqa: PLC0415
-    from tallybook.sums import settle_sums  # noqa: PLC0415
-
     frame = _in_order(pl.DataFrame(reported)).with_row_index("row")
-    stages = (attribute, settle_running, normalize, deduplicate, settle_sums, reconcile)
+    stages = load_stages()
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
     held = frame.filter(evidence)
@@ -47,6 +42,18 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
         derived.append(rows.collect())
     usage = pl.concat(derived)
     return priced((usage if usage["row"].is_sorted() else usage.sort("row")).drop("row"), rates)
+
+
+def load_stages() -> tuple[_Stage, ...]:
+    """The stages in their order. Importing them takes as long as reading 50 MB of logs."""
+    from tallybook.attribute import attribute  # noqa: PLC0415 - imports polars
+    from tallybook.deduplicate import deduplicate  # noqa: PLC0415
+    from tallybook.normalize import normalize  # noqa: PLC0415
+    from tallybook.reconcile import reconcile  # noqa: PLC0415
+    from tallybook.running import settle_running  # noqa: PLC0415
+    from tallybook.sums import settle_sums  # noqa: PLC0415
+
+    return attribute, settle_running, normalize, deduplicate, settle_sums, reconcile
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tallybook.pricing import Rates
 
 # Rows that go through the chain at once: some 30 MB with all their columns.
-BATCH_ROWS: Final = 16_384
+BATCH_ROWS: Final = 32_768
 
 
 @dataclass(slots=True)

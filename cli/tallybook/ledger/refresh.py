@@ -11,6 +11,7 @@ import msgspec
 
 from tallybook.files.find import Found
 from tallybook.files.pool import Progress, work_through
+from tallybook.ledger.chain import load_stages
 from tallybook.ledger.deleted import keep_deleted
 from tallybook.ledger.gather import Gathered, Outcome, Task, gather
 from tallybook.ledger.manifest import Entry, Manifest
@@ -94,8 +95,8 @@ def _gathered(
     # Rows in memory would have to be sent from process to process.
     workers = None if store.parts else 1
     sizes = [_size(task) for task in ready]
-    for _, gathered in work_through(work, ready, sizes, progress, workers):
-        yield gathered
+    found = work_through(work, ready, sizes, progress, workers, meanwhile=load_stages)
+    return (gathered for _, gathered in found)
 
 
 def _size(task: Task) -> int:
