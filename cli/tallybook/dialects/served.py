@@ -120,6 +120,6 @@ def model_of_address(url: object) -> str | None:
 
 def mapping(value: object) -> Body:
     """The value if it is an object, else an empty one."""
-    if value.__class__ is dict or isinstance(value, Mapping):
+    if value.__class__ is dict or (value is not None and isinstance(value, Mapping)):
         return value
     return _NOTHING

@@ -64,10 +64,21 @@ def exchange(value: Value) -> Exchange | None:
         return Exchange(value)
     if is_invocation(value):
         return _metered(value)
+    sides = _sides(value)
+    return _dumped(value, *sides) if sides else Exchange(value)
+
+
+def dumped(value: Value) -> Exchange | None:
+    """The response in a dump of one; None for any other record."""
+    sides = _sides(value)
+    return _dumped(value, *sides) if sides else None
+
+
+def _sides(value: Value) -> tuple[str, str] | None:
     for asked, answered in _SIDES:
         if answered in value and (asked in value or _is_http(value[answered])):
-            return _dumped(value, asked, answered)
-    return Exchange(value)
+            return asked, answered
+    return None
 
 
 def _metered(value: Value) -> Exchange:

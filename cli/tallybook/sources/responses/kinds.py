@@ -62,7 +62,7 @@ def is_invocation(value: Value) -> bool:
 def is_refusal(value: Value) -> bool:
     """Whether the object is nothing but a provider's error."""
     error = value.get("error")
-    if not isinstance(error, Mapping) or not value.keys() <= _ENVELOPE:
+    if error is None or not isinstance(error, Mapping) or not value.keys() <= _ENVELOPE:
         return False
     return "message" in error and not {"type", "code", "status"}.isdisjoint(error)
 
@@ -176,7 +176,8 @@ def _is_batched(value: Value) -> bool:
 
 
 def _has(value: Value, key: str) -> bool:
-    return isinstance(value.get(key), Mapping)
+    inner = value.get(key)
+    return inner is not None and isinstance(inner, Mapping)  # mostly absent, and asking is dear
 
 
 _TELLS: Final = (

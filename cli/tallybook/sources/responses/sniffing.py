@@ -13,7 +13,7 @@ import msgspec
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
 from tallybook.sources.lines import Head
-from tallybook.sources.responses.exchange import exchange
+from tallybook.sources.responses.exchange import dumped
 from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
 
 _LOOKED_AT: Final = 20
@@ -51,12 +51,8 @@ def is_ours(value: Mapping[str, Any]) -> bool:
     """Whether a record is a response, an event of a stream, an error, or a dump of one of these."""
     if any(tells(value) for tells in (is_response, is_event, is_refusal, is_invocation)):
         return True
-    found = exchange(value)
-    return (
-        found is not None
-        and found.part is not None
-        and (is_response(found.body) or is_refusal(found.body))
-    )
+    found = dumped(value)
+    return found is not None and (is_response(found.body) or is_refusal(found.body))
 
 
 def _is_ours_cut_off(head: bytes) -> bool:
