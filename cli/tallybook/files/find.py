@@ -34,6 +34,9 @@ class Found(NamedTuple):
     beside: Beside = ()  # the small files that say something about this one
 
 
+Matcher = Callable[[str], re.Match[str] | None]
+
+
 @dataclass(slots=True)
 class Search:
     """What a walk found, in path order, and what could not be entered.
@@ -138,20 +141,18 @@ def _look_around(
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Takes the logs of one folder; yields the folders in it."""
     here = {entry.name: entry for entry in entries}
-    is_wanted, is_ignored, is_loud = _wanted(), _ignored(), _loud()
+    is_wanted, is_loud, is_barren = _wanted(), _loud(), _holds_no_logs(folder)
     for name, entry in here.items():
         try:
             if entry.is_dir():
                 if name not in _NEVER:
                     yield os.path.join(folder, name), entry.stat()
                 continue
-            if not is_wanted(_plain(name)):
+            plain = _plain(name)
+            if is_barren or not is_wanted(plain) or _is_ignored(folder, plain):
                 continue
-            path = os.path.join(folder, name)
-            if is_ignored(_posix(_plain(path))):
-                continue
-            state = entry.stat()
-            if not is_loud(_plain(name)) and _is_foreign(path):
+            path, state = os.path.join(folder, name), entry.stat()
+            if not is_loud(plain) and _is_foreign(path):
                 search.foreign.append(_found(path, state, ()))
             elif _is_new(state, seen):
                 search.found.append(_found(path, state, _beside(name, folder, here)))
@@ -215,14 +216,14 @@ def _with_neighbours() -> list[Source]:
 
 
 @cache
-def _wanted() -> Callable[[str], object]:
+def _wanted() -> Matcher:
     """Tells whether some source wants a look at a file of this plain name."""
     patterns = {pattern for source in sources().values() for pattern in source.patterns}
     return _any_of(patterns)
 
 
 @cache
-def _loud() -> Callable[[str], object]:
+def _loud() -> Matcher:
     """Tells whether a plain name is that of a log, and not of any sort of file."""
     quiet = {pattern for source in sources().values() for pattern in source.quiet}
     patterns = {pattern for source in sources().values() for pattern in source.patterns}
@@ -240,14 +241,39 @@ def _is_foreign(path: str) -> bool:
         return False
 
 
+def _holds_no_logs(folder: str) -> bool:
+    """Whether all files below a folder are known to hold no usage."""
+    return _ignored()[0](f"{_posix(folder)}/") is not None
+
+
+def _is_ignored(folder: str, name: str) -> bool:
+    """Whether a file of this plain name is known to hold no usage, wherever else it could be."""
+    _, names, last_names, paths = _ignored()
+    if names(name):
+        return True
+    return last_names(name) is not None and paths(f"{_posix(folder)}/{name}") is not None
+
+
 @cache
-def _ignored() -> Callable[[str], object]:
-    """Tells whether a file is known to hold no usage; one source's metadata is no log of others."""
+def _ignored() -> tuple[Matcher, Matcher, Matcher, Matcher]:
+    """What to ignore: whole folders, names, and paths with the names that these may end with.
+
+    One source's metadata is no log of others. Few files need a look at their whole path, which
+    takes longer than all else that is done with a file.
+    """
     ignores = {ignored for source in sources().values() for ignored in source.ignores}
-    return _any_of(f"*/{ignored}" for ignored in ignores)
+    names = {ignored for ignored in ignores if "/" not in ignored}
+    folders = {ignored for ignored in ignores if ignored.endswith("/*")}
+    paths = ignores - names - folders
+    return (
+        _any_of(f"*/{each}" for each in folders),
+        _any_of(names),
+        _any_of(each.rpartition("/")[2] for each in paths),
+        _any_of(f"*/{each}" for each in paths),
+    )
 
 
-def _any_of(patterns: Iterable[str]) -> Callable[[str], object]:
+def _any_of(patterns: Iterable[str]) -> Matcher:
     return re.compile("|".join(translate(each) for each in sorted(patterns))).match
 
 
@@ -259,4 +285,6 @@ def logical_name(path: Path) -> Path:
 def is_log_name(path: Path) -> bool:
     """Whether some source wants a look at a file of this name."""
     plain = logical_name(path)
-    return bool(_wanted()(plain.name)) and not _ignored()(plain.as_posix())
+    folder = str(plain.parent)
+    ignored = _holds_no_logs(folder) or _is_ignored(folder, plain.name)
+    return bool(_wanted()(plain.name)) and not ignored
