@@ -143,7 +143,8 @@ def _apply(plan: Plan, ledger: Path | None, written: list[str]) -> None:
         _forget(ledger, written)
     left = plan.corrections.filter(~pl.col("call_id").is_in(written))
     new = append_corrections(_folder(ledger), corrections_table(left))
-    say(f"{new:,} corrections recorded" if new else "everything was recorded before")
+    recorded = f"{new:,} correction{'' if new == 1 else 's'} recorded"
+    say(recorded if new else "everything was recorded before")
 
 
 def _forget(ledger: Path | None, written: list[str]) -> None:
