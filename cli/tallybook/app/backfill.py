@@ -96,7 +96,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
         plan = _plan(reading, zone, responses)
-        return plan, _answer(plan, reading, paths, responses), reading.notes
+        answer = _answer(plan, reading, paths, responses, details=details)
+        return plan, answer, reading.notes
 
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)
     plan, answer, notes = read(asking, planned)
@@ -176,11 +177,16 @@ def _plan(reading: Reading, zone: str, responses: list[Path] | None) -> Plan:
 
 
 def _answer(
-    plan: Plan, reading: Reading, paths: list[Path] | None, responses: list[Path] | None
+    plan: Plan,
+    reading: Reading,
+    paths: list[Path] | None,
+    responses: list[Path] | None,
+    *,
+    details: bool,
 ) -> dict[str, Any]:
     from tallybook.report.backfill import compare  # noqa: PLC0415 - as above
 
-    found = compare(plan.corrections, plan.unrecoverable, plan.before, plan.after, plan.reasons)
+    found = compare(plan, details=details)
     filled = sum(row["calls"] for row in found.rows)
     return envelope(
         "backfill",

@@ -7,8 +7,7 @@ Three pure steps: the evidence is found (`gather`, `pairing`), both sides are co
 from __future__ import annotations
 
 from tallybook.backfill.apply import apply
-from tallybook.backfill.gather import COLUMNS
-from tallybook.backfill.propose import Proposal, propose
+from tallybook.backfill.propose import Proposal, propose, propose_of
 from tallybook.backfill.words import METHODS, REASONS
 
-__all__ = ["COLUMNS", "METHODS", "REASONS", "Proposal", "apply", "propose"]
+__all__ = ["METHODS", "REASONS", "Proposal", "apply", "propose", "propose_of"]

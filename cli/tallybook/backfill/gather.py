@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import polars as pl
@@ -29,23 +30,25 @@ _WHO: Final = (
     "problems",
 )
 _WHERE: Final = ("path", "record", "part")
-# All columns of a USAGE row that are looked at.
-COLUMNS: Final = (
-    "call_id",
-    "kind",
-    *_WHO,
-    *_WHERE,
-    "dialect",
-    "record_id",
-    "timestamp",
-    "duplicate_of",
-    *COUNTS.values(),
-    *(f"{COUNTS[name]}_origin" for name in INPUT_COUNTS),
-)
 _EVENT_SOURCES: Final = ("deer-flow",)
 
 
-def calls(rows: pl.LazyFrame) -> pl.DataFrame:
+def gather(batches: Iterable[pl.LazyFrame], zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The calls and the evidence in USAGE rows of every kind; see `_calls` and `_evidence`.
+
+    Of each batch no more is held than what is compared.
+    """
+    found = [pl.collect_all([_calls(rows), _evidence(rows, zone)]) for rows in batches]
+    calls = pl.concat(calls for calls, _ in found)
+    evidence = pl.concat(evidence for _, evidence in found)
+    return (
+        # A call id that stands on several rows cannot say which of them a correction means.
+        calls.filter(pl.col("call_id").is_unique()).with_row_index("call"),
+        evidence.with_columns(pl.col("seen_group").rank("dense")).with_row_index("evidence"),
+    )
+
+
+def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The counted calls and sums: identity, counts, what is unknown (`needs_input`, ...).
 
     `open` tells the calls where the reader could only guess whether the prompt count holds the
@@ -64,15 +67,11 @@ def calls(rows: pl.LazyFrame) -> pl.DataFrame:
             recorded_input=recorded(INPUT_COUNTS),
             recorded_output=recorded(OUTPUT_COUNTS),
         )
-        # A call id that stands on several rows cannot say which of them a correction means.
-        .filter(pl.col("call_id").is_unique())
         .drop("dialect")
-        .with_row_index("call")
-        .collect()
     )
 
 
-def evidence(rows: pl.LazyFrame, zone: str) -> pl.DataFrame:
+def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     """The stored answers and twins, a row each; `seen_group` is the record they stand in.
 
     Captures lie in folders that are named by the time in `zone` at which the request began.
@@ -95,9 +94,9 @@ def evidence(rows: pl.LazyFrame, zone: str) -> pl.DataFrame:
         group=pl.coalesce(
             pl.concat_str("source", pl.lit(":"), pl.col("record_id")),
             pl.concat_str("path", pl.lit(":"), pl.col("record").cast(pl.String)),
-        ).rank("dense"),
+        ),
     )
-    return kept.rename(lambda name: f"{SEEN}{name}").with_row_index("evidence").collect()
+    return kept.rename(lambda name: f"{SEEN}{name}")
 
 
 def _counts() -> list[pl.Expr]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +12,7 @@ from tallybook.backfill import pairing
 from tallybook.backfill.agreement import judge
 from tallybook.backfill.choosing import agrees, differs, edges
 from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS
-from tallybook.backfill.gather import calls as gather_calls
-from tallybook.backfill.gather import evidence as gather_evidence
+from tallybook.backfill.gather import gather
 from tallybook.backfill.reasons import reasons
 from tallybook.backfill.search import Search
 from tallybook.backfill.words import INPUT, OUTPUT
@@ -41,8 +41,12 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
     A direction is proposed as a whole, and only where call and evidence agree on what both state.
     `zone` is that of folders of captures, which are named in local time.
     """
-    rows = rows.lazy()
-    calls, evidence = gather_calls(rows), gather_evidence(rows, zone)
+    return propose_of([rows.lazy()], zone)
+
+
+def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
+    """As `propose`, of rows that come in batches, at least one."""
+    calls, evidence = gather(batches, zone)
     search = Search(calls, evidence)
     if not evidence.is_empty():
         _match_by_link(search)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tallybook.ledger.chain import priced
@@ -14,9 +15,39 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tallybook.backfill import Proposal
+    from tallybook.pricing import Rates
 
-# Columns that neither prices nor reports look at; a reading may have a great many rows.
-_LEFT_OUT: Final = "^(reported_.*_tokens|history.*|running_total|.*_thread_ids|chain_id|sequence)$"
+# Columns that neither prices nor reports of a plan look at; a reading may have a great many rows.
+_LEFT_OUT: Final = (
+    "rule",
+    "assumed",
+    "evidence",
+    *(f"{whose}thread_id" for whose in ("", "parent_", "root_")),
+    "caller",
+    "project",
+    "model_ahead",
+    "identity",
+    *(f"{what}_id" for what in ("request", "response", "connection", "record", "chain", "segment")),
+    "log_source",
+    "route",
+    "sequence",
+    "history",
+    "history_thread_ids",
+    "foreign_history",
+    "fresh_counter",
+    "running_total",
+    "repeat",
+    "is_copy",
+    "sidechain",
+    "finished",
+    "block_index",
+    "running",
+    "series",
+    "duplicate_reason",
+    "component",
+    *(f"price_{what}" for what in ("status", "model", "provider", "from")),
+    "^reported_.*_tokens$",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +55,8 @@ class Plan:
     """What backfill would change: the calls as recorded and as filled, both priced.
 
     `corrections` and `unrecoverable` are those of the proposal, `reasons` the words of the
-    latter's codes. `before` and `after` hold all counted rows, in one order.
+    latter's codes. `before` and `after` hold the calls that are filled, in one order, and `rest`
+    all other counted rows.
     """
 
     corrections: pl.DataFrame
@@ -33,6 +65,7 @@ class Plan:
     reasons: Mapping[str, str]
     before: pl.DataFrame
     after: pl.DataFrame
+    rest: pl.DataFrame
 
 
 def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> Plan:
@@ -42,28 +75,43 @@ def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> 
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
-    from tallybook.backfill import REASONS, apply  # noqa: PLC0415
-    from tallybook.schema import COUNTED_KINDS  # noqa: PLC0415
+    from tallybook.backfill import REASONS  # noqa: PLC0415
 
-    counted = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
-    looked_at, kept = [], []
-    for batch in reading.batches():
-        looked_at.append(_looked_at(batch))
-        kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
-    proposal = _proposal(looked_at, zone, responses)
-    before = pl.concat(kept)
-    touched = before.join(proposal.corrections, on="call_id", how="semi", maintain_order="left")
-    bare = touched.drop(_cost_columns(touched))
-    filled = priced(apply(bare.lazy(), proposal.corrections).collect(), reading.rates)
-    rest = before.join(proposal.corrections, on="call_id", how="anti", maintain_order="left")
+    kept: list[pl.DataFrame] = []
+    proposal = _proposal(_kept(reading, kept), zone, responses)
+    counted = pl.concat(kept)
+    kept.clear()
+    is_filled = pl.col("call_id").is_in(proposal.corrections["call_id"].implode())
+    rest, before = counted.filter(~is_filled), counted.filter(is_filled)
+    del counted
     return Plan(
         corrections=proposal.corrections,
         unrecoverable=proposal.unrecoverable,
         unused=proposal.unused,
         reasons=REASONS,
-        before=pl.concat([touched, rest]),
-        after=pl.concat([filled.select(before.columns), rest]),
+        before=before,
+        after=_filled(before, proposal.corrections, reading.rates).select(before.columns),
+        rest=rest,
     )
+
+
+def _kept(reading: Reading, kept: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows of a reading; of the counted ones what a plan is priced by goes to `kept`."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.schema import COUNTED_KINDS  # noqa: PLC0415
+
+    counted = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
+    for batch in reading.batches():
+        kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
+        yield batch
+
+
+def _filled(calls: pl.DataFrame, corrections: pl.DataFrame, rates: Rates) -> pl.DataFrame:
+    from tallybook.backfill import apply  # noqa: PLC0415 - imports polars
+
+    bare = calls.drop(_cost_columns(calls))
+    return priced(apply(bare.lazy(), corrections).collect(), rates)
 
 
 def fill(reading: Reading, zone: str) -> None:
@@ -71,7 +119,7 @@ def fill(reading: Reading, zone: str) -> None:
     from tallybook.ledger.proved import joined  # noqa: PLC0415 - loads pyarrow
 
     before, reading.corrections = reading.corrections, None
-    found = _proposal([_looked_at(batch) for batch in reading.batches()], zone).corrections
+    found = _proposal(reading.batches(), zone).corrections
     tables = [before] if before is not None else []
     reading.corrections = joined([*tables, corrections_table(found)])
 
@@ -83,20 +131,13 @@ def corrections_table(corrections: pl.DataFrame) -> pa.Table:
     return corrections.to_arrow().cast(CORRECTIONS)
 
 
-def _proposal(frames: list[pl.DataFrame], zone: str, responses: Reading | None = None) -> Proposal:
-    import polars as pl  # noqa: PLC0415 - as above
+def _proposal(
+    batches: Iterator[pl.DataFrame], zone: str, responses: Reading | None = None
+) -> Proposal:
+    from tallybook.backfill import propose_of  # noqa: PLC0415 - imports polars
 
-    from tallybook.backfill import propose  # noqa: PLC0415
-
-    if responses is not None:
-        frames = [*frames, *(_evidence_only(_looked_at(batch)) for batch in responses.batches())]
-    return propose(pl.concat(frames), zone)
-
-
-def _looked_at(rows: pl.DataFrame) -> pl.DataFrame:
-    from tallybook.backfill import COLUMNS  # noqa: PLC0415 - imports polars
-
-    return rows.select(COLUMNS)
+    more = map(_evidence_only, responses.batches()) if responses is not None else ()
+    return propose_of((rows.lazy() for rows in chain(batches, more)), zone)
 
 
 def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from tallybook.report.query import Query
-from tallybook.report.summary import Row, money, summarise
+from tallybook.report.summary import Row, money, summarise_batches
 from tallybook.schema import BUCKETS, SUBCOUNTS
 
 _COUNTS: Final = (*BUCKETS, *SUBCOUNTS)
@@ -28,21 +28,46 @@ class Comparison:
     after: Row
 
 
-def compare(
-    corrections: pl.DataFrame,
-    unrecoverable: pl.DataFrame,
-    before: pl.DataFrame,
-    after: pl.DataFrame,
-    reasons: Mapping[str, str],
-) -> Comparison:
-    """Compare priced counted rows as recorded and as filled; the largest change comes first."""
-    changed = _changed(corrections, before, after)
+class Plan(Protocol):
+    """What would change; see `tallybook.ledger.Plan`."""
+
+    @property
+    def corrections(self) -> pl.DataFrame:
+        """What is filled, a row a call and direction."""
+
+    @property
+    def unrecoverable(self) -> pl.DataFrame:
+        """The calls that cannot be filled, each with its reason."""
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """The words of the reasons."""
+
+    @property
+    def before(self) -> pl.DataFrame:
+        """The priced calls that are filled, as recorded."""
+
+    @property
+    def after(self) -> pl.DataFrame:
+        """The same calls as filled."""
+
+    @property
+    def rest(self) -> pl.DataFrame:
+        """All other priced counted rows."""
+
+
+def compare(plan: Plan, *, details: bool = True) -> Comparison:
+    """Compare what is recorded with what would be; the largest of the `changes` comes first.
+
+    There are none without `details`.
+    """
+    changed = _changed(plan.corrections, plan.before, plan.after)
     return Comparison(
         rows=_by_method(changed),
-        unrecoverable=_by_reason(unrecoverable, reasons),
-        changes=[_change(row) for row in changed.iter_rows(named=True)],
-        before=summarise(before, Query()).totals,
-        after=summarise(after, Query()).totals,
+        unrecoverable=_by_reason(plan.unrecoverable, plan.reasons),
+        changes=[_change(row) for row in changed.iter_rows(named=True)] if details else [],
+        before=summarise_batches((plan.before, plan.rest), Query(), {}).totals,
+        after=summarise_batches((plan.after, plan.rest), Query(), {}).totals,
     )
 
 
