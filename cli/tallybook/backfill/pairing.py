@@ -39,35 +39,39 @@ def by_time(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     An output that one of the two does not state is paired with any.
     """
     evidence = evidence.filter(~pl.col("seen_is_twin"), pl.col("seen_provider").is_not_null())
-    slots = calls.select("call", *_WHO, "output", "time").with_columns(
+    asked, outputs = _numbered(calls, _outputs(evidence))
+    slots = asked.with_columns(
         slot=pl.concat_list([pl.col("time") // TOLERANCE + step for step in (-1, 0, 1)])
-    )
-    slots = slots.explode("slot")
-    outputs = _outputs(evidence).with_columns(slot=pl.col("seen_time") // TOLERANCE)
-    who = [f"{SEEN}{name}" for name in _WHO]
-    told = slots.filter(pl.col("output").is_not_null()).join(
-        outputs.filter(pl.col("seen_output").is_not_null()),
-        left_on=[*_WHO, "output", "slot"],
-        right_on=[*who, "seen_output", "slot"],
-        nulls_equal=True,
-        how="inner",
-    )
-    untold = [
-        slots.filter(pl.col("output").is_null()).join(
-            outputs, left_on=[*_WHO, "slot"], right_on=[*who, "slot"], nulls_equal=True, how="inner"
-        ),
-        slots.filter(pl.col("output").is_not_null()).join(
-            outputs.filter(pl.col("seen_output").is_null()),
-            left_on=[*_WHO, "slot"],
-            right_on=[*who, "slot"],
-            nulls_equal=True,
-            how="inner",
-        ),
+    ).explode("slot")
+    outputs = outputs.with_columns(slot=pl.col("seen_time") // TOLERANCE)
+    silent, stated = pl.col("output").is_null(), pl.col("seen_output").is_not_null()
+    found = [
+        _met(slots.filter(~silent), outputs.filter(stated), "output"),
+        _met(slots.filter(silent), outputs),
+        _met(slots.filter(~silent), outputs.filter(~stated)),
     ]
-    apart = (pl.col("seen_time") - pl.col("time")).alias("distance")
-    pairs = pl.concat([found.select("call", "evidence", apart) for found in (told, *untold)])
-    close = pairs.filter(pl.col("distance").abs() <= TOLERANCE).unique()
+    close = pl.concat(found).filter(pl.col("distance").abs() <= TOLERANCE).unique()
     return _beside(close.sort("call", "evidence"), calls, evidence)
+
+
+def _numbered(calls: pl.DataFrame, outputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both with a number `who` in place of the texts that say so, which are long and few."""
+    known = calls.select(_WHO).unique().with_row_index("who")
+    seen = [f"{SEEN}{name}" for name in _WHO]
+    asked = calls.select("call", *_WHO, "output", "time").join(known, on=_WHO, nulls_equal=True)
+    answers = outputs.join(known, left_on=seen, right_on=_WHO, nulls_equal=True)
+    return asked.drop(_WHO), answers.drop(seen)
+
+
+def _met(slots: pl.DataFrame, outputs: pl.DataFrame, *same: str) -> pl.DataFrame:
+    """Pairs of one `who` and one time slot, and with the `same` counts."""
+    pairs = slots.join(
+        outputs,
+        left_on=["who", "slot", *same],
+        right_on=["who", "slot", *(f"{SEEN}{name}" for name in same)],
+        nulls_equal=True,
+    )
+    return pairs.select("call", "evidence", distance=pl.col("seen_time") - pl.col("time"))
 
 
 def by_capture(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:

@@ -19,6 +19,13 @@ from tallybook.backfill.words import INPUT, OUTPUT
 from tallybook.tables import CORRECTIONS
 
 SCHEMA: Final = pl.DataFrame(CORRECTIONS.empty_table()).schema
+# What no match looks at: what is put in place of what, and where the evidence lies.
+_SAID_LATER: Final = ("needs_input", "needs_output", "recorded_input", "recorded_output")
+_PLACES: Final = {
+    "evidence_path": "seen_path",
+    "evidence_record": "seen_record",
+    "evidence_part": "seen_part",
+}
 _UNRECOVERABLE: Final = pl.Schema(dict.fromkeys(("call_id", "source", "reason"), pl.String()))
 
 
@@ -47,7 +54,7 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
 def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
     """As `propose`, of rows that come in batches, at least one."""
     calls, evidence = gather(batches, zone)
-    search = Search(calls, evidence)
+    search = Search(calls.drop(_SAID_LATER), evidence.drop(_PLACES.values()))
     if not evidence.is_empty():
         _match_by_link(search)
         _match_by_time(search)
@@ -107,12 +114,7 @@ def _corrections(search: Search, calls: pl.DataFrame, evidence: pl.DataFrame) ->
         _direction(beside, OUTPUT, OUTPUT_COUNTS),
     ]
     ordered = ["call", *SCHEMA.names()]
-    places = evidence.select(
-        "evidence",
-        evidence_path="seen_path",
-        evidence_record="seen_record",
-        evidence_part="seen_part",
-    )
+    places = evidence.select("evidence", **_PLACES)
     rows = [part.join(places, on="evidence", how="left").select(ordered) for part in found]
     return pl.concat(rows).sort("call", "direction").select(SCHEMA.names())
 
