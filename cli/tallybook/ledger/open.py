@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -179,6 +180,7 @@ class _Opened:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook import pricing  # noqa: PLC0415 - see above
 
+        _give_back_memory()
         paths = {*plan.found, *plan.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]
         return Reading(
@@ -209,6 +211,13 @@ class _Opened:
         except TallybookError as error:
             self.notes.append(f"without backfill: {error.message}")
             return None
+
+
+def _give_back_memory() -> None:
+    """What reading took and freed, which pyarrow keeps; polars has an allocator of its own."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None:
+        pyarrow.default_memory_pool().release_unused()
 
 
 def _is_settled(entries: Sequence[Entry], search: Search) -> bool:

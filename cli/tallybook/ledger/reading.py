@@ -116,10 +116,11 @@ class Reading:
     def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         """Priced USAGE rows of every kind, at least one frame, which may be empty.
 
-        Files that share threads or calls are a component and come together, components by the path
-        of their first file; within one, rows are in the order of path, record and part. So the
-        order is the same whatever was read when. A batch has about BATCH_ROWS rows unless one
-        component alone has more. The column `component` holds its name; `only` picks some.
+        Files that share threads or calls are derived together, as a component, and so are the rows
+        of a large file that nothing links to its others. Components come by the path of their first
+        file; within one, rows are in the order of path, record and part. So the order is the same
+        whatever was read when. A batch has at most BATCH_ROWS rows, a large component several
+        batches. The column `component` holds its name; `only` picks some.
         """
         from tallybook.ledger.links import batches  # noqa: PLC0415 - imports polars
 
@@ -130,7 +131,8 @@ class Reading:
         sizes = [BATCH_ROWS if each.is_stretch else each.rows for each in chosen]
         for batch in batches(sizes, BATCH_ROWS):
             usage = self._batch([chosen[number] for number in batch], derived)
-            yield self._finished(usage)
+            # Prices are dear in memory, and know nothing of other rows.
+            yield from map(self._finished, usage.iter_slices(BATCH_ROWS))
         if self.failed is not None or not chosen:
             yield self._finished(self._unentered())
         derived.close(component.name for component in every)
