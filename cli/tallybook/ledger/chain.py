@@ -27,7 +27,7 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     """
     import polars as pl  # noqa: PLC0415 - imported after the logs are read
 
-    frame = _in_order(pl.DataFrame(reported)).with_row_index("row")
+    frame = _narrow(_in_order(pl.DataFrame(reported))).with_row_index("row")
     stages = load_stages()
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
@@ -66,6 +66,27 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     if rows.select(ordered.slice(1).all()).item():
         return rows
     return rows.sort("path", "record", "part", maintain_order=True)
+
+
+def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, with columns that hold one value throughout as just that value.
+
+    Of a log that is most columns: it has one path, one source, and of half the schema no word.
+    """
+    import polars as pl  # noqa: PLC0415 - as above
+
+    ends = rows[[0, -1]] if rows.height else rows
+    likely = [
+        name
+        for name, dtype in rows.schema.items()
+        if dtype in {pl.String, pl.Boolean, pl.Int64} or ends[name].null_count() == ends.height
+    ]
+    same = rows.select(pl.col(likely).eq_missing(pl.col(likely).first()).all())
+    return rows.with_columns(
+        pl.lit(rows[name][0], rows.schema[name]).alias(name)
+        for name in likely
+        if rows.height and same[name].item()
+    )
 
 
 def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame:
