@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +14,7 @@ import msgspec
 
 from tallybook.ledger.content import is_whole, put_in_place
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed, write_aside
-from tallybook.ledger.store import cover, pick
+from tallybook.ledger.store import PartDamaged, cover, pick
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,6 +25,7 @@ _ORPHAN_SECONDS: Final = 3600
 _MANY_PACKS: Final = 64
 _LARGEST: Final = 16
 _LEAST_ROWS: Final = 100_000
+_GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
 
 
 class Component(NamedTuple):
@@ -71,23 +72,47 @@ class Derived:
             if each.name in self._known:
                 packs.setdefault(self._known[each.name].part, []).append(each.name)
         for pack, names in packs.items():
+            segments = [self._known[name] for name in names]
             try:
-                found = self._pick(pack, [self._known[name] for name in names])
+                self._check(pack)
+                found = pick(self._load(pack, *cover(segments)), segments, cover(segments)[0])
             except (pl.exceptions.PolarsError, OSError, ValueError):
                 for name in names:
                     del self._known[name]
                 continue
             yield found
 
-    def _pick(self, pack: str, segments: Sequence[Segment]) -> pl.DataFrame:
+    def slices(self, component: Component, most: int) -> Iterator[pl.DataFrame]:
+        """The rows of a large component, `most` at a time; none where they are not there.
+
+        Raises PartDamaged where they went away after it had begun.
+        """
+        import polars as pl  # noqa: PLC0415 - as above
+
+        if component.name not in self._known:
+            return
+        pack, begin, rows = msgspec.structs.astuple(self._known[component.name])
+        try:
+            self._check(pack)
+        except (OSError, ValueError):
+            del self._known[component.name]
+            return
+        for start in range(0, rows, most):
+            try:
+                yield self._load(pack, begin + start, min(most, rows - start))
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise PartDamaged(pack, str(error).partition("\n")[0]) from error
+
+    def _check(self, pack: str) -> None:
+        assert self._folder is not None  # noqa: S101 - for the type checker
+        if not is_whole(self._folder / pack):
+            raise ValueError(pack)
+
+    def _load(self, pack: str, first: int, rows: int) -> pl.DataFrame:
         import polars as pl  # noqa: PLC0415 - as above
 
         assert self._folder is not None  # noqa: S101 - for the type checker
-        first, rows = cover(segments)
-        if not is_whole(self._folder / pack):
-            raise ValueError(pack)
-        frame = pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
-        return pick(frame, segments, first)
+        return pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep derived rows, which stand in the order of their components."""
@@ -95,7 +120,9 @@ class Derived:
             return
         aside = self._folder / f"{os.urandom(12).hex()}.aside"
         try:
-            rows.write_parquet(aside, compression="lz4", statistics=False)
+            rows.write_parquet(
+                aside, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
+            )
             name = put_in_place(aside)
         except OSError:
             with suppress(OSError):
@@ -123,13 +150,14 @@ class Derived:
             _sweep(self._folder, kept)
 
 
-def _worth_keeping(packs: dict[str, int], used: Collection[str]) -> set[str]:
+def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
     """Of packs with their rows, oldest first: those in use, and about as many rows more.
 
     Where many small ones are in use, all but the largest are derived again, into one.
     """
-    kept = sorted(used, key=lambda name: -packs[name])
-    kept = kept[:_LARGEST] if len(kept) > _MANY_PACKS else kept
+    kept = [name for name in used if packs[name] >= _GROUP_ROWS]
+    small = sorted(used - {*kept}, key=lambda name: -packs[name])
+    kept += small[:_LARGEST] if len(small) > _MANY_PACKS else small
     room = max(sum(packs[name] for name in used), _LEAST_ROWS)
     for name in reversed(packs):
         if name not in used and packs[name] <= room:

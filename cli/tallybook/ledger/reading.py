@@ -130,9 +130,8 @@ class Reading:
         # A stretch comes alone, for its rows could not be told from others of its file.
         sizes = [BATCH_ROWS if each.is_stretch else each.rows for each in chosen]
         for batch in batches(sizes, BATCH_ROWS):
-            usage = self._batch([chosen[number] for number in batch], derived)
             # Prices are dear in memory, and know nothing of other rows.
-            yield from map(self._finished, usage.iter_slices(BATCH_ROWS))
+            yield from map(self._finished, self._usage([chosen[n] for n in batch], derived))
         if self.failed is not None or not chosen:
             yield self._finished(self._unentered())
         derived.close(component.name for component in every)
@@ -172,6 +171,14 @@ class Reading:
         reported = empty_rows() if self.failed is None else self.failed
         return derive(reported, None).with_columns(component=pl.lit(""))
 
+    def _usage(self, chosen: Sequence[Component], derived: Derived) -> Iterator[pl.DataFrame]:
+        """The USAGE rows of components, of one alone that may be large in slices."""
+        first, *more = chosen
+        if not more:
+            yield from derived.slices(first, BATCH_ROWS)
+        if more or not derived.has(first.name):
+            yield from self._batch(chosen, derived).iter_slices(BATCH_ROWS)
+
     def _batch(self, chosen: Sequence[Component], derived: Derived) -> pl.DataFrame:
         """The USAGE rows of components, one component after the other."""
         import polars as pl  # noqa: PLC0415 - after the logs are read
@@ -179,15 +186,22 @@ class Reading:
         frames = list(derived.rows(chosen))
         new = [each for each in chosen if not derived.has(each.name)]
         if new:
-            of = {entry.path: each.name for each in new for entry in each.entries}
-            reported = self.store.rows([entry for each in new for entry in each.entries])
-            usage = derive(reported, None).with_columns(
-                component=pl.col("path").replace_strict(of, return_dtype=pl.String)
-            )
-            usage = _in_order(usage, new)
+            usage = derive(self.store.rows([e for each in new for e in each.entries]), None)
+            usage = _named(usage, new)
             derived.add(usage, new)
             frames.append(usage)
         return _in_order(pl.concat(frames), chosen) if len(frames) > 1 else frames[0]
+
+
+def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
+    """The rows with the name of their component, one component after the other."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    if len(components) == 1:
+        return usage.with_columns(component=pl.lit(components[0].name))
+    of = {entry.path: each.name for each in components for entry in each.entries}
+    name = pl.col("path").replace_strict(of, return_dtype=pl.String)
+    return _in_order(usage.with_columns(component=name), components)
 
 
 def _in_order(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:

@@ -60,6 +60,8 @@ def _part_of(entry: Entry, rows: list[Segment]) -> Entry:
 
 def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
     whole = [[(number, entry.segments()) for number, entry in enumerate(entries)]]
+    if _is_one_thread(entries, store):
+        return whole
     files: list[_File] = []
     begin = 0
     for entry in entries:
@@ -73,6 +75,18 @@ def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
     found = [list(_stretch(files, first, end)) for first, end in ends]
     runs = sum(len(segments) for stretch in found for _, segments in stretch)
     return found if len(found) > 1 and runs <= _MOST_RUNS * len(found) else whole
+
+
+def _is_one_thread(entries: Sequence[Entry], store: Store) -> bool:
+    """Whether the first row and the last are of one thread, as in a log of one conversation."""
+    segments = [segment for entry in entries for segment in entry.segments() if segment.rows]
+    first, last = segments[0], segments[-1]
+    columns = ("source", "thread_id")
+    ends = [
+        store.part(first.part, columns, first.start, 1),
+        store.part(last.part, columns, last.start + last.rows - 1, 1),
+    ]
+    return ends[0].equals(ends[1], null_equal=False)
 
 
 @dataclass(slots=True)
