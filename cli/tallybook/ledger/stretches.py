@@ -24,7 +24,7 @@ _WITHIN: Final = (*COLUMNS, "evidence", "model_ahead", "repeat", "history")
 # Rows that lie scattered in their part are dear to find: so many runs of them a stretch at most.
 _MOST_RUNS: Final = 8
 _PLACE: Final = {"record": pl.Int64, "part": pl.String}
-_SPANS: Final = {"key": pl.UInt64, "first": pl.UInt32, "last": pl.UInt32}
+_SPANS: Final = {"first": pl.UInt32, "last": pl.UInt32}
 _NOTHING: Final = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
 _Cut = list[list[tuple[int, list[Segment]]]]  # of each stretch numbers of entries and their rows
 
@@ -70,7 +70,8 @@ def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
             return whole
         files.append(file)
         begin += file.rows
-    cuts = cut_places(pl.concat(file.spans for file in files), begin, most)
+    spans = [_reach(pl.concat(file.keys for file in files)), *(file.spans for file in files)]
+    cuts = cut_places(pl.concat(spans), begin, most)
     ends = zip([0, *cuts], [*cuts, begin], strict=True)
     found = [list(_stretch(files, first, end)) for first, end in ends]
     runs = sum(len(segments) for stretch in found for _, segments in stretch)
@@ -91,7 +92,7 @@ def _is_one_thread(entries: Sequence[Entry], store: Store) -> bool:
 
 @dataclass(slots=True)
 class _File:
-    """One file: where its rows begin among all, and which keys reach from where to where.
+    """One file: where its rows begin among all, their keys, and spans of rows beside those.
 
     `order` has the rows as they are numbered in the segments, in their order; None if they lie so.
     """
@@ -99,6 +100,7 @@ class _File:
     segments: list[Segment]
     begin: int
     rows: int
+    keys: pl.DataFrame
     spans: pl.DataFrame
     order: pl.Series | None
 
@@ -116,11 +118,17 @@ def _looked_through(entry: Entry, store: Store, begin: int) -> _File | None:
             places.append(some.select("record", pl.col("part").fill_null("")))
             rows += some.height
     order = _order(pl.concat(places))
-    spans = [_spans(pl.concat(keys), order), _ties(pl.concat(places), order)]
+    spans = [_ties(pl.concat(places), order)]
     if told and rows:
-        spans.append(pl.DataFrame([(None, 0, rows - 1)], schema=_SPANS, orient="row"))
-    moved = pl.concat(spans).with_columns(pl.col("first", "last") + begin)
-    return _File(entry.segments(), begin, rows, moved, order)
+        spans.append(pl.DataFrame([(0, rows - 1)], schema=_SPANS, orient="row"))
+    return _File(
+        entry.segments(),
+        begin,
+        rows,
+        keys=_placed(pl.concat(keys), order).with_columns(pl.col("row") + begin),
+        spans=pl.concat(spans).with_columns(pl.all() + begin),
+        order=order,
+    )
 
 
 def _is_mixed() -> pl.Expr:
@@ -165,12 +173,20 @@ def _order(places: pl.DataFrame) -> pl.Series | None:
     return numbered.sort("record", "part", maintain_order=True)["row"]
 
 
-def _spans(keys: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
-    """From where to where each key reaches."""
-    if order is not None:
-        places = order.to_frame("row").with_row_index("place")
-        keys = keys.join(places, on="row").select("key", row="place")
-    return keys.group_by("key").agg(first=pl.col("row").min(), last=pl.col("row").max())
+def _placed(keys: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
+    """The keys with the place of each row among those in order."""
+    if order is None:
+        return keys
+    places = order.to_frame("row").with_row_index("place")
+    return keys.join(places, on="row").select(row="place", key="key")
+
+
+def _reach(keys: pl.DataFrame) -> pl.DataFrame:
+    """From where to where each key reaches that several rows have, which few do."""
+    key = pl.col("key")
+    several = keys.sort("key").filter((key == key.shift()) | (key == key.shift(-1)))
+    reach = several.group_by("key").agg(first=pl.col("row").min(), last=pl.col("row").max())
+    return reach.drop("key").filter(pl.col("first") < pl.col("last"))
 
 
 def _ties(places: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
@@ -179,14 +195,13 @@ def _ties(places: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
     same = ordered.select(
         row=pl.all_horizontal(pl.all() == pl.all().shift()).fill_null(value=False).arg_true()
     )
-    return same.select(key=pl.lit(None, pl.UInt64), first=pl.col("row") - 1, last="row")
+    return same.select(first=pl.col("row") - 1, last="row")
 
 
 def cut_places(spans: pl.DataFrame, rows: int, most: int) -> list[int]:
-    """The rows before which to cut, so that no span (`key`, `first`, `last`) is cut through.
+    """The rows before which to cut, so that no span (`first`, `last`) is cut through.
 
-    Spans of one key are one; a null is no key. A stretch has `most` rows, or fewer where a span
-    begins before, or more where one span is longer.
+    A stretch has `most` rows, or fewer where a span begins before, or more where one is longer.
     """
     starts, ends = _blocks(spans)
     cuts: list[int] = []
@@ -204,15 +219,10 @@ def cut_places(spans: pl.DataFrame, rows: int, most: int) -> list[int]:
 
 def _blocks(spans: pl.DataFrame) -> tuple[list[int], list[int]]:
     """Where spans that overlap begin and end together, in order."""
-    keyed = spans.drop_nulls("key").group_by("key").agg(pl.col("first").min(), pl.col("last").max())
-    unkeyed = spans.filter(pl.col("key").is_null())
-    several = pl.concat([keyed, unkeyed.select(keyed.columns)]).filter(
-        pl.col("first") < pl.col("last")
-    )
     reach = pl.col("last").cum_max()
     block = (pl.col("first") > reach.shift()).fill_null(value=False).cum_sum()
     found = (
-        several.sort("first")
+        spans.sort("first")
         .group_by(block.alias("block"), maintain_order=True)
         .agg(pl.col("first").min(), pl.col("last").max())
     )
