@@ -1,0 +1,154 @@
+"""Rows of a large file that are derived in stretches are the same as when derived together."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallybook.files import read_files, walk
+from tallybook.ledger import chain, derive, make_plan
+from tallybook.ledger import reading as module
+from tallybook.ledger.stretches import cut_places
+from tests.backfill.database import write
+from tests.backfill.history import history
+from tests.built import built
+from tests.ledger.homes import document, opened
+from tests.test_fixtures import CASES
+
+NOWHERE = Path("/nowhere")
+WHOLE = 10**9
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inputs of all fixtures, each in a folder of its own."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for case in CASES:
+        shutil.copytree(built(case), folder / case.parent.name / case.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made history of a router as one database; details lie behind all rows of usage."""
+    folder = tmp_path_factory.mktemp("router")
+    write(folder / "data.sqlite", history(1500, seed=3))
+    return folder
+
+
+def rows(path: Path, ledger: Path | None = None) -> pl.DataFrame:
+    with opened(NOWHERE, ledger, [path]) as reading:
+        return reading.rows.drop("component")
+
+
+@pytest.mark.parametrize("most", [12, 100])
+def test_all_fixtures_are_derived_alike_and_in_one_order(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", WHOLE)
+    whole = rows(mixed)
+    monkeypatch.setattr(module, "BATCH_ROWS", most)
+    assert whole.equals(rows(mixed), null_equal=True)
+
+
+def test_single_rows_of_a_source_are_derived_alike(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", WHOLE)
+    whole = rows(mixed / "9router")
+    monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    assert whole.equals(rows(mixed / "9router"), null_equal=True)
+
+
+def test_a_database_is_cut_and_derived_alike_and_kept(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", WHOLE)
+    whole = rows(database)
+    monkeypatch.setattr(module, "BATCH_ROWS", 100)
+    with opened(NOWHERE, tmp_path / "ledger", [database]) as reading:
+        assert len(reading.components()) > whole.height / 200
+        assert whole.equals(reading.rows.drop("component"), null_equal=True)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "derive", never)
+    assert whole.equals(rows(database, tmp_path / "ledger"), null_equal=True)
+
+
+def test_what_a_large_thread_is_kept_as_comes_back_in_slices(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", WHOLE)
+    path, ledger = mixed / "codex", tmp_path / "ledger"
+    whole = rows(path)
+    monkeypatch.setattr(module, "BATCH_ROWS", 8)
+    assert whole.equals(rows(path, ledger), null_equal=True)
+    with opened(NOWHERE, ledger, [path]) as reading:
+        batches = list(reading.batches())
+    assert max(batch.height for batch in batches) <= 8
+    assert whole.equals(pl.concat(batches).drop("component"), null_equal=True)
+
+
+def test_a_report_says_the_same_of_stretches(
+    mixed: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (mixed, database):
+        said = []
+        for most in (WHOLE, 50):
+            monkeypatch.setattr(module, "BATCH_ROWS", most)
+            with opened(NOWHERE, None, [path]) as reading:
+                said.append(document(reading))
+        assert said[0] == said[1]
+
+
+def test_backfill_proposes_the_same_of_stretches(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = []
+    for most in (WHOLE, 64):
+        monkeypatch.setattr(module, "BATCH_ROWS", most)
+        with opened(NOWHERE, None, [database]) as reading:
+            plans.append(make_plan(reading, "UTC"))
+    one, other = plans
+    assert one.corrections.height > 300
+    for name in ("corrections", "unrecoverable", "before", "after", "rest"):
+        assert getattr(one, name).equals(getattr(other, name), null_equal=True), name
+    assert one.unused == other.unused
+
+
+def test_columns_of_one_value_are_derived_as_all_others(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (mixed, *sorted(mixed.iterdir()), *sorted(mixed.glob("*/*"))[::6]):
+        reported = read_files(walk([folder]).files)
+        narrow = derive(reported, None)
+        with monkeypatch.context() as patched:
+            patched.setattr(chain, "_narrow", lambda rows: rows)
+            wide = derive(reported, None)
+        assert narrow.schema == wide.schema
+        assert narrow.equals(wide, null_equal=True), folder
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), max_size=12)
+
+
+@given(spans=SPANS, most=st.integers(1, 20), rows=st.integers(1, 91))
+def test_no_span_is_cut_and_no_place_to_cut_is_passed_over(
+    spans: list[tuple[int, int]], most: int, rows: int
+) -> None:
+    within = [(begin, begin + length) for begin, length in spans if begin + length < rows]
+    frame = pl.DataFrame(within, schema={"first": pl.UInt32, "last": pl.UInt32}, orient="row")
+    cuts = cut_places(frame, rows, most)
+    free = [n for n in range(1, rows) if not any(first < n <= last for first, last in within)]
+    assert set(cuts) <= set(free)
+    assert cuts == sorted(set(cuts))
+    for begin, end in zip([0, *cuts], [*cuts, rows], strict=True):
+        # What is longer than it should be could not be cut.
+        assert end - begin <= most or not any(begin < n < end for n in free)
