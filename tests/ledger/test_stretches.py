@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,13 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.files import read_files, walk
+from tallybook.files.place import Place
 from tallybook.ledger import chain, derive, make_plan
 from tallybook.ledger import reading as module
-from tallybook.ledger.stretches import cut_places
+from tallybook.ledger.manifest import Entry, Segment
+from tallybook.ledger.store import Store
+from tallybook.ledger.stretches import cut_places, stretches
+from tallybook.schema import RESPONSE, SUM, SUMMARY
+from tallybook.tables import READ
 from tests.backfill.database import write
 from tests.backfill.history import history
 from tests.built import built
 from tests.ledger.homes import document, opened
+from tests.reported import reported
 from tests.test_fixtures import CASES
 
 NOWHERE = Path("/nowhere")
@@ -152,3 +159,62 @@ def test_no_span_is_cut_and_no_place_to_cut_is_passed_over(
     for begin, end in zip([0, *cuts], [*cuts, rows], strict=True):
         # What is longer than it should be could not be cut.
         assert end - begin <= most or not any(begin < n < end for n in free)
+
+
+LINKS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"identity": "m1"}, {"identity": "m1"}),
+    ({"identity": "m1", "record_id": "r1"}, {"identity": "m2", "record_id": "r1"}),
+    ({"response_id": "resp_1"}, {"response_id": "resp_1"}),
+    ({"thread_id": "t1"}, {"thread_id": "t1"}),
+    ({"thread_id": "t1"}, {"thread_id": "t2", "parent_thread_id": "t1"}),
+    ({"thread_id": "t1"}, {"thread_id": "t2", "root_thread_id": "t1"}),
+    ({"thread_id": "t1"}, {"thread_id": "t2", "history_thread_ids": ["t1"]}),
+    ({"sequence": "5/5"}, {"sequence": "5/5"}),
+    ({"kind": SUM, "series": "run"}, {"series": "run"}),
+    ({"kind": RESPONSE, "identity": "m1"}, {"kind": RESPONSE, "identity": "m1"}),
+    ({"repeat": "same-record"}, {}),
+    ({"model_ahead": True}, {}),
+    ({"history": "inherited"}, {}),
+    ({"running": True}, {}),
+    ({"evidence": SUMMARY}, {}),
+]
+
+
+def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
+    """The records of each stretch of one file, as short as stretches can be."""
+    frame = reported(*given).drop("row").collect()
+    store = Store([])
+    store.take("part", frame.to_arrow().cast(READ))
+    segments = [Segment("part", 0, frame.height)]
+    entry = Entry(
+        path="a.jsonl",
+        file_id="a",
+        size=1,
+        mtime_ns=1,
+        inode=1,
+        device=1,
+        beside=(),
+        place=Place(version=1),
+        rows=segments,
+    )
+    found = stretches([entry], store, 1)
+    return [store.rows(some)["record"].to_list() for some in found]
+
+
+@pytest.mark.parametrize(("first", "last"), LINKS)
+def test_rows_that_may_influence_each_other_stay_together(
+    first: dict[str, Any], last: dict[str, Any]
+) -> None:
+    rest: list[dict[str, Any]] = [{"thread_id": f"u{n}"} for n in range(3)]
+    assert stretches_of(first, *rest, last) == [[1, 2, 3, 4, 5]]
+
+
+def test_rows_that_share_nothing_come_apart() -> None:
+    assert stretches_of({"identity": "a"}, {"identity": "b"}, {}) == [[1], [2], [3]]
+    # Evidence has no say in what becomes of the call that it answers.
+    assert len(stretches_of({"identity": "a"}, {}, {"kind": RESPONSE, "identity": "a"})) == 3
+
+
+def test_rows_come_in_the_order_of_their_records_however_they_lie() -> None:
+    given = [{"record": number, "identity": f"m{number}"} for number in (3, 1, 2)]
+    assert stretches_of(*given) == [[1], [2], [3]]
