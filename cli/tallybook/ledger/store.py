@@ -144,16 +144,18 @@ class Store:
 def _near(
     wanted: Sequence[tuple[Segment, str | None]],
 ) -> Iterator[list[tuple[Segment, str | None]]]:
-    """Segments of a part in groups to be loaded at once: what lies between two is little."""
-    group: list[tuple[Segment, str | None]] = []
-    for each in wanted:
-        first, rows = cover([segment for segment, _ in group[-1:]] or [each[0]])
-        if not first - _SLICE_ROWS <= each[0].start <= first + rows + _SLICE_ROWS:
-            yield group
+    """Segments of a part in groups to be loaded at once, in each as they are; gaps are small."""
+    group: list[int] = []
+    end = 0
+    for number in sorted(range(len(wanted)), key=lambda number: wanted[number][0].start):
+        segment, _ = wanted[number]
+        if group and segment.start > end + _SLICE_ROWS:
+            yield [wanted[each] for each in sorted(group)]
             group = []
-        group.append(each)
+        group.append(number)
+        end = max(end, segment.start + segment.rows)
     if group:
-        yield group
+        yield [wanted[each] for each in sorted(group)]
 
 
 def cover(segments: Sequence[Segment]) -> tuple[int, int]:
