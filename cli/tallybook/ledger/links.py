@@ -94,11 +94,12 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
     Two files without a common key, and without a chain of such files between them, are derived
     alike together and apart. A key that a file has several times is given once.
     """
-    found = pl.concat(every_key(rows.with_row_index("row")))
-    return found.unique(["path", "key"], keep="first", maintain_order=True).drop("path")
+    found = pl.concat(every_key(rows.lazy().with_row_index("row")))
+    first = found.unique(["path", "key"], keep="first", maintain_order=True)
+    return first.drop("path").collect()
 
 
-def every_key(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
     """All keys of rows that carry a `row`, each with this and its path.
 
     Threads are one space over all sources, for parents are looked up so; so are response ids.
@@ -130,8 +131,8 @@ def every_key(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def hashed(
-    rows: pl.DataFrame, space: str, *columns: str, needed: str | None = None
-) -> pl.DataFrame:
+    rows: pl.LazyFrame, space: str, *columns: str, needed: str | None = None
+) -> pl.LazyFrame:
     """A key of the columns' values; none where the last (or the `needed`) of them is null."""
     key = pl.struct(pl.lit(space).alias("space"), *columns).hash().alias("key")
     return rows.filter(pl.col(needed or columns[-1]).is_not_null()).select("row", "path", key)

@@ -154,12 +154,13 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     evidence = numbered.filter(is_evidence).with_columns(response_id=pl.lit(None, pl.String))
     found = []
     for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
+        lazy = some.lazy()
         within = [
-            hashed(some, "place", "source", "thread_id", "segment_id", "sequence"),
-            hashed(some, "series", "source", "series"),
+            hashed(lazy, "place", "source", "thread_id", "segment_id", "sequence"),
+            hashed(lazy, "series", "source", "series"),
         ]
-        keys = pl.concat([*every_key(some), *within])
-        found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64))))
+        keys = pl.concat([*every_key(lazy), *within])
+        found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64))).collect())
     return pl.concat(found)
 
 
