@@ -106,6 +106,25 @@ def test_a_folder_gives_the_files_that_some_source_may_know(tmp_path: Path) -> N
     assert [path.name for path, _ in walk([tmp_path / "notes.md"]).files] == ["notes.md"]
 
 
+def test_a_folder_that_is_named_like_one_of_a_tool_s_own_hides_no_logs(tmp_path: Path) -> None:
+    session = "projects/-home-u-app/1027a0c4-7c1e-4b2d-9f27-000000000001"
+    logs = ["memory/a.jsonl", "todos/a.jsonl", "tool-results/a.jsonl", "projects/x/memory/a.jsonl"]
+    hidden = [
+        f"{session}/tool-results/toolu_1.json",
+        "projects/-home-u-app/memory/a.json",
+        "projects/C--app/memory/a.json",
+        ".claude/todos/a.json",
+        "session/workflows/wf_1.json",
+        "session/journal.jsonl",
+    ]
+    for name in [*logs, *hidden]:
+        path = tmp_path / "memory" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n", encoding="utf-8")
+    found = [path.relative_to(tmp_path / "memory").as_posix() for path, _ in walk([tmp_path]).files]
+    assert sorted(found) == sorted(logs)
+
+
 def test_the_plain_file_stands_for_its_zstd_twin(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl")
     write(tmp_path / "a.jsonl.zst")
