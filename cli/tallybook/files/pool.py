@@ -47,7 +47,8 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     """What `work` makes of groups of consecutive items, each with the group's number.
 
     `sizes` are the bytes to read for each item. `work` must pickle, for it runs in processes where
-    that saves time; `meanwhile` is then done here. What they raise is raised.
+    that saves time; while these do the last of it, `meanwhile` is done here. What they raise is
+    raised.
     """
     total = sum(sizes)
     workers = min(workers or os.cpu_count() or 1, len(items))
@@ -119,9 +120,10 @@ def _work_pooled(
                 pool.submit(work, groups[number]): number for number in order
             }
             try:
-                if meanwhile:
-                    meanwhile()
                 while pending:
+                    if meanwhile and len(pending) <= workers:
+                        meanwhile()
+                        meanwhile = None
                     ready, _ = wait(pending, return_when=FIRST_COMPLETED)
                     for future in ready:
                         number = pending.pop(future)
