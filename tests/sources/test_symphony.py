@@ -92,6 +92,12 @@ _TERMS = st.recursive(
 )
 
 
+def test_a_map_may_have_any_term_as_its_key() -> None:
+    one_pair = b"\x74" + (1).to_bytes(4, "big")
+    key, value = encode(([{"a": 1}],))[1:], encode(2)[1:]
+    assert list(opened(b"\x83" + one_pair + key + value).term().values()) == [2]
+
+
 @given(_TERMS)
 def test_what_is_written_is_read_again(term: Any) -> None:
     assert opened(encode(term)).term() == term

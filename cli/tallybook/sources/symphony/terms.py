@@ -169,7 +169,12 @@ def _unknown(tag: int) -> NoReturn:
 
 
 def _hashable(key: Any) -> Any:
-    return repr(key) if isinstance(key, list | dict) else key
+    """The key of a map; a tuple may hold a list or a map at any depth."""
+    try:
+        hash(key)
+    except TypeError:
+        return repr(key)
+    return key
 
 
 def opened(encoded: bytes) -> Cursor:
