@@ -80,8 +80,9 @@ def _states() -> list[pl.Expr]:
 
 def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
     rules = [*_rules(seen("uncached")), *_buffered(), *_without_prompt()]
-    found = [
-        pl.when(true(rule.holds)).then(
+    tried = [
+        pl.when(true(rule.holds))
+        .then(
             pl.struct(
                 rule=pl.lit(rule.name),
                 uncached=rule.uncached,
@@ -90,11 +91,13 @@ def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
                 silent=pl.lit(rule.silent),
             )
         )
-        for rule in rules
+        .alias(f"_rule{number}")
+        for number, rule in enumerate(rules)
     ]
-    first = pl.coalesce(found)
+    found = [pl.col(rule.meta.output_name()) for rule in tried]
     return (
-        pairs.with_columns(_first=first, torn=_torn(found))
+        pairs.with_columns(tried)
+        .with_columns(_first=pl.coalesce(found), torn=_torn(found))
         .with_columns(pl.when(~pl.col("torn")).then("_first").alias("_first"))
         .with_columns(
             rule=pl.col("_first").struct.field("rule"),
