@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from tallybook.files import walk
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.find import logical_name
 from tallybook.sources import FileFacts, Source, claims, sources
+from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head
 from tallybook.sources.rows import table
 from tests.built import built
@@ -32,15 +33,27 @@ def content(path: Path) -> bytes:
     return bytes(read_so_far)
 
 
-def fold(source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = False) -> pa.Table:
+def rows_of(
+    source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = False
+) -> list[Rows]:
+    """The rows of each piece, and of the end."""
     state = source.begin(FileFacts(parts=logical_name(path).parts[-6:]))
-    tables = []
+    found = []
     for piece in pieces:
         rows, state = source.read(piece, state)
-        tables.append(rows if isinstance(rows, pa.Table) else table(rows))
+        found.append(rows)
         if saved:
             state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
-    return pa.concat_tables([*tables, table(source.finish(state))])
+    return [*found, source.finish(state)]
+
+
+def together(found: Sequence[Rows]) -> pa.Table:
+    loose = [row for rows in found if not isinstance(rows, pa.Table) for row in rows]
+    return pa.concat_tables([table(loose), *(rows for rows in found if isinstance(rows, pa.Table))])
+
+
+def fold(source: Source, path: Path, pieces: Iterable[bytes], *, saved: bool = False) -> pa.Table:
+    return together(rows_of(source, path, pieces, saved=saved))
 
 
 def claimed(case: Path) -> list[tuple[Source, Path, bytes]]:
@@ -64,6 +77,8 @@ def test_cutting_at_line_ends_and_saving_the_state_changes_nothing(case: Path) -
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_cutting_the_bytes_anywhere_never_raises(case: Path) -> None:
     for source, path, data in claimed(case):
+        made: list[Rows] = []
         for cut in range(1, len(data), max(len(data) // CUTS, 1)):
-            fold(source, path, [data[:cut]])
-            fold(source, path, [data[cut:]])
+            made += rows_of(source, path, [data[:cut]])
+            made += rows_of(source, path, [data[cut:]])
+        together(made)
