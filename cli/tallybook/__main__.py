@@ -13,7 +13,7 @@ _UNUSED = ("numpy", "pandas")
 # Allocators look here when their library is loaded. By themselves, what was freed they keep for ten
 # seconds (polars) or for good (pyarrow), longer than most runs take: a third of their memory.
 _ALLOCATORS = {
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:10,muzzy_decay_ms:0",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:0",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
