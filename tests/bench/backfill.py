@@ -33,6 +33,7 @@ def make(path: Path, requests: int, padding: int) -> None:
 def main(folder: Path, requests: int = REQUESTS, padding: int = PADDING) -> None:
     """Make the database if it is not there, plan its backfill, and say what that took."""
     database = folder / "data.sqlite"
+    folder.mkdir(parents=True, exist_ok=True)
     if not database.exists():
         make(database, requests, padding)
     command = [sys.executable, "-m", "tallybook", "backfill", str(database), "--no-ledger"]
