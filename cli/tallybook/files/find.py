@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tallybook.sources import Source, claims, sources
 from tallybook.sources.lines import Head
@@ -34,6 +34,7 @@ class Found(NamedTuple):
     beside: Beside = ()  # the small files that say something about this one
 
 
+_NOTHING: Final = "(?!)"  # without a pattern no name fits
 Matcher = Callable[[str], re.Match[str] | None]
 
 
@@ -274,7 +275,8 @@ def _ignored() -> tuple[Matcher, Matcher, Matcher, Matcher]:
 
 
 def _any_of(patterns: Iterable[str]) -> Matcher:
-    return re.compile("|".join(translate(each) for each in sorted(patterns))).match
+    found = "|".join(translate(each) for each in sorted(patterns))
+    return re.compile(found or _NOTHING).match
 
 
 def logical_name(path: Path) -> Path:
