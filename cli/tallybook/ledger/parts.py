@@ -44,9 +44,8 @@ class PartWriter:
 
     def __init__(self, folder: Path | None) -> None:
         self._aside = folder / f"{os.urandom(12).hex()}.aside" if folder else None
-        self._loose: list[
-            Reported
-        ] = []  # making a table for each file would cost more than reading
+        # Rows that are in no table yet: one for each file would cost more than reading it.
+        self._loose: list[Reported] = []
         self._runs: list[tuple[Where, int]] = []  # what they have in common, and how many do
         self._tables: list[pa.Table] = []
         self._held = self._rows = 0
