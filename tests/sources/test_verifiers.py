@@ -374,4 +374,5 @@ def test_the_state_is_small_and_comes_back_as_it_was() -> None:
         _, state = SOURCE.read(json.dumps(rollout((number, 1))).encode() + b"\n", state)
     saved = msgspec.msgpack.encode(state)
     assert len(saved) < 1000
-    assert msgspec.msgpack.decode(saved, type=State) == state
+    # As a text as well: 5300 and 5300.0 are equal, but what is said of a sum would differ.
+    assert repr(msgspec.msgpack.decode(saved, type=State)) == repr(state)

@@ -139,6 +139,6 @@ def _assertion(state: State) -> Reported | None:
         row.problems = ["total-mismatch"]
         row.detail = (
             f"a mean of {run.mean_input} in and {run.mean_output} out is stated; "
-            f"{sums.rollouts} rollouts have {sums.input} and {sums.output}"
+            f"{sums.rollouts} rollouts have {sums.input:.0f} and {sums.output:.0f}"
         )
     return row

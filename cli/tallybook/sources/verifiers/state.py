@@ -14,8 +14,8 @@ class Sums(msgspec.Struct):
     """What the rollouts of a file state in sum, to check what the run says of their mean."""
 
     rollouts: int = 0  # that state any counts
-    input: float = 0
-    output: float = 0
+    input: float = 0.0
+    output: float = 0.0
 
     def add(self, usage: TokenUsage) -> None:
         """One more rollout; what is no number counts nothing, as it did when the run was saved."""
@@ -33,7 +33,10 @@ class Sums(msgspec.Struct):
 
 
 def _number(value: object) -> float:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    """As a float at once: a sum that was saved and loaded again must read the same in words."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= 2**53:
+        return 0.0
+    return float(value)
 
 
 class State(msgspec.Struct):
