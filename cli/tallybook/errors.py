@@ -1,6 +1,9 @@
-"""Errors of the user's making; everything else that raises is a bug of ours."""
+"""Errors of the user's making, and what becomes of a failure of ours."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
 
 
 class TallybookError(Exception):
@@ -18,3 +21,16 @@ class UsageError(TallybookError):
     """The command line asks for something that cannot be."""
 
     exit_code = 2
+
+
+@dataclass(slots=True)
+class Failures:
+    """What becomes of a failure of ours in reading one file: a word about that file, or `raised`.
+
+    The tests have it raised, so that nothing hides.
+    """
+
+    raised: bool = False
+
+
+FAILURES: Final = Failures()

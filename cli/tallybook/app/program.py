@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from typer.core import TyperGroup
 
 from tallybook import __version__
 from tallybook.app.output import say
-from tallybook.errors import TallybookError
+from tallybook.errors import FAILURES, TallybookError
 
 
 class Commands(TyperGroup):
@@ -17,6 +18,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
+        # For the tests, and for who looks for the cause of a `reader-failed`.
+        FAILURES.raised = bool(os.environ.get("TALLYBOOK_RAISE"))
         try:
             return super().invoke(ctx)
         except TallybookError as error:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tallybook.errors import FAILURES
 from tallybook.sources import Source, claims, sources
 from tallybook.sources.lines import Head
 
@@ -189,7 +190,13 @@ def folders_of(found: Iterable[Found]) -> dict[str, int]:
 def _names_beside(name: str) -> Iterator[str]:
     plain = _plain(name)
     for source in _with_neighbours():
-        yield from neighbours(source, plain)
+        try:
+            beside = neighbours(source, plain)
+        except Exception:  # the reading meets it again, and says so
+            if FAILURES.raised:
+                raise
+            continue
+        yield from beside
     if not name.endswith((".jsonl", ".json", *COMPRESSED)):
         yield name + _WRITE_AHEAD
 
@@ -232,13 +239,17 @@ def _loud() -> Matcher:
 
 
 def _is_foreign(path: str) -> bool:
-    """Whether no source claims the file; what cannot be opened is no foreign one, nobody knows."""
+    """Whether no source claims the file; what cannot be read is no foreign one, nobody knows."""
     from tallybook.files.blocks import DAMAGE, blocks, open_log  # noqa: PLC0415 - loads pyarrow
 
     try:
         with open_log(Path(path)) as read:
             return not claims(Head(next(blocks(read), b"")))
     except DAMAGE:
+        return False
+    except Exception:  # the reading meets it again, and says so
+        if FAILURES.raised:
+            raise
         return False
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from tallybook.errors import FAILURES
 from tallybook.files.read import read_file
 from tallybook.tables import READ
 
@@ -115,7 +116,9 @@ def _work_pooled(
     order = sorted(range(len(groups)), key=lambda number: -weights[number])
     left = set(order)
     try:
-        with ProcessPoolExecutor(workers, mp_context=_context()) as pool:
+        with ProcessPoolExecutor(
+            workers, _context(), initializer=_take_over, initargs=(FAILURES.raised,)
+        ) as pool:
             pending: dict[Future[R], int] = {
                 pool.submit(work, groups[number]): number for number in order
             }
@@ -135,6 +138,11 @@ def _work_pooled(
     except BrokenProcessPool:
         for number in sorted(left):
             yield number, work(groups[number])
+
+
+def _take_over(raised: bool) -> None:
+    """What becomes of failures here becomes of them in a worker, which may know nothing of it."""
+    FAILURES.raised = raised
 
 
 def _context() -> multiprocessing.context.BaseContext:

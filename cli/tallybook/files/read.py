@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.database import Unclaimed, is_database, read_database
+from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import HEAD_BYTES, Head, problem
-from tallybook.sources.rows import table
 from tallybook.tables import READ
 
 _NEIGHBOUR_BYTES = 64 << 10
@@ -36,8 +36,8 @@ class Found(NamedTuple):
 def read_file(path: Path) -> pa.Table:
     """Every row of one file in the READ schema; never raises for what the file holds."""
     reading = Reading(path)
-    tables = [located(found.rows, path, reading.place.source) for found in reading]
-    return pa.concat_tables(tables) if tables else READ.empty_table()
+    found = [located(found.rows, path, reading.place.source) for found in reading]
+    return pa.concat_tables(found) if found else READ.empty_table()
 
 
 def _is_blank(block: bytes) -> bool:
@@ -54,8 +54,9 @@ class Reading:
     """One reading of one file, from its beginning or, where it has grown, from `after`.
 
     Iterating gives rows in bounded numbers and raises for nothing that the file holds. Then `place`
-    says where it ended, `continued` whether it began at `after`, and `failed` whether it broke
-    off for a reason outside of the file. `trail` knows the digests before the offsets in `probes`.
+    says where it ended, `continued` whether it began at `after`, `failed` whether it broke off for
+    a reason outside of the file, and `is_ours` whether our own code was that reason. `trail` knows
+    the digests before the offsets in `probes`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Reading:
     ) -> None:
         self.path = path
         self.place = Place()
-        self.continued = self.failed = False
+        self.continued = self.failed = self.is_ours = False
         self.trail = Trail(probes=probes)
         self._after = after
         self._begun = False
@@ -81,6 +82,10 @@ class Reading:
             said = _damaged(error, begun=self._begun)
             self.place.state = b""
             self.failed = _is_passing(error)
+        except Exception as error:  # noqa: BLE001 - whatever our code raises, it costs this file
+            said = failure(error)
+            self.place.state = b""
+            self.failed = self.is_ours = True
         yield Found([said], lasting=False)
 
     def _database(self) -> Iterator[Found]:
@@ -92,16 +97,12 @@ class Reading:
 
     def _log(self) -> Iterator[Found]:
         after = self._after
-        if after is not None and after.state and self._goes_on(after):
+        if after is not None and after.state and (known := self._known(after)) is not None:
             self.continued = True
             self.place = msgspec.structs.replace(after)
-            source = sources()[str(after.source)]
-            state = msgspec.msgpack.decode(
-                after.state, type=type(source.begin(facts(source, self.path)))
-            )
             self.trail = Trail(after)
             with rest_of(self.path, after) as pieces:
-                yield from self._fold(source, state, pieces)
+                yield from self._fold(*known, pieces)
             return
         with open_log(self.path) as read:
             first, pieces, is_blank = _beginning(blocks(read))
@@ -115,12 +116,23 @@ class Reading:
             rest = itertools.chain([first], pieces)
             yield from self._afresh(source, rest, is_whole=source.whole(head), is_blank=is_blank)
 
-    def _goes_on(self, after: Place) -> bool:
+    def _known(self, after: Place) -> tuple[Source, object] | None:
+        """The source and its state after what was read; None where the file is to be read afresh.
+
+        So it is where the file is another now, or the state is not what this code keeps.
+        """
         source = sources().get(after.source or "")
         if source is None or source.version != after.version:
-            return False
-        begun = encoded(source.begin(facts(source, self.path)))
-        return Place.digest(begun) == after.begun and is_continued(self.path, after, source)
+            return None
+        begun = source.begin(facts(source, self.path))
+        if Place.digest(encoded(begun)) != after.begun:
+            return None
+        if not is_continued(self.path, after, source):
+            return None
+        try:
+            return source, msgspec.msgpack.decode(after.state, type=type(begun))
+        except msgspec.MsgspecError:
+            return None
 
     def _afresh(
         self, source: Source, pieces: Iterable[bytes], *, is_whole: bool, is_blank: bool
@@ -226,12 +238,13 @@ def _unclaimed(claimed: list[str], path: Path) -> Reported:
 
 def _damaged(error: Exception, *, begun: bool) -> Reported:
     """A compressed file that breaks off keeps what was read of it before."""
-    words = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+    words = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    words = words or type(error).__name__
     return problem(0, "truncated" if begun else "unreadable", words)
 
 
 def located(rows: Rows, path: Path, name: str | None) -> pa.Table:
     """Rows in the READ schema, with the source `name` and the path."""
-    found = rows if isinstance(rows, pa.Table) else table(rows)
+    found = rows if isinstance(rows, pa.Table) else pa.concat_tables(tables(rows, set()))
     where = [pa.repeat(pa.scalar(text, pa.string()), len(found)) for text in (name, str(path))]
     return pa.Table.from_arrays([*where, *found.columns], schema=READ)

@@ -30,13 +30,14 @@ class Task(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What reading one file gave."""
+    """What reading one file gave; `is_ours`: our own code failed in it."""
 
     path: str
     file_id: str
     place: Place
     continued: bool = False
     failed: bool = False
+    is_ours: bool = False
     has_state: bool = False
     met: dict[tuple[int, int], bytes] = field(default_factory=dict)
     rows: list[Segment] = field(default_factory=list)
@@ -62,6 +63,9 @@ def gather(tasks: Sequence[Task], parts: Path | None, states: Path | None) -> Ga
     outcomes = [_read(task, writer) for task in tasks]
     part, table = writer.close()
     for each in outcomes:
+        if each.file_id in writer.failed:
+            each.failed = each.is_ours = True
+            each.place.state = b""
         each.rows = [msgspec.structs.replace(segment, part=part) for segment in each.rows]
         each.ending = [msgspec.structs.replace(segment, part=part) for segment in each.ending]
     kept = {each.file_id: each.place.state for each in outcomes if each.place.state}
@@ -77,7 +81,15 @@ def gather(tasks: Sequence[Task], parts: Path | None, states: Path | None) -> Ga
 
 
 def _read(task: Task, writer: PartWriter) -> Outcome:
-    reading = Reading(Path(task.found.path), task.after, task.probes)
+    """What a file gave; where going on fails, it is read as if nothing were known of it."""
+    outcome = _read_from(task, task.after, writer)
+    if outcome.is_ours and outcome.continued:
+        return _read_from(task, None, writer)
+    return outcome
+
+
+def _read_from(task: Task, after: Place | None, writer: PartWriter) -> Outcome:
+    reading = Reading(Path(task.found.path), after, task.probes)
     rows: list[Segment] = []
     ending: list[Segment] = []
     for found in reading:
@@ -90,6 +102,7 @@ def _read(task: Task, writer: PartWriter) -> Outcome:
         reading.place,
         continued=reading.continued,
         failed=reading.failed,
+        is_ours=reading.is_ours,
         met=reading.trail.met,
         rows=rows,
         ending=ending,

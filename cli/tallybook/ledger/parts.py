@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from tallybook.files.failures import tables
 from tallybook.ledger.content import put_in_place
 from tallybook.ledger.manifest import Segment
 from tallybook.schema import Reported
 from tallybook.sources.contract import Rows
-from tallybook.sources.rows import array, table
+from tallybook.sources.rows import array
 from tallybook.tables import READ
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class PartWriter:
     """Collects the rows of a group of files into one part, which is named by its content.
 
     Without a folder the rows stay in memory. Nothing has the part's name before it is complete.
+    `failed` are the ids of files with rows that Arrow cannot hold, when all are settled.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -50,6 +52,7 @@ class PartWriter:
         self._tables: list[pa.Table] = []
         self._held = self._rows = 0
         self._writer: pq.ParquetWriter | None = None
+        self.failed: set[str] = set()
 
     def add(self, rows: Rows, where: Where) -> Segment:
         """Take rows of a file; the segment lacks the name yet. Raises OSError."""
@@ -100,7 +103,12 @@ class PartWriter:
     def _settle(self) -> None:
         """Make a table of the rows that are in none."""
         if self._loose:
-            self._tables.append(_placed(table(self._loose), self._runs))
+            failed: set[int] = set()
+            found = pa.concat_tables(tables(self._loose, failed))
+            self._tables.append(_placed(found, self._runs))
+            if failed:
+                ids = [where.file_id for where, count in self._runs for _ in range(count)]
+                self.failed |= {ids[row] for row in failed}
             self._loose, self._runs = [], []
 
     def _write(self, aside: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from tallybook.errors import FAILURES
 from tallybook.files.find import COMPRESSED, Found, Search, look
 from tallybook.files.place import Place, encoded, head_of
 from tallybook.files.read import facts
@@ -181,9 +182,15 @@ def _is_same(entry: Entry, found: Found) -> bool:
         return False
     if entry.place.is_database or source.version != entry.place.version:
         return False
-    same_form = _suffix(entry.path) == _suffix(found.path)
-    begun = encoded(source.begin(facts(source, Path(found.path))))
-    return same_form and Place.digest(begun) == entry.place.begun
+    if _suffix(entry.path) != _suffix(found.path):
+        return False
+    try:
+        begun = encoded(source.begin(facts(source, Path(found.path))))
+    except Exception:  # the reading meets it again, and says so
+        if FAILURES.raised:
+            raise
+        return False
+    return Place.digest(begun) == entry.place.begun
 
 
 def _suffix(path: str) -> str | None:

@@ -131,9 +131,10 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
     if outcome.failed:
         # Whether it can be read may change without a trace in its size or time.
         entry.mtime_ns = -1
-        if known is not None:
-            entry.place, entry.rows, entry.deleted = known.place, known.rows, known.deleted
-            entry.renamed = known.renamed
+    was_begun = outcome.is_ours and outcome.place.source is not None
+    if outcome.failed and known is not None and not was_begun:
+        entry.place, entry.rows, entry.deleted = known.place, known.rows, known.deleted
+        entry.renamed = known.renamed
     elif outcome.continued and origin is not None:
         entry.rows = [*origin.rows, *outcome.rows]
         entry.renamed = origin.renamed or origin.path != entry.path
