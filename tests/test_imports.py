@@ -34,7 +34,7 @@ ALLOWED = {
     "errors": set(),
     "dialects": {"dialects", "schema"},
     "sources": {"sources", "dialects", "schema", "tables"},
-    "files": {"files", "sources", "schema", "tables"},
+    "files": {"files", "sources", "schema", "tables", "errors"},
     "pricing": {"pricing", "schema", "errors"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
     "backfill": {"backfill", "normalize", "dialects", "schema", "tables"},
