@@ -103,6 +103,10 @@ class TestWrongUsage:
             (["--ledger", "x", "--no-ledger"], ["--ledger", "--no-ledger"]),
             (["--limit", "0"], ["--limit"]),
             (["--sort", "size"], ["--sort"]),
+            (["--problems", "p.txt"], ["--problems p.txt", ".jsonl", ".csv"]),
+            (["--problems", "none/p.csv"], ["--problems", "none"]),
+            (["log.json", "--problems", "log.jsonl"], ["--problems log.jsonl", "overwrite"]),
+            (["-o", "a.csv", "--problems", "a.csv"], ["--problems a.csv"]),
             (["--bogus"], ["--bogus"]),
         ],
     )
@@ -111,6 +115,7 @@ class TestWrongUsage:
     ) -> None:
         Path("folder.csv").mkdir()
         Path("log.json").write_text("{}\n")
+        Path("log.jsonl").symlink_to("log.json")
         done = run("usage-report", *arguments)
         assert (done.exit_code, done.stdout) == (2, "")
         assert all(word in done.stderr for word in words), done.stderr
@@ -131,12 +136,12 @@ class TestOutput:
         assert done.exit_code == 0
         assert done.stdout.splitlines()[0] == "Usage by model"
         assert done.stderr.splitlines() == [
-            r"x\x1b.jsonl:3: torn-line",
-            "≥ at least: some records do not state all of it · – not stated",
             (
-                "2 files · 2 records · 0 duplicates left out · 1 problem (torn-line 1) · "
-                "50 tokens unpriced"
+                "1 torn-line (the last line of a file is cut off; it is missing from the figures): "
+                r"x\x1b.jsonl:3"
             ),
+            "≥ at least: some records do not state all of it · – not stated",
+            "2 files · 2 records · 0 duplicates left out · 1 problem · 50 tokens unpriced",
         ]
 
     def test_json_is_the_envelope_with_what_was_asked(self, run: Run) -> None:
@@ -401,6 +406,57 @@ class TestWriting:
         assert done.returncode == 1
         assert done.stderr.startswith("error: cannot write")
         assert "Traceback" not in done.stderr
+
+
+LOGS: list[dict[str, Any]] = [
+    *({"path": "a.jsonl", "problems": ["no-time"], "detail": "latency 5 ms"} for _ in range(5000)),
+    {"path": "a.jsonl", "kind": "problem", "problems": ["bad-line"], "detail": "=cut"},
+    {"path": "=b", "record": 0, "kind": "problem", "problems": ["unclaimed"]},
+]
+
+
+class TestProblems:
+    @pytest.fixture(autouse=True)
+    def usage(self, reading: MadeReading) -> None:
+        reading.rows = usage_frame(LOGS)
+
+    @pytest.mark.parametrize("command", [["usage-report"], ["export", "calls.csv"]])
+    def test_all_are_written_one_a_line_with_how_many_records_have_it(
+        self, run: Run, command: list[str]
+    ) -> None:
+        done = run(*command, "--problems", "p.jsonl")
+        assert done.exit_code == 0
+        assert "5,002 problems written to p.jsonl, in 3 lines" in done.stderr
+        found = [json.loads(line) for line in Path("p.jsonl").read_text("utf-8").splitlines()]
+        places = ("path", "record", "last_record", "count", "code", "detail")
+        assert found == [
+            dict(zip(places, each, strict=True))
+            for each in (
+                ("=b", 0, 0, 1, "unclaimed", None),
+                ("a.jsonl", 1, 5000, 5000, "no-time", None),
+                ("a.jsonl", 5001, 5001, 1, "bad-line", "=cut"),
+            )
+        ]
+
+    def test_in_csv_nothing_runs(self, run: Run) -> None:
+        run("usage-report", "--problems", "p.csv")
+        header, *lines = Path("p.csv").read_text("utf-8").splitlines()
+        assert header == "path,record,last_record,count,code,detail"
+        assert lines[0] == "'=b,0,0,1,unclaimed,"
+        assert lines[2] == "a.jsonl,5001,5001,1,bad-line,'=cut"
+
+    def test_a_failure_leaves_the_old_file_and_is_said(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+        Path("p.csv").write_text("old", "utf-8")
+        monkeypatch.setattr(tallybook.render.batches, "write_csv", fail)
+        done = run("usage-report", "--problems", "p.csv")
+        assert (done.exit_code, Path("p.csv").read_text("utf-8")) == (1, "old")
+        assert done.stderr.startswith("error: cannot write p.csv: No space left")
+        assert [path.name for path in Path().iterdir()] == ["p.csv"]
 
 
 @pytest.mark.usefixtures("reading")

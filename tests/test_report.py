@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
 from tallybook.report.fields import COSTS, COUNTS
+from tallybook.report.problems import SHOWN, gathered
 from tallybook.report.query import KEYS, Query, check_days, parse_day, parse_keys
 from tallybook.report.shortfalls import shortfalls
-from tallybook.report.summary import Report, money, summarise
+from tallybook.report.summary import Report, money, summarise, summarise_batches
 from tests.frames import USAGE, usage_frame
 
 USD = 10**15
@@ -313,6 +314,8 @@ class TestCoverage:
         assert found.pop("problem_list")[-1] == {
             "path": "sessions/a.jsonl",
             "record": 5,
+            "last_record": 5,
+            "count": 1,
             "code": "torn-line",
             "detail": "cut",
         }
@@ -323,8 +326,71 @@ class TestCoverage:
             "duplicates": 1,
             "backfilled": 1,
             "problems": {"no-counts": 1, "no-model": 2, "torn-line": 1},
+            "problems_listed": 4,
             "undated": 0,
         }
+
+    def test_one_cause_in_one_file_is_one_entry_with_its_first_record(self) -> None:
+        words = [f"the total rose by {n} tokens" for n in range(5000)]
+        rows: Rows = [{"problems": ["total-mismatch"], "detail": each} for each in words]
+        rows += [{"problems": ["total-mismatch"], "detail": "the parts are more"}]
+        rows += [{"path": "sessions/b.jsonl", "problems": ["total-mismatch"], "detail": words[7]}]
+        found = summarise(usage_frame(rows), Query()).coverage
+        assert [
+            (each["path"], each["record"], each["last_record"], each["count"], each["detail"])
+            for each in found["problem_list"]
+        ] == [
+            ("sessions/a.jsonl", 1, 5000, 5000, words[0]),
+            ("sessions/a.jsonl", 5001, 5001, 1, "the parts are more"),
+            ("sessions/b.jsonl", 5002, 5002, 1, words[7]),
+        ]
+        assert found["problems"] == {"total-mismatch": 5002}
+
+    def test_what_a_record_leaves_unsaid_has_no_words_of_another_problem(self) -> None:
+        rows: Rows = [{"problems": ["no-model", "no-counts"], "detail": "failed"}]
+        listed = summarise(usage_frame(rows), Query()).coverage["problem_list"]
+        assert {each["code"]: each["detail"] for each in listed} == {
+            "no-counts": "failed",
+            "no-model": None,
+        }
+
+    def test_a_list_that_is_cut_says_so_and_has_every_code(self) -> None:
+        rows: Rows = [
+            {"kind": "problem", "problems": ["bad-line"], "path": f"{n:05}.jsonl"}
+            for n in range(3000)
+        ]
+        rows += [{"path": "z.jsonl", "problems": ["estimated"]}] * 7
+        found = summarise(usage_frame(rows), Query()).coverage
+        listed = found["problem_list"]
+        assert found["problems"] == {"bad-line": 3000, "estimated": 7}
+        assert len(listed) == 1000
+        assert found["problems_listed"] == sum(each["count"] for each in listed) == 999 + 7
+        assert (listed[-1]["code"], listed[-1]["count"]) == ("estimated", 7)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["a", "b"]),
+                st.sampled_from(["call", "problem"]),
+                st.sampled_from([None, "cut", "lost 5", "lost 7"]),
+                st.lists(st.sampled_from(["no-time", "bad-line", "no-counts"]), max_size=2),
+            ),
+            min_size=1,
+        ),
+        st.integers(1, 5),
+    )
+    def test_cut_into_batches_the_problems_are_the_same(
+        self, problems: list[tuple[str, str, str | None, list[str]]], size: int
+    ) -> None:
+        names = ("path", "kind", "detail", "problems")
+        frame = usage_frame([dict(zip(names, each, strict=True)) for each in problems])
+        whole = summarise(frame, Query()).coverage
+        apart = summarise_batches(frame.iter_slices(size), Query(), {"files": 0}).coverage
+        assert apart == whole
+        assert sum(whole["problems"].values()) == whole["problems_listed"]
+        (written,) = gathered(frame.iter_slices(size))
+        places = [tuple(each[name] for name in SHOWN) for each in whole["problem_list"]]
+        assert sorted(written.rows(), key=repr) == sorted(places, key=repr)
 
     @pytest.mark.parametrize(
         ("row", "words"),

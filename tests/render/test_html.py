@@ -97,6 +97,16 @@ def test_the_page_asks_for_nothing_outside() -> None:
     assert not re.search(r"https?://|url\(|@import|src=[^x]|<link", text)
 
 
+def test_problems_are_a_line_a_code_and_the_places_that_are_not_shown_are_counted() -> None:
+    rows: list[dict[str, Any]] = [{"problems": ["no-time"]}] * 3
+    rows += [{"kind": "problem", "path": f"{n}<b>", "problems": ["bad-line"]} for n in range(80)]
+    text, _ = rendered([*ROWS, *rows])
+    assert "<h3>Problems: 83</h3>" in text
+    assert text.index("3 no-time (a record has no time;") < text.index("80 bad-line (a record")
+    assert "<li>bad-line: 0&lt;b&gt;:7</li>" in text
+    assert "<li>33 more are not listed here; --problems FILE writes all of them</li>" in text
+
+
 def test_an_answer_without_rows_says_so() -> None:
     text, _ = rendered([])
     assert "No usage was found." in text

@@ -2,19 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallybook.render.words import coverage_line, empty_lines, problem_lines, unmatched_line
+from tallybook.render.words import coverage_line, empty_lines, unmatched_line
 from tests.render.answers import answer
-
-
-def coverage(problems: list[tuple[str, int, str, str | None]]) -> dict[str, Any]:
-    codes = [code for _, _, code, _ in problems]
-    return {
-        "problems": {code: codes.count(code) for code in sorted(codes)},
-        "problem_list": [
-            dict(zip(("path", "record", "code", "detail"), problem, strict=True))
-            for problem in problems
-        ],
-    }
 
 
 def test_the_line_says_what_was_read_and_left_out() -> None:
@@ -25,8 +14,7 @@ def test_the_line_says_what_was_read_and_left_out() -> None:
     ]
     found = answer(rows)
     assert coverage_line(found["coverage"], found["totals"]) == (
-        "1 file · 2 records · 1 duplicate left out · 1 problem (torn-line 1)"
-        " · 1,200 tokens unpriced"
+        "1 file · 2 records · 1 duplicate left out · 1 problem · 1,200 tokens unpriced"
     )
 
 
@@ -34,18 +22,6 @@ def test_backfilled_and_undated_are_said_where_there_are_any() -> None:
     found = answer([])
     line = coverage_line(found["coverage"] | {"backfilled": 2, "undated": 1}, found["totals"])
     assert " · 2 backfilled · 1 undated left out · 0 problems · " in line
-
-
-def test_problems_are_located_and_harmless() -> None:
-    found = coverage([("a\x1b.jsonl", 3, "torn-line", "cut\n"), ("b", 0, "unclaimed", None)])
-    assert problem_lines(found) == [r"a\x1b.jsonl:3: torn-line, cut\n", "b: unclaimed"]
-
-
-def test_every_code_is_shown_before_a_second_of_any_and_the_rest_is_counted() -> None:
-    torn = [("a", n, "torn-line", None) for n in range(1, 9)]
-    lines = problem_lines(coverage([*torn, ("b", 1, "no-time", None)]))
-    assert lines[:3] == ["a:1: torn-line", "b:1: no-time", "a:2: torn-line"]
-    assert lines[5:] == ["… and 4 more; --format json lists them"]
 
 
 def test_a_filter_without_a_match_names_what_it_may_have_meant() -> None:

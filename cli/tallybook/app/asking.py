@@ -61,15 +61,20 @@ def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:
     return {"since": first, "until": last}
 
 
-def check_files(paths: list[Path] | None, prices: Path | None, output: Path | None) -> None:
-    """Raise UsageError for a path to read that does not exist, or one that cannot be written."""
+def check_files(
+    paths: list[Path] | None, prices: Path | None, output: Path | None, option: str = ""
+) -> None:
+    """Raise UsageError for a path to read that does not exist, or one that cannot be written.
+
+    `option` is what names the `output` on the command line.
+    """
     for path in paths or ():
         if not _exists(path):
             raise UsageError(f"there is no {path}")
     if prices and not prices.is_file():
         raise UsageError(f"--prices {prices}: there is no such file")
     if output:
-        check_target(output, paths or [])
+        check_target(output, paths or [], option)
 
 
 def _exists(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from tallybook.app.asking import check_files, chosen_zone
 from tallybook.app.in_place import restore as from_backup
 from tallybook.app.in_place import write as write_in_place
 from tallybook.app.output import put, say, stdout_colour, stdout_width
+from tallybook.app.problems import check_problems, write_problems
 from tallybook.app.program import app
 from tallybook.app.reading import question, read
 from tallybook.errors import UsageError
@@ -72,6 +74,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         bool, typer.Option("--details", help="Show the largest changes call by call.")
     ] = False,
     timezone: FolderZone = None,
+    problems: options.Problems = None,
     format_: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How to write the plan.")
     ] = "table",
@@ -86,7 +89,9 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     """
     _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
     zone = chosen_zone(timezone)
-    check_files([*(paths or []), *(responses or [])], prices, None)
+    inputs = [*(paths or []), *(responses or [])]
+    check_files(inputs, prices, None)
+    check_problems(problems, inputs, None)
     if undo:
         _undo(ledger)
         return
@@ -95,7 +100,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         return
 
     def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
-        plan = _plan(reading, zone, responses)
+        plan = _plan(reading, zone, responses, problems)
         answer = _answer(plan, reading, paths, responses, details=details)
         return plan, answer, reading.notes
 
@@ -167,13 +172,19 @@ def _forget(ledger: Path | None, written: list[str]) -> None:
         append_corrections(folder, corrections_table(kept))
 
 
-def _plan(reading: Reading, zone: str, responses: list[Path] | None) -> Plan:
+def _plan(reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None) -> Plan:
+    """The plan; the problems of all that it was made from are written where they are asked for."""
     from tallybook.ledger import make_plan  # noqa: PLC0415 - after the logs are read
 
+    def made(more: Reading | None) -> Plan:
+        plan = make_plan(reading, zone, more)
+        write_problems(problems, chain(reading.batches(), more.batches() if more else ()))
+        return plan
+
     if not responses:
-        return make_plan(reading, zone)
+        return made(None)
     asking = question(responses, None, None, no_ledger=True, as_recorded=True)
-    return read(asking, lambda more: make_plan(reading, zone, more))
+    return read(asking, made)
 
 
 def _answer(

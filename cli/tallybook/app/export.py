@@ -13,6 +13,7 @@ from tallybook.app import options
 from tallybook.app.answers import Answer
 from tallybook.app.asking import asked, check_files
 from tallybook.app.output import say, writing
+from tallybook.app.problems import check_problems, write_problems
 from tallybook.app.program import app
 from tallybook.app.reading import answered, judge, question, read, remark, told
 from tallybook.errors import UsageError
@@ -53,6 +54,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     thread: options.ThreadFilter = None,
     project: options.ProjectFilter = None,
     caller: options.CallerFilter = None,
+    problems: options.Problems = None,
     as_recorded: options.AsRecorded = False,
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
@@ -76,8 +78,15 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         as_recorded=as_recorded,
     )
     check_files(paths, prices, file)
+    check_problems(problems, paths, file)
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
-    answer, count = read(asking, lambda reading: _written(file, reading, query, whole=by is None))
+
+    def written(reading: Reading) -> tuple[Answer, int]:
+        done = _written(file, reading, query, whole=by is None)
+        write_problems(problems, reading.batches())
+        return done
+
+    answer, count = read(asking, written)
     say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
     remark(answer)
     if strict:

@@ -91,3 +91,7 @@ Prices = Annotated[
     typer.Option(metavar="FILE", help="Price overrides, in TOML or a database of 9router."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]
+Problems = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write every problem there, one a line: .jsonl or .csv."),
+]

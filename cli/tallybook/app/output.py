@@ -13,7 +13,7 @@ from typing import IO, Final
 
 from tallybook.app import terminal
 from tallybook.errors import TallybookError, UsageError
-from tallybook.render.text import encoded, visible
+from tallybook.render.text import encoded, visible, wrapped
 
 FORMATS: Final = ("table", "json", "csv", "markdown", "html")
 _SUFFIXES: Final[Mapping[str, str]] = {
@@ -34,14 +34,18 @@ def chosen_format(asked: str | None, *, json: bool, target: Path | None) -> str:
     return "json" if json else asked or _by_suffix(target)
 
 
-def check_target(target: Path, inputs: list[Path]) -> None:
-    """Raise UsageError where a file cannot be written, or is one of the logs to read."""
+def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
+    """Raise UsageError where a file cannot be written, or is one of the logs to read.
+
+    `option` is what names the file on the command line.
+    """
+    named = f"{option} {target}".lstrip()
     if target.is_dir():
-        raise UsageError(f"-o {target} is a folder", hint="name a file")
+        raise UsageError(f"{named} is a folder", hint="name a file")
     if not target.absolute().parent.is_dir():
-        raise UsageError(f"-o {target}: there is no folder {target.parent}")
+        raise UsageError(f"{named}: there is no folder {target.parent}")
     if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
-        raise UsageError(f"-o {target} would overwrite a log that is to be read")
+        raise UsageError(f"{named} would overwrite a log that is to be read")
 
 
 def stdout_width() -> int | None:
@@ -63,11 +67,18 @@ def put(text: str, chosen: str, target: Path | None = None) -> None:
         _write_stdout(encoded(text, (chosen == "table" and sys.stdout.encoding) or "utf-8"))
 
 
+def stderr_width() -> int | None:
+    """Cells of a line on standard error; None where nothing needs to fit."""
+    return terminal.width(os.environ, sys.stderr)
+
+
 def say(*lines: str) -> None:
-    """Words for people, to standard error: made harmless, in signs that it has."""
-    encoding = sys.stderr.encoding or "utf-8"
+    """Words for people, to standard error: made harmless, in signs and lines that it has."""
+    encoding, width = sys.stderr.encoding or "utf-8", stderr_width()
     sys.stderr.writelines(
-        encoded(visible(line) + "\n", encoding).decode(encoding) for line in lines
+        encoded(f"{part}\n", encoding).decode(encoding)
+        for line in lines
+        for part in wrapped(visible(line), width)
     )
 
 

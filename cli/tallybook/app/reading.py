@@ -12,7 +12,7 @@ import typer
 
 from tallybook.app import terminal
 from tallybook.app.answers import Answer
-from tallybook.app.output import say
+from tallybook.app.output import say, stderr_width
 from tallybook.errors import UsageError
 from tallybook.report.query import Query
 
@@ -74,15 +74,15 @@ def told(envelope: dict[str, Any], report: Report, reading: Reading) -> Answer:
 
 def remark(answer: Answer, text: str = "") -> None:
     """Say on standard error what the report leaves out, and what the marks in `text` mean."""
-    from tallybook.render import usage, words  # noqa: PLC0415 - only where something is said
+    from tallybook.render import problems, usage, words  # noqa: PLC0415 - only where something is said
 
     coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
     if not answer.envelope["rows"]:
         say(*words.empty_lines(coverage, answer.searched))
     say(*answer.notes)
     say(*(words.unmatched_line(odd.name, odd.value, odd.known) for odd in answer.unmatched))
-    say(*words.problem_lines(coverage))
-    say(*filter(None, [usage.legend(text)]))
+    say(*problems.problem_lines(coverage, stderr_width()))
+    say(*filter(None, [problems.total_line(coverage), usage.legend(text)]))
     say(words.coverage_line(coverage, totals))
 
 

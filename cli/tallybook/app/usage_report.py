@@ -15,6 +15,7 @@ from tallybook.app.output import (
     stdout_colour,
     stdout_width,
 )
+from tallybook.app.problems import check_problems, write_problems
 from tallybook.app.program import app
 from tallybook.app.reading import answered, judge, question, read, remark, told
 from tallybook.errors import UsageError
@@ -33,6 +34,7 @@ Examples:
   tallybook usage-report --by project,model --since 2026-11-01 --until 2026-11-30
   tallybook usage-report ~/backup/sessions logs.jsonl.zst --json
   tallybook usage-report --by month -o usage.csv
+  tallybook usage-report --problems problems.csv
 
 \b
 Exit codes: 0 done, 1 could not do it, 2 wrong usage,
@@ -59,6 +61,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     format_: options.Format = None,
     json: options.Json = False,
     output: options.Output = None,
+    problems: options.Problems = None,
     as_recorded: options.AsRecorded = False,
     backfill: options.Backfill = False,
     ledger: options.Ledger = None,
@@ -81,32 +84,39 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         paths=paths,
         as_recorded=as_recorded,
     )
-    check_files(paths, prices, output)
+    check_files(paths, prices, output, "-o")
+    check_problems(problems, paths, output)
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
-    answer, page = _found(asking, query, chosen, backfill=backfill)
+    answer, page = _found(asking, query, chosen, problems, backfill=backfill)
     _tell(answer, page, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 
-def _found(asking: Asked, query: Query, chosen: str, *, backfill: bool) -> tuple[Answer, str]:
-    """The answer that was kept where it still holds, else a new one, and the page asked for."""
+def _found(
+    asking: Asked, query: Query, chosen: str, problems: Path | None, *, backfill: bool
+) -> tuple[Answer, str]:
+    """The answer that was kept where it still holds, else a new one, and the page asked for.
+
+    A kept answer is enough for itself alone: the page and `problems` need the usage.
+    """
     from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
 
     answers = Answers(asking, query, state(asking))
-    known = None if chosen == "html" or backfill else answers.find()
+    known = None if chosen == "html" or problems or backfill else answers.find()
     if known is not None:
         return known, ""
     kept = None if backfill else answers
-    return read(asking, lambda reading: _answer(reading, query, chosen, kept))
+    return read(asking, lambda reading: _answer(reading, query, chosen, problems, kept))
 
 
 def _answer(
-    reading: Reading, query: Query, chosen: str, answers: Answers | None
+    reading: Reading, query: Query, chosen: str, problems: Path | None, answers: Answers | None
 ) -> tuple[Answer, str]:
     """The answer, and the page where one is asked for, which takes more than the answer.
 
-    Without `answers` to keep it in, what can be filled is filled first.
+    The problems are written here, for they are those of all rows. Without `answers` to keep it in,
+    what can be filled is filled first.
     """
     if answers is None:
         _fill(reading, query.timezone)
@@ -114,6 +124,7 @@ def _answer(
     answer = told(_envelope(report, reading), report, reading)
     if answers is not None:
         answers.keep(answer, reading)
+    write_problems(problems, reading.batches())
     return answer, _page(answer.envelope, query, reading) if chosen == "html" else ""
 
 

@@ -12,6 +12,7 @@ ELLIPSIS: Final = "…"
 
 _ODD = re.compile(r"[^\x20-\x7e]")
 _ODD_IN_JSON = re.compile(r"[^\x20-\x7e\n]")
+_BREAK = re.compile(r" +(?!·)")
 # One character for one, so that columns stay where they are.
 _ASCII = str.maketrans({"≥": ">", "–": "-", "…": "~", "─": "-", "·": "|"})
 
@@ -41,6 +42,26 @@ def display_width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def wrapped(text: str, width: int | None, indent: int | None = None) -> list[str]:
+    """Lines of at most `width` cells, broken at spaces and never before a `·`; None: one line.
+
+    Further lines are indented by `indent` cells, by default two more than the first. A word that is
+    too long for a line stands alone in one.
+    """
+    if width is None or display_width(text) <= width:
+        return [text]
+    first = " " * (len(text) - len(text.lstrip(" ")))
+    further = " " * (len(first) + 2 if indent is None else indent)
+    lines, line = list[str](), first
+    for word in _BREAK.split(text.lstrip(" ")):
+        begun = line.strip(" ")
+        if begun and display_width(line) + 1 + display_width(word) > width:
+            lines.append(line)
+            line, begun = further, ""
+        line += f" {word}" if begun else word
+    return [*lines, line]
 
 
 def keep_ends(text: str, width: int) -> str:

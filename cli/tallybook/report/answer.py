@@ -19,7 +19,7 @@ from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
 
 # Sums that are about as many as the rows they are of are not worth keeping, nor holding apart.
-_MOST_GROUPS: Final = 100_000
+_MOST_ROWS: Final = 100_000
 _KEPT_FILES: Final = 64
 _DIGEST: Final = 16  # bytes in front of the rest that show damage
 
@@ -50,7 +50,7 @@ def answer(
     small = True
     for rows in usage.batches(set(names) - known):
         found.append(partial(rows, query))
-        if sum(each.groups.height for each in found) > _MOST_GROUPS:
+        if sum(each.height for each in found) > _MOST_ROWS:
             found, small = [as_one(joined(found), query)], False
     whole = joined(found)
     if path and small and set(names) != known:

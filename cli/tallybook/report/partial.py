@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 
 import polars as pl
 
-from tallybook.report.coverage import LISTED_PROBLEMS, counts, problems
+from tallybook.report.coverage import counts
+from tallybook.report.problems import entries, first_of_each, together
 from tallybook.report.query import KEYS, Query
 from tallybook.report.selection import counted, matching, origin, selected, with_keys
 from tallybook.report.sums import sums, sums_of_sums
@@ -20,8 +21,8 @@ class Partial:
     """What a query asks of some components; each frame has their name in the column `component`.
 
     `groups` has the sums of each combination of the keys, `covered` those of the coverage, `codes`
-    the number of problems by code, `problems` the first of them, `known` the values that there
-    are of the columns that are filtered by.
+    the number of problems by code, `problems` the first entries of each, `known` the values that
+    there are of the columns that are filtered by.
     """
 
     groups: pl.DataFrame
@@ -29,6 +30,11 @@ class Partial:
     codes: pl.DataFrame
     problems: pl.DataFrame
     known: pl.DataFrame
+
+    @property
+    def height(self) -> int:
+        """How many rows that grow with what was read."""
+        return self.groups.height + self.problems.height + self.known.height
 
     def of(self, names: Sequence[str]) -> Partial:
         """Those of some components only."""
@@ -43,7 +49,7 @@ def partial(rows: pl.DataFrame, query: Query) -> Partial:
     undated = pl.col("timestamp").is_null()
     missed = matching(lazy, query).filter(undated) if query.dated else lazy.clear()
     covered = lazy.group_by(COMPONENT).agg(counts())
-    found = problems(lazy)
+    found = entries(lazy, COMPONENT).collect()
     return Partial(
         groups=keyed.group_by(COMPONENT, *query.fields).agg(sums()).collect(),
         covered=covered.join(
@@ -51,8 +57,8 @@ def partial(rows: pl.DataFrame, query: Query) -> Partial:
         )
         .with_columns(pl.col("undated").fill_null(0))
         .collect(),
-        codes=found.group_by(COMPONENT, "code").agg(n=pl.len().cast(pl.Int64)).collect(),
-        problems=found.group_by(COMPONENT).head(LISTED_PROBLEMS).collect(),
+        codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
+        problems=first_of_each(found.lazy(), COMPONENT).collect(),
         known=_known(lazy, query).collect(),
     )
 
@@ -69,12 +75,12 @@ def as_one(partial: Partial, query: Query) -> Partial:
     """The same sums of all components together, as one without a name."""
     nameless = pl.lit("").alias(COMPONENT)
     groups = partial.groups.group_by(query.fields).agg(sums_of_sums(partial.groups))
-    listed = partial.problems.with_columns(nameless).sort("path", "record", "part", "code")
+    found = together(partial.problems.lazy().with_columns(nameless), COMPONENT)
     return Partial(
         groups=groups.select(nameless, *partial.groups.columns[1:]),
         covered=partial.covered.select(nameless, pl.exclude(COMPONENT).sum()),
         codes=partial.codes.group_by("code").agg(pl.col("n").sum()).select(nameless, "code", "n"),
-        problems=listed.head(LISTED_PROBLEMS),
+        problems=first_of_each(found, COMPONENT).collect(),
         known=partial.known.with_columns(nameless).unique(),
     )
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
 from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
+from tallybook.report.problems import listed
 from tallybook.report.query import TIME_KEYS, Query, Unmatched
 from tallybook.report.sums import sums_of_sums
 from tallybook.schema import ORIGINS
@@ -62,7 +63,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     totals = _folded(groups)
     covered = whole.covered.drop(COMPONENT).row(0, named=True)
     undated = covered.pop("undated")
-    listed = whole.problems.sort("path", "record", "part", "code", "detail")
+    shown = listed(whole.problems)
     return Report(
         query=query,
         rows=_rows(groups, query),
@@ -71,7 +72,8 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
             **read,
             **covered,
             "problems": dict(whole.codes.sort("code").select("code", "n").iter_rows()),
-            "problem_list": listed.drop(COMPONENT, "part").to_dicts(),
+            "problems_listed": sum(entry["count"] for entry in shown),
+            "problem_list": shown,
             "undated": undated,
         },
         unmatched=_unmatched(whole, query),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from tallybook.render import usage, words
+from tallybook.render import problems, usage, words
 from tallybook.render.html.chart import Chart, chart
 from tallybook.render.table import Column
 from tallybook.render.text import visible, visible_json
@@ -52,18 +52,23 @@ def page(answer: Row, sections: Mapping[str, Row]) -> str:
         cards=_cards(answer),
         drawing=_drawing(sections["time"]),
         tables=_tables(answer, sections),
-        problems=[
-            words.problem_line(row) for row in answer["coverage"]["problem_list"][:_PROBLEMS]
-        ],
+        problems=_problems(answer["coverage"]),
         coverage=words.coverage_line(answer["coverage"], answer["totals"]),
         caveats=_caveats(answer),
         document=_document(answer),
     )
 
 
-def _listed(answer: Row) -> Sequence[Row]:
-    listed: Sequence[Row] = answer["coverage"]["problem_list"]
-    return listed[:_PROBLEMS]
+def _problems(coverage: Row) -> dict[str, Any]:
+    """A line a code, and the first entries of the list; how many of how many these are."""
+    shown = coverage["problem_list"][:_PROBLEMS]
+    count, listed = sum(coverage["problems"].values()), sum(entry["count"] for entry in shown)
+    return {
+        "count": f"{count:,}",
+        "codes": problems.problem_lines(coverage, None),
+        "entries": [problems.entry_line(entry) for entry in shown],
+        "left": f"{count - listed:,}" if count > listed else "",
+    }
 
 
 def _cards(answer: Row) -> list[tuple[str, str, str]]:
