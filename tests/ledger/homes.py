@@ -9,7 +9,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from tallybook.app.answers import Answer, Answers
 from tallybook.ledger import Asked, Reading, usage, with_usage
+from tallybook.ledger.state import state
 from tallybook.report.answer import answer
 from tallybook.report.query import Query
 
@@ -37,6 +39,26 @@ def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
     read = {"files": reading.files, "gone": reading.gone}
     report = answer(reading, Query(by=tuple(by)), read, reading.sums, reading.price_digest)
     return json.dumps([report.rows, report.totals, report.coverage], indent=1)
+
+
+def answers(home: Path, ledger: Path | None, query: Query) -> str:
+    """As the command tells it: an answer that was kept, or a new one, which is kept if it can be.
+
+    The text is that of `document`.
+    """
+    asking = asked(home, ledger)
+    kept = Answers(asking, query, state(asking))
+
+    def work(reading: Reading) -> str:
+        text = document(reading, query.by)
+        rows, all_of_it, coverage = json.loads(text)
+        kept.keep(Answer({"rows": rows, "totals": all_of_it, "coverage": coverage}), reading)
+        return text
+
+    found = kept.find()
+    if found is None:
+        return with_usage(asking, work)
+    return json.dumps([found.envelope[n] for n in ("rows", "totals", "coverage")], indent=1)
 
 
 def told(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> str:

@@ -152,6 +152,16 @@ def test_a_full_disk_costs_the_memory_but_not_the_answer(
     assert notes(home, ledger) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_a_full_disk_in_any_state_costs_what_would_be_kept_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "tests.ledger.full", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.stderr, done.returncode) == ("answered\n", "", 0)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="rights do not bind")
 def test_a_folder_that_cannot_be_written_is_used_all_the_same(home: Path, ledger: Path) -> None:
     put(transcript(home, 1), session(1, calls=9))

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tallybook.private import write_aside
 from tallybook.report.query import Query, Unmatched
 
 if TYPE_CHECKING:
@@ -144,9 +145,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _save(path: Path, value: object) -> None:
     content = json.dumps(value).encode()
-    aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
-    aside.write_bytes(_hash(content).encode() + b"\n" + content)
-    aside.replace(path)
+    write_aside(path, _hash(content).encode() + b"\n" + content, sync=False)
 
 
 def _hash(content: bytes) -> str:

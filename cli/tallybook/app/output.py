@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,12 @@ from typing import IO, Final
 
 from tallybook.app import terminal
 from tallybook.errors import TallybookError, UsageError
+from tallybook.private import OWN, aside, sweep
 from tallybook.render.text import encoded, visible, wrapped
 
 FORMATS: Final = ("table", "json", "csv", "markdown", "html")
+_ASIDE: Final = ".tallybook-"
+_ANYBODY: Final = 0o666  # whom the umask lets
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".txt": "table",
     ".json": "json",
@@ -118,13 +120,15 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _aside(target: Path) -> Iterator[IO[bytes]]:
-    with tempfile.TemporaryDirectory(prefix=".tallybook-", dir=target.parent) as folder:
-        aside = Path(folder) / target.name
-        with aside.open("wb") as stream:
+    sweep(target.parent, _ASIDE)
+    # Nobody may see in it what they may not see in the file that it takes the place of.
+    rights = OWN if target.exists() else _ANYBODY
+    with aside(target.parent, _ASIDE, rights) as beside:
+        with beside.open("wb") as stream:
             yield stream
         if target.exists():
-            shutil.copymode(target, aside)
-        aside.replace(target)
+            shutil.copymode(target, beside)
+        beside.replace(target)
 
 
 def _by_suffix(target: Path | None) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from tallybook.ledger.manifest import sync_folder
+from tallybook.private import sync_folder
 
 _SUFFIX = ".parquet"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from tallybook.ledger.content import is_whole, put_in_place
-from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed, write_aside
+from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.store import PartDamaged, cover, pick
+from tallybook.private import aside, write_aside
 
 if TYPE_CHECKING:
     import polars as pl
@@ -118,15 +118,15 @@ class Derived:
         """Keep derived rows, which stand in the order of their components."""
         if self._folder is None:
             return
-        aside = self._folder / f"{os.urandom(12).hex()}.aside"
+        import polars as pl  # noqa: PLC0415 - as above
+
         try:
-            rows.write_parquet(
-                aside, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
-            )
-            name = put_in_place(aside)
-        except OSError:
-            with suppress(OSError):
-                aside.unlink()
+            with aside(self._folder) as path:
+                rows.write_parquet(
+                    path, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
+                )
+                name = put_in_place(path)
+        except (OSError, pl.exceptions.PolarsError):  # the latter where the disk is full
             self._folder = None
             return
         start = 0
@@ -178,7 +178,7 @@ def _sweep(folder: Path, kept: set[str]) -> None:
     """Remove packs that nothing refers to and that no run can be about to refer to."""
     before = time.time() - _ORPHAN_SECONDS
     for path in folder.iterdir():
-        if path.name not in {*kept, _INDEX} and path.suffix != ".links":
+        if path.name not in kept and path.suffix == ".parquet":
             with suppress(OSError):
                 if path.stat().st_mtime < before:
                     path.unlink()

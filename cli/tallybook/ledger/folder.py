@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from tallybook.ledger.manifest import Manifest, load
+from tallybook.errors import UsageError
+from tallybook.ledger.manifest import NAME, PREVIOUS, Manifest, is_manifest, load
+from tallybook.private import make_folder, open_own, sweep, tighten
 
-_ASIDE = ".aside"
-_POLL_SECONDS = 0.02
+_ASIDE: Final = ".aside"
+_LOCK: Final = "lock"
+_POLL_SECONDS: Final = 0.02
+# What may lie in the folders within; nothing else is ever removed from them.
+_OURS: Final = re.compile(
+    r"index|[0-9a-f]{24,}\.(?:.*\.)?(?:parquet|states|links|answer|watch|sums)|.*\.aside"
+)
+# What systems leave in folders of their own accord.
+_LITTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})
 
 
 class Folder:
@@ -26,10 +36,51 @@ class Folder:
         self.derived = root / "derived"  # what can be derived again
         self.answers = root / "answers"  # what can be answered again
 
+    @property
+    def within(self) -> tuple[Path, ...]:
+        """The folders in it."""
+        return self.parts, self.states, self.derived, self.answers
+
     def make(self) -> None:
-        """Make the folders. Raises OSError."""
-        for folder in (self.parts, self.states, self.derived, self.answers):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folders, each the user's alone, and clear away what killed runs left in them.
+
+        Raises OSError, and UsageError where the folder is somebody else's.
+        """
+        self.check()
+        for folder in self.within:
+            make_folder(folder)
+        # The user may have put the ledger behind a link; there are none within.
+        tighten(Path(os.path.realpath(self.root)))
+        for folder in self.within:
+            tighten(folder)
+        # The others are written under the lock, and cleared away under it.
+        for folder in (self.derived, self.answers):
+            sweep(folder)
+
+    def is_ledger(self) -> bool:
+        """Whether a run has ever finished here. Raises OSError."""
+        return is_manifest(self.root / NAME) or is_manifest(self.root / PREVIOUS)
+
+    def check(self) -> None:
+        """Raise UsageError where the folder holds other things, and no ledger. Raises OSError."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not self.is_ledger() and (other := self._foreign()):
+                raise UsageError(
+                    f"{self.root} is no ledger: it holds {other}",
+                    hint="name an empty folder, or one that is not there yet",
+                )
+
+    def _foreign(self) -> str | None:
+        """The name of something that no run of ours has put here."""
+        ours = {NAME, PREVIOUS, _LOCK, *_LITTER}
+        for path in sorted(self.root.iterdir()):
+            if path in self.within and path.is_dir():
+                others = [each.name for each in path.iterdir() if not _OURS.fullmatch(each.name)]
+                if others:
+                    return f"{path.name}/{min(others)}"
+            elif path.name not in ours and path.suffix != _ASIDE:
+                return path.name
+        return None
 
     @contextmanager
     def lock(self, wait: float) -> Iterator[bool]:
@@ -37,7 +88,7 @@ class Folder:
 
         Readers take no lock: what they have begun to read is not removed for a generation.
         """
-        with (self.root / "lock").open("ab") as file:
+        with os.fdopen(open_own(self.root / _LOCK), "r+b") as file:
             until = time.monotonic() + wait
             while not (held := _try_lock(file)) and time.monotonic() < until:
                 time.sleep(_POLL_SECONDS)
@@ -72,7 +123,8 @@ def _remove_others(folder: Path, kept: Collection[str], suffix: str = "") -> Non
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name.partition(".")[0] if suffix else entry.name
-            if entry.name.endswith(suffix) and name not in kept:
+            is_ours = _OURS.fullmatch(entry.name) and entry.name.endswith(suffix)
+            if is_ours and name not in kept:
                 with suppress(OSError):
                     Path(entry.path).unlink()
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from tallybook.files.find import Found
 from tallybook.files.place import Place
 from tallybook.files.read import Reading
-from tallybook.ledger.manifest import Segment, sealed, write_aside
+from tallybook.ledger.manifest import Segment, sealed
 from tallybook.ledger.parts import PartWriter, Where
+from tallybook.private import write_aside
 
 
 class Task(NamedTuple):

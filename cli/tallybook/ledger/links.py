@@ -9,8 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed, write_aside
+from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed
 from tallybook.ledger.store import Store
+from tallybook.private import write_aside
 from tallybook.schema import ASSERTION, COUNTED_KINDS
 
 _KIND = b"links"

@@ -13,6 +13,7 @@ import msgspec
 
 from tallybook.files.find import Beside, Found
 from tallybook.files.place import Place
+from tallybook.private import open_regular, write_aside
 
 FORMAT: Final = 1
 NAME: Final = "manifest"
@@ -127,9 +128,20 @@ def load(folder: Path, *, before: bool = False) -> tuple[Manifest, str | None]:
 
 def _read(path: Path) -> Manifest:
     try:
-        return msgspec.msgpack.decode(unsealed(_KIND, path.read_bytes()), type=Manifest)
+        with open_regular(path) as file:
+            return msgspec.msgpack.decode(unsealed(_KIND, file.read()), type=Manifest)
     except msgspec.MsgspecError as error:
         raise Damaged(str(error)) from error
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file begins as a manifest of any version does. Raises OSError."""
+    begin = b"%s %s " % (_MAGIC, _KIND)
+    try:
+        with open_regular(path) as file:
+            return file.read(len(begin)) == begin
+    except FileNotFoundError:
+        return False
 
 
 def sealed(kind: bytes, payload: bytes) -> bytes:
@@ -169,32 +181,4 @@ def _link(path: Path, target: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError:  # a file system without links
-        target.write_bytes(path.read_bytes())
-
-
-def write_aside(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write beside and rename, the content on the disk before its name is if it has to last."""
-    aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}.aside")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
-    if sync:
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        write_aside(target, path.read_bytes(), sync=False)

@@ -16,6 +16,7 @@ from tallybook.ledger.manifest import Entry, save
 from tallybook.ledger.proved import put_corrections, read_corrections, united
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.ledger.upkeep import held, writing
+from tallybook.private import aside
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,10 +109,10 @@ def _copy(part: Path, folder: Path) -> None:
     target = folder / part.name
     if target.exists() and is_whole(target):
         return
-    aside = folder / f"{os.urandom(12).hex()}.aside"
-    try:
-        shutil.copyfile(part, aside)
-    except FileNotFoundError as error:
-        raise PartDamaged(part.name, "missing") from error
-    if put_in_place(aside) != part.name:
-        raise PartDamaged(part.name, "damaged")
+    with aside(folder) as path:
+        try:
+            shutil.copyfile(part, path)
+        except FileNotFoundError as error:
+            raise PartDamaged(part.name, "missing") from error
+        if put_in_place(path) != part.name:
+            raise PartDamaged(part.name, "damaged")

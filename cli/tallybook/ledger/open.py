@@ -121,6 +121,15 @@ class _Opened:
 
     def _within(self, folder: Folder) -> Reading:
         """Reads into the ledger and commits; only one run at a time does."""
+        try:
+            return self._refreshed(folder)
+        except OSError:
+            # What this run has written before the disk was full is of no use to any other.
+            with suppress(Damaged, OSError):
+                folder.sweep(load(folder.root)[0])
+            raise
+
+    def _refreshed(self, folder: Folder) -> Reading:
         manifest, said = load(folder.root)
         if said:
             self.notes.append(f"{said}; what came after the state before is read again")
@@ -133,9 +142,10 @@ class _Opened:
             after = changes.apply(manifest)
             save(folder.root, after)
             if len(set(after.parts())) > MANY_PARTS:
-                with suppress(PartDamaged):
-                    after = compacted(folder, after)
-                    save(folder.root, after)
+                with suppress(PartDamaged, OSError):
+                    fewer = compacted(folder, after)
+                    save(folder.root, fewer)
+                    after = fewer
             folder.sweep(after)
         reading = self._reading(plan, after, changes, store)
         reading.derived, reading.sums = folder.derived, folder.answers
@@ -158,10 +168,14 @@ class _Opened:
         states = folder.states if folder else None
         size = sum(task.found.size for task in plan.tasks)
         if is_pooled(size):
-            with suppress(OSError):
+            try:
                 store = Store(known, aside(self.stack))
                 changes = refresh(plan, manifest, store, states, self.progress)
                 return self._reading(plan, changes.apply(manifest), changes, store)
+            except OSError as error:
+                words = error.strerror or str(error)
+                self.notes.append(f"cannot write aside, all is held in memory: {words}")
+                self.stack.close()
         store = Store(known)
         changes = refresh(plan, manifest, store, states, self.progress)
         return self._reading(plan, changes.apply(manifest), changes, store)

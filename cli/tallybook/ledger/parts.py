@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 from tallybook.files.failures import tables
 from tallybook.ledger.content import put_in_place
 from tallybook.ledger.manifest import Segment
+from tallybook.private import new_aside
 from tallybook.schema import Reported
 from tallybook.sources.contract import Rows
 from tallybook.sources.rows import array
@@ -45,7 +48,8 @@ class PartWriter:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._aside = folder / f"{os.urandom(12).hex()}.aside" if folder else None
+        self._folder = folder
+        self._aside: Path | None = None  # what is written so far
         # Rows that are in no table yet: one for each file would cost more than reading it.
         self._loose: list[Reported] = []
         self._runs: list[tuple[Where, int]] = []  # what they have in common, and how many do
@@ -79,15 +83,16 @@ class PartWriter:
         The name is empty where there are no rows.
         """
         self._settle()
-        if self._aside is None:
+        if self._folder is None:
             found = pa.concat_tables(self._tables) if self._tables else PART.empty_table()
             return os.urandom(16).hex(), found
-        if self._held:
-            self._write(self._aside)
-        if self._writer is None:
-            return "", None
-        self._writer.close()
-        return put_in_place(self._aside), None
+        with self._or_nothing():
+            if self._held:
+                self._write(self._folder)
+            if self._writer is None or self._aside is None:
+                return "", None
+            self._writer.close()
+            return put_in_place(self._aside), None
 
     def _taken(self, count: int) -> Segment:
         segment = Segment("", self._rows, count)
@@ -95,9 +100,10 @@ class PartWriter:
         self._held += count
         if len(self._tables) >= _MOST_TABLES:
             self._tables = [pa.concat_tables(self._tables).combine_chunks()]
-        if self._aside and self._held >= GROUP_ROWS:
+        if self._folder and self._held >= GROUP_ROWS:
             self._settle()
-            self._write(self._aside)
+            with self._or_nothing():
+                self._write(self._folder)
         return segment
 
     def _settle(self) -> None:
@@ -111,13 +117,28 @@ class PartWriter:
                 self.failed |= {ids[row] for row in failed}
             self._loose, self._runs = [], []
 
-    def _write(self, aside: Path) -> None:
+    def _write(self, folder: Path) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.06 s, and many runs write nothing
 
         if self._writer is None:
-            self._writer = pq.ParquetWriter(aside, PART, **options())
+            self._aside = new_aside(folder)
+            self._writer = pq.ParquetWriter(self._aside, PART, **options())
         self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
         self._tables, self._held = [], 0
+
+    @contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        """Leave no half part behind; on a full disk it would stay for good."""
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):
+                if self._writer is not None:
+                    self._writer.close()
+            with suppress(OSError):
+                if self._aside is not None:
+                    self._aside.unlink()
+            raise
 
 
 def _placed(rows: pa.Table, runs: list[tuple[Where, int]]) -> pa.Table:

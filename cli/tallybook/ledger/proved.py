@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tallybook.ledger.content import put_in_place
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Manifest, load, save
 from tallybook.ledger.parts import options
+from tallybook.private import aside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,9 +105,9 @@ def put_corrections(folder: Folder, table: pa.Table) -> list[str]:
 
     if not table.num_rows:
         return []
-    aside = folder.parts / f"{os.urandom(12).hex()}.aside"
-    pq.write_table(table, aside, **options())
-    return [put_in_place(aside)]
+    with aside(folder.parts) as path:
+        pq.write_table(table, path, **options())
+        return [put_in_place(path)]
 
 
 def united(one: pa.Table, other: pa.Table) -> pa.Table:

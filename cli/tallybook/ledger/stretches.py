@@ -14,8 +14,9 @@ import polars as pl
 
 from tallybook.accounts import TELLING
 from tallybook.ledger.links import COLUMNS, every_key, hashed
-from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed, write_aside
+from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.store import Store
+from tallybook.private import write_aside
 from tallybook.schema import OWN, RESPONSE, THREAD
 
 _KIND: Final = b"stretches"

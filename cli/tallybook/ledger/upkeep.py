@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +42,12 @@ def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
             if not held:
                 raise TallybookError(f"another run is writing the ledger {ledger}")
             manifest, _ = load(ledger)
-            yield folder, manifest
+            try:
+                yield folder, manifest
+            except BaseException:
+                with suppress(Damaged, OSError):  # what it has written until then is of no use
+                    folder.sweep(load(ledger)[0])
+                raise
     except PartDamaged as error:
         hint = "tallybook ledger verify says what is damaged"
         raise TallybookError(f"the ledger {ledger} is damaged: part {error}", hint) from error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -13,8 +11,10 @@ import msgspec
 
 from tallybook.pricing.table import TABLE_VERSION, Provider
 from tallybook.pricing.version import installed_version
+from tallybook.private import aside, make_folder, sweep
 
 _FILE: Final = "rates.json"
+_ASIDE: Final = f"{_FILE}."
 SHIPPED: Final = Path(__file__).with_name(_FILE)
 
 
@@ -87,13 +87,8 @@ def _read(path: Path, version: str) -> Table | None:
 def _write(path: Path, content: bytes) -> None:
     # A folder that cannot be written to costs the next run the time to build, nothing else.
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_FILE, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        make_folder(path.parent)
+        with aside(path.parent, _ASIDE) as beside:
+            beside.write_bytes(content)
+            beside.replace(path)
+        sweep(path.parent, _ASIDE)

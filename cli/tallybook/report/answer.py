@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -14,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 import polars as pl
 
+from tallybook.private import write_aside
 from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
@@ -80,10 +80,9 @@ def _save(path: Path, whole: Partial) -> None:
         getattr(whole, field.name).write_ipc(buffer)
         frames[field.name] = buffer.getvalue()
     with suppress(OSError):
-        aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
         content = msgspec.msgpack.encode(frames)
-        aside.write_bytes(blake2b(content, digest_size=_DIGEST).digest() + content)
-        aside.replace(path)
+        digest = blake2b(content, digest_size=_DIGEST).digest()
+        write_aside(path, digest + content, sync=False)
         _drop_oldest(path.parent)
 
 
