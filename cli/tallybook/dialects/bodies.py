@@ -10,7 +10,7 @@ import msgspec
 
 from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
 from tallybook.dialects.shape import follow
-from tallybook.dialects.values import instant, text
+from tallybook.values import instant, text
 
 BATCH: Final = "batch"
 _ITSELF: Final = (

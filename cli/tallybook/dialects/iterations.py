@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects.values import count, text
+from tallybook.values import count, text
 
 # Counted in the answer's own usage; where a fallback model answered, the usage is that model's.
 _WITHIN: Final = frozenset({"message", "fallback_message"})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from tallybook.dialects.values import text
+from tallybook.values import text
 
 Body = Mapping[str, Any]
 

@@ -11,9 +11,9 @@ import msgspec
 from tallybook.dialects.iterations import largest_prompt
 from tallybook.dialects.plan import Plan, plan
 from tallybook.dialects.shape import fetch
-from tallybook.dialects.values import MONEY_SCALE, count, money, text
 from tallybook.dialects.verdict import Counts, decide
 from tallybook.schema import Reported
+from tallybook.values import MONEY_SCALE, count, money, text
 
 # Vertex's words for what the others call a service tier.
 _TRAFFIC: Final = {

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tallybook.dialects.values import instant
 from tallybook.errors import TallybookError
 from tallybook.inplace.backup import backups, copy_database, next_backup
 from tallybook.inplace.change import Change, Correction, Row, Skipped, State, by_record, change_row
@@ -20,6 +19,7 @@ from tallybook.inplace.done import Changes, Done
 from tallybook.inplace.rates import Overrides
 from tallybook.inplace.table import Rates
 from tallybook.sources.ninerouter.prices import overrides_in_database
+from tallybook.values import instant
 
 _BUSY_SECONDS: Final = 10.0
 _NEEDED: Final = {

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from tallybook.dialects.values import instant
 from tallybook.errors import TallybookError
 from tallybook.inplace.backup import backups, copy_document, next_backup
 from tallybook.inplace.change import Change, Correction, Row, Skipped, State, by_record, change_row
 from tallybook.inplace.daily import Known, adjusted, day_of
 from tallybook.inplace.done import Changes, Done
 from tallybook.inplace.rates import Overrides
+from tallybook.values import instant
 
 Document = dict[str, Any]
 _HINT = "Nothing was changed."

@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects import find_usage, merge_stream, read_usage, state, stream_events
-from tallybook.dialects.values import instant
 from tallybook.schema import EVENT, RESPONSE, Reported
 from tallybook.sources import lines
 from tallybook.sources.ninerouter.details import BODY, HINTS
+from tallybook.values import instant
 
 STREAM: Final = "5_res_provider.txt"
 WHOLE: Final = "5_res_provider.json"

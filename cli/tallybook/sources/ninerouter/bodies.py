@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tallybook.dialects import Usage
-from tallybook.dialects.values import count
+from tallybook.values import count
 
 # States of an answer without counts.
 BARE: Final = "bare"  # nothing at all: the provider streamed, the client did not ask for that

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects.values import count, money
 from tallybook.schema import ASSERTION, Reported
+from tallybook.values import count, money
 
 PART: Final = "day"
 

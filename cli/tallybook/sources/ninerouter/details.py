@@ -18,11 +18,11 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects import find_usage, read_usage, state
-from tallybook.dialects.values import count, instant, text
 from tallybook.schema import CALL, EVENT, RESPONSE, Reported
 from tallybook.sources.ninerouter.bodies import BARE, CUT, FILTERED, settle
 from tallybook.sources.ninerouter.routes import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
+from tallybook.values import count, instant, text
 
 TOKENS: Final = "tokens"
 BODY: Final = "providerResponse"

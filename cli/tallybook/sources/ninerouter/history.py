@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from tallybook.dialects.values import instant
 from tallybook.sources.ninerouter.entries import UNKNOWN, Entry, Numbering, hashed, nth_word
 from tallybook.sources.ninerouter.readings import Era, Verdict, judge, take_streams
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 from tallybook.sources.ninerouter.twins import pair
 from tallybook.sources.rows import columns
+from tallybook.values import instant
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,9 +6,9 @@ import sqlite3
 from datetime import datetime, timedelta
 from typing import Final
 
-from tallybook.dialects.values import instant
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.details import Detail, outputs
+from tallybook.values import instant
 
 # Both are written when the request ends, the usage row a moment before or after.
 _APART: Final = timedelta(seconds=10)

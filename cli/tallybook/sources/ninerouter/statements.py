@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import Usage
 from tallybook.dialects.shape import follow
-from tallybook.dialects.values import count
+from tallybook.values import count
 
 _READS: Final = (("prompt_tokens_details", "cached_tokens"), ("prompt_cache_hit_tokens",))
 _WRITES: Final = (

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from tallybook.dialects.values import MAX_COUNT, count
+from tallybook.values import MAX_COUNT, count
 
 CANONICAL: Final = "canonical"  # since 0.5.18: the prompt holds what was read and written
 TWIN: Final = "twin"  # the first of two records of a stream, all five keys, zero where not known

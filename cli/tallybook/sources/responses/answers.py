@@ -7,9 +7,9 @@ from typing import Final
 
 from tallybook.dialects import Iteration, Response, find_usage, left_out, read_usage, state
 from tallybook.dialects.served import mapping
-from tallybook.dialects.values import money
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.responses.exchange import Exchange
+from tallybook.values import money
 
 _COUNTS: Final = (
     "reported_input_tokens",

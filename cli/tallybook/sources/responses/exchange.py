@@ -11,8 +11,8 @@ import msgspec
 
 from tallybook.dialects import find_usage, merge_stream, stream_events
 from tallybook.dialects.served import METRICS, mapping, model_of_address, told_by_address
-from tallybook.dialects.values import instant, text
 from tallybook.sources.responses.kinds import Value, is_invocation, is_response
+from tallybook.values import instant, text
 
 # A proxy's dump has the two sides of an exchange under these names.
 _SIDES: Final = (

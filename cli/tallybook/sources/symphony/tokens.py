@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects.values import count
 from tallybook.schema import Reported
 from tallybook.sources.symphony.agents import CLAUDE, CODEX, Agent
+from tallybook.values import count
 
 _KEYS: Final = {
     "input": "input_tokens",
