@@ -19,6 +19,7 @@ NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
 SECONDS = 1763640000  # of noon
 BAD = "bad-number"  # None, and a problem
 DAY_ONE = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_116 = datetime(1970, 4, 26, 17, 46, 40, 0, UTC)  # 10^13 as microseconds
 FAR = datetime(2255, 6, 5, 23, 47, 34, 740_992, UTC)  # 2^53 as microseconds
 
 # What is logged, then its text, count, amount of money and time.
@@ -42,8 +43,9 @@ TABLE: list[tuple[object, object, object, object, object]] = [
     (float("nan"), None, BAD, BAD, None),
     (float("inf"), None, BAD, BAD, None),
     (float("-inf"), None, BAD, BAD, None),
-    (MAX_COUNT, None, MAX_COUNT, BAD, FAR),
-    (MAX_COUNT + 1, None, BAD, BAD, FAR.replace(microsecond=740_993)),
+    (MAX_COUNT, None, MAX_COUNT, BAD, datetime(2286, 11, 20, 17, 46, 40, 0, UTC)),
+    (MAX_COUNT + 1, None, BAD, BAD, DAY_116.replace(microsecond=1)),
+    (2**53, None, BAD, BAD, FAR),
     (10**30, None, BAD, BAD, None),
     (10**4200, None, BAD, BAD, None),
     (1e300, None, BAD, BAD, None),
@@ -67,7 +69,7 @@ TABLE: list[tuple[object, object, object, object, object]] = [
     (b"12", None, BAD, BAD, None),
     (SECONDS, None, SECONDS, SECONDS, NOON),
     (SECONDS * 10**3, None, SECONDS * 10**3, SECONDS * 10**3, NOON),
-    (SECONDS * 10**6, None, SECONDS * 10**6, BAD, NOON),
+    (SECONDS * 10**6, None, BAD, BAD, NOON),
     (SECONDS * 10**9, None, BAD, BAD, NOON),
     (SECONDS + 0.5, None, BAD, Decimal(SECONDS) + Decimal("0.5"), NOON + timedelta(seconds=0.5)),
     (
@@ -133,6 +135,10 @@ def test_every_source_reads_a_value_alike(row: tuple[object, ...]) -> None:
 def test_a_count_is_an_integer_that_its_column_holds(value: object) -> None:
     found = count(value, [])
     assert found is None or type(found) is int
+
+
+def test_a_million_of_the_largest_counts_add_up_in_a_column() -> None:
+    assert 900_000 * MAX_COUNT < 2**63
 
 
 def test_money_keeps_what_the_log_had_and_no_sign_of_zero() -> None:

@@ -11,7 +11,7 @@ What each makes of a value; `bad` is None with the problem `bad-number`, `-` is 
 | `0`, `-0`, `-0.0`, `"0"`           | (a text)  | 0     | 0     | -                            |
 | `0.25`, `"0.25"`                   | (a text)  | bad   | 0.25  | (a number) 0.25 s after 1970 |
 | negative, NaN, infinite            | -         | bad   | bad   | -                            |
-| above 2^53, of 30 or 5,000 digits  | -         | bad   | bad   | - (but for nanoseconds)      |
+| above 10^13, of 30 or 5,000 digits | -         | bad   | bad   | - (but for nanoseconds)      |
 | true, false, lists, objects        | -         | bad   | bad   | -                            |
 | `""`, `"  "`                       | -         | bad   | bad   | -                            |
 | `"NaN"`, `"1,000"`, `"$1"`, `"abc"`| as it is  | bad   | bad   | -                            |
@@ -36,7 +36,7 @@ from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
-MAX_COUNT: Final = 2**53  # past this a JSON number is no exact count in any tool that writes logs
+MAX_COUNT: Final = 10**13  # nobody counts more, and a million such rows add up within 64 bits
 MONEY_SCALE: Final = Decimal("1e-15")  # the scale of money columns
 _DEAREST: Final = 10**13  # dollars; with 15 decimals still within the digits that Decimal keeps
 _LONGEST: Final = 40  # characters of a number written as text

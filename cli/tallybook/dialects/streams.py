@@ -7,11 +7,10 @@ import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from tallybook.dialects.bodies import CUT_OFF
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
+from tallybook.values import decode
 
 _DATA: Final = b"data:"
 _TERMINAL: Final = frozenset(
@@ -58,10 +57,7 @@ def decode_event(line: bytes) -> Body | None:
     content = line.strip().removeprefix(_DATA).lstrip()
     if not content.startswith(b"{"):
         return None
-    try:
-        event = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    event = decode(content)
     return event if isinstance(event, dict) else None
 
 

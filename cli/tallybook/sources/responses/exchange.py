@@ -7,12 +7,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-import msgspec
-
 from tallybook.dialects import find_usage, merge_stream, stream_events
 from tallybook.dialects.served import METRICS, mapping, model_of_address, told_by_address
 from tallybook.sources.responses.kinds import Value, is_invocation, is_response
-from tallybook.values import instant, text
+from tallybook.values import decode, instant, text
 
 # A proxy's dump has the two sides of an exchange under these names.
 _SIDES: Final = (
@@ -154,9 +152,8 @@ def _body(answer: object) -> tuple[Value | None, str | None]:
 
 def decoded(content: str) -> Value | None:
     """A body that was saved as text: JSON or a stream of events."""
-    try:
-        body = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError):
+    body = decode(content)
+    if body is None:
         return merge_stream(stream_events(content.encode("utf-8", "replace")))
     if isinstance(body, list):
         return merge_stream(each for each in body if isinstance(each, Mapping))

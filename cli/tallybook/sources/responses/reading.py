@@ -17,6 +17,7 @@ from tallybook.sources.responses.answers import answer_rows, digest_of
 from tallybook.sources.responses.exchange import Exchange, exchange
 from tallybook.sources.responses.kinds import is_event, is_gemini
 from tallybook.sources.responses.sniffing import is_document, values
+from tallybook.values import decode
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
@@ -90,7 +91,7 @@ def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported
     if content == _DONE:
         yield from _close(state)
         return
-    value = lines.decode(content)
+    value = decode(content)
     if isinstance(value, dict):
         yield from _read_value(value, line, state, is_sent=line.startswith(_DATA))
     elif content:

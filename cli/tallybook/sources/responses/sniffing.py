@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
-
-import msgspec
 
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
 from tallybook.sources.lines import Head
 from tallybook.sources.responses.exchange import dumped
 from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
+from tallybook.values import begins, decode
 
 _LOOKED_AT: Final = 20
 _STREAM: Final = re.compile(rb"\s*(?:data:|event:|id:|retry:|:)")
@@ -30,6 +28,7 @@ _CUT_DUMP: Final = re.compile(
     rb'\A\s*\{\s*"req(?:uest)?"\s*:.{0,2000}?"url"\s*:\s*"([^"\s]+)"', re.DOTALL
 )
 _NEAR: Final = 1000  # bytes
+_BEFORE: Final = re.compile(r"[\s,\[]*(?=\{)")  # what may stand before a value of an array
 
 
 def sniff(head: Head) -> bool:
@@ -91,19 +90,18 @@ def _values(head: Head) -> Iterator[object]:
 
 def values(content: bytes) -> Iterator[object]:
     """The JSON values that a text consists of, those of an array one by one, as far as it goes."""
-    try:
-        whole = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    whole = decode(content)
+    if whole is None:
         yield from _cut_out(content.decode("utf-8", "replace"))
-        return
-    yield from whole if isinstance(whole, list) else [whole]
+    else:
+        yield from whole if isinstance(whole, list) else [whole]
 
 
 def _cut_out(text: str) -> Iterator[object]:
-    decoder, position = json.JSONDecoder(), 0
-    while more := re.compile(r"[\s,\[]*(?=\{)").match(text, position):
-        try:
-            value, position = decoder.raw_decode(text, more.end())
-        except (ValueError, RecursionError):
+    position = 0
+    while more := _BEFORE.match(text, position):
+        found = begins(text, more.end())
+        if found is None:
             return
+        value, position = found
         yield value
