@@ -24,6 +24,7 @@ def lesser_accounts(rows: pl.LazyFrame) -> pl.DataFrame:
     groups = (
         told.pipe(_with_run)
         .filter(pl.col("run").is_not_null())
+        .filter(pl.col("evidence").is_in(TELLING).any().over("source", "run"))
         .with_columns(
             account=pl.when(pl.col("evidence").is_in(_LISTS))
             .then(pl.concat_str("evidence", pl.col("parent_thread_id").fill_null("")))
@@ -53,11 +54,12 @@ def _told(rows: pl.LazyFrame) -> pl.DataFrame:
             "root_thread_id",
             "parent_thread_id",
             "thread_id",
-            "chain_id",
             "call_id",
             "series",
             "evidence",
             "output_tokens",
+            # In a log it is a chain of records, which says nothing of runs.
+            chain_id=pl.when(pl.col("evidence").is_in(TELLING)).then("chain_id"),
             splits=splits,
         )
         .collect()

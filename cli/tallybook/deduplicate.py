@@ -268,7 +268,8 @@ def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
     holder = pl.coalesce("log_source", "source")
     counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over(holder, "thread_id")
     of = pl.concat_str("source", pl.lit(":"), "thread_id")
-    return _mark(rows, _FREE & (pl.col("kind") == THREAD) & counts, of, "same-record")
+    named = (pl.col("kind") == THREAD) & pl.col("thread_id").is_not_null()
+    return _mark(rows, _FREE & named & counts, of, "same-record")
 
 
 def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:

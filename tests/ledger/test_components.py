@@ -66,6 +66,24 @@ def test_any_fixtures_together_are_derived_alike_in_components(
     assert together(paths).equals(apart(paths, None), null_equal=True)
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("broken", "d5-subagents-twice-in-july"),
+        ("missing-columns", "d1-owner-id"),
+        ("missing-columns", "d2-callback-twice"),
+        ("missing-columns", "runs-and-checkpoints"),
+    ],
+)
+def test_runs_of_one_id_are_settled_alike_in_components(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    paths = [mixed / "deer-flow" / name for name in pair]
+    assert all(path.is_dir() for path in paths)
+    assert together(paths).equals(apart(paths, None), null_equal=True)
+
+
 def test_the_order_of_rows_is_that_of_a_fresh_run_whatever_was_kept(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

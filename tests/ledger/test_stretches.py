@@ -174,7 +174,7 @@ LINKS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"model_ahead": True}, {}),
     ({"history": "inherited"}, {}),
     ({"running": True}, {}),
-    ({"evidence": SUMMARY}, {}),
+    ({"evidence": SUMMARY, "chain_id": "c"}, {"evidence": SUMMARY, "chain_id": "c"}),
 ]
 
 

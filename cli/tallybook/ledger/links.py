@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tallybook.accounts import TELLING
 from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed
 from tallybook.ledger.store import Store
 from tallybook.private import write_aside
@@ -34,6 +35,8 @@ COLUMNS = (
     "sequence",
     "running",
     "series",
+    "evidence",
+    "chain_id",
 )
 
 
@@ -126,7 +129,9 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
             "timestamp",
             needed="record",
         ),
-        hashed(rows.filter("running"), "series", "source", "series", needed="source"),
+        hashed(rows, "series", "source", "series"),
+        hashed(rows.filter(pl.col("running"), pl.col("series").is_null()), "series", "source"),
+        hashed(rows.filter(pl.col("evidence").is_in(TELLING)), "begun", "source", "chain_id"),
         hashed(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
     ]
 

@@ -12,16 +12,15 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from tallybook.accounts import TELLING
 from tallybook.ledger.links import COLUMNS, every_key, hashed
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.store import Store
 from tallybook.private import write_aside
-from tallybook.schema import OWN, RESPONSE, THREAD
+from tallybook.schema import OWN, RESPONSE
 
 _KIND: Final = b"stretches"
 # What the stages look at within a file, beside what they look at across files.
-_WITHIN: Final = (*COLUMNS, "evidence", "model_ahead", "repeat", "history")
+_WITHIN: Final = (*COLUMNS, "model_ahead", "repeat", "history")
 # Rows that lie scattered in their part are dear to find: so many runs of them a stretch at most.
 _MOST_RUNS: Final = 8
 _PLACE: Final = {"record": pl.Int64, "part": pl.String}
@@ -67,8 +66,6 @@ def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
     begin = 0
     for entry in entries:
         file = _looked_through(entry, store, begin)
-        if file is None:
-            return whole
         files.append(file)
         begin += file.rows
     spans = [_reach(pl.concat(file.keys for file in files)), *(file.spans for file in files)]
@@ -106,14 +103,12 @@ class _File:
     order: pl.Series | None
 
 
-def _looked_through(entry: Entry, store: Store, begin: int) -> _File | None:
-    """A file with what its rows share; None where they influence each other in other ways."""
+def _looked_through(entry: Entry, store: Store, begin: int) -> _File:
+    """A file with what its rows share."""
     keys, places = [_NOTHING], [pl.DataFrame(schema=_PLACE)]
     rows, told = 0, False
     for segment in entry.segments():
         for some in store.slices(segment.part, _WITHIN, segment.start, segment.rows):
-            if some.select(_is_mixed().any()).item():
-                return None
             told = told or some.select(_is_told_by_neighbours().any()).item()
             keys.append(_row_keys(some).with_columns(pl.col("row") + rows))
             places.append(some.select("record", pl.col("part").fill_null("")))
@@ -130,12 +125,6 @@ def _looked_through(entry: Entry, store: Store, begin: int) -> _File | None:
         spans=pl.concat(spans).with_columns(pl.all() + begin),
         order=order,
     )
-
-
-def _is_mixed() -> pl.Expr:
-    """Rows that are seen together with all others of their source."""
-    unnamed = (pl.col("kind") == THREAD) & pl.col("thread_id").is_null()
-    return pl.col("evidence").is_in(TELLING) | unnamed
 
 
 def _is_told_by_neighbours() -> pl.Expr:
@@ -156,11 +145,8 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     found = []
     for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
         lazy = some.lazy()
-        within = [
-            hashed(lazy, "place", "source", "thread_id", "segment_id", "sequence"),
-            hashed(lazy, "series", "source", "series"),
-        ]
-        keys = pl.concat([*every_key(lazy), *within])
+        within = hashed(lazy, "place", "source", "thread_id", "segment_id", "sequence")
+        keys = pl.concat([*every_key(lazy), within])
         found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64))).collect())
     return pl.concat(found)
 
