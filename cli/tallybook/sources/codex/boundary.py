@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from tallybook.schema import AFTER_TURN, BEFORE_TURN, INHERITED, OWN
-from tallybook.sources.codex.values import minted, seconds, text, whole
+from tallybook.values import count, instant, text, uuid_time
 
 
 class Boundary(msgspec.Struct):
     """What the lines so far say about where the thread's own part begins."""
 
-    born: int | None = None  # Unix milliseconds at which the thread came to be
+    born: datetime | None = None  # when the thread came to be, to the millisecond
     by_user: bool = False  # a user forked it, no agent
     start_ordinal: int | None = None  # first own line, as the header states it
     ancestors: list[str] = msgspec.field(default_factory=list)
@@ -23,7 +24,7 @@ class Boundary(msgspec.Struct):
     turn_begun: bool = False
     task_open: bool = False  # a task started and no turn has taken it up yet
     task_turn_id: str | None = None
-    task_started: float | None = None  # Unix seconds
+    task_started: datetime | None = None  # to the second
 
 
 def inherits(boundary: Boundary) -> bool:
@@ -37,7 +38,7 @@ def history(boundary: Boundary, ordinal: Any) -> str:
         return OWN
     if boundary.named is not None:
         return boundary.named
-    place = whole(ordinal)
+    place = count(ordinal, [])
     if boundary.start_ordinal is not None and place is not None:
         return INHERITED if place < boundary.start_ordinal else OWN
     return AFTER_TURN if boundary.turn_begun else BEFORE_TURN
@@ -88,7 +89,7 @@ def begin_task(boundary: Boundary, turn_id: Any, started_at: Any) -> None:
     """Takes note of a `task_started`; only what follows tells whose it is."""
     boundary.task_open = True
     boundary.task_turn_id = text(turn_id)
-    boundary.task_started = seconds(started_at)
+    boundary.task_started = instant(started_at)
 
 
 def begin_turn(boundary: Boundary, turn_id: Any) -> None:
@@ -102,18 +103,18 @@ def trigger_turn(boundary: Boundary) -> None:
     """A message of another agent that triggers the task before it ends the copied prefix."""
     if boundary.task_open and not is_older(boundary, boundary.task_turn_id):
         started, born = boundary.task_started, boundary.born
-        if started is None or born is None or started >= born // 1000:
+        if started is None or born is None or started >= born.replace(microsecond=0):
             _end_prefix(boundary)
 
 
 def is_older(boundary: Boundary, turn_id: Any) -> bool:
     """Whether a turn was begun before the thread was, so that it can only be a copy."""
-    turn, born = minted(text(turn_id)), boundary.born
+    turn, born = uuid_time(turn_id), boundary.born
     return inherits(boundary) and turn is not None and born is not None and turn < born
 
 
 def _is_own_turn(boundary: Boundary, turn_id: str | None) -> bool:
-    turn, born, task = minted(turn_id), boundary.born, boundary.task_turn_id
+    turn, born, task = uuid_time(turn_id), boundary.born, boundary.task_turn_id
     if born is None:
         return False
     if turn is not None and turn != born:
@@ -122,7 +123,7 @@ def _is_own_turn(boundary: Boundary, turn_id: str | None) -> bool:
         return boundary.by_user or (boundary.task_open and task == turn_id)
     same_turn = boundary.task_open and (task is None or turn_id is None or task == turn_id)
     started = boundary.task_started
-    return same_turn and started is not None and started >= born // 1000
+    return same_turn and started is not None and started >= born.replace(microsecond=0)
 
 
 def _end_prefix(boundary: Boundary) -> None:

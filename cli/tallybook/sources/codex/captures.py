@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, SUM, Reported
 from tallybook.sources.codex.counters import is_zero, vector
 from tallybook.sources.codex.records import Info, Line, Message
 from tallybook.sources.codex.state import Capture, State
 from tallybook.sources.codex.usage import DIALECT, put_counts, read_count
-from tallybook.sources.codex.values import instant, minted, text
+from tallybook.values import instant, text, uuid_time
 
 
 def begin_capture(state: State, line: Line) -> None:
     """A `thread.started`: the thread of all that follows, and the only time there may be."""
     thread_id, problems = text(line.thread_id), list[str]()
     begun = instant(line.timestamp, problems)
-    created = minted(thread_id)
+    created = uuid_time(thread_id)
     if begun is None and created is not None:
-        begun = datetime.fromtimestamp(created / 1000, UTC)
+        begun = created
         problems = ["assumed-time"]
     state.capture = Capture(thread_id, begun, problems)
 
@@ -30,7 +28,7 @@ def read_turn(state: State, line: Line, record: int) -> Reported:
     """
     capture, problems = state.capture, list(state.capture.problems)
     counts = vector(line.usage, problems)
-    own_time = instant(line.timestamp, [])
+    own_time = instant(line.timestamp)
     row = Reported(
         record=record,
         kind=SUM,

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tallybook.schema import CALL, EVENT
-from tallybook.sources import lines
 from tallybook.sources.codex.records import Usage
+from tallybook.values import MAX_COUNT, count
 
 # input, cached, cache write, output, reasoning, total; None where not stated
 Vector = tuple[int | None, int | None, int | None, int | None, int | None, int | None]
@@ -69,11 +69,11 @@ def vector(usage: Usage | None, problems: list[str]) -> Vector | None:
     if stated == _NOTHING:
         return None
     for value in stated:
-        if value is not None and (type(value) is not int or not 0 <= value <= lines.MAX_COUNT):
+        if value is not None and (type(value) is not int or not 0 <= value <= MAX_COUNT):
             break
     else:
         return stated  # nearly always
-    a, b, c, d, e, f = (lines.count(value, problems) for value in stated)
+    a, b, c, d, e, f = (count(value, problems) for value in stated)
     return a, b, c, d, e, f
 
 

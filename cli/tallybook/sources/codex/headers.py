@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from tallybook.sources.codex import boundary as bounds
 from tallybook.sources.codex.records import Line, Payload
 from tallybook.sources.codex.state import REMEMBERED_IDS, Context, State
-from tallybook.sources.codex.values import instant, minted, text, whole
+from tallybook.values import count, instant, text, uuid_time
 
 SUBAGENT: Final = "subagent"
 _TIERS: Final = {"fast": "priority", "standard": "default"}
@@ -37,7 +38,7 @@ def _take_first_header(state: State, line: Line, payload: Payload, stated: str |
     parent = _spawned_by(payload)
     thread.headed = True
     thread.id = stated or thread.id
-    thread.begun = instant(line.timestamp, [])
+    thread.begun = instant(line.timestamp)
     thread.caller = _caller(payload, parent)
     thread.parent_thread_id = parent
     thread.root_thread_id = _root(payload, thread.id, parent)
@@ -47,18 +48,19 @@ def _take_first_header(state: State, line: Line, payload: Payload, stated: str |
         thread.continues = True
         thread.segment_id = thread.segment_id or text(payload.timestamp) or text(line.timestamp)
     boundary.by_user = payload.thread_source == "user"
-    boundary.start_ordinal = whole(payload.subagent_history_start_ordinal)
+    boundary.start_ordinal = count(payload.subagent_history_start_ordinal, [])
     boundary.born = _born(thread.id, payload, line)
     for ancestor in (text(payload.forked_from_id), parent, text(payload.parent_thread_id)):
         if ancestor != thread.id:
             bounds.add_ancestor(boundary, ancestor)
 
 
-def _born(thread_id: str | None, payload: Payload, line: Line) -> int | None:
-    created = instant(payload.timestamp, []) or instant(line.timestamp, [])
-    by_clock = None if created is None else int(created.timestamp() * 1000)
-    by_id = minted(thread_id)
-    return by_clock if by_id is None else by_id
+def _born(thread_id: str | None, payload: Payload, line: Line) -> datetime | None:
+    """When the thread came to be; ids, which it is compared with, are as fine as milliseconds."""
+    created = instant(payload.timestamp) or instant(line.timestamp)
+    if (by_id := uuid_time(thread_id)) is not None or created is None:
+        return by_id
+    return created.replace(microsecond=created.microsecond // 1000 * 1000)
 
 
 def _subagent(payload: Payload) -> Any:

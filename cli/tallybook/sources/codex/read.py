@@ -18,8 +18,8 @@ from tallybook.sources.codex.scan import ACTIVITY, MARKER, candidates, is_object
 from tallybook.sources.codex.shape import is_document
 from tallybook.sources.codex.state import State, Thread
 from tallybook.sources.codex.usage import DIALECT, read_compaction, read_count, read_record
-from tallybook.sources.codex.values import UUID, instant, text
 from tallybook.sources.contract import FileFacts
+from tallybook.values import UUID, instant, text
 
 _DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
 _DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
@@ -164,7 +164,7 @@ def _read_bare(state: State, line: Line, record: int) -> None:
         thread = state.thread
         thread.headed = True
         thread.id = text(line.id) or thread.id
-        thread.begun = instant(line.timestamp, [])
+        thread.begun = instant(line.timestamp)
 
 
 def _read_document(block: bytes, state: State) -> None:
@@ -181,7 +181,7 @@ def _document_rows(state: State) -> Iterator[Reported]:
     if stated is not None:
         state.thread.id = stated[1].decode("utf-8", "replace")
     if begun is not None:
-        state.thread.begun = instant(begun[1].decode("utf-8", "replace"), [])
+        state.thread.begun = instant(begun[1].decode("utf-8", "replace"))
     yield _thread_row(state)
     if not state.is_closed:
         yield lines.problem(0, "truncated", "the JSON document does not end")

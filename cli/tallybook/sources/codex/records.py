@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.sources import lines
+from tallybook.values import UNDECODABLE, decode
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
 
@@ -123,12 +123,12 @@ def parse(line: bytes) -> Line | Misshapen | None:
     """The line's parts; None where the line is no JSON object."""
     try:
         return _DECODER.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return _parse_odd(line)
 
 
 def _parse_odd(line: bytes) -> Line | Misshapen | None:
-    value = lines.decode(line)
+    value = decode(line)
     if not isinstance(value, dict):
         return None
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from tallybook.sources.codex.values import UUID, text
 from tallybook.sources.lines import Head
+from tallybook.values import UUID, text
 
 _ENVELOPE: Final = frozenset(
     {

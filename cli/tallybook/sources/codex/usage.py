@@ -21,7 +21,7 @@ from tallybook.sources.codex.counters import (
 from tallybook.sources.codex.headers import tier
 from tallybook.sources.codex.records import Info, Line, Payload, UsageRecord
 from tallybook.sources.codex.state import State, remember
-from tallybook.sources.codex.values import instant, text
+from tallybook.values import instant, text
 
 DIALECT: Final = "openai"
 EMBEDDED: Final = "latest_token_usage_record"
