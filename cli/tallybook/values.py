@@ -59,6 +59,7 @@ _OTHER_SHAPE: Final = "Expected"  # how the decoder's words begin where the JSON
 # A number that no reader takes for one: what NaN, infinities and endless digits become.
 _BEYOND: Final = 1e308
 _DIGITS: Final = 20  # a longer integer is beyond all that can be stored
+_STORED: Final = 2**63
 _DEEPEST: Final = 200  # levels; no log is half as deep, and decoders give up at some 900
 # A text that nothing closes goes on to the end, so that it is looked at once only.
 _SIGNS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -225,6 +226,23 @@ def encode(value: Any) -> bytes:
     Half a surrogate pair, which JavaScript writes where it cuts a text, becomes a question mark.
     """
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def storable(value: Any, levels: int = 50) -> Any:
+    """A decoded value as a saved state can hold it.
+
+    Integers beyond 64 bits become a number that is none for any reader, and None what is nested
+    deeper than `levels`.
+    """
+    if value.__class__ is int:
+        return value if -_STORED < value < _STORED else _BEYOND
+    if isinstance(value, (dict, list)) and not levels:
+        return None
+    if isinstance(value, dict):
+        return {key: storable(inner, levels - 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [storable(inner, levels - 1) for inner in value]
+    return value
 
 
 def begins(content: str, position: int) -> tuple[Any, int] | None:

@@ -12,17 +12,17 @@ from tallybook.sources.claude_code.counts import (
     DIALECT,
     codes,
     moment,
-    money,
     provider,
     terms,
     usage_counts,
 )
 from tallybook.sources.claude_code.identity import Link, capture_chain
 from tallybook.sources.claude_code.responses import response, within
-from tallybook.sources.claude_code.shapes import Event, Line, Message, inside, text
+from tallybook.sources.claude_code.shapes import Event, Line, Message, inside
 from tallybook.sources.claude_code.state import Capture, Held, State
 from tallybook.sources.claude_code.threads import SUBAGENT, thread
 from tallybook.sources.claude_code.totals import totals
+from tallybook.values import money, storable, text
 
 _STREAMS_HELD = 64  # far more sub-agents than one run has at a time
 
@@ -130,22 +130,23 @@ def _open(
     rows = [row for held in over for row in _release(held, state)]
     _capture(line, state)
     line = msgspec.structs.replace(line, message=message, event=None)
-    state.held[key] = Held(record, part, line, _chain(line, message, state))
+    kept = msgspec.convert(storable(msgspec.to_builtins(line)), Line)
+    state.held[key] = Held(record, part, kept, _chain(line, message, state))
     return rows
 
 
 def _amend(held: Held, line: Line, event: Event, record: int, part: str | None) -> None:
     message = held.line.message or Message()
     before = message.usage if isinstance(message.usage, dict) else {}
-    after = event.usage if isinstance(event.usage, dict) else {}
+    after = storable(event.usage) if isinstance(event.usage, dict) else {}
     message.usage = before | {key: value for key, value in after.items() if value is not None}
-    reason = inside(event.delta, "stop_reason")
+    reason = storable(inside(event.delta, "stop_reason"))
     if reason is not None:
         message.stop_reason = reason
     held.record, held.part = record, part
     held.line.message = message
     if line.timestamp is not None:
-        held.line.timestamp = line.timestamp
+        held.line.timestamp = storable(line.timestamp)
 
 
 def release_all(state: State) -> list[Reported]:

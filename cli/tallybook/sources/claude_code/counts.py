@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
 from typing import Any, Final
 
-from tallybook.sources.claude_code.shapes import inside, text
-from tallybook.sources.lines import count
+from tallybook.sources.claude_code.shapes import inside
+from tallybook.values import count, instant, text
 
 DIALECT: Final = "anthropic"
 SYNTHETIC: Final = "<synthetic>"  # the model of lines the client wrote itself
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECONDS_FROM: Final = 10**10  # as seconds this is the year 2286
-_CENT_DUST: Final = Decimal("1e-15")  # the scale of money columns
 _CLOUDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
 
 # Members of a running total per model; the oldest transcript lines use the same names.
@@ -77,50 +73,12 @@ def _sum(numbers: Sequence[int | None]) -> int | None:
     return sum(stated) if stated else None
 
 
-def money(value: object, problems: list[str]) -> Decimal | None:
-    """US dollars as logged, to 15 decimal places; None with a `bad-number` if it is no amount."""
-    if value is None:
-        return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-        try:
-            # The shortest text that reads back as this float is what the log had.
-            return Decimal(repr(value)).quantize(_CENT_DUST)
-        except InvalidOperation:
-            pass
-    problems.append("bad-number")
-    return None
-
-
 def moment(value: object, problems: list[str]) -> datetime | None:
-    """A time in UTC from RFC 3339 text or a Unix time; None with `no-time` where there is none.
-
-    Text without an offset is taken as UTC, which `assumed-time` says.
-    """
-    time = _from_text(value) if isinstance(value, str) else _from_number(value)
+    """A time in UTC; None with `no-time` where there is none."""
+    time = instant(value, problems)
     if time is None:
         problems.append("no-time")
-    elif time.tzinfo is None:
-        problems.append("assumed-time")
-        return time.replace(tzinfo=UTC)
     return time
-
-
-def _from_text(value: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(value.strip().upper())
-        return time.astimezone(UTC) if time.tzinfo else time
-    except (ValueError, OverflowError):
-        return None
-
-
-def _from_number(value: object) -> datetime | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    try:
-        seconds = value / 1000 if value > _MILLISECONDS_FROM else value
-        return _EPOCH + timedelta(seconds=seconds)
-    except OverflowError:
-        return None
 
 
 def provider(model: str | None, message_id: str | None = None) -> str | None:

@@ -17,7 +17,7 @@ from tallybook.sources.claude_code.identity import chain, identity, is_minted
 from tallybook.sources.claude_code.shapes import Line
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import whose
-from tallybook.sources.lines import MAX_COUNT
+from tallybook.values import EPOCH, MAX_COUNT
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
@@ -96,7 +96,8 @@ class PlainLine(
 _DECODER: Final = msgspec.json.Decoder(PlainLine)
 # What decides the columns that are the same on line after line.
 _Agent = tuple[str | None, str | None]
-_Key = tuple[str, bool, _Agent, str | None, str, str | None]
+_Terms = tuple[str | None, str | None, str | None]
+_Key = tuple[str, bool, _Agent, str | None, str, str | None, _Terms]
 
 
 class PlainReader:
@@ -113,17 +114,21 @@ class PlainReader:
             time = datetime.fromisoformat(line.timestamp)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        if time.tzinfo is not UTC or line.message.model == SYNTHETIC:
+        if time.tzinfo is not UTC or time <= EPOCH or line.message.model == SYNTHETIC:
             return None
-        return self._row(line, time, record)
+        common = self._common(line)
+        request = line.request_id or "-"
+        if common is None or line.uuid.isspace() or line.message.id.isspace() or request.isspace():
+            return None
+        return self._row(common, line, time, record)
 
-    def _row(self, line: PlainLine, time: datetime, record: int) -> Reported:
+    def _row(self, common: Reported, line: PlainLine, time: datetime, record: int) -> Reported:
         message, usage = line.message, line.message.usage
         chain_id = chain(self._state.links, line.uuid, line.parent_uuid, message.id)
         elsewise = f"{line.session}@{line.timestamp}"
         stop = message.stop_reason
         return msgspec.structs.replace(
-            self._common(line),
+            common,
             record=record,
             timestamp=time,
             identity=identity(message.id, line.request_id, chain_id, elsewise),
@@ -139,18 +144,19 @@ class PlainReader:
             reported_cache_creation_5m_tokens=usage.cache_creation.ephemeral_5m_input_tokens,
             reported_cache_creation_1h_tokens=usage.cache_creation.ephemeral_1h_input_tokens,
             reported_output_tokens=usage.output_tokens,
-            service_tier=usage.service_tier,
-            speed=usage.speed,
-            inference_geo=usage.inference_geo,
             web_search_requests=usage.server_tool_use.web_search_requests,
         )
 
-    def _common(self, line: PlainLine) -> Reported:
-        message = line.message
+    def _common(self, line: PlainLine) -> Reported | None:
+        """The columns in common; None where one of them is blank, which says nothing."""
+        message, usage = line.message, line.message.usage
         seller, agent = provider(message.model, message.id), (line.agent_id, line.agent_type)
-        key = (line.session, line.is_sidechain, agent, line.cwd, message.model, seller)
+        terms = (usage.service_tier, usage.speed, usage.inference_geo)
+        key = (line.session, line.is_sidechain, agent, line.cwd, message.model, seller, terms)
         row = self._known.get(key)
         if row is None:
+            if any(map(str.isspace, filter(None, (*key[:1], *agent, *key[3:5], *terms)))):
+                return None
             who = Line(
                 session=line.session,
                 is_sidechain=line.is_sidechain,
@@ -163,6 +169,9 @@ class PlainReader:
                 project=line.cwd,
                 model=message.model,
                 provider=seller,
+                service_tier=usage.service_tier,
+                speed=usage.speed,
+                inference_geo=usage.inference_geo,
                 **whose(who, self._state.place, 0),
             )
         return row

@@ -12,14 +12,14 @@ from tallybook.sources.claude_code.counts import (
     SYNTHETIC,
     codes,
     moment,
-    money,
     prompt,
     provider,
     terms,
     usage_counts,
 )
 from tallybook.sources.claude_code.identity import identity, is_minted
-from tallybook.sources.claude_code.shapes import Message, inside, text
+from tallybook.sources.claude_code.shapes import Message, inside
+from tallybook.values import money, text
 
 _ADVISOR: Final = "advisor_message"
 _COMPACTION: Final = "compaction"

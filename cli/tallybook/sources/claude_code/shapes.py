@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tallybook.sources import lines
+from tallybook import values
+from tallybook.values import UNDECODABLE
 
 # Leaves are `Any`: a count written as text must not cost the line its other counts. Only what may
 # hold megabytes beside the part that matters (contents, tool results) has a shape of its own.
@@ -111,14 +112,15 @@ class Line(
 _LINE = msgspec.json.Decoder(Line)
 _LINES = msgspec.json.Decoder(list[Line])
 _SHAPED = frozenset({"message", "data", "event"})
+_LEVELS = 3  # a message in a payload's message
 
 
 def decode(raw: bytes) -> Line | None:
     """The line, or None where it is no JSON object."""
     try:
         return _LINE.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _as_line(lines.decode(raw))
+    except UNDECODABLE:
+        return _as_line(values.decode(raw))
 
 
 def decode_document(raw: bytes) -> Line | list[Line | None] | None:
@@ -127,27 +129,22 @@ def decode_document(raw: bytes) -> Line | list[Line | None] | None:
         return decode(raw)
     try:
         return list(_LINES.decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = lines.decode(raw)
+    except UNDECODABLE:
+        value = values.decode(raw)
     return [_as_line(element) for element in value] if isinstance(value, list) else None
 
 
 def _as_line(value: object) -> Line | None:
-    return msgspec.convert(_fitting(value), Line) if isinstance(value, dict) else None
+    return msgspec.convert(_fitting(value, _LEVELS), Line) if isinstance(value, dict) else None
 
 
-def _fitting(value: dict[str, Any]) -> dict[str, Any]:
+def _fitting(value: dict[str, Any], levels: int) -> dict[str, Any]:
     """The object without such messages, payloads and events as are no objects."""
     return {
-        key: _fitting(inner) if key in _SHAPED else inner
+        key: _fitting(inner, levels - 1) if key in _SHAPED and levels else inner
         for key, inner in value.items()
         if key not in _SHAPED or isinstance(inner, dict)
     }
-
-
-def text(value: object) -> str | None:
-    """A non-empty string, else None."""
-    return value if isinstance(value, str) and value else None
 
 
 def inside(value: object, key: str) -> Any:

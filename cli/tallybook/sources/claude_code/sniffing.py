@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
-from tallybook.sources.lines import Head, decode
+from tallybook.sources.lines import Head
+from tallybook.values import begins, decode
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -34,6 +34,7 @@ _CAPTURED: Final = {
 # Another tool writes the same envelope around messages of a different provider.
 _FOREIGN: Final = frozenset({"usageMetadata", "systemPayload", "payload"})
 
+_BEFORE: Final = re.compile(r"[\s,]*(?=\{)")  # what may stand before an element
 _CUT_TRANSCRIPT: Final = (
     re.compile(rb'"sessionId"\s*:\s*"'),
     re.compile(rb'"(?:parentUuid|isSidechain|userType)"\s*:'),
@@ -73,12 +74,12 @@ def _values(head: Head) -> Iterator[object]:
 
 def _elements(text: str) -> Iterator[object]:
     """The elements of an array up to where the text is cut off."""
-    decoder, position = json.JSONDecoder(), 0
-    while more := re.compile(r"[\s,]*(?=\{)").match(text, position):
-        try:
-            value, position = decoder.raw_decode(text, more.end())
-        except (ValueError, RecursionError):
+    position = 0
+    while more := _BEFORE.match(text, position):
+        found = begins(text, more.end())
+        if found is None:
             return
+        value, position = found
         yield value
 
 

@@ -8,14 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.sources import lines
-from tallybook.sources.claude_code.shapes import Line, inside, text
+from tallybook.sources.claude_code.shapes import Line, inside
 from tallybook.sources.contract import FileFacts
+from tallybook.values import UUID, decode, text
 
 SUBAGENT: Final = "subagent"
 
-_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_SESSION: Final = re.compile(rf"({_UUID})(?=$|\.)", re.IGNORECASE)
+_SESSION: Final = re.compile(rf"({UUID.pattern})(?=$|\.)", re.IGNORECASE)
 _AGENT_FILE: Final = re.compile(r"agent-(.+?)\.jsonl")
 _LABEL: Final = re.compile(r"a([a-z][a-z_-]*)-[0-9a-f]+")
 _HEX: Final = re.compile(r"[0-9a-f]+")
@@ -39,7 +38,7 @@ def place(facts: FileFacts) -> Place:
     named = _AGENT_FILE.match(name)
     if not named:
         return Place(session=_folder_session(folders) or _session(name) or _last_session(folders))
-    meta = lines.decode(facts.neighbour) if facts.neighbour else None
+    meta = decode(facts.neighbour) if facts.neighbour else None
     return Place(
         session=_folder_session(folders),
         agent=named[1],

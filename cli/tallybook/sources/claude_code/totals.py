@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tallybook.schema import Reported
-from tallybook.sources.claude_code.counts import DIALECT, codes, money, provider, total_counts
+from tallybook.sources.claude_code.counts import DIALECT, codes, provider, total_counts
 from tallybook.sources.claude_code.responses import within
 from tallybook.sources.claude_code.shapes import inside
+from tallybook.values import money, text
 
 
 def totals(
@@ -23,7 +24,7 @@ def totals(
             part=within(part, f"modelUsage.{model}"),
             dialect=DIALECT,
             calls=None,
-            model=model or None,
+            model=text(model),
             provider=provider(model),
             running=True,
             reported_cost_usd=money(inside(total, "costUSD"), found),

@@ -7,11 +7,11 @@ from typing import Any
 from tallybook.schema import ASSERTION, COPY, Reported
 from tallybook.sources.claude_code.identity import chain
 from tallybook.sources.claude_code.responses import response
-from tallybook.sources.claude_code.shapes import Carried, Line, Message, text
+from tallybook.sources.claude_code.shapes import Carried, Line, Message
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import SUBAGENT, thread, whose
 from tallybook.sources.claude_code.totals import totals
-from tallybook.sources.lines import count
+from tallybook.values import count, text
 
 
 def read_assistant(
@@ -102,6 +102,7 @@ def read_cost_state(line: Line, record: int, part: str | None) -> list[Reported]
     if not isinstance(line.model_usage, dict):
         return []
     session = text(line.session)
-    series = f"{session or ''}|{'' if line.start_time is None else line.start_time}"
+    begun = line.start_time if isinstance(line.start_time, str | int | float) else ""
+    series = f"{session or ''}|{begun}"
     columns = {"record": record, "kind": ASSERTION, "series": series, **thread(session)}
     return [row for _, row in totals(line.model_usage, part, [], **columns)]
