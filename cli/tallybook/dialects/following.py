@@ -8,6 +8,7 @@ from typing import Any, Final
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.streams import merge_stream, opened
+from tallybook.values import text
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
 # is not among them.
@@ -98,7 +99,7 @@ def begins_anew(events: Sequence[Body], event: Body) -> bool:
     """Whether `event` is the first of another answer than that of `events`; both are cut down."""
     if not events:
         return False
-    if event.get("type") in _STARTS or "messageStart" in event:
+    if text(event.get("type")) in _STARTS or "messageStart" in event:
         return True
     before = next((found for key in _IDS for each in events if (found := each.get(key))), None)
     here = next((found for key in _IDS if (found := event.get(key))), None)
@@ -165,5 +166,5 @@ def _tells(event: Body) -> bool:
         or event.get("done") is True
         or any(event.get(key) for key in ("error", "message", "response", "messageStop"))
         or follow(event, ("delta", "stop_reason")) is not None
-        or event.get("type") in _STARTS
+        or text(event.get("type")) in _STARTS
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tallybook.dialects.bodies import CUT_OFF
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.values import decode
+from tallybook.values import decode, text
 
 _DATA: Final = b"data:"
 _TERMINAL: Final = frozenset(
@@ -121,7 +121,7 @@ def _is_responses(event: Body) -> bool:
 
 
 def _merge_responses(events: Sequence[Body]) -> Body:
-    whole = [e for e in events if e.get("type") in _TERMINAL and _has(e, "response")]
+    whole = [e for e in events if text(e.get("type")) in _TERMINAL and _has(e, "response")]
     if whole:
         return {**whole[-1]["response"]}
     begun = [event["response"] for event in events if _has(event, "response")]

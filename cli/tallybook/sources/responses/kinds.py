@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tallybook.dialects.served import METRICS, mapping
+from tallybook.values import text
 
 Value = Mapping[str, Any]
 
@@ -89,7 +90,7 @@ def _is_converse_event(value: Value) -> bool:
 
 
 def _is_openai(value: Value) -> bool:
-    name = value.get("object")
+    name = text(value.get("object"))
     if name == "list":
         return isinstance(value.get("data"), list) and _has(value, "usage")
     return name in _OBJECTS and not {"choices", "output", "status", "usage"}.isdisjoint(value)

@@ -69,7 +69,7 @@ def agent_of(run: Mapping[str, Any], when: datetime | None, *, exceeds: bool = F
     evidence = (
         Agent(_KINDS.get(str(run.get("agent_kind"))), "agent-kind"),
         Agent(CODEX if text(run.get("codex_app_server_pid")) else None, "app-server-pid"),
-        Agent(CLAUDE if run.get("last_event") in _CLAUDE_EVENTS else None, "last-event"),
+        Agent(CLAUDE if text(run.get("last_event")) in _CLAUDE_EVENTS else None, "last-event"),
         Agent(session(run.get("session_id")).agent, "session-id"),
         Agent(CLAUDE if exceeds else None, "cached-exceeds-input"),
         Agent(CODEX if early else None, "date"),

@@ -10,7 +10,7 @@ from tallybook.sources import lines
 from tallybook.sources.symphony.disklog import Item, items
 from tallybook.sources.symphony.runs import part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State
-from tallybook.sources.symphony.terms import Cursor, TermError, opened
+from tallybook.sources.symphony.terms import Cursor, TermError, hashable, opened
 from tallybook.sources.symphony.transcripts import event_rows
 
 _NAME: Final = b"symphony_run_store_"
@@ -66,8 +66,8 @@ def _written(item: Item) -> Iterator[tuple[tuple[str, Any], Place]]:
     size = cursor.tuple_size()
     inner = cursor.position
     first = cursor.term()
-    if first in _TABLES:
-        yield (first, cursor.term()), Place(item.number, None, begin, cursor.data)
+    if isinstance(first, str) and first in _TABLES:
+        yield (first, hashable(cursor.term())), Place(item.number, None, begin, cursor.data)
     elif size == _CHANGE and isinstance(first, tuple):
         yield from _changed(Cursor(cursor.data, inner), item.number, None)
     elif size == _COMMIT and first == "commit":
@@ -93,11 +93,14 @@ def _changed(
 ) -> Iterator[tuple[tuple[str, Any], Place]]:
     """A change, read up to its row; what deletes writes the key alone in the row's place."""
     what = cursor.term()
-    if not isinstance(what, tuple) or len(what) != 2 or what[0] not in _TABLES:
+    if not isinstance(what, tuple) or len(what) != 2:
+        return
+    table, key = what
+    if not isinstance(table, str) or table not in _TABLES:
         return
     row = Cursor(cursor.data, cursor.position)
     if row.begins_tuple() and row.tuple_size() > 2:
-        yield what, Place(record, change, cursor.position, cursor.data)
+        yield (table, hashable(key)), Place(record, change, cursor.position, cursor.data)
 
 
 def _rows(table: str, place: Place) -> Iterator[Reported]:
@@ -106,7 +109,7 @@ def _rows(table: str, place: Place) -> Iterator[Reported]:
     except TermError as error:
         yield lines.problem(place.record, "bad-record", f"no term of Erlang's: {error}")
         return
-    stated = row[-1] if isinstance(row, tuple) else None
+    stated = row[-1] if isinstance(row, tuple) and row else None
     if not isinstance(stated, Mapping):
         yield lines.problem(place.record, "bad-record", "a row without its map")
         return

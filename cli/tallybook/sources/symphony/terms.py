@@ -45,8 +45,10 @@ class Cursor:
         """The next term, built whole."""
         try:
             return self._term()
+        except TermError:
+            raise
         except (IndexError, struct.error, RecursionError, OverflowError, ValueError) as error:
-            raise TermError(str(error) or type(error).__name__) from error
+            raise TermError(type(error).__name__) from error
 
     def begins_tuple(self) -> bool:
         """Whether the next term is a tuple."""
@@ -106,7 +108,7 @@ class Cursor:
         return items if tail == [] else [*items, tail]
 
     def _map(self) -> dict[Any, Any]:
-        pairs = ((_hashable(self._term()), self._term()) for _ in range(self._unpack(_U32)))
+        pairs = ((hashable(self._term()), self._term()) for _ in range(self._unpack(_U32)))
         return dict(pairs)
 
     def _integer(self, size: int) -> int:
@@ -168,8 +170,8 @@ def _unknown(tag: int) -> NoReturn:
     raise TermError(f"unknown tag {tag}")
 
 
-def _hashable(key: Any) -> Any:
-    """The key of a map; a tuple may hold a list or a map at any depth."""
+def hashable(key: Any) -> Any:
+    """The key of a map or a row; a tuple may hold a list or a map at any depth."""
     try:
         hash(key)
     except TypeError:

@@ -109,7 +109,7 @@ def _event_row(
         put_codex(row, total.usage)
         row.rule = f"codex-{total.rule}"
         return _name(row, total.thread_id or stream, CODEX)
-    if payload.get("method") not in _TURN_METHODS:
+    if text(payload.get("method")) not in _TURN_METHODS:
         return None
     usage = payload.get("usage") or mapping(payload.get("params")).get("usage")
     if "raw" in event:
@@ -153,11 +153,11 @@ def _streams(run: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> lis
     turns: list[str] = [""]
     streams: list[str | int | None] = []
     for event in events:
-        phase = event.get("agent_phase")
+        phase = text(event.get("agent_phase"))
         if event.get("event") == _BEGINS_TURN:
             stated = text(event.get("thread_id")) or session(event.get("session_id")).thread_id
             named[phase] = stated
-        states_turn = mapping(event.get("payload")).get("method") in _TURN_METHODS
+        states_turn = text(mapping(event.get("payload")).get("method")) in _TURN_METHODS
         streams.append(named.get(phase) or (len(turns) - 1 if states_turn else None))
         if states_turn:
             turns[-1] = f"{_UNTIL}{instant(event.get('timestamp'))}"
