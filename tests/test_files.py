@@ -200,3 +200,20 @@ def test_of_the_files_beside_a_log_the_first_that_is_there_describes_it(tmp_path
     assert read_files([(path, 1)])["model"].to_pylist() == ["below"]
     write(tmp_path / "run" / "config.toml", b'model = "first"')
     assert read_files([(path, 1)])["model"].to_pylist() == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl.zst", pa.compress(LINES, "zstd", asbytes=True), ["unclaimed"]),
+        ("a.jsonl.gz", gzip.compress(LINES), ["unclaimed"]),
+        ("a.jsonl.zst", LINES, ["unreadable"]),
+        ("a.jsonl.gz", LINES, ["unreadable"]),
+    ],
+)
+def test_only_what_has_the_suffix_and_not_the_form_is_no_compressed_stream(
+    tmp_path: Path, name: str, content: bytes, said: list[str]
+) -> None:
+    row = read_files([(write(tmp_path / name, content), 1)]).to_pylist()[0]
+    assert row["problems"] == said
+    assert ("not a ." in row["detail"]) == (said == ["unreadable"])

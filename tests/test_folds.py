@@ -82,3 +82,23 @@ def test_cutting_the_bytes_anywhere_never_raises(case: Path) -> None:
             made += rows_of(source, path, [data[:cut]])
             made += rows_of(source, path, [data[cut:]])
         together(made)
+
+
+@pytest.mark.parametrize("source", sources())
+def test_a_block_of_blank_lines_counts_them_as_lines_among_others_do(source: str) -> None:
+    """Blank blocks are passed over at once, so that gigabytes of them cost no more than unpacking.
+
+    The rows may come in another order, but stand at the same records.
+    """
+    blank = b"\n \n\r\n"
+    tried = 0
+    for case in (case for case in CASES if case.parent.name == source):
+        for found, path, data in claimed(case):
+            begin = data.find(b"\n") + 1
+            if found.name != source or found.whole(Head(data)) or not 0 < begin < len(data):
+                continue
+            tried += 1
+            first, rest = data[:begin], data[begin:]
+            apart = fold(found, path, [blank, first, blank, rest])
+            assert apart == fold(found, path, [blank + first + blank + rest]), path
+    assert tried or source == "9router"

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import SEEK_END, BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
+from tallybook.files.regular import open_regular
+
 BLOCK_BYTES = 4 << 20  # larger ones read no faster
-# A line longer than this is no record of any source; it is cut short, and so reported as bad.
-MAX_LINE_BYTES = 256 << 20
+# A line longer than this is cut short, and so reported as bad. Reading one takes up to four times
+# its length: the line, its copy out of the block, and what is decoded of it.
+MAX_LINE_BYTES = 64 << 20
+# A document that is read as a whole and longer than this is not read. Reading one takes twice its
+# length where it is texts, and up to twelve times where it is nothing but counts.
+MAX_DOCUMENT_BYTES = 128 << 20
 _STUB_BYTES = 1 << 10
 # A damaged stream gives all pieces before the one that fails, so small pieces lose little.
 _PIECE_BYTES = 64 << 10
@@ -28,13 +37,28 @@ Read = Callable[[], bytes]  # the next piece of plain content, empty at the end
 DAMAGE = (OSError, EOFError, zlib.error)
 
 
+class TooLong(Exception):  # noqa: N818 - the file is sound
+    """A document has more than MAX_DOCUMENT_BYTES."""
+
+
+class Beginning(NamedTuple):
+    """The first bytes that are not blank, and the chunks of the file, in which they are held.
+
+    Blank lines in front of them, `passed` in number, stand for themselves but for their spaces.
+    """
+
+    head: bytes
+    chunks: Iterator[bytes]
+    passed: int
+
+
 @contextmanager
 def open_log(path: Path) -> Iterator[Read]:
     """What reads the file's plain content piece by piece; its first bytes tell the compression.
 
     Raises one of `DAMAGE` where the file cannot be opened, and the pieces do where it is damaged.
     """
-    with path.open("rb", buffering=0) as stream:
+    with open_regular(path) as stream:
         head = stream.read(len(_ZSTD))
         stream.seek(0)
         if head.startswith(_GZIP):
@@ -47,17 +71,23 @@ def open_log(path: Path) -> Iterator[Read]:
             yield lambda: stream.read(BLOCK_BYTES)
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether the file begins as a compressed stream does. Raises OSError."""
+    with open_regular(path) as stream:
+        return stream.read(len(_ZSTD)).startswith((_GZIP, _ZSTD))
+
+
 def _zstd_pieces(path: Path) -> Iterator[bytes]:
     """Pieces of plain content, up to the last byte that a damaged stream still gives."""
     done = 0
     try:
-        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as plain:
+        with pa.CompressedInputStream(open_regular(path), "zstd") as plain:
             while piece := plain.read(_PIECE_BYTES):
                 done += len(piece)
                 yield piece
     except OSError:
         # A read that fails gives nothing, so what is left is read again byte by byte.
-        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as plain:
+        with pa.CompressedInputStream(open_regular(path), "zstd") as plain:
             while done:
                 done -= len(plain.read(min(done, _PIECE_BYTES)))
             yield from _single_bytes(plain)
@@ -75,36 +105,86 @@ def _single_bytes(plain: pa.CompressedInputStream) -> Iterator[bytes]:
         yield bytes(rest)
 
 
+def beginning(read: Read) -> Beginning:
+    """What a format is told by. Chunks of blank lines are counted, never held."""
+    pieces = chunks(read)
+    passed = 0
+    for head in pieces:
+        if not head.isspace():
+            everything = itertools.chain(_blank_lines(passed), [head], pieces)
+            return Beginning(head, everything, passed)
+        passed += head.count(b"\n")
+    return Beginning(b"", iter(()), passed)
+
+
+def _blank_lines(count: int) -> Iterator[bytes]:
+    while count:
+        here = min(count, BLOCK_BYTES)
+        yield b"\n" * here
+        count -= here
+
+
+def document(pieces: Iterator[bytes]) -> bytes:
+    """All chunks as one. Raises TooLong."""
+    held = BytesIO(next(pieces, b""))  # gives its bytes back without a copy of them
+    size = held.seek(0, SEEK_END)
+    for piece in pieces:
+        size += len(piece)
+        if size > MAX_DOCUMENT_BYTES:
+            raise TooLong
+        held.write(piece)
+    return held.getvalue()
+
+
 def blocks(read: Read) -> Iterator[bytes]:
     """Blocks of whole lines in order; the last may lack its line end. A leading BOM is left out.
 
     Memory is bounded by the block or the longest line. What was read before damage is given
     before the error is raised.
     """
-    rest: list[bytes] = []
-    held = 0
+    return whole_lines(chunks(read))
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Chunks cut anew at the ends of lines; the last may lack its line end."""
+    rest = BytesIO()  # gives its bytes back without a copy of them
+    is_cut = False
     damage: Exception | None = None
     try:
-        for chunk in _chunks(read):
+        for piece in pieces:
+            chunk = piece[max(piece.find(b"\n"), 0) :] if is_cut else piece
+            if is_cut and not chunk.startswith(b"\n"):
+                continue
+            is_cut = False
             end = chunk.rfind(b"\n") + 1
+            if end == len(chunk) and not rest.tell():
+                yield chunk
+                continue
             if end:
-                yield b"".join([*rest, chunk[:end]]) if rest or end < len(chunk) else chunk
-                rest, held = [], 0
-            if end < len(chunk):
-                held += len(chunk) - end
-                rest.append(chunk[end:])
-            if held > MAX_LINE_BYTES:
-                # The tail of an endless line is dropped; its start still shows that it was there.
-                rest = [rest[0][:_STUB_BYTES]]
+                rest.write(memoryview(chunk)[:end])
+                yield _taken(rest)
+            rest.write(memoryview(chunk)[end:])
+            if rest.tell() > MAX_LINE_BYTES:
+                # With its end it might be whole again, as another line than it was.
+                rest = BytesIO(rest.getvalue()[:_STUB_BYTES])
+                is_cut = rest.seek(0, SEEK_END) > 0
     except DAMAGE as error:
         damage = error
-    if rest:
-        yield b"".join(rest)
+    if rest.tell():
+        yield _taken(rest)
     if damage:
         raise damage
 
 
-def _chunks(read: Read) -> Iterator[bytes]:
+def _taken(held: BytesIO) -> bytes:
+    """What was written; nothing is held then, for a long line is not to be held twice."""
+    whole = held.getvalue()
+    held.seek(0)
+    held.truncate()
+    return whole
+
+
+def chunks(read: Read) -> Iterator[bytes]:
     """Pieces joined to the size of a block, the last ones even where the next piece fails."""
     pieces: list[bytes] = []
     size = 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_regular
 from tallybook.files.wal import holds_commit
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import Rows
@@ -79,9 +80,11 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
 
     Neither the database nor a file beside it is changed or made. Only where a writer died in the
     middle of a change, and its journal has to be rolled back, is a copy made and read. Raises
-    sqlite3.Error, at the end also where the file changed under a reading that took no locks.
+    OSError and sqlite3.Error, at the end also where the file changed under a reading that took no
+    locks.
     """
     path = path.resolve()  # the log lies beside the file that a link leads to
+    _check_beside(path)
     with ExitStack() as stack:
         way = _way(path)
         try:
@@ -97,6 +100,14 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
         if way.alone and _mark(path) != before:
             raise sqlite3.OperationalError("the database changed while it was read")
+
+
+def _check_beside(path: Path) -> None:
+    """SQLite opens what stands for its journals whatever it is, and would wait for a pipe."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = _beside(path, suffix)
+        if beside.exists() and not beside.is_file():
+            raise NotRegularError(beside, f"{beside.name} is {NOT_REGULAR}")
 
 
 def _way(path: Path) -> _Way:
@@ -168,7 +179,7 @@ def _copied(path: Path, folder: Path) -> Path:
 
 
 def _header(path: Path) -> bytes:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return stream.read(_HEADER_BYTES)
 
 

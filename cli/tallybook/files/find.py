@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tallybook.errors import FAILURES
+from tallybook.files.regular import NotRegularError
 from tallybook.sources import Source, claims, sources
 from tallybook.sources.lines import Head
 
@@ -108,7 +110,9 @@ def _enter(top: str, search: Search, seen: set[tuple[int, int]]) -> None:
     """Takes a file as it is named, or all that lies below a folder."""
     try:
         state = os.stat(top)
-        if not os.path.isdir(top):
+        if not stat.S_ISDIR(state.st_mode):
+            if not stat.S_ISREG(state.st_mode):
+                raise NotRegularError(top)
             if _is_new(state, seen):
                 search.found.append(look(top))
             return
@@ -154,6 +158,8 @@ def _look_around(
             if is_barren or not is_wanted(plain) or _is_ignored(folder, plain):
                 continue
             path, state = os.path.join(folder, name), entry.stat()
+            if not stat.S_ISREG(state.st_mode):
+                raise NotRegularError(path)
             if not is_loud(plain) and _is_foreign(path):
                 search.foreign.append(_found(path, state, ()))
             elif _is_new(state, seen):
@@ -240,11 +246,11 @@ def _loud() -> Matcher:
 
 def _is_foreign(path: str) -> bool:
     """Whether no source claims the file; what cannot be read is no foreign one, nobody knows."""
-    from tallybook.files.blocks import DAMAGE, blocks, open_log  # noqa: PLC0415 - loads pyarrow
+    from tallybook.files.blocks import DAMAGE, beginning, open_log  # noqa: PLC0415 - loads pyarrow
 
     try:
         with open_log(Path(path)) as read:
-            return not claims(Head(next(blocks(read), b"")))
+            return not claims(Head(beginning(read).head))
     except DAMAGE:
         return False
     except Exception:  # the reading meets it again, and says so

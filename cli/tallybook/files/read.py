@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,18 +10,29 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from tallybook.files.blocks import DAMAGE, blocks, open_log
+from tallybook.files.blocks import (
+    DAMAGE,
+    MAX_DOCUMENT_BYTES,
+    TooLong,
+    beginning,
+    document,
+    is_compressed,
+    open_log,
+    whole_lines,
+)
 from tallybook.files.database import Unclaimed, is_database, read_database
 from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
+from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_regular
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
-from tallybook.sources.lines import HEAD_BYTES, Head, problem
+from tallybook.sources.lines import Head, problem
 from tallybook.tables import READ
 
 _NEIGHBOUR_BYTES = 64 << 10
+_TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
 
 
@@ -38,11 +48,6 @@ def read_file(path: Path) -> pa.Table:
     reading = Reading(path)
     found = [located(found.rows, path, reading.place.source) for found in reading]
     return pa.concat_tables(found) if found else READ.empty_table()
-
-
-def _is_blank(block: bytes) -> bool:
-    """Stripping would copy the block."""
-    return not block or block.isspace()
 
 
 def located_problem(path: Path, code: str, detail: str) -> pa.Table:
@@ -68,6 +73,7 @@ class Reading:
         self.trail = Trail(probes=probes)
         self._after = after
         self._begun = False
+        self._odd: dict[str, Reported] = {}  # what is said of files beside it
 
     def __iter__(self) -> Iterator[Found]:
         try:
@@ -75,9 +81,13 @@ class Reading:
                 if len(found.rows):
                     self._begun = True
                     yield found
+            if self._odd:
+                yield Found(list(self._odd.values()), lasting=False)
             return
         except Unclaimed as error:
             said = _unclaimed(error.names, self.path)
+        except TooLong:
+            said = problem(0, "truncated", _TOO_LONG)
         except (*DAMAGE, sqlite3.Error) as error:
             said = _damaged(error, begun=self._begun)
             self.place.state = b""
@@ -91,7 +101,7 @@ class Reading:
     def _database(self) -> Iterator[Found]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
-        for name, rows in read_database(self.path, facts):
+        for name, rows in read_database(self.path, self._facts):
             self.place.source, self.place.version = name, sources()[name].version
             yield Found(rows, lasting=True)
 
@@ -105,16 +115,17 @@ class Reading:
                 yield from self._fold(*known, pieces)
             return
         with open_log(self.path) as read:
-            first, pieces, is_blank = _beginning(blocks(read))
-            if _is_blank(first):
+            first, pieces, passed = beginning(read)
+            if not first:
                 return
             head = Head(first)
             claimed = claims(head, logical_name(self.path).as_posix())
             if len(claimed) != 1:
                 raise Unclaimed(claimed)
             source = sources()[claimed[0]]
-            rest = itertools.chain([first], pieces)
-            yield from self._afresh(source, rest, is_whole=source.whole(head), is_blank=is_blank)
+            yield from self._afresh(source, pieces, is_whole=source.whole(head))
+            if passed:
+                self.place.state = b""
 
     def _known(self, after: Place) -> tuple[Source, object] | None:
         """The source and its state after what was read; None where the file is to be read afresh.
@@ -124,7 +135,7 @@ class Reading:
         source = sources().get(after.source or "")
         if source is None or source.version != after.version:
             return None
-        begun = source.begin(facts(source, self.path))
+        begun = source.begin(self._facts(source, self.path))
         if Place.digest(encoded(begun)) != after.begun:
             return None
         if not is_continued(self.path, after, source):
@@ -135,32 +146,32 @@ class Reading:
             return None
 
     def _afresh(
-        self, source: Source, pieces: Iterable[bytes], *, is_whole: bool, is_blank: bool
+        self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
     ) -> Iterator[Found]:
-        state = source.begin(facts(source, self.path))
+        state = source.begin(self._facts(source, self.path))
         self.place = Place(
             source=source.name,
             version=source.version,
             begun=Place.digest(encoded(state)),
         )
         if is_whole:
-            content = b"".join(pieces)
+            content = document(pieces)
             self.trail.add(content)
             self.trail.close(self.place)
             rows, state = source.read(content, state)
             yield Found(rows, lasting=False)
             yield Found(source.finish(state), lasting=False)
             return
-        yield from self._fold(source, state, pieces)
-        if is_blank or self.path.suffix in COMPRESSED:
+        yield from self._fold(source, state, whole_lines(pieces))
+        if self.path.suffix in COMPRESSED:
             self.place.state = b""
 
     def _fold(self, source: Source, state: object, pieces: Iterable[bytes]) -> Iterator[Found]:
         """The rows of whole lines last; those of a last line without its end may yet change."""
         for block in pieces:
             end = block.rfind(b"\n") + 1
+            lines = block[:end] if end < len(block) else block
             if end:
-                lines = block[:end] if end < len(block) else block
                 rows, state = source.read(lines, state)
                 self.trail.add(lines)
                 yield Found(rows, lasting=True)
@@ -170,10 +181,14 @@ class Reading:
                 rows, state = source.read(block[end:], state)
                 yield Found(rows, lasting=False)
                 break
+            del block, lines  # a long line is not to be held while the next one is read
         else:
             self._keep(state)
         self.trail.close(self.place)
         yield Found(source.finish(state), lasting=False)
+
+    def _facts(self, source: Source, path: Path) -> FileFacts:
+        return facts(source, path, self._odd)
 
     def _keep(self, state: object) -> None:
         self.trail.settle(self.place, encoded(state))
@@ -186,52 +201,35 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-def facts(source: Source, path: Path) -> FileFacts:
-    """What a file's name and its small neighbour say to the source."""
+def facts(source: Source, path: Path, odd: dict[str, Reported] | None = None) -> FileFacts:
+    """What a file's name and its small neighbour say to the source.
+
+    What is wrong with files beside it is put into `odd`, by their names.
+    """
     plain = logical_name(path)
-    beside = (_small(path.parent / name) for name in neighbours(source, plain.name))
+    said = {} if odd is None else odd
+    beside = (_small(path.parent, name, said) for name in neighbours(source, plain.name))
     return FileFacts(
         parts=plain.parts[-_PARTS:],
         neighbour=next((content for content in beside if content is not None), None),
     )
 
 
-def _small(path: Path) -> bytes | None:
+def _small(folder: Path, name: str, odd: dict[str, Reported]) -> bytes | None:
     try:
-        with path.open("rb") as stream:
+        with open_regular(folder / name) as stream:
             return stream.read(_NEIGHBOUR_BYTES)
+    except NotRegularError:
+        odd[name] = problem(0, "unreadable", f"{name} beside it is {NOT_REGULAR}")
     except OSError:
-        return None
-
-
-def _beginning(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes], bool]:
-    """Bytes enough to tell the format by, the rest, and whether the file begins with blank ones.
-
-    The pieces of a binary file may be tiny.
-    """
-    first = next(pieces, b"")
-    is_blank = _is_blank(first)
-    try:
-        while len(first) < HEAD_BYTES or _is_blank(first):
-            piece = next(pieces, b"")
-            if not piece:
-                break
-            first += piece
-    except DAMAGE as error:
-        return first, _failing(error), is_blank
-    return first, pieces, is_blank
-
-
-def _failing(error: Exception) -> Iterator[bytes]:
-    """Damage that was met too early, put where it belongs: behind what was read before it."""
-    raise error
-    yield
+        pass
+    return None
 
 
 def _unclaimed(claimed: list[str], path: Path) -> Reported:
     if claimed:
         return problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")
-    if path.suffix in COMPRESSED:
+    if path.suffix in COMPRESSED and not is_compressed(path):
         return problem(0, "unreadable", f"not a {path.suffix} stream")
     return problem(0, "unclaimed", "no source recognises this file")
 

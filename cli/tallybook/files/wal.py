@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from tallybook.files.regular import open_regular
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, number, two salts, checksum
 _FRAME: Final = struct.Struct(">6I")  # page, size of the database after a commit, salts, checksum
@@ -19,7 +22,7 @@ def holds_commit(log: Path) -> bool:
 
     Raises OSError. Looks no further than the first one.
     """
-    with log.open("rb") as stream:
+    with BufferedReader(open_regular(log)) as stream:
         return any(size for size in _valid_frames(stream))
 
 

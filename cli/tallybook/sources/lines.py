@@ -75,6 +75,8 @@ def unreadable(record: int, line: bytes, *, is_last: bool) -> Reported:
 
 def broken(block: bytes, first: int, seen: Collection[int] = ()) -> Iterator[Reported]:
     """Problem rows of the lines that are no JSON object, but for the records in `seen`."""
+    if block.isspace():
+        return
     begin, record, size = 0, first, len(block)
     find = block.find
     while begin < size:

@@ -39,6 +39,9 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     state = _copy(state)
     if state.record == 0:
         block = block.removeprefix(BOM)
+    if block.isspace() and not state.pending:
+        state.record += line_count(block)
+        return [], state
     if state.form is None:
         state.form = _form(block)
     if state.form == "lines":

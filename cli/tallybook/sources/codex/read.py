@@ -38,9 +38,13 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
-    if state.is_document or (state.records == 0 and is_document(block)):
+    if block.isspace() and not state.is_document:
+        state.records += lines.line_count(block)
+        return [], state
+    if state.is_document or (not state.is_begun and is_document(block)):
         _read_document(block, state)
         return [], state
+    state.is_begun = True
     return list(_in_order(_read_lines(block, state), state)), state
 
 

@@ -55,6 +55,7 @@ class State(msgspec.Struct):
     """The fold's state: plain values, bounded whatever the size of the file."""
 
     records: int = 0  # lines read
+    is_begun: bool = False  # one of them was not blank
     thread: Thread = msgspec.field(default_factory=Thread)
     boundary: Boundary = msgspec.field(default_factory=Boundary)
     context: Context = msgspec.field(default_factory=Context)

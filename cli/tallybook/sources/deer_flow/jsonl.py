@@ -34,6 +34,7 @@ class State(msgspec.Struct):
 
     records: int = 0
     is_log: bool = False  # the gateway's, not events
+    is_begun: bool = False  # a line was not blank
 
 
 def sniff(head: lines.Head) -> bool:
@@ -60,9 +61,10 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     first = state.records + 1
-    is_log = state.is_log or (first == 1 and log.sniff(lines.Head(block)))
+    is_log = state.is_log or (not state.is_begun and log.sniff(lines.Head(block)))
     rows = list(log.read_log(block, first) if is_log else _read_lines(block, first))
-    return rows, State(state.records + lines.line_count(block), is_log)
+    is_begun = state.is_begun or not block.isspace()
+    return rows, State(state.records + lines.line_count(block), is_log, is_begun)
 
 
 def finish(_: State) -> list[Reported]:

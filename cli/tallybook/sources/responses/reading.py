@@ -55,6 +55,9 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     state = msgspec.structs.replace(state, events=[*state.events], held=[*state.held])
     if state.records == 0 and is_document(lines.Head(block)):
         return list(_read_document(block, state)), state
+    if block.isspace():
+        state.records += lines.line_count(block)
+        return [], state
     return list(_read_lines(block, state)), state
 
 

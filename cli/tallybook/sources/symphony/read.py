@@ -10,7 +10,7 @@ import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.lines import Head
+from tallybook.sources.lines import Head, line_count
 from tallybook.sources.symphony import shape
 from tallybook.sources.symphony.applog import read_log
 from tallybook.sources.symphony.audit import read_audit
@@ -33,6 +33,9 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, or of a whole file, and the state after them."""
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
+    if block.isspace() and not state.held:
+        state.records += line_count(block)
+        return [], state
     if state.form is None:
         block, state.held = state.held + block, b""
         state.form = shape.form_of(Head(block))

@@ -45,6 +45,9 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     if state.is_description:
         state.is_open = not outline(block, max(block.find(b"{"), 0)).is_closed
         return [], state
+    if block.isspace():
+        state.record += lines.line_count(block)
+        return [], state
     return list(_read_lines(block, state)), state
 
 

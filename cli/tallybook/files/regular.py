@@ -1,0 +1,42 @@
+"""Opens what holds a log, and nothing that a reading could wait for or never come to the end of."""
+
+from __future__ import annotations
+
+import os
+import stat
+from errno import EINVAL, ENXIO
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+NOT_REGULAR: Final = "not a regular file"
+# A pipe is opened without waiting for somebody to write to it. Regular files know no difference.
+_AT_ONCE: Final[int] = getattr(os, "O_NONBLOCK", 0)
+
+
+class NotRegularError(OSError):
+    """A pipe, a socket or a device stands where a file is expected."""
+
+    def __init__(self, path: str | Path, words: str = NOT_REGULAR) -> None:
+        super().__init__(EINVAL, words, str(path))
+
+
+def open_regular(path: str | Path) -> FileIO:
+    """The file's bytes, unbuffered. Raises OSError, NotRegularError where it is no regular file.
+
+    What is asked is what was opened, not the path: another file may take its place in between.
+    """
+    try:
+        stream = FileIO(path, "rb", opener=_open_at_once)
+    except OSError as error:
+        if error.errno == ENXIO:  # a socket cannot be opened
+            raise NotRegularError(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise NotRegularError(path)
+    return stream
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | _AT_ONCE)
