@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tallybook.schema import Reported
+from tallybook.sources import claims
 from tallybook.sources.claude_code.passing import spans
 from tallybook.sources.claude_code.plain import PlainReader
 from tallybook.sources.claude_code.shapes import decode
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import Place
 from tallybook.sources.claude_code.transcript import read_assistant
+from tallybook.sources.lines import Head
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "claude-code"
 SESSION = "11111111-1111-4111-8111-111111111111"
@@ -114,3 +116,23 @@ def test_each_line_of_a_sidechain_is_looked_at_in_the_sessions_own_file() -> Non
     inside = line_of(USER, sidechain="true")
     assert passed_over(inside, inside, inside) == []
     assert passed_over(inside, inside, inside, agent="a1") == [1, 2]
+
+
+PROMPTS = [{"sessionId": SESSION, "messageId": 0, "type": "user", "message": "/model set"}]
+CHAT: list[dict[str, Any]] = [
+    {"sessionId": "s1", "projectHash": "00", "startTime": "2025-12-06T15:00:00.000Z"},
+    {"id": "m1", "type": "user", "content": "hi", "sessionId": "s1"},
+    {"id": "m2", "type": "gemini", "sessionId": "s1", "tokens": {"input": 100, "output": 50}},
+]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(PROMPTS, indent=2).encode(),
+        b"".join(json.dumps(value).encode() + b"\n" for value in CHAT),
+        b"".join(json.dumps(value).encode() + b"\n" for value in CHAT[1:]),
+    ],
+)
+def test_what_gemini_cli_keeps_is_not_claimed(content: bytes) -> None:
+    assert claims(Head(content)) == []

@@ -46,6 +46,7 @@ FOREIGN: list[Any] = [
     {"error": "no such file"},
     {"error": {"message": "no", "type": "x"}, "rows": []},
     {"request": {"url": "https://example.org"}, "response": {"status": 200, "body": {"a": 1}}},
+    {"request": {"url": "https://example.org"}, "response": {"status": 200, "body": ""}},
     {"object": "list", "data": [{"id": "gpt-4", "object": "model"}]},
     {"object": "model", "id": "gpt-4"},
     {"created_at": "2026-09-21", "model": "m", "done": "yes"},

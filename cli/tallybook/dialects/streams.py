@@ -44,10 +44,18 @@ _LATEST: Final = ("usage", "service_tier", "timings", "error")
 def stream_events(data: bytes) -> Iterator[Body]:
     """The JSON objects in saved server-sent events or JSON lines; all other lines are passed over.
 
-    A stream cut off in the middle of a line ends with the last whole one.
+    Lines may end with CR alone, and an event's data may stand on several of them, as the standard
+    has it. A stream cut off in the middle of an event ends with the last whole one.
     """
-    for line in data.split(b"\n"):
+    held: list[bytes] = []
+    for line in data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         event = decode_event(line)
+        if event is None and line.startswith(_DATA):
+            held.append(line.removeprefix(_DATA))
+            continue
+        if held and not line.strip():
+            event = decode_event(b"".join(held))
+        held = []
         if event is not None:
             yield event
 

@@ -31,8 +31,9 @@ _CAPTURED: Final = {
     "rate_limit_event": {"rate_limit_info"},
     "result": {"modelUsage", "total_cost_usd", "total_cost", "cost_usd", "duration_api_ms"},
 }
-# Another tool writes the same envelope around messages of a different provider.
-_FOREIGN: Final = frozenset({"usageMetadata", "systemPayload", "payload"})
+# Other tools write the same envelope around messages of a different provider: Qwen Code with the
+# first three keys, Gemini CLI with the last two, and in its list of prompts a message as text.
+_FOREIGN: Final = frozenset({"usageMetadata", "systemPayload", "payload", "projectHash", "tokens"})
 
 _BEFORE: Final = re.compile(r"[\s,]*(?=\{)")  # what may stand before an element
 _CUT_TRANSCRIPT: Final = (
@@ -85,7 +86,8 @@ def _elements(text: str) -> Iterator[object]:
 
 def _is_foreign(value: dict[str, Any]) -> bool:
     message = value.get("message")
-    return not _FOREIGN.isdisjoint(value) or (isinstance(message, dict) and "parts" in message)
+    is_other = isinstance(message, str) or (isinstance(message, dict) and "parts" in message)
+    return is_other or not _FOREIGN.isdisjoint(value)
 
 
 def _is_ours(value: dict[str, Any]) -> bool:

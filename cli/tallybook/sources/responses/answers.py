@@ -25,13 +25,13 @@ _OWN_ID: Final = 20  # characters; servers on one's own machine number their ans
 
 
 def answer_rows(found: Exchange, record: int, saved: bytes, before: str = "") -> list[Reported]:
-    """The rows of a response; none where the record is not one.
+    """The rows of a response; none where the record is neither one nor a dump of an exchange.
 
     The digest of what was saved, and of what came `before` it, stands in for a missing id.
     """
     response = find_usage(found.body, found.headers)
     if response is None:
-        return []
+        return [_without_answer(found, record, saved, before)] if found.part else []
     if response.usage is None and (response.is_error or (found.status or 0) >= _FAILED):
         return [_refusal(response, found, record)]
     row = _row(response, found, record)
@@ -73,6 +73,21 @@ def _refusal(response: Response, found: Exchange, record: int) -> Reported:
     error = mapping(found.body.get("error"))
     kind = next((error[key] for key in ("type", "code", "status") if error.get(key)), None)
     row.detail = f"refused: {str(kind or found.status or 'no reason stated')[:80]}"
+    return row
+
+
+def _without_answer(found: Exchange, record: int, saved: bytes, before: str) -> Reported:
+    """An exchange whose body is no answer: refused, lost on the way, or about something else."""
+    nothing = Response()
+    if (found.status or 0) >= _FAILED:
+        return _refusal(nothing, found, record)
+    row = _row(nothing, found, record)
+    row.identity = _identity(row, saved, before)
+    if row.model or (found.silence and row.provider):
+        row.problems = ["no-counts"]
+        row.detail = f"the body is {found.silence or 'no answer of a model'}"
+    else:
+        row.kind, row.calls, row.detail = EVENT, None, "an exchange that asks no model"
     return row
 
 

@@ -45,7 +45,8 @@ class Exchange(NamedTuple):
     """The body of a response, and what stands around it."""
 
     body: Value
-    part: str | None = None
+    part: str | None = None  # where a dump of an exchange has it
+    silence: str | None = None  # what stands in such a dump in place of a body
     headers: Value = MappingProxyType({})
     provider: str | None = None
     model: str | None = None  # as requested, or as the address names it
@@ -112,17 +113,16 @@ def _is_http(answer: object) -> bool:
     return not keys.isdisjoint(_BODIES) and not {"status", "status_code"}.isdisjoint(keys)
 
 
-def _dumped(value: Value, asked: str, answered: str) -> Exchange | None:
+def _dumped(value: Value, asked: str, answered: str) -> Exchange:
     request, answer = mapping(value.get(asked)), value[answered]
     body, place = _body(answer)
-    if body is None:
-        return None
     outer = mapping(answer)
     url = request.get("url") or value.get("url") or value.get("api_base")
     provider = text(value.get("provider")) or text(value.get("custom_llm_provider"))
     return Exchange(
-        body=body,
+        body=body or {},
         part=f"{answered}.{place}" if place else answered,
+        silence=None if body else _silence(answer),
         headers=mapping(outer.get("headers")),
         provider=told_by_address(url) or (provider.lower() if provider else None),
         model=_requested(value, request) or model_of_address(url),
@@ -147,7 +147,8 @@ def _body(answer: object) -> tuple[Value | None, str | None]:
             return found, key
         if isinstance(inner, Mapping) and key != "data":
             return inner, key
-    return (outer or None), None
+    # Without any key for a body the answer may be the body itself.
+    return (outer if outer and outer.keys().isdisjoint(_BODIES) else None), None
 
 
 def decoded(content: str) -> Value | None:
@@ -158,6 +159,16 @@ def decoded(content: str) -> Value | None:
     if isinstance(body, list):
         return merge_stream(each for each in body if isinstance(each, Mapping))
     return body if isinstance(body, Mapping) else None
+
+
+def _silence(answer: object) -> str:
+    """In words what stands where the body should be, by the first of its keys that has anything."""
+    outer = mapping(answer)
+    stated = [outer[key] for key in _BODIES if key in outer] if outer else [answer]
+    said = next((value for value in stated if value), stated[0] if stated else None)
+    if isinstance(said, str) and said.strip():
+        return f"no JSON and no whole event of a stream ({len(said)} characters)"
+    return "null" if said is None and stated else "empty"
 
 
 def _requested(value: Value, request: Value) -> str | None:

@@ -150,6 +150,8 @@ def _close(state: State) -> Iterator[Reported]:
     """The rows of the stream that ends here, if one was begun, with the problems in their order."""
     body = merge_stream(state.events)
     rows = answer_rows(Exchange(body), state.place, b"", state.digest) if body else []
+    if state.events and not rows:
+        rows = [lines.problem(state.place, "no-counts", "a stream without an answer")]
     yield from sorted([*rows, *state.held], key=lambda row: row.record)
     state.events, state.held = [], []
     state.digest, state.place, state.prefix = "", 0, b""

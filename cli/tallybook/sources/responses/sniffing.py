@@ -51,7 +51,11 @@ def is_ours(value: Mapping[str, Any]) -> bool:
     if any(tells(value) for tells in (is_response, is_event, is_refusal, is_invocation)):
         return True
     found = dumped(value)
-    return found is not None and (is_response(found.body) or is_refusal(found.body))
+    if found is None:
+        return False
+    # A provider's address and a model tell an exchange even where its body says nothing.
+    asks_a_model = found.provider is not None and found.model is not None
+    return asks_a_model or is_response(found.body) or is_refusal(found.body)
 
 
 def _is_ours_cut_off(head: bytes) -> bool:
