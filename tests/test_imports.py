@@ -44,6 +44,7 @@ ALLOWED = {
     "ledger": {
         *STAGES,
         *("backfill", "ledger", "files", "sources", "pricing", "schema", "tables", "errors"),
+        "dialects",
         "private",
     },
     "report": {"report", "pricing", "schema", "errors", "private"},

@@ -176,7 +176,7 @@ class TestMerging:
             merge(tmp_path / f"{name}-whole", tmp_path / name)
             merge(tmp_path / f"{name}-whole", tmp_path / other)
             assert totals(told(tmp_path / "none", tmp_path / f"{name}-whole"))["calls"] == 8
-            assert merge(tmp_path / f"{name}-whole", tmp_path / other) == 0
+            assert merge(tmp_path / f"{name}-whole", tmp_path / other) == (0, [])
 
     def test_the_other_ledger_is_left_as_it_is(self, machines: list[Path], tmp_path: Path) -> None:
         before = {path: path.read_bytes() for path in machines[0].rglob("*") if path.is_file()}

@@ -93,10 +93,19 @@ def merge(
     other: Annotated[Path, typer.Argument(metavar="DIR", help="The other ledger's folder.")],
     ledger: options.Ledger = None,
 ) -> None:
-    """Take over what the ledger of another machine holds; what both hold counts once."""
-    from tallybook.ledger import merge as merged  # noqa: PLC0415 - as above
+    """Take over what the ledger of another machine holds; what both hold counts once.
 
-    say(f"{_files(merged(_folder(ledger), other.absolute()))} taken over from {other}")
+    What cannot be so is refused, with a word; exit 1.
+    """
+    from tallybook.ledger import merge as merged  # noqa: PLC0415 - as above
+    from tallybook.render.ledger import refused_lines  # noqa: PLC0415
+
+    taken = merged(_folder(ledger), other.absolute())
+    count = f"; {len(taken.refused):,} refused" if taken.refused else ""
+    said = f"{_files(taken.files)} taken over from {other}{count}"
+    say(said, *refused_lines(taken.refused))
+    if taken.refused:
+        raise typer.Exit(1)
 
 
 def _folder(asked: Path | None) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ NAME: Final = "manifest"
 PREVIOUS: Final = "manifest.previous"
 _MAGIC: Final = b"tallybook"
 _KIND: Final = b"ledger"
+T = TypeVar("T")
 
 
 class Damaged(Exception):  # noqa: N818 - a state of a file
@@ -127,10 +128,15 @@ def load(folder: Path, *, before: bool = False) -> tuple[Manifest, str | None]:
 
 
 def _read(path: Path) -> Manifest:
+    with open_regular(path) as file:
+        return opened(file.read(), Manifest)
+
+
+def opened(content: bytes, kind: type[T]) -> T:
+    """The content of a manifest as a `kind` of struct. Raises Damaged, Foreign."""
     try:
-        with open_regular(path) as file:
-            return msgspec.msgpack.decode(unsealed(_KIND, file.read()), type=Manifest)
-    except msgspec.MsgspecError as error:
+        return msgspec.msgpack.decode(unsealed(_KIND, content), type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Damaged(str(error)) from error
 
 

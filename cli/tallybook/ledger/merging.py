@@ -3,54 +3,71 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from tallybook.errors import TallybookError
-from tallybook.ledger.content import is_whole, put_in_place
+from tallybook.errors import TallybookError, UsageError
+from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Entry, save
+from tallybook.ledger.manifest import Damaged, Entry, save
 from tallybook.ledger.proved import put_corrections, read_corrections, united
-from tallybook.ledger.store import PartDamaged, Store
-from tallybook.ledger.upkeep import held, writing
-from tallybook.private import aside
+from tallybook.ledger.store import Store
+from tallybook.ledger.upkeep import writing
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def merge(ledger: Path, other: Path) -> int:
-    """Take over what another ledger holds; how many files are new or longer there.
+class Merged(NamedTuple):
+    """How many files were new or longer in the other ledger, and what of it was refused."""
+
+    files: int
+    refused: list[Refused]
+
+
+def merge(ledger: Path, other: Path) -> Merged:
+    """Take over what another ledger holds, but for what cannot be so.
 
     The other is not changed. A file of the same path is taken for the same where the rows of one
     begin with those of the other, and the longer one stays; else both do. Calls that several files
     state are settled when usage is derived, as ever, so the order of merging is of no consequence.
     Raises TallybookError.
     """
-    if not (other / "manifest").is_file():
-        raise TallybookError(f"there is no ledger in {other}")
-    theirs = held(other)
+    source, refused = Folder(other), list[Refused]()
+    theirs = _claimed(source, refused)
     with writing(ledger) as (folder, ours):
         if folder.root.samefile(other):
-            raise TallybookError(f"{other} is this ledger itself")
-        source = Folder(other)
-        store = Store([folder.parts, source.parts])
-        taken = _taken(ours.entries, theirs.entries, store)
-        names = {segment.part for entry in taken.values() for segment in entry.segments()}
-        for name in sorted(names):
-            _copy(source.parts / name, folder.parts)
-        mine, added = read_corrections(folder, ours), read_corrections(source, theirs)
+            raise UsageError(f"{other} is this ledger itself")
+        new = {p: e for p, e in theirs.entries.items() if not _is_held(e, ours.entries.get(p))}
+        sound = take_parts(new, source.parts, folder.parts, refused)
+        taken = _taken(ours.entries, sound, Store([folder.parts]))
+        added = take_corrections(theirs.corrections, source.parts, folder.parts, refused)
         after = msgspec.structs.replace(
             ours, generation=ours.generation + 1, entries=ours.entries | taken
         )
         if added.num_rows:
+            mine = read_corrections(folder, ours)
             after.corrections = put_corrections(folder, united(mine, added))
-        save(folder.root, after)
+        if taken or added.num_rows:
+            save(folder.root, after)
         folder.sweep(after)
-        return len(taken)
+        return Merged(len(taken), refused)
+
+
+def _claimed(source: Folder, refused: list[Refused]) -> Claimed:
+    try:
+        if not source.is_ledger():
+            raise UsageError(f"there is no ledger in {source.root}")
+        return claimed(source.root, refused)
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot read the ledger {source.root}: {error}") from error
+
+
+def _is_held(entry: Entry, mine: Entry | None) -> bool:
+    """Whether the very same rows are here already."""
+    return mine is not None and mine.segments() == entry.segments()
 
 
 def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> dict[str, Entry]:
@@ -102,17 +119,3 @@ def _is_same(mine: Entry, other: Entry, store: Store) -> bool:
 
 def _rows(entry: Entry, store: Store) -> pl.DataFrame:
     return store.rows([msgspec.structs.replace(entry, ending=[], deleted=[])]).drop("path")
-
-
-def _copy(part: Path, folder: Path) -> None:
-    """Copy a part; its name tells whether it came over whole. Raises PartDamaged, OSError."""
-    target = folder / part.name
-    if target.exists() and is_whole(target):
-        return
-    with aside(folder) as path:
-        try:
-            shutil.copyfile(part, path)
-        except FileNotFoundError as error:
-            raise PartDamaged(part.name, "missing") from error
-        if put_in_place(path) != part.name:
-            raise PartDamaged(part.name, "damaged")

@@ -24,3 +24,14 @@ def status_text(
         for name, heading in _COUNTS.items()
     ]
     return table(columns, width, totals=True, colour=colour)
+
+
+def refused_lines(refused: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each reason that something of another ledger (what, why) was refused for."""
+    reasons: dict[str, list[str]] = {}
+    for what, why in refused:
+        reasons.setdefault(why, []).append(what)
+    return [
+        f"refused: {why} ({what[0]}{f' and {len(what) - 1:,} more' if what[1:] else ''})"
+        for why, what in reasons.items()
+    ]

@@ -1,0 +1,348 @@
+"""Checks what another's ledger holds before any of it is taken over: it may be made to do harm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from re import compile as pattern
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+
+import msgspec
+
+from tallybook.ledger.content import is_whole, put_in_place
+from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Segment, opened
+from tallybook.ledger.store import PartDamaged, Store
+from tallybook.private import aside, open_regular
+from tallybook.sources import sources
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+# A manifest has 400 bytes a file, a part 100 a row.
+_MANIFEST_BYTES: Final = 256 << 20
+_PART_BYTES: Final = 4 << 30
+_GROUP_BYTES: Final = 1 << 30  # of a group of rows, unpacked
+_PATH_LENGTH: Final = 32_768
+_WORD_LENGTH: Final = 128
+_LARGEST: Final = 2**63 - 1
+_PIECE: Final = 1 << 20
+_PART: Final = pattern(r"[0-9a-f]{32}\.parquet")
+_FILE_ID: Final = pattern(r"[0-9a-f]{1,64}")
+
+
+class Refused(NamedTuple):
+    """A file, or something else of a ledger, that is not taken over, and why."""
+
+    what: str
+    why: str
+
+
+class _Claims(msgspec.Struct):
+    """A manifest of which nothing is believed yet."""
+
+    generation: int = 0
+    entries: dict[object, msgspec.Raw] = {}
+    corrections: list[object] = []
+
+
+class Claimed(NamedTuple):
+    """What a manifest says that could be so: entries by path, names of parts with corrections."""
+
+    entries: dict[str, Entry]
+    corrections: list[str]
+
+
+def claimed(folder: Path, refused: list[Refused]) -> Claimed:
+    """What the manifest of a ledger says, or the one before where that is damaged.
+
+    Raises Damaged, OSError.
+    """
+    try:
+        claims = _claims(folder / NAME)
+    except (Damaged, OSError) as error:
+        try:
+            claims = _claims(folder / PREVIOUS)
+        except (Damaged, OSError):
+            raise error from None
+        refused.append(Refused(NAME, f"{_words(error)}; the one before is taken"))
+    entries: dict[str, Entry] = {}
+    ids: dict[str, list[Segment]] = {}
+    for path in sorted(claims.entries, key=repr):
+        try:
+            entry = _entry(path, claims.entries[path])
+            segments = entry.segments()
+            if ids.setdefault(entry.file_id, segments) != segments:
+                raise Damaged("its file id is another file's")
+            entries[entry.path] = entry
+        except Damaged as error:
+            refused.append(Refused(str(path), str(error)))
+    return Claimed(entries, list(_names(claims.corrections, refused)))
+
+
+def _claims(path: Path) -> _Claims:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MANIFEST_BYTES:
+            raise Damaged(f"a manifest of {size:,} bytes")
+        return opened(file.read(_MANIFEST_BYTES), _Claims)
+
+
+def _names(corrections: Iterable[object], refused: list[Refused]) -> Iterator[str]:
+    for name in corrections:
+        if isinstance(name, str) and _PART.fullmatch(name):
+            yield name
+        else:
+            refused.append(Refused("corrections", "a part of a name that no part has"))
+
+
+def _entry(path: object, content: msgspec.Raw) -> Entry:
+    if not isinstance(path, str):
+        raise Damaged("its path is no text")
+    try:
+        entry = msgspec.msgpack.decode(content, type=Entry)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Damaged("its entry is no entry") from error
+    entry.place.state = b""  # only what this machine has read itself is gone on with
+    fault = _fault(path, entry)
+    if fault is not None:
+        raise Damaged(fault)
+    return entry
+
+
+def _fault(path: str, entry: Entry) -> str | None:
+    if entry.path != path or not _is_path(path):
+        return "its path is not absolute"
+    if entry.place.source is not None and entry.place.source not in sources():
+        return "its source is unknown"
+    if not _FILE_ID.fullmatch(entry.file_id):
+        return "its file id is none"
+    if not all(map(_is_sound, msgspec.structs.astuple(entry.place))):
+        return "a number or a word of its entry is out of bounds"
+    own = msgspec.structs.asdict(entry)
+    for name in ("path", "file_id", "place", "states", "beside", "rows", "ending", "deleted"):
+        del own[name]
+    if not all(map(_is_sound, own.values())):
+        return "a number or a word of its entry is out of bounds"
+    return _misplaced(entry.segments())
+
+
+def _is_path(path: str) -> bool:
+    """Whether it is absolute on any system, with no way back in it."""
+    kinds: tuple[PurePath, ...] = (PurePosixPath(path), PureWindowsPath(path))
+    absolute = any(each.is_absolute() for each in kinds)
+    back = any(part in {"..", "."} for each in kinds for part in each.parts)
+    return absolute and not back and "\0" not in path and len(path) <= _PATH_LENGTH
+
+
+def _is_sound(value: object) -> bool:
+    if isinstance(value, int):
+        return -1 <= value <= _LARGEST
+    return not isinstance(value, str | bytes) or len(value) <= _WORD_LENGTH
+
+
+def _misplaced(segments: Sequence[Segment]) -> str | None:
+    ends: dict[str, int] = {}
+    for segment in sorted(segments, key=lambda each: (each.part, each.start)):
+        if not _PART.fullmatch(segment.part):
+            return "a part of a name that no part has"
+        if segment.start < ends.get(segment.part, 0) or segment.rows < 0:
+            return "rows out of bounds, or given twice"
+        ends[segment.part] = segment.start + segment.rows
+        if ends[segment.part] > _LARGEST:
+            return "rows out of bounds, or given twice"
+    return None
+
+
+def take_parts(
+    entries: Mapping[str, Entry], source: Path, target: Path, refused: list[Refused]
+) -> dict[str, Entry]:
+    """The entries whose rows are sound, their parts copied from the folder `source` to `target`.
+
+    Raises OSError where they cannot be written.
+    """
+    held: dict[str, list[str]] = {}
+    for path, entry in entries.items():
+        for name in {segment.part for segment in entry.segments()}:
+            held.setdefault(name, []).append(path)
+    faults: dict[str, str] = {}
+    for name in sorted(held):
+        resting = [entries[path] for path in held[name] if path not in faults]
+        try:
+            _take(name, source, target)
+            faults |= _faults(name, resting, Store([target]))
+        except Damaged as error:
+            faults |= dict.fromkeys((entry.path for entry in resting), f"part {name}: {error}")
+    refused += [Refused(path, faults[path]) for path in sorted(faults)]
+    return {path: entry for path, entry in entries.items() if path not in faults}
+
+
+def _take(name: str, source: Path, target: Path) -> None:
+    """Copy a part that is not here yet. Raises Damaged, and OSError for the copy."""
+    from tallybook.tables import READ  # noqa: PLC0415 - loads pyarrow
+
+    with suppress(FileNotFoundError):
+        if is_whole(target / name):
+            return
+    with aside(target) as path:
+        _copy(source / name, path)
+        _check_schema(path, READ)
+        put_in_place(path)
+
+
+def _copy(part: Path, path: Path) -> None:
+    """Copy a part and see that its name fits. Raises Damaged, and OSError for the copy."""
+    digest = blake2b(digest_size=16)
+    try:
+        file = open_regular(part)
+    except OSError as error:
+        raise Damaged(_words(error)) from error
+    with file, path.open("wb") as copy:
+        if os.fstat(file.fileno()).st_size > _PART_BYTES:
+            raise Damaged("too large")
+        left = _PART_BYTES
+        while left > 0 and (piece := _read(file)):
+            digest.update(piece)
+            copy.write(piece)
+            left -= len(piece)
+    if part.name != f"{digest.hexdigest()}.parquet":
+        raise Damaged("damaged")
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(_PIECE)
+    except OSError as error:
+        raise Damaged(_words(error)) from error
+
+
+def _check_schema(path: Path, wanted: pa.Schema) -> None:
+    """Raise Damaged where a part has other types, or unpacks to more than anybody has room for."""
+    import polars as pl  # noqa: PLC0415 - few commands need it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    expected = pl.DataFrame(wanted.empty_table()).schema
+    try:
+        found = pl.read_parquet_schema(path)
+        groups = pq.read_metadata(path)
+        sizes = [groups.row_group(n).total_byte_size for n in range(groups.num_row_groups)]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise Damaged("no table") from error
+    wrong = [name for name in expected if name in found and found[name] != expected[name]]
+    if wrong:
+        raise Damaged(f"{wrong[0]} is {found[wrong[0]]}, not {expected[wrong[0]]}")
+    if not all(0 <= size <= _GROUP_BYTES for size in sizes):
+        raise Damaged("too large")
+
+
+def _faults(name: str, entries: Sequence[Entry], store: Store) -> dict[str, str]:
+    """What is wrong with the rows of entries in a part, by path. Raises Damaged."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.ledger.soundness import fault  # noqa: PLC0415 - imports polars
+    from tallybook.tables import READ  # noqa: PLC0415
+
+    held = _held(name, entries)
+    begin, faults = 0, dict[str, str]()
+    try:
+        for rows in store.slices(name, READ.names):
+            here = _rows_here(held, begin, rows.height)
+            looked_at = rows.select("path", fault=fault()).with_row_index("row", begin)
+            wrong = (
+                here.join(looked_at.cast({"row": pl.Int64}), on="row")
+                .with_columns(fault=pl.coalesce("fault", _elsewhere()))
+                .filter(pl.col("fault").is_not_null())
+                .unique("entry", keep="first", maintain_order=True)
+            )
+            faults |= dict(wrong.select("entry", "fault").iter_rows())
+            begin += rows.height
+    except (PartDamaged, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise Damaged("its rows cannot be read") from error
+    beyond = held.filter(pl.col("end") > begin)["entry"]
+    return faults | dict.fromkeys(beyond, "rows beyond the end of their part")
+
+
+def _held(name: str, entries: Sequence[Entry]) -> pl.DataFrame:
+    """The runs of rows of a part that entries have: who, from where to where, of which path."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    rows = [
+        (
+            entry.path,
+            segment.start,
+            segment.start + segment.rows,
+            None if entry.renamed else entry.path,
+        )
+        for entry in entries
+        for segment in entry.segments()
+        if segment.part == name
+    ]
+    schema = {"entry": pl.String, "start": pl.Int64, "end": pl.Int64, "own_path": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _rows_here(held: pl.DataFrame, begin: int, count: int) -> pl.DataFrame:
+    """A row for each of the `count` rows from `begin` on that an entry has."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    start, end = pl.col("start").clip(begin), pl.col("end").clip(None, begin + count)
+    return (
+        held.with_columns(start=start, end=end)
+        .filter(pl.col("start") < pl.col("end"))
+        .with_columns(row=pl.int_ranges("start", "end"))
+        .explode("row")
+    )
+
+
+def _elsewhere() -> pl.Expr:
+    """What is wrong with a row that says it is of another file than its entry."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    return pl.when(pl.col("path") != pl.col("own_path")).then(pl.lit("rows of another file"))
+
+
+def take_corrections(
+    names: Sequence[str], source: Path, target: Path, refused: list[Refused]
+) -> pa.Table:
+    """The sound corrections of parts in `source`; `target` is a folder to look at copies in.
+
+    Raises OSError where they cannot be written.
+    """
+    import polars as pl  # noqa: PLC0415 - as above
+    import pyarrow as pa  # noqa: PLC0415
+
+    from tallybook.ledger.soundness import fault_of_correction  # noqa: PLC0415
+    from tallybook.tables import CORRECTIONS  # noqa: PLC0415
+
+    tables = [CORRECTIONS.empty_table()]
+    for name in names:
+        try:
+            with aside(target) as path:
+                _copy(source / name, path)
+                _check_schema(path, CORRECTIONS)
+                rows = _table(path, CORRECTIONS)
+                path.unlink()
+        except Damaged as error:
+            refused.append(Refused("corrections", f"part {name}: {error}"))
+            continue
+        rows = rows.with_columns(fault=fault_of_correction())
+        refused += [Refused("corrections", why) for why in rows["fault"].drop_nulls()]
+        sound = rows.filter(pl.col("fault").is_null()).drop("fault")
+        tables.append(sound.to_arrow().cast(CORRECTIONS))
+    return pa.concat_tables(tables)
+
+
+def _table(path: Path, wanted: pa.Schema) -> pl.DataFrame:
+    import polars as pl  # noqa: PLC0415 - as above
+
+    try:
+        return pl.read_parquet(path, columns=wanted.names, memory_map=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise Damaged("its rows cannot be read") from error
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
