@@ -40,7 +40,7 @@ ALLOWED = {
     "pricing": {"pricing", "schema", "errors", "private"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
     "backfill": {"backfill", "normalize", "dialects", "schema", "tables"},
-    "inplace": {"inplace", "sources", "dialects", "errors", "values"},
+    "inplace": {"inplace", "sources", "dialects", "errors", "private", "values"},
     "ledger": {
         *STAGES,
         *("backfill", "ledger", "files", "sources", "pricing", "schema", "tables", "errors"),

@@ -106,11 +106,17 @@ def test_what_is_applied_is_in_the_reports_until_it_is_taken_back(run: Run) -> N
     assert answer(run, "usage-report")["totals"] == plan["before"]
 
 
-def test_applying_twice_records_nothing_more(run: Run) -> None:
+def test_applying_says_the_calls_that_the_plan_said(run: Run) -> None:
+    calls = sum(row["calls"] for row in answer(run, "backfill")["rows"])
     first, second = run("backfill", "--apply"), run("backfill", "--apply")
     assert first.stdout == second.stdout
-    assert "corrections recorded" in first.stderr
-    assert "everything was recorded before" in second.stderr
+    assert f"\n{calls:,} calls to fill" in f"\n{first.stderr}"
+    assert f"corrections of {calls:,} calls recorded" in first.stderr
+    assert f"those of {calls:,} calls were recorded before" in second.stderr
+    applied = answer(run, "backfill", "--apply")["applied"]
+    nothing_new = {"calls": calls, "in_files": 0, "recorded": 0, "recorded_before": calls}
+    assert applied == nothing_new
+    assert f"corrections of {calls:,} calls taken back" in run("backfill", "--undo").stderr
 
 
 def test_a_report_can_fill_at_once_and_record_nothing(run: Run) -> None:

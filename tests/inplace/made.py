@@ -139,6 +139,25 @@ def insert(connection: sqlite3.Connection, values: Values) -> None:
     )
 
 
+def detail(connection: sqlite3.Connection, values: Values, tokens: Values) -> None:
+    """The detail of a row's request, written a moment before it."""
+    data = {name: values[name] for name in ("provider", "model", "connectionId", "timestamp")} | {
+        "status": "success",
+        "tokens": tokens,
+        "request": {"stream": True},
+        "providerResponse": "hello",
+        "response": {"content": "hello", "thinking": None, "type": "streaming"},
+    }
+    connection.execute(
+        "INSERT INTO requestDetails VALUES (?, ?, ?, ?, ?, 'success', ?)",
+        (
+            f"1796002178764-{len(tokens)}{values['timestamp']}",
+            *(values[name] for name in ("timestamp", "provider", "model", "connectionId")),
+            json.dumps(data),
+        ),
+    )
+
+
 def document(path: Path, rows: list[Values] | None = None) -> Path:
     rows = ROWS if rows is None else rows
     found = {

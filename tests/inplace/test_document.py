@@ -38,6 +38,7 @@ def test_rows_and_the_sums_of_their_days_are_corrected(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "usage.json",
         "usage.json.before-tallybook-1",
+        "usage.json.changed-by-tallybook-1",
     ]
 
 

@@ -12,6 +12,7 @@ import typer
 from tallybook import __version__
 from tallybook.app import options, terminal
 from tallybook.app.asking import check_files, chosen_zone
+from tallybook.app.in_place import LEFT_ALONE, Written
 from tallybook.app.in_place import restore as from_backup
 from tallybook.app.in_place import write as write_in_place
 from tallybook.app.output import put, say, stdout_colour, stdout_width
@@ -32,11 +33,13 @@ Examples:
   tallybook backfill --undo               take all of it back
   tallybook backfill --responses bodies/  look for answers there as well
   tallybook backfill --apply --in-place   write it into 9router's own files too
-  tallybook backfill --restore            take that back, from the backup beside them
+  tallybook backfill --restore            take all of that back, from the backups beside them
 
 \b
-The logs are changed with --apply --in-place only, and only 9router's.
-Exit codes: 0 done, 1 could not do it, 2 wrong usage."""
+The logs are changed with --apply --in-place only, and only 9router's. --restore
+takes back all runs at once: what they changed states again what it did before the
+first. What 9router added or changed since stays. The backups stay as well.
+Exit codes: 0 done, 1 could not do it, or not for every file, 2 wrong usage."""
 
 
 InPlace = Annotated[
@@ -46,7 +49,10 @@ InPlace = Annotated[
     ),
 ]
 Restore = Annotated[
-    bool, typer.Option("--restore", help="Put back what 9router's files stated before.")
+    bool,
+    typer.Option(
+        "--restore", help="Put back what 9router's files stated before the first --in-place."
+    ),
 ]
 Responses = Annotated[
     list[Path] | None,
@@ -95,8 +101,9 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     if undo:
         _undo(ledger)
         return
+    chosen = "json" if json else format_
     if restore:
-        from_backup(paths)
+        _restore(paths, chosen)
         return
 
     def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
@@ -106,11 +113,51 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)
     plan, answer, notes = read(asking, planned)
-    put(_rendered(answer, "json" if json else format_, details=details), "table")
-    _remark(answer, notes)
-    written = write_in_place(plan, apply=apply) if in_place else []
+    written = write_in_place(plan, apply=apply) if in_place else Written([], set())
+    answer["in_place"] = written.files if in_place else None
+    answer["applied"] = None
     if apply:
-        _apply(plan, ledger, written)
+        later = plan
+        if written.calls:  # what is left to record is what the files do not state even now
+            later = read(asking, lambda reading: _plan(reading, zone, responses, None))
+        answer["applied"] = _apply(plan, later, _folder(ledger), written.calls)
+    put(_rendered(answer, chosen, details=details), "table")
+    _remark(answer, notes)
+    _judge(written.files)
+
+
+def _restore(paths: list[Path] | None, chosen: str) -> None:
+    """Take back what was written in place; data of it on standard output as JSON only."""
+    files = from_backup(paths)
+    if chosen == "json":
+        answer = envelope(
+            "backfill",
+            version=__version__,
+            query={"paths": [str(path) for path in paths or ()], "restore": True},
+            prices=None,
+            rows=[],
+            totals={},
+            coverage={"files": len(files)},
+            in_place=files,
+        )
+        put(json_text(answer), "json")
+    _say_files(files)
+    if any(row["rows"] for row in files):
+        say("`tallybook backfill --apply` fills the calls in reports without changing the files")
+    _judge(files)
+
+
+def _say_files(files: list[dict[str, Any]]) -> None:
+    from tallybook.render.in_place import file_lines  # noqa: PLC0415 - only where it was asked for
+
+    for row in files:
+        say(*file_lines(row))
+
+
+def _judge(files: list[dict[str, Any]]) -> None:
+    """Exit with 1 where something was asked of a file and not done."""
+    if any(row["state"] == LEFT_ALONE or row["lost"] for row in files):
+        raise typer.Exit(1)
 
 
 def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger: bool) -> None:
@@ -136,40 +183,37 @@ def _undo(ledger: Path | None) -> None:
 
     folder = _folder(ledger)
     count = clear_corrections(folder) if folder.exists() else 0
-    say(f"{count:,} corrections taken back" if count else "there is nothing to take back")
+    calls = f"{count:,} call{'' if count == 1 else 's'}"
+    say(f"corrections of {calls} taken back" if count else "there is nothing to take back")
 
 
-def _apply(plan: Plan, ledger: Path | None, written: list[str]) -> None:
-    """Record the corrections but for the calls that now state it themselves, in their file."""
+def _apply(plan: Plan, later: Plan, folder: Path, written: set[str]) -> dict[str, int]:
+    """Record what the logs do not state themselves by now; returns how many calls became what.
+
+    What was recorded of a call before goes only where its row states it.
+    """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
-    from tallybook.ledger import append_corrections, corrections_table  # noqa: PLC0415
-
-    if written:
-        _forget(ledger, written)
-    left = plan.corrections.filter(~pl.col("call_id").is_in(written))
-    new = append_corrections(_folder(ledger), corrections_table(left))
-    recorded = f"{new:,} correction{'' if new == 1 else 's'} recorded"
-    say(recorded if new else "everything was recorded before")
-
-
-def _forget(ledger: Path | None, written: list[str]) -> None:
-    """Take out what was recorded of these calls before; it would no longer fit them."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.ledger import (  # noqa: PLC0415 - as above
+    from tallybook.ledger import (  # noqa: PLC0415
         append_corrections,
-        clear_corrections,
         corrections,
         corrections_table,
+        stated,
     )
 
-    folder = _folder(ledger)
-    before = pl.DataFrame(corrections(folder))
-    kept = before.filter(~pl.col("call_id").is_in(written))
-    if kept.height < before.height:
-        clear_corrections(folder)
-        append_corrections(folder, corrections_table(kept))
+    stated_now: set[tuple[str, str]] = set()
+    if written:
+        known = pl.DataFrame(corrections(folder)).filter(pl.col("call_id").is_in(written))
+        stated_now = stated(later, known)
+    new = append_corrections(folder, corrections_table(later.corrections), stated_now)
+    asked, left = (set(each.corrections["call_id"]) for each in (plan, later))
+    in_files = len(written & asked - left)
+    return {
+        "calls": len(asked),
+        "in_files": in_files,
+        "recorded": new,
+        "recorded_before": len(asked) - in_files - new,
+    }
 
 
 def _plan(reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None) -> Plan:
@@ -233,5 +277,12 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
 
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:
     from tallybook.render.backfill import summary_line  # noqa: PLC0415
+    from tallybook.render.in_place import applied_line  # noqa: PLC0415
 
     say(*notes, summary_line(answer))
+    if answer["in_place"] is not None:
+        _say_files(answer["in_place"])
+        if not answer["in_place"]:
+            say("nothing to write in place: no call of a 9router file can be filled")
+    if answer["applied"] is not None:
+        say(applied_line(answer["applied"]))

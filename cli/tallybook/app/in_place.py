@@ -3,66 +3,152 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallybook.app import terminal
-from tallybook.app.output import say
 from tallybook.errors import TallybookError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from tallybook.inplace import Changes, Correction, Done
+    from tallybook.inplace import Changes, Correction, DayLeft, Done, Skipped
     from tallybook.ledger import Plan
 
+Row = dict[str, Any]
 _SOURCE = "9router"
+# What becomes of a file: the words of `state`.
+_WOULD_CHANGE, _CHANGED, _RESTORED = "would-change", "changed", "restored"
+_NOTHING, LEFT_ALONE = "nothing-to-change", "left-alone"
 
 
-def write(plan: Plan, *, apply: bool) -> list[str]:
+class Written(NamedTuple):
+    """What became of each file, as the JSON document says it, and the calls whose rows changed."""
+
+    files: list[Row]
+    calls: set[str]
+
+
+def write(plan: Plan, *, apply: bool) -> Written:
     """Write the corrections into the files that their calls stand in, each after a backup.
 
-    Without `apply` only say what would change. Returns the ids of the calls whose files now state
-    it themselves; a file that is refused is said, and the others go on.
+    Without `apply` only say what would change. A file that cannot be written is left alone, and
+    the others go on.
     """
-    written: list[str] = []
-    found = _by_file(plan)
-    for path, (corrections, calls) in found:
-        try:
+    written = Written([], set())
+    for path, (corrections, calls) in _by_file(plan):
+        row = _file(path, calls=len(set(calls.values())))
+        written.files.append(row)
+        with _LeavingAlone(row):
             changes = _planned(path, corrections)
             if not apply:
-                say(*_words(path, changes.rows, changes.skipped, "would change"))
+                _say_rows(row, _WOULD_CHANGE, len(changes.rows), changes)
                 continue
             done = _applied(path, changes)
-            say(*_words(path, done.rows, done.skipped, "changed"), *_backup(done))
-            written += calls
-        except (TallybookError, OSError) as error:
-            say(f"{path}: left alone: {_reason(error)}")
-    if not found:
-        say("nothing to write in place: no call of a 9router file can be filled")
+            _say_rows(row, _CHANGED, done.rows, done)
+            written.calls.update(calls[record] for record in done.records)
     return written
 
 
-def restore(paths: list[Path] | None) -> None:
-    """Give the files that have a backup beside them what it states. Raises TallybookError."""
+def restore(paths: list[Path] | None) -> list[Row]:
+    """Take back what was written into the files that have a backup beside them.
+
+    Returns what became of each file. Raises TallybookError where there is none.
+    """
     from tallybook.files.database import is_database  # noqa: PLC0415 - loads the readers
-    from tallybook.inplace import restore, restore_document  # noqa: PLC0415
-    from tallybook.inplace.backup import backups  # noqa: PLC0415
+    from tallybook.inplace import backups, restore, restore_document  # noqa: PLC0415
     from tallybook.ledger import find  # noqa: PLC0415
 
     search = find(paths or None, os.environ, terminal.home_folder(os.environ))
     files = [path for path, _ in search.files if backups(path)]
     if not files:
         raise TallybookError("no file has a backup beside it", hint="name the file or its folder")
+    rows = []
     for path in files:
-        done = restore(path) if is_database(path) else restore_document(path)
-        say(*_words(path, done.rows, done.skipped, "restored"), *_backup(done))
+        row = _file(path)
+        rows.append(row)
+        with _LeavingAlone(row):
+            done = restore(path) if is_database(path) else restore_document(path)
+            _say_rows(row, _RESTORED, done.rows, done)
+    return rows
 
 
-def _by_file(plan: Plan) -> list[tuple[Path, tuple[list[Correction], list[str]]]]:
-    """Of each file of 9router the corrections of its calls, and the calls."""
+class _LeavingAlone:
+    """Notes on a file's row why it is left alone, where it is."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, TallybookError | OSError | sqlite3.Error):
+            return False
+        words = str(error)
+        if isinstance(error, TallybookError):
+            words = ". ".join(filter(None, [error.message, error.hint]))
+        elif isinstance(error, OSError):
+            words = error.strerror or words
+        self._row |= {"state": LEFT_ALONE, "error": words}
+        return True
+
+
+def _file(path: Path, calls: int | None = None) -> Row:
+    return {
+        "path": str(path),
+        "state": _NOTHING,
+        "calls": calls,
+        "rows": 0,
+        "days": 0,
+        "days_left": [],
+        "skipped": [],
+        "backup": None,
+        "passed_over": [],
+        "lost": False,
+        "other_names": 0,
+        "error": None,
+    }
+
+
+def _say_rows(row: Row, state: str, count: int, found: Changes | Done) -> None:
+    row |= {
+        "state": state if count else _NOTHING,
+        "rows": count,
+        "days": found.days,
+        "days_left": list(_days_left(found.days_left)),
+        "skipped": list(_skipped(found.skipped)),
+    }
+    from tallybook.inplace import Done  # noqa: PLC0415 - as above
+
+    if isinstance(found, Done):
+        row |= {
+            "backup": str(found.backup) if found.backup else None,
+            "passed_over": [str(each) for each in found.passed_over],
+            "lost": found.lost,
+            "other_names": found.names,
+        }
+
+
+def _days_left(days: Sequence[DayLeft]) -> Iterator[Row]:
+    from tallybook.inplace import DAY_REASONS  # noqa: PLC0415 - as above
+
+    for day, reason in days:
+        yield {"day": day, "reason": reason, "meaning": DAY_REASONS[reason]}
+
+
+def _skipped(skipped: Sequence[Skipped]) -> Iterator[Row]:
+    from tallybook.inplace import REASONS  # noqa: PLC0415 - as above
+
+    for reason, rows in sorted(Counter(each.reason for each in skipped).items()):
+        yield {"reason": reason, "rows": rows, "meaning": REASONS[reason]}
+
+
+def _by_file(plan: Plan) -> list[tuple[Path, tuple[list[Correction], dict[int, str]]]]:
+    """Of each file of 9router the corrections of its calls, and the call of each record."""
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
     from tallybook.inplace import Correction  # noqa: PLC0415
@@ -75,7 +161,7 @@ def _by_file(plan: Plan) -> list[tuple[Path, tuple[list[Correction], list[str]]]
             Path(str(path)),
             (
                 [Correction(**row) for row in _dicts(group.select(names))],
-                group["call_id"].unique(maintain_order=True).to_list(),
+                dict(group.select("record", "call_id").iter_rows()),
             ),
         )
         for (path,), group in here.sort("path", "record", "direction").group_by(
@@ -84,43 +170,28 @@ def _by_file(plan: Plan) -> list[tuple[Path, tuple[list[Correction], list[str]]]
     ]
 
 
-def _dicts(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
+def _dicts(frame: pl.DataFrame) -> Iterator[Row]:
     yield from frame.iter_rows(named=True)
 
 
 def _planned(path: Path, corrections: list[Correction]) -> Changes:
+    """What would change. Raises TallybookError where it plainly could not be written."""
     from tallybook.files.database import connect, is_database  # noqa: PLC0415 - as above
-    from tallybook.inplace import plan_changes, plan_document  # noqa: PLC0415
+    from tallybook.inplace import plan_changes, plan_document, require_writable  # noqa: PLC0415
 
-    if not is_database(path):
-        return plan_document(path.read_bytes(), corrections)
-    with connect(path) as connection:
-        return plan_changes(connection, corrections)
+    if is_database(path):
+        with connect(path) as connection:
+            changes = plan_changes(connection, corrections)
+    else:
+        changes = plan_document(path.read_bytes(), corrections)
+    if changes.rows:
+        require_writable(path)
+    return changes
 
 
 def _applied(path: Path, changes: Changes) -> Done:
     from tallybook.files.database import is_database  # noqa: PLC0415 - as above
     from tallybook.inplace import apply, apply_document  # noqa: PLC0415
 
-    return apply(path, changes) if is_database(path) else apply_document(path, changes)
-
-
-def _words(path: Path, rows: Any, skipped: Any, what: str) -> Iterator[str]:
-    """What became of the rows, and of those that were left, by reason."""
-    from tallybook.inplace import REASONS  # noqa: PLC0415 - as above
-
-    count = rows if isinstance(rows, int) else len(rows)
-    yield f"{path}: {count:,} {'row' if count == 1 else 'rows'} {what}"
-    for reason, left in sorted(Counter(each.reason for each in skipped).items()):
-        yield f"  {left:,} × {REASONS[reason]}"
-
-
-def _backup(done: Done) -> Iterator[str]:
-    if done.backup is not None:
-        yield f"  backup: {done.backup}"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TallybookError):
-        return " ".join(filter(None, [error.message, error.hint]))
-    return getattr(error, "strerror", None) or str(error)
+    write: Callable[[Path, Changes], Done] = apply if is_database(path) else apply_document
+    return write(path, changes)

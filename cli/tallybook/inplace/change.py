@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from tallybook.inplace.rates import Counts, Overrides, cost_of, rates_of
 from tallybook.sources.ninerouter import tokens as shapes
 from tallybook.sources.ninerouter.tokens import SHORT, TWIN, convert
+from tallybook.values import MAX_COUNT
 
 INPUT: Final = "input"
 OUTPUT: Final = "output"
@@ -70,11 +72,12 @@ class Skipped(NamedTuple):
 
 REASONS: Final[Mapping[str, str]] = {
     "no-usage-row": "the call stands in a request's detail, and no usage row states it",
-    "gone": "the database has no such row any more",
+    "gone": "the file has no such row any more",
     "changed-since": "the row no longer states what the correction was proved of",
     "not-whole": "the correction does not say all of the prompt",
     "written-twice": "the stream was written twice, and the counts would no longer fit together",
-    "unreadable": "the row's token object cannot be read",
+    "unreadable": "the row's counts cannot be read",
+    "stated": "the row states already what it has a place for",
     "cost-unknown": "no rates are known that make the stored cost; the cost stays as it is",
 }
 
@@ -84,7 +87,7 @@ def change_row(
 ) -> tuple[Change | None, list[Skipped]]:
     """What the corrections of a row make of it; None where that is nothing."""
     skipped: list[Skipped] = []
-    stated = _stated(row.state.tokens, has_endpoint=bool(row.endpoint))
+    stated = _stated(row.state.tokens, has_endpoint=bool(row.endpoint)) if is_sound(row) else None
     if stated is None:
         return None, [Skipped(row.record, "unreadable")]
     made = stated
@@ -95,7 +98,7 @@ def change_row(
         else:
             made = result
     if made == stated:
-        return None, skipped
+        return None, skipped or [Skipped(row.record, "stated")]
     tokens = _tokens(made)
     whole = made.prompt if made.whole is None else made.whole
     counts = Counts(whole or 0, made.completion or 0, *_extra(made))
@@ -104,7 +107,28 @@ def change_row(
     if reason:
         skipped.append(Skipped(row.record, reason))
     after = State(tokens, made.prompt or 0, made.completion or 0, cost)
-    return (Change(row, after) if after != row.state else None), skipped
+    if after == row.state:
+        return None, [*skipped, Skipped(row.record, "stated")]
+    return Change(row, after), skipped
+
+
+def is_sound(row: Row) -> bool:
+    """Whether everything of a row is of its kind; a database takes any value in any column."""
+    words = (row.timestamp, row.provider, row.model)
+    names = (row.connection, row.key, row.endpoint, row.state.tokens)
+    counts = (row.state.prompt, row.state.completion)
+    cost = row.state.cost
+    return (
+        all(isinstance(each, str) for each in words)
+        and all(each is None or isinstance(each, str) for each in names)
+        and all(each is None or is_count(each) for each in counts)
+        and (cost is None or (isinstance(cost, int | float) and isfinite(cost)))
+    )
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a number of tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def by_record(
@@ -184,14 +208,15 @@ def _with_input(made: _Stated, before: _Stated, correction: Correction) -> _Stat
     if uncached is None or cached is None or correction.unsplit_input_tokens:
         return "not-whole"
     whole = uncached + cached + (written or 0)
-    if _says_so_already(made, uncached, cached, written or 0):
-        return made
     recorded = _recorded(correction)
+    if _says_so_already(made, recorded, (uncached, cached, written or 0)):
+        return made
     if recorded and (before.prompt or 0) not in _prompts(recorded):
         return "changed-since"
     if made.shape == TWIN:
         # Its other record is known by the same prompt, so only the cache may change.
-        if made.prompt not in (whole, uncached):
+        unchanged = (made.read or 0, made.written or 0) == (cached, written or 0)
+        if made.prompt not in (whole, uncached) or unchanged:
             return "written-twice"
         return made._replace(read=cached, written=written or 0, whole=whole)
     return made._replace(
@@ -199,10 +224,22 @@ def _with_input(made: _Stated, before: _Stated, correction: Correction) -> _Stat
     )
 
 
-def _says_so_already(made: _Stated, uncached: int, cached: int, written: int) -> bool:
+def _says_so_already(
+    made: _Stated, recorded: list[int | None], wanted: tuple[int, int, int]
+) -> bool:
+    """Whether the object needs no change.
+
+    Only a canonical one tells whether its prompt holds the cache. Where another was read otherwise
+    than it is to be, the same numbers do not say so.
+    """
+    uncached, cached, written = wanted
     if (made.read, made.written or 0) != (cached, written) or made.shape == SHORT:
         return False
     whole = uncached + cached + written
+    if made.shape == shapes.CANONICAL:
+        return made.prompt == whole
+    if recorded and recorded[0] != uncached:
+        return False
     return made.prompt == whole or (made.shape == TWIN and made.prompt == uncached)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from tallybook.sources.ninerouter import tokens as shapes
 _QUARTER: Final = timedelta(minutes=15)
 _WEST: Final = timedelta(hours=-12)
 _EAST: Final = timedelta(hours=14)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC) + timedelta(days=3)
+_LAST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=3)
 _DECIMALS: Final = 12
 Day = dict[str, Any]
 
@@ -39,6 +42,8 @@ def day_of(
         begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
     except ValueError:
         return None
+    if not _FIRST < begin < _LAST:
+        return None
     want = tuple(data.get(name) for name in ("requests", "promptTokens", "completionTokens"))
     times = [row.time for row in rows]
     prompts = [0, *accumulate(row.prompt for row in rows)]
@@ -49,6 +54,13 @@ def day_of(
         if sums == want:
             return start, end
     return None
+
+
+def days_near(time: datetime | None) -> set[str]:
+    """The local days, as keys of sums, in which a time may lie, wherever the server stands."""
+    if time is None or not _FIRST < time < _LAST:
+        return set()
+    return {(time + each).date().isoformat() for each in (_WEST, timedelta(), _EAST)}
 
 
 def _offsets(begin: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -62,7 +74,7 @@ def _offsets(begin: datetime) -> Iterator[tuple[datetime, datetime]]:
 def adjusted(day: Day, changes: Iterable[Change]) -> Day:
     """The sums of a day with the changes of its rows; the day itself is left as it is."""
     copied = {
-        name: {key: dict(counter) for key, counter in value.items() if isinstance(counter, dict)}
+        name: {key: dict(c) if isinstance(c, dict) else c for key, c in value.items()}
         if name.startswith("by") and isinstance(value, dict)
         else value
         for name, value in day.items()
@@ -71,10 +83,23 @@ def adjusted(day: Day, changes: Iterable[Change]) -> Day:
         difference = _difference(change)
         _add(copied, difference)
         for group, key in _keys(change.row):
-            counter = copied.get(group, {}).get(key)
-            if counter is not None:
+            counters = copied.get(group)
+            counter = counters.get(key) if isinstance(counters, dict) else None
+            if isinstance(counter, dict):
                 _add(counter, difference)
     return copied
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as 9router writes it. Raises ValueError where JSON has no way to."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    form = {"indent": indent, "separators": separators, "allow_nan": False}
+    text = json.dumps(value, ensure_ascii=False, **form)  # type: ignore[arg-type] # as above
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can only escape
+        return json.dumps(value, **form)  # type: ignore[arg-type] # as above
+    return text
 
 
 def _keys(row: Row) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,11 +13,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from tallybook.errors import TallybookError
-from tallybook.inplace.backup import backups, copy_database, next_backup
-from tallybook.inplace.change import Change, Correction, Row, Skipped, State, by_record, change_row
-from tallybook.inplace.daily import Known, adjusted, day_of
-from tallybook.inplace.done import Changes, Done
+from tallybook.inplace.backup import (
+    NOTHING_CHANGED,
+    backups,
+    copy_database,
+    put_record,
+    row_counts,
+    take_away,
+)
+from tallybook.inplace.change import (
+    Change,
+    Correction,
+    Row,
+    Skipped,
+    State,
+    by_record,
+    change_row,
+    is_count,
+    is_sound,
+)
+from tallybook.inplace.daily import Known, adjusted, day_of, days_near, json_text
+from tallybook.inplace.done import Changes, DayLeft, Done
 from tallybook.inplace.rates import Overrides
+from tallybook.inplace.record import Changed, Copy, Key, encode, made_of, recorded, way_back
 from tallybook.inplace.table import Rates
 from tallybook.sources.ninerouter.prices import overrides_in_database
 from tallybook.values import instant
@@ -40,6 +59,9 @@ _NEEDED: Final = {
     ),
     "usageDaily": frozenset({"dateKey", "data"}),
 }
+_TABLES: Final = frozenset(name.casefold() for name in _NEEDED)
+_MENTIONED: Final = re.compile(rf"\b({'|'.join(_NEEDED)})\b", re.IGNORECASE)
+_VIRTUAL: Final = re.compile(r"\s*create\s+virtual\b", re.IGNORECASE)
 _ROW: Final = (
     "SELECT id, timestamp, provider, model, connectionId, apiKey, endpoint, tokens, promptTokens,"
     " completionTokens, cost FROM usageHistory"
@@ -56,10 +78,13 @@ def plan_changes(connection: sqlite3.Connection, corrections: Iterable[Correctio
 
     Raises TallybookError for a database that is not laid out as 9router lays it out.
     """
-    _require_layout(connection)
-    overrides = _overrides(connection)
     wanted, skipped = by_record(corrections)
     changes = Changes(skipped=skipped)
+    if not wanted:
+        return changes
+    connection.text_factory = _text
+    _require_layout(connection)
+    overrides = _overrides(connection)
     for record, own in wanted.items():
         row = _row(connection, record)
         if row is None:
@@ -69,10 +94,12 @@ def plan_changes(connection: sqlite3.Connection, corrections: Iterable[Correctio
         changes.skipped += skipped
         if change is not None:
             changes.rows.append(change)
+    sums, changes.days_left = _adjusted(_days(connection, changes.rows), changes.rows)
+    changes.days = len(sums)
     return changes
 
 
-def apply(path: Path, changes: Changes, backup: Path | None = None) -> Done:
+def apply(path: Path, changes: Changes) -> Done:
     """Write the changes, after a backup beside the database, in one transaction.
 
     9router may be running. A row that it, or anything else, changed since the plan is left. Raises
@@ -81,34 +108,52 @@ def apply(path: Path, changes: Changes, backup: Path | None = None) -> Done:
     done = Done(skipped=list(changes.skipped))
     if not changes.rows:
         return done
-    target = backup or next_backup(path)
     with _opened(path) as connection:
         _require_layout(connection)
-        copy_database(path, connection, target)
+        backup = copy_database(path, connection)
         try:
-            _write(connection, changes.rows, done)
-        finally:
-            if not done.rows:  # nothing was changed that it could give back
-                target.unlink()
-        done.backup = target if done.rows else None
+            _write(connection, changes.rows, done, lambda w: put_record(path, backup, encode(w)))
+        except BaseException:
+            if _is_unchanged(connection, changes.rows):
+                take_away(backup)
+            raise
+        if done.rows:
+            done.backup = backup
+        else:  # there is nothing to take back
+            take_away(backup)
     return done
 
 
-def restore(path: Path, backup: Path | None = None) -> Done:
-    """Give the rows back what they stated when the backup was made; by default the last one.
+def _is_unchanged(connection: sqlite3.Connection, changes: Iterable[Change]) -> bool:
+    """Whether no change has come into the database; False where nobody can tell."""
+    try:
+        return not any(
+            row is not None and row.state == change.after
+            for change in changes
+            for row in (_row(connection, change.row.record),)
+        )
+    except sqlite3.Error:
+        return False
 
-    Rows that came since stay, and count in their days.
+
+def restore(path: Path) -> Done:
+    """Take back what all runs changed: the rows state again what they did before the first.
+
+    Rows that came since stay, and count in their days; what others changed since is left. Raises
+    TallybookError where no backup is whole, or the database cannot be written to.
     """
-    made = backups(path)
-    source = backup or (made[-1] if made else None)
-    if source is None or not source.is_file():
-        raise TallybookError(f"{path}: there is no backup beside it")
-    done = Done(backup=source)
+    found = backups(path)
+    if not found:
+        raise TallybookError("there is no backup beside it")
+    done = Done()
     with _opened(path) as connection:
         _require_layout(connection)
-        back = _differences(connection, source)
+        copies = _copies(connection, found, done)
+        back, left = way_back(copies, lambda key: _row_of(connection, key))
+        done.skipped += left
+        done.backup = copies[0].path
         if back:
-            _write(connection, back, done)
+            _write(connection, back, done, lambda _: None)
     return done
 
 
@@ -120,10 +165,21 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(
             sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         ) as connection:
+            connection.text_factory = _text
             yield connection
     except sqlite3.Error as error:
-        hint = "Nothing was changed. If 9router is busy, try again."
-        raise TallybookError(f"{path}: {error}", hint) from error
+        hint = f"{NOTHING_CHANGED} If 9router is busy, try again."
+        raise TallybookError(str(error), hint) from error
+    except OSError as error:
+        raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+
+
+def _text(stored: bytes) -> str | bytes:
+    """A text of the database; bytes that are none stay bytes, and cost their row only."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
 
 
 def _require_layout(connection: sqlite3.Connection) -> None:
@@ -132,10 +188,20 @@ def _require_layout(connection: sqlite3.Connection) -> None:
         there = {column for (column,) in connection.execute(columns, (name,))}
         if not needed <= there:
             missing = ", ".join(sorted(needed - there)) if there else "the table itself"
-            raise TallybookError(
-                f"{name}: not laid out as known ({missing} missing)",
-                "Nothing was changed; only databases of released versions are written to.",
-            )
+            raise _unknown_layout(f"{name}: not laid out as known ({missing} missing)")
+    listed = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+    for kind, name, table, sql in listed.fetchall():
+        if kind == "trigger" and str(table).casefold() in _TABLES:
+            raise _unknown_layout(f"{table} has a trigger, {name}")
+        if kind == "view" and _MENTIONED.search(f"{name} {sql}"):
+            raise _unknown_layout(f"there is a view on the tables, {name}")
+        if kind == "table" and str(name).casefold() in _TABLES and _VIRTUAL.match(str(sql)):
+            raise _unknown_layout(f"{name} is a virtual table")
+
+
+def _unknown_layout(words: str) -> TallybookError:
+    hint = f"{NOTHING_CHANGED} Only databases of released versions are written to."
+    return TallybookError(words, hint)
 
 
 def _overrides(connection: sqlite3.Connection) -> Overrides:
@@ -162,10 +228,16 @@ def _made(found: Sequence[Any]) -> Row:
     return Row(record, *words, State(*state))
 
 
-def _write(connection: sqlite3.Connection, rows: Sequence[Change], done: Done) -> None:
+def _write(
+    connection: sqlite3.Connection,
+    rows: Sequence[Change],
+    done: Done,
+    before_commit: Callable[[Sequence[Change]], None],
+) -> None:
     """All or nothing: the rows that are still as planned, and the sums of their days."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        counts, changed = row_counts(connection), connection.total_changes
         days = _days(connection, rows)
         written = []
         for change in rows:
@@ -175,11 +247,19 @@ def _write(connection: sqlite3.Connection, rows: Sequence[Change], done: Done) -
                 written.append(change)
             else:
                 done.skipped.append(Skipped(change.row.record, "changed-since"))
-        _write_days(connection, days, written, done)
+        sums, done.days_left = _adjusted(days, written)
+        connection.executemany("UPDATE usageDaily SET data = ? WHERE dateKey = ?", sums)
+        done.days = len(sums)
+        same = row_counts(connection) == counts
+        if not same or connection.total_changes - changed != len(written) + done.days:
+            raise TallybookError("other rows than the planned ones would change", NOTHING_CHANGED)
+        if written:
+            before_commit(written)
         connection.execute("COMMIT")
-        done.rows = len(written)
+        done.records = [change.row.record for change in written]
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # an error of the disk has ended it already
+            connection.execute("ROLLBACK")
         raise
 
 
@@ -190,26 +270,23 @@ class _DaySum:
     bounds: tuple[datetime, datetime]
 
 
-def _days(connection: sqlite3.Connection, rows: Iterable[Change]) -> list[_DaySum | str]:
-    """The sums in which the rows are counted; of a day that cannot be told only its key."""
-    found: list[_DaySum | str] = []
-    for key in sorted({key for change in rows for key in _near_days(change.row)}):
+def _days(connection: sqlite3.Connection, rows: Iterable[Change]) -> list[_DaySum | DayLeft]:
+    """The sums in which the rows are counted, or why those of a day cannot be told."""
+    found: list[_DaySum | DayLeft] = []
+    near = {key for change in rows for key in days_near(instant(change.row.timestamp))}
+    for key in sorted(near):
         stored = connection.execute(
             "SELECT data FROM usageDaily WHERE dateKey = ?", (key,)
         ).fetchone()
         if stored is None:
             continue
         data = _object(stored[0])
-        bounds = day_of(key, data, _known(connection, key)) if data is not None else None
-        found.append(key if data is None or bounds is None else _DaySum(key, data, bounds))
+        if data is None:
+            found.append(DayLeft(key, "unreadable"))
+            continue
+        bounds = day_of(key, data, _known(connection, key))
+        found.append(DayLeft(key, "other-rows") if bounds is None else _DaySum(key, data, bounds))
     return found
-
-
-def _near_days(row: Row) -> list[str]:
-    time = instant(row.timestamp)
-    if time is None:
-        return []
-    return [(time + timedelta(days=step)).date().isoformat() for step in (-1, 0, 1)]
 
 
 def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
@@ -220,55 +297,97 @@ def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
         " WHERE timestamp BETWEEN ? AND ?",
         bounds,
     )
-    rows = ((instant(stamp), prompt or 0, output or 0) for stamp, prompt, output in stored)
-    return sorted(Known(time, prompt, output) for time, prompt, output in rows if time)
+    return sorted(
+        Known(time, prompt if is_count(prompt) else 0, output if is_count(output) else 0)
+        for stamp, prompt, output in stored
+        if (time := instant(stamp))
+    )
 
 
-def _write_days(
-    connection: sqlite3.Connection,
-    days: Iterable[_DaySum | str],
-    written: Sequence[Change],
-    done: Done,
-) -> None:
+def _adjusted(
+    days: Iterable[_DaySum | DayLeft], written: Sequence[Change]
+) -> tuple[list[tuple[str, str]], list[DayLeft]]:
+    """The new sums, each with the key of its day, and the days of changes that have none."""
+    sums: list[tuple[str, str]] = []
     counted: set[int] = set()
-    unknown: set[str] = set()
+    unknown: list[DayLeft] = []
     for day in days:
-        if isinstance(day, str):
-            unknown.add(day)
+        if isinstance(day, DayLeft):
+            unknown.append(day)
             continue
         begin, end = day.bounds
         inside = [c for c in written if (t := instant(c.row.timestamp)) and begin <= t < end]
         counted |= {change.row.record for change in inside}
         data = adjusted(day.data, inside)
         if data != day.data:
-            text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-            update = "UPDATE usageDaily SET data = ? WHERE dateKey = ?"
-            connection.execute(update, (text, day.key))
-            done.days += 1
-    left = [change for change in written if change.row.record not in counted]
-    done.days_left = sorted({key for c in left for key in _near_days(c.row)} & unknown)
+            sums.append((json_text(data), day.key))
+    rows = [change.row for change in written if change.row.record not in counted]
+    near = {key for row in rows for key in days_near(instant(row.timestamp))}
+    return sums, [each for each in unknown if each.day in near]
 
 
 def _object(text: Any) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
+        json_text(found)
     except (TypeError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _differences(connection: sqlite3.Connection, source: Path) -> list[Change]:
-    """The changes that make the rows what they are in the backup."""
-    address = f"{source.resolve().as_uri()}?immutable=1"
-    with closing(sqlite3.connect(address, uri=True)) as copy:
+def _row_of(connection: sqlite3.Connection, key: Key) -> Row | None:
+    """The row of a key, which is its id and time; an id is given anew in another database."""
+    record, time = key
+    row = _row(connection, record)
+    return row if row is not None and row.timestamp == time else None
+
+
+def _copies(connection: sqlite3.Connection, found: Sequence[Path], done: Done) -> list[Copy]:
+    """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
+    records = {backup: recorded(backup) for backup in found}
+    named = {each.record for changed in records.values() for each in changed or ()}
+    copies: list[Copy] = []
+    is_known = True  # whether the next run's changes are known
+    for backup in reversed(found):
+        try:
+            changed = records[backup] if is_known else None
+            copies.append(_copy(connection, backup, changed, named))
+            is_known = True
+        except (sqlite3.Error, OSError, ValueError, TallybookError):
+            done.passed_over.append(backup)
+            is_known = False
+    if not copies:
+        names = ", ".join(backup.name for backup in found)
+        raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
+    done.lost = not is_known
+    return copies[::-1]
+
+
+def _copy(
+    connection: sqlite3.Connection,
+    backup: Path,
+    changed: Sequence[Changed] | None,
+    named: Collection[int],
+) -> Copy:
+    """What a copy states; raises sqlite3.Error, ValueError, TallybookError where it is not whole.
+
+    Where it is not known what its run changed, that is what is otherwise now, or is `named`.
+    """
+    with closing(sqlite3.connect(f"{backup.as_uri()}?immutable=1", uri=True)) as copy:
+        copy.text_factory = _text
         if copy.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
-            raise TallybookError(f"{source}: the backup is damaged", "Nothing was changed.")
+            raise ValueError("damaged")
         _require_layout(copy)
-        found = []
-        for values in copy.execute(f"{_ROW} ORDER BY id"):
-            then = _made(values)
-            now = _row(connection, then.record)
-            same_row = now is not None and now.timestamp == then.timestamp
-            if now is not None and same_row and now.state != then.state:
-                found.append(Change(now, then.state))
-    return found
+        if changed is not None:
+            rows = [row for each in changed if (row := _row(copy, each.record)) is not None]
+        else:
+            every = map(_made, copy.execute(f"{_ROW} ORDER BY id"))
+            rows = [r for r in every if r.record in named or _differs(connection, r)]
+    stated: dict[Key, Row] = {(row.record, row.timestamp): row for row in rows}
+    keys: dict[int, Key] = {row.record: (row.record, row.timestamp) for row in rows}
+    return Copy(backup, stated, made_of(changed, keys, stated))
+
+
+def _differs(connection: sqlite3.Connection, then: Row) -> bool:
+    now = _row_of(connection, (then.record, then.timestamp))
+    return now is not None and is_sound(now) and is_sound(then) and now.state != then.state

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,100 +12,129 @@ from typing import Any
 import msgspec
 
 from tallybook.errors import TallybookError
-from tallybook.inplace.backup import backups, copy_document, next_backup
-from tallybook.inplace.change import Change, Correction, Row, Skipped, State, by_record, change_row
-from tallybook.inplace.daily import Known, adjusted, day_of
-from tallybook.inplace.done import Changes, Done
-from tallybook.inplace.rates import Overrides
-from tallybook.values import instant
+from tallybook.inplace.backup import (
+    NOTHING_CHANGED,
+    backups,
+    copy_document,
+    put_in_place,
+    put_record,
+    take_away,
+)
+from tallybook.inplace.change import (
+    Change,
+    Correction,
+    Row,
+    Skipped,
+    State,
+    by_record,
+    change_row,
+    is_sound,
+)
+from tallybook.inplace.daily import Known, adjusted, day_of, days_near, json_text
+from tallybook.inplace.done import Changes, DayLeft, Done
+from tallybook.inplace.record import Changed, Copy, Key, encode, made_of, recorded, way_back
+from tallybook.values import count, instant
 
 Document = dict[str, Any]
-_HINT = "Nothing was changed."
+_Mark = tuple[int, int, int]
 
 
-def plan_document(
-    content: bytes, corrections: Iterable[Correction], overrides: Overrides | None = None
-) -> Changes:
+def plan_document(content: bytes, corrections: Iterable[Correction]) -> Changes:
     """What the corrections make of the rows of a document. Raises TallybookError for another."""
-    history = _history(_document(content))
     wanted, skipped = by_record(corrections)
     changes = Changes(skipped=skipped)
+    if not wanted:
+        return changes
+    history = _history(_document(content))
     for record, own in wanted.items():
         row = _row(history, record)
         if row is None:
             changes.skipped.append(Skipped(record, "gone"))
             continue
-        change, skipped = change_row(row, own, overrides or {})
+        change, skipped = change_row(row, own, {})
         changes.skipped += skipped
         if change is not None:
             changes.rows.append(change)
+    done = Done()
+    _changed(content, changes.rows, done)
+    changes.days, changes.days_left = done.days, done.days_left
     return changes
 
 
-def apply_document(path: Path, changes: Changes, backup: Path | None = None) -> Done:
+def apply_document(path: Path, changes: Changes) -> Done:
     """Write the changes aside, after a backup, and put the document in its place.
 
-    9router keeps the document in memory and must not be running. Raises TallybookError where the
-    document changed meanwhile, or cannot be written; then it is as it was.
+    A link stays one; what it leads to is replaced. 9router keeps the document in memory and must
+    not be running. Raises TallybookError where the document changed meanwhile, or cannot be
+    written; then it is as it was.
     """
     done = Done(skipped=list(changes.skipped))
     if not changes.rows:
         return done
     content, before = _read(path)
-    target = backup or next_backup(path)
-    after = _changed(content, changes.rows, done)
-    if not done.rows:
+    document, written = _changed(content, changes.rows, done)
+    if not written:
         return done
-    copy_document(path, content, target)
     try:
-        _replace(path, after, before)
-    except BaseException:
-        target.unlink()
-        raise
-    done.backup = target
-    return done
-
-
-def restore_document(path: Path, backup: Path | None = None) -> Done:
-    """Give the rows back what they stated in the backup; by default the last one."""
-    made = backups(path)
-    source = backup or (made[-1] if made else None)
-    if source is None or not source.is_file():
-        raise TallybookError(f"{path}: there is no backup beside it")
-    content, before = _read(path)
-    now, then = (_history(_document(each)) for each in (content, source.read_bytes()))
-    back = []
-    for record in range(1, len(then) + 1):
-        old, new = _row(then, record), _row(now, record)
-        same = old is not None and new is not None and old[1:5] == new[1:5]
-        if old is not None and new is not None and same and old.state != new.state:
-            back.append(Change(new, old.state))
-    done = Done(backup=source)
-    after = _changed(content, back, done)
-    if done.rows:
-        _replace(path, after, before)
-    return done
-
-
-def _read(path: Path) -> tuple[bytes, tuple[int, int]]:
-    try:
-        return path.read_bytes(), _mark(path)
+        backup = copy_document(path, content)
+        try:
+            put_record(path, backup, encode(written))
+            _replace(path, document, before, done)
+        except BaseException:
+            take_away(backup)
+            raise
     except OSError as error:
-        raise TallybookError(f"{path}: {error.strerror or error}", _HINT) from error
+        raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+    done.backup = backup
+    return done
 
 
-def _mark(path: Path) -> tuple[int, int]:
+def restore_document(path: Path) -> Done:
+    """Take back what all runs changed: the rows state again what they did before the first.
+
+    Rows that came since stay, and count in their days; what others changed since is left. Raises
+    TallybookError where no backup is whole, or the document cannot be written.
+    """
+    found = backups(path)
+    if not found:
+        raise TallybookError("there is no backup beside it")
+    done = Done()
+    content, before = _read(path)
+    now = _keyed(_history(_document(content)))
+    copies = _copies(found, done)
+    back, left = way_back(copies, now.get)
+    done.skipped += left
+    done.backup = copies[0].path
+    if back:
+        document, _ = _changed(content, back, done)
+        try:
+            _replace(path, document, before, done)
+        except OSError as error:
+            raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+    return done
+
+
+def _read(path: Path) -> tuple[bytes, _Mark]:
+    """The content, and a mark by which a change since would show."""
+    try:
+        before = _mark(path)  # first: what changes while it is read shows as well
+        return path.read_bytes(), before
+    except OSError as error:
+        raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+
+
+def _mark(path: Path) -> _Mark:
     state = path.stat()
-    return state.st_size, state.st_mtime_ns
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _document(content: bytes) -> Document:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise TallybookError(f"not a document of 9router: {error}", _HINT) from error
+        raise TallybookError("not a document of 9router", NOTHING_CHANGED) from error
     if not isinstance(found, dict) or not isinstance(found.get("history"), list):
-        raise TallybookError("not a document of 9router", _HINT)
+        raise TallybookError("not a document of 9router", NOTHING_CHANGED)
     return found
 
 
@@ -122,13 +150,64 @@ def _row(history: Sequence[Any], record: int) -> Row | None:
     words = (str(row.get("timestamp")), row.get("provider") or "", row.get("model") or "")
     links = row.get("connectionId"), row.get("apiKey"), row.get("endpoint")
     tokens = row["tokens"]
-    prompt = tokens.get("prompt_tokens") or tokens.get("input_tokens") or 0
-    completion = tokens.get("completion_tokens") or tokens.get("output_tokens") or 0
-    text = msgspec.json.encode(tokens).decode()
+    try:
+        text = msgspec.json.encode(tokens).decode()
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        text = None  # half a surrogate pair, or a number of a thousand digits
+    prompt = _count(tokens.get("prompt_tokens") or tokens.get("input_tokens"))
+    completion = _count(tokens.get("completion_tokens") or tokens.get("output_tokens"))
     return Row(record, *words, *links, State(text, prompt, completion, row.get("cost")))
 
 
-def _changed(content: bytes, rows: Sequence[Change], done: Done) -> bytes:
+def _count(value: object) -> int:
+    return count(value, []) or 0
+
+
+def _keyed(history: Sequence[Any]) -> dict[Key, Row]:
+    """The rows by what each is known by: its time, model and account, and its place from behind.
+
+    The oldest rows of a document go when there are too many, so that a record is another by and by.
+    """
+    found: dict[Key, Row] = {}
+    seen: Counter[Key] = Counter()
+    for record in range(len(history), 0, -1):
+        row = _row(history, record)
+        if row is not None:
+            name = tuple(map(str, row[1:5]))
+            seen[name] += 1
+            found[(*name, seen[name])] = row
+    return found
+
+
+def _copies(found: Sequence[Path], done: Done) -> list[Copy]:
+    """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
+    copies: list[Copy] = []
+    is_known = True  # whether the next run's changes are known
+    for backup in reversed(found):
+        try:
+            copies.append(_copy(backup, recorded(backup) if is_known else None))
+            is_known = True
+        except (OSError, ValueError, TallybookError):
+            done.passed_over.append(backup)
+            is_known = False
+    if not copies:
+        names = ", ".join(backup.name for backup in found)
+        raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
+    done.lost = not is_known
+    return copies[::-1]
+
+
+def _copy(backup: Path, changed: Sequence[Changed] | None) -> Copy:
+    """What a copy states. Raises OSError, ValueError, TallybookError where it is not whole."""
+    every = _keyed(_history(_document(backup.read_bytes())))
+    stated = {key: row for key, row in every.items() if is_sound(row)}
+    keys = {row.record: key for key, row in stated.items()}
+    return Copy(backup, stated, made_of(changed, keys, stated))
+
+
+def _changed(
+    content: bytes, rows: Sequence[Change], done: Done
+) -> tuple[Document, Sequence[Change]]:
     """The document with the changes of those rows that are still as planned, and of their days."""
     document = _document(content)
     history = _history(document)
@@ -145,23 +224,13 @@ def _changed(content: bytes, rows: Sequence[Change], done: Done) -> bytes:
             history[record - 1].pop("cost", None)
         else:
             history[record - 1]["cost"] = change.after.cost
-    done.rows = len(written)
+    done.records = [change.row.record for change in written]
     _put_days(document, days, written, done)
-    return _encoded(document)
+    return document, written
 
 
-def _encoded(document: Document) -> bytes:
-    """The document as 9router writes it."""
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can only escape
-        return json.dumps(document, indent=2).encode()
-
-
-def _days(
-    document: Document, rows: Iterable[Change]
-) -> dict[str, tuple[datetime, datetime] | None]:
+def _days(document: Document, rows: Iterable[Change]) -> Mapping[str, tuple[datetime, datetime]]:
+    """Between which times the days lie whose sums can be told."""
     stored = document.get("dailySummary")
     if not isinstance(stored, dict) or not rows:
         return {}
@@ -170,45 +239,46 @@ def _days(
         for record in range(1, len(_history(document)) + 1)
         if (row := _row(_history(document), record)) and (time := instant(row.timestamp))
     )
-    return {key: day_of(key, data, known) for key, data in stored.items() if isinstance(data, dict)}
+    found = {k: day_of(k, data, known) for k, data in stored.items() if isinstance(data, dict)}
+    return {key: bounds for key, bounds in found.items() if bounds is not None}
 
 
 def _put_days(
     document: Document,
-    days: dict[str, tuple[datetime, datetime] | None],
+    days: Mapping[str, tuple[datetime, datetime]],
     written: Sequence[Change],
     done: Done,
 ) -> None:
     counted: set[int] = set()
-    for key, bounds in days.items():
-        if bounds is None:
-            continue
-        inside = [
-            c for c in written if (t := instant(c.row.timestamp)) and bounds[0] <= t < bounds[1]
-        ]
+    for key, (begin, end) in days.items():
+        inside = [c for c in written if (t := instant(c.row.timestamp)) and begin <= t < end]
         counted |= {change.row.record for change in inside}
         after = adjusted(document["dailySummary"][key], inside)
         done.days += after != document["dailySummary"][key]
         document["dailySummary"][key] = after
-    near = {str(c.row.timestamp)[:10] for c in written if c.row.record not in counted}
-    done.days_left = sorted(key for key, bounds in days.items() if bounds is None and key in near)
+    rows = [change.row for change in written if change.row.record not in counted]
+    near = {key for row in rows for key in days_near(instant(row.timestamp))}
+    stored = document.get("dailySummary")
+    left = sorted(near & stored.keys() - days.keys()) if isinstance(stored, dict) else []
+    done.days_left = [DayLeft(key, _why_left(document["dailySummary"][key])) for key in left]
 
 
-def _replace(path: Path, content: bytes, before: tuple[int, int]) -> None:
-    """Put the document in its place in one step, unless somebody else changed it meanwhile."""
+def _why_left(day: Any) -> str:
+    return "other-rows" if isinstance(day, dict) else "unreadable"
+
+
+def _replace(path: Path, document: Document, before: _Mark, done: Done) -> None:
+    """Put the document in its place, unless somebody else changed it meanwhile. Raises OSError."""
+
+    def check() -> None:
+        if _mark(path) != before:
+            raise TallybookError("changed meanwhile", NOTHING_CHANGED)
+
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        aside = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            aside.chmod(path.stat().st_mode & 0o777)
-            if _mark(path) != before:
-                raise TallybookError(f"{path}: changed meanwhile", _HINT)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise TallybookError(f"{path}: {error.strerror or error}", _HINT) from error
+        content = json_text(document, indent=2).encode()
+    except (ValueError, RecursionError) as error:
+        words = "holds what JSON cannot be written of"
+        raise TallybookError(words, NOTHING_CHANGED) from error
+    names = path.stat().st_nlink - 1
+    put_in_place(path, content, check)
+    done.names = names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tallybook.ledger.asked import Asked
 
 if TYPE_CHECKING:
-    from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan
+    from tallybook.ledger.backfilling import Plan, corrections_table, fill, make_plan, stated
     from tallybook.ledger.chain import derive
     from tallybook.ledger.merging import merge
     from tallybook.ledger.open import find, usage, usage_batches, with_usage
@@ -31,6 +31,7 @@ __all__ = [
     "forget",
     "make_plan",
     "merge",
+    "stated",
     "status",
     "usage",
     "usage_batches",
@@ -55,6 +56,7 @@ _HOMES = {
     "fill": "backfilling",
     "find": "open",
     "make_plan": "backfilling",
+    "stated": "backfilling",
     "usage": "open",
     "usage_batches": "open",
     "with_usage": "open",

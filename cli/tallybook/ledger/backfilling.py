@@ -124,6 +124,32 @@ def fill(reading: Reading, zone: str) -> None:
     reading.corrections = joined([*tables, corrections_table(found)])
 
 
+def stated(plan: Plan, known: pl.DataFrame) -> set[tuple[str, str]]:
+    """Which of the corrections, by call and direction, the rows of a plan state themselves.
+
+    What the plan would still correct they do not state, nor what they state another count of.
+    """
+    import polars as pl  # noqa: PLC0415 - after the logs are read
+
+    from tallybook.schema import BUCKETS, SUBCOUNTS  # noqa: PLC0415
+
+    key, names = ["call_id", "direction"], [*BUCKETS, *SUBCOUNTS]
+    rows = pl.concat([plan.before, plan.rest]).select("call_id", *names)
+    same = [
+        pl.col(name).is_null() | pl.col(name).eq_missing(_now(name)) for name in names
+    ]  # a correction states one direction, and nothing of the other
+    left = known.join(plan.corrections, on=key, how="anti")
+    found = left.join(rows, on="call_id", suffix=" now").filter(*same)
+    return set(found.select(key).iter_rows())
+
+
+def _now(name: str) -> pl.Expr:
+    import polars as pl  # noqa: PLC0415 - as above
+
+    stated = pl.col(f"{name} now")
+    return stated.fill_null(0) if name == "unsplit_input_tokens" else stated
+
+
 def corrections_table(corrections: pl.DataFrame) -> pa.Table:
     """Proposed corrections as the ledger keeps them."""
     from tallybook.tables import CORRECTIONS  # noqa: PLC0415 - loads pyarrow

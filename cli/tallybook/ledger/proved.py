@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,20 +34,23 @@ def corrections(ledger: Path) -> pa.Table:
         raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
 
 
-def append_corrections(ledger: Path, table: pa.Table) -> int:
+def append_corrections(
+    ledger: Path, table: pa.Table, without: Collection[tuple[str, str]] = ()
+) -> int:
     """Add corrections, all or none; a later one of the same call and direction replaces the other.
 
-    Returns how many were not there before; the same again changes nothing. Raises TallybookError.
+    In the same step those of `without` go, by call and direction. Returns of how many calls one was
+    not there before; the same again changes nothing. Raises TallybookError.
     """
-    return _change(ledger, table)
+    return _change(ledger, table, without)
 
 
 def clear_corrections(ledger: Path) -> int:
-    """Take all corrections back; returns how many there were. Raises TallybookError."""
-    return _change(ledger, None)
+    """Take all corrections back; returns of how many calls. Raises TallybookError."""
+    return _change(ledger, None, ())
 
 
-def _change(ledger: Path, table: pa.Table | None) -> int:
+def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str, str]]) -> int:
     folder = Folder(ledger)
     try:
         folder.make()
@@ -55,9 +59,11 @@ def _change(ledger: Path, table: pa.Table | None) -> int:
                 raise TallybookError(f"another run is writing the ledger {ledger}")
             manifest, _ = load(ledger)
             before = read_corrections(folder, manifest)
-            after = joined([before, table]) if table is not None else before.slice(0, 0)
-            new = before.num_rows if table is None else _count_new(before, after)
-            if new:
+            after = before.slice(0, 0)
+            if table is not None:
+                after = joined([_left(before, without), table])
+            new = _count_new(before, after) if table is not None else _count_new(after, before)
+            if new or after.num_rows != before.num_rows:
                 manifest = msgspec.structs.replace(
                     manifest,
                     generation=manifest.generation + 1,
@@ -83,9 +89,16 @@ def joined(tables: list[pa.Table]) -> pa.Table:
     return pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=CORRECTIONS)
 
 
+def _left(table: pa.Table, without: Collection[tuple[str, str]]) -> pa.Table:
+    keys = zip(*(table[name].to_pylist() for name in _KEY), strict=True)
+    return table.filter([key not in without for key in keys]) if without else table
+
+
 def _count_new(before: pa.Table, after: pa.Table) -> int:
+    """Of how many calls the second states a correction that the first does not."""
     known = {tuple(row.values()) for row in before.to_pylist()}
-    return sum(tuple(row.values()) not in known for row in after.to_pylist())
+    rows = after.to_pylist()
+    return len({row["call_id"] for row in rows if tuple(row.values()) not in known})
 
 
 def read_corrections(folder: Folder, manifest: Manifest) -> pa.Table:
