@@ -21,7 +21,7 @@ import tallybook.ledger
 import tallybook.render.batches
 from tallybook import __version__
 from tallybook.app import app, terminal
-from tallybook.app.output import write_file
+from tallybook.app.output import put
 from tests.frames import usage_frame
 from tests.readings import MadeReading
 
@@ -363,12 +363,20 @@ class TestTerminal:
         assert terminal.cache_folder({"XDG_CACHE_HOME": "c"}, home) == home / ".cache/tallybook"
 
 
+COMMANDS = ("--version", "--help", "usage-report -h", "sources", "usage-report log.jsonl --json")
+LOSES = (">&-", ">/dev/full", ">&- 2>&-", ">/dev/full 2>/dev/full")
+CALL = (
+    '{"id":"chatcmpl-1","object":"chat.completion","created":1763640000,"model":"gpt-5",'
+    '"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}\n'
+)
+
+
 class TestWriting:
     def test_a_file_is_replaced_whole_and_keeps_its_mode(self, tmp_path: Path) -> None:
         target = tmp_path / "r.csv"
         target.write_text("old")
         target.chmod(0o640)
-        write_file("new", target)
+        put(["n", "ew"], "table", target)
         assert target.read_text() == "new"
         assert target.stat().st_mode & 0o777 == 0o640
         assert list(tmp_path.iterdir()) == [target]
@@ -376,36 +384,44 @@ class TestWriting:
     def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
         (tmp_path / "real").write_text("old")
         (tmp_path / "link").symlink_to(tmp_path / "real")
-        write_file("new", tmp_path / "link")
+        put(["new"], "table", tmp_path / "link")
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "real").read_text() == "new"
 
-    @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-    def test_a_reader_that_goes_away_is_no_error(self, tmp_path: Path) -> None:
-        command = f"{sys.executable} -m tallybook sources --json | true; echo ${{PIPESTATUS[0]}}"
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+    @pytest.mark.parametrize(
+        ("line", "code"),
+        [
+            *((f"{command} {to}", 1) for command in COMMANDS for to in LOSES),
+            *((f"{command} 2>&-", 0) for command in COMMANDS),
+            *((f"{command} 2>/dev/full", 0) for command in COMMANDS),
+            ("sources --json | true", 1),
+            ("usage-report log.jsonl --no-ledger -o report.csv >&-", 0),
+            ("usage-report log.jsonl --no-ledger -o report.csv >&- 2>&-", 0),
+            ("usage-report nowhere 2>&-", 2),
+        ],
+    )
+    def test_output_that_is_lost_is_said_and_is_exit_1(
+        self, tmp_path: Path, line: str, code: int
+    ) -> None:
+        (tmp_path / "log.jsonl").write_text(CALL)
         done = subprocess.run(
-            ["bash", "-c", command],  # noqa: S607 - the shell of the machine
+            ["bash", "-c", f"{sys.executable} -m tallybook {line}; exit ${{PIPESTATUS[0]}}"],  # noqa: S607 - the shell of the machine
             capture_output=True,
             text=True,
             check=False,
+            cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(tmp_path)},
         )
-        assert (done.stdout.strip(), done.stderr) == ("0", "")
-
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-    def test_a_full_disk_is_said_and_exits_with_1(self) -> None:
-        with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                [sys.executable, "-m", "tallybook", "sources"],
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: cannot write")
+        assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        if code == 1 and "2>" not in line:
+            assert done.stderr.splitlines()[-1].startswith("error: cannot write")
+        if "report.csv" in line:
+            assert (tmp_path / "report.csv").read_text().startswith("model,")
+        elif code == 0:
+            assert done.stdout
 
 
 LOGS: list[dict[str, Any]] = [

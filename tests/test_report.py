@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -430,11 +430,11 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-def added(rows: Rows, name: str) -> Decimal:
+def added(rows: Sequence[dict[str, Any]], name: str) -> Decimal:
     return sum((Decimal(row[name] or 0) for row in rows), Decimal(0))
 
 
-def counted_by(rows: Rows, name: str) -> Mapping[str, int]:
+def counted_by(rows: Sequence[dict[str, Any]], name: str) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for row in rows:
         for word, count in row[name].items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -20,8 +21,9 @@ _ALLOCATORS = {
 
 def main() -> None:
     """Run the command line; the version is told before anything is loaded."""
+    _open_standard_streams()
     if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"tallybook {__version__}\n")
+        _tell_version()
         return
     for name in _UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
@@ -30,6 +32,34 @@ def main() -> None:
     from tallybook.app import app  # noqa: PLC0415 - see above
 
     app(prog_name="tallybook")
+
+
+def _tell_version() -> None:
+    try:
+        sys.stdout.write(f"tallybook {__version__}\n")
+        sys.stdout.flush()
+    except OSError:  # what can be said of it takes the rest of the program
+        from tallybook.app.program import unwritten  # noqa: PLC0415 - see above
+
+        unwritten()
+
+
+def _open_standard_streams() -> None:
+    """Put something in the place of a stream that was closed before this program began.
+
+    Else the next file that is opened, a part of the ledger perhaps, would take its number, and with
+    it what a library writes there. Writing to the output then fails, for nobody gets it.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):  # with PYTHONUNBUFFERED, and then it may write half a text
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 if __name__ == "__main__":

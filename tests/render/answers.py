@@ -24,7 +24,7 @@ def wrapped(report: Report) -> dict[str, Any]:
         version="0.1.0",
         query=report.query.document(),
         prices={"sources": ["list 2026-11-20"], "digest": "d1"},
-        rows=report.rows,
+        rows=list(report.rows),
         totals=report.totals,
         coverage=report.coverage,
     )

@@ -20,7 +20,7 @@ import pytest
 
 import tallybook.render.batches as batches_module
 from tallybook.render.batches import Write, write_csv, write_jsonl, write_parquet
-from tallybook.report.calls import COLUMNS, OWN_TEXT, calls, table
+from tallybook.report.calls import COLUMNS, OWN_TEXT, calls, tables
 from tallybook.report.query import Query
 from tallybook.report.summary import summarise
 from tests.frames import usage_frame
@@ -143,7 +143,7 @@ def test_batches_are_written_as_they_come(write: Write, monkeypatch: pytest.Monk
 
 def test_a_report_is_a_table_with_its_sums() -> None:
     report = summarise(usage_frame(ROWS), Query(by=("model", "day")), files=1)
-    frame = table(report)
+    (frame,) = tables(report)
     assert frame.columns[:3] == ["model", "day", "calls"]
     assert frame.schema["cost_usd"] == pl.Decimal(38, 15)
     assert frame["cost_usd"].to_list() == [Decimal("0.125"), None]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.render.csv import csv_text, defused
+from tallybook.render.csv import csv_lines, defused
 
 
 def test_lines_end_as_the_standard_says_and_cells_are_quoted_where_needed() -> None:
-    text = csv_text(["a", "b"], [{"a": 'x,"y"', "b": 1}, {"a": None, "b": True}])
+    text = "".join(csv_lines(["a", "b"], [{"a": 'x,"y"', "b": 1}, {"a": None, "b": True}]))
     assert text == 'a,b\r\n"x,""y""",1\r\n,true\r\n'
 
 
@@ -21,12 +21,12 @@ def test_a_cell_that_would_run_as_a_formula_is_defused(start: str) -> None:
 
 
 def test_decimals_in_number_fields_stay_numbers() -> None:
-    text = csv_text(["name", "cost"], [{"name": "-1", "cost": "-0.5"}], numbers=["cost"])
+    text = "".join(csv_lines(["name", "cost"], [{"name": "-1", "cost": "-0.5"}], numbers=["cost"]))
     assert text.splitlines()[1] == "'-1,-0.5"
 
 
 @given(st.lists(st.text(), min_size=2, max_size=2))
 def test_every_row_is_one_line_and_reads_back(cells: list[str]) -> None:
-    text = csv_text(["a", "b"], [dict(zip("ab", cells, strict=True))])
+    text = "".join(csv_lines(["a", "b"], [dict(zip("ab", cells, strict=True))]))
     assert list(csv.reader(io.StringIO(text)))[1] == [defused(cell) for cell in cells]
     assert len(text.splitlines()) == 2

@@ -11,7 +11,15 @@ import pytest
 
 from tallybook.render.json import json_text
 from tallybook.render.text import display_width
-from tallybook.render.usage import columns, legend, markdown_text, table_text, title, usage_csv
+from tallybook.render.usage import (
+    columns,
+    legend,
+    markdown_lines,
+    marked,
+    table_lines,
+    title,
+    usage_csv,
+)
 from tests.render.answers import USD, answer
 
 CENT = USD // 100
@@ -22,6 +30,20 @@ def cells(rows: Rows, heading: str, **asked: Any) -> list[str]:
     """The cells of a column and its total."""
     found = [c for c in columns(answer(rows, **asked)) if c.title == heading]
     return [*found[0].cells, found[0].total] if found else []
+
+
+def table_text(found: dict[str, Any], width: int | None) -> str:
+    return "".join(table_lines(found, width, colour=False))
+
+
+def markdown_text(found: dict[str, Any]) -> str:
+    return "".join(markdown_lines(found))
+
+
+def legend_of(text: str) -> str:
+    marks: set[str] = set()
+    assert "".join(marked(text.splitlines(keepends=True), marks)) == text
+    return legend(marks)
 
 
 def cell(row: dict[str, Any], heading: str) -> str:
@@ -147,30 +169,30 @@ class TestTable:
     def test_it_fits_the_terminal_and_always_shows_cost(
         self, width: int, by: tuple[str, ...]
     ) -> None:
-        text = table_text(answer(list(self.ROWS), by=by), width, colour=False)
+        text = table_text(answer(list(self.ROWS), by=by), width)
         assert max(display_width(line) for line in text.splitlines()) <= width
         assert text.splitlines()[2].split()[-1] in {"Cost", "range", "Reported"}
         assert "≥$15,000.00" in text
 
     def test_in_a_pipe_nothing_is_cut(self) -> None:
-        text = table_text(answer(list(self.ROWS), by=("thread", "project")), None, colour=False)
+        text = table_text(answer(list(self.ROWS), by=("thread", "project")), None)
         assert "…" not in text
         assert all(row["thread_id"] in text for row in self.ROWS)
 
     def test_nothing_to_show_is_no_table(self) -> None:
-        assert table_text(answer([]), 80, colour=False) == ""
+        assert table_text(answer([]), 80) == ""
 
     def test_the_legend_explains_the_marks_that_are_there(self) -> None:
-        text = table_text(answer([{"cost": USD, "lower_bound": True}]), 80, colour=False)
-        assert legend(text).startswith("≥ at least")
-        assert "– not stated" in legend(text)
-        assert "~" not in legend(text)
+        text = table_text(answer([{"cost": USD, "lower_bound": True}]), 80)
+        assert legend_of(text).startswith("≥ at least")
+        assert "– not stated" in legend_of(text)
+        assert "~" not in legend_of(text)
         both = {"cost": USD, "cost_low": CENT, "lower_bound": True}
-        text = table_text(answer([both]), 80, colour=False)
+        text = table_text(answer([both]), 80)
         assert "≥~$1.00" in text
-        assert "≥ at least" in legend(text)
-        assert "~ about" in legend(text)
-        assert legend("Model  Cost\na-b  $1.00\n") == ""
+        assert "≥ at least" in legend_of(text)
+        assert "~ about" in legend_of(text)
+        assert legend_of("Model  Cost\na-b  $1.00\n") == ""
 
 
 class TestMarkdown:
@@ -193,7 +215,7 @@ class TestMarkdown:
 class TestCsv:
     def test_rows_are_flat_null_is_empty_and_money_plain(self) -> None:
         rows: Rows = [{"output_tokens": 3, "cost": 1}]
-        (row,) = csv.DictReader(io.StringIO(usage_csv(answer(rows))))
+        (row,) = csv.DictReader(io.StringIO("".join(usage_csv(answer(rows)))))
         assert row["model"] == "gpt-5.2-codex"
         assert row["cost_usd"] == "0.000000000000001"
         assert (row["cached_input_tokens"], row["output_tokens"]) == ("", "3")
@@ -201,8 +223,8 @@ class TestCsv:
         assert (row["lower_bound"], row["rest"]) == ("false", "")
 
     def test_the_fields_are_the_same_whatever_the_rows(self) -> None:
-        empty = usage_csv(answer([], by=("thread", "day")))
-        full = usage_csv(answer([{}], by=("thread", "day"), limit=1))
+        empty = "".join(usage_csv(answer([], by=("thread", "day"))))
+        full = "".join(usage_csv(answer([{}], by=("thread", "day"), limit=1)))
         assert empty.splitlines()[0] == full.splitlines()[0]
         assert empty.startswith("thread_id,day,calls,")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tallybook.ledger import Asked, Reading
 
 _KEPT: Final = 32
+_MOST_ROWS: Final = 10_000  # more take longer to load than to add up
 # Within this a file system may give two states of a file the same time.
 _SETTLED_NS: Final = 2_000_000_000
 
@@ -77,7 +78,8 @@ class Answers:
 
     def keep(self, answer: Answer, reading: Reading) -> None:
         """Keep an answer, if it can be told whether it still holds."""
-        if self._folder is None or answer.notes or not reading.is_settled:
+        rows = answer.envelope["rows"]
+        if self._folder is None or answer.notes or not reading.is_settled or len(rows) > _MOST_ROWS:
             return
         with suppress(OSError):
             watched = self._watched(reading)
@@ -88,7 +90,7 @@ class Answers:
                 "watched": watched["digest"],
                 "unmatched": [asdict(odd) for odd in answer.unmatched],
                 "searched": answer.searched,
-                "envelope": answer.envelope,
+                "envelope": {**answer.envelope, "rows": list(rows)},
             }
             _save(self._folder / f"{self._salt}.watch", watched)
             _save(self._folder / f"{self._name}.answer", told)

@@ -121,7 +121,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         if written.calls:  # what is left to record is what the files do not state even now
             later = read(asking, lambda reading: _plan(reading, zone, responses, None))
         answer["applied"] = _apply(plan, later, _folder(ledger), written.calls)
-    put(_rendered(answer, chosen, details=details), "table")
+    put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
     _judge(written.files)
 
@@ -140,7 +140,7 @@ def _restore(paths: list[Path] | None, chosen: str) -> None:
             coverage={"files": len(files)},
             in_place=files,
         )
-        put(json_text(answer), "json")
+        put([json_text(answer)], "json")
     _say_files(files)
     if any(row["rows"] for row in files):
         say("`tallybook backfill --apply` fills the calls in reports without changing the files")

@@ -96,7 +96,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
 def _written(file: Path, reading: Reading, query: Query, *, whole: bool) -> tuple[Answer, int]:
     """Writes the calls as a whole or the rows of the report; what is to be said, and how many."""
     report = answered(reading, query)
-    rows = _calls(reading, query) if whole else iter([_table(report)])
+    rows = _calls(reading, query) if whole else _tables(report)
     count = _write(file, rows, "calls" if whole else ",".join(query.by))
     said = {"rows": report.rows, "totals": report.totals, "coverage": report.coverage}
     return told(said, report, reading), count
@@ -109,10 +109,10 @@ def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
         yield calls(usage.lazy(), query).collect()
 
 
-def _table(report: Report) -> pl.DataFrame:
-    from tallybook.report.calls import table  # noqa: PLC0415 - as above
+def _tables(report: Report) -> Iterator[pl.DataFrame]:
+    from tallybook.report.calls import tables  # noqa: PLC0415 - as above
 
-    return table(report)
+    yield from tables(report)
 
 
 def _write(file: Path, rows: Iterator[pl.DataFrame], what: str) -> int:

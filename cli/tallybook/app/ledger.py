@@ -13,6 +13,7 @@ from tallybook.app import options, terminal
 from tallybook.app.output import put, say, stdout_colour, stdout_width
 from tallybook.app.program import app
 from tallybook.render.json import envelope, json_text
+from tallybook.render.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ def status(ledger: options.Ledger = None, json: options.Json = False) -> None:
         return
     from tallybook.render.ledger import status_text  # noqa: PLC0415 - only what is shown
 
-    put(status_text(rows, totals, stdout_width(), colour=stdout_colour()), "table")
+    put([status_text(rows, totals, stdout_width(), colour=stdout_colour())], "table")
     say(
         f"{folder}: {totals['bytes'] / 1e6:,.1f} MB in {totals['parts']:,} parts, "
         f"generation {totals['generation']:,}"
@@ -60,7 +61,7 @@ def verify(ledger: options.Ledger = None, json: options.Json = False) -> None:
     if json:
         _put_json("ledger-verify", folder, rows, {"files": count, "disagreements": len(rows)})
     else:
-        put("".join(f"{row['path']}: {row['detail']}\n" for row in rows), "text")
+        put((visible(f"{row['path']}: {row['detail']}") + "\n" for row in rows), "table")
     say(f"{_files(count)} read again, {len(rows):,} disagree")
     if rows:
         raise typer.Exit(1)
@@ -128,4 +129,4 @@ def _put_json(
         totals=totals,
         coverage={"files": totals["files"]},
     )
-    put(json_text(answer), "json")
+    put([json_text(answer)], "json")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TextIO
 
 from tallybook.app import terminal
 from tallybook.errors import TallybookError, UsageError
@@ -17,6 +17,7 @@ from tallybook.render.text import encoded, visible, wrapped
 
 FORMATS: Final = ("table", "json", "csv", "markdown", "html")
 _ASIDE: Final = ".tallybook-"
+_CHUNK: Final = 1 << 16  # characters
 _ANYBODY: Final = 0o666  # whom the umask lets
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".txt": "table",
@@ -60,13 +61,24 @@ def stdout_colour() -> bool:
     return terminal.colour(os.environ, sys.stdout)
 
 
-def put(text: str, chosen: str, target: Path | None = None) -> None:
-    """Write data to the file that is asked for, else to standard output."""
+def put(pieces: Iterable[str], chosen: str, target: Path | None = None) -> None:
+    """Write data to the file that is asked for, else to standard output. Raises TallybookError."""
     if target:
-        write_file(text, target)
-    else:
-        # Programs read what is no table, and they expect UTF-8.
-        _write_stdout(encoded(text, (chosen == "table" and sys.stdout.encoding) or "utf-8"))
+        with writing(target) as stream:
+            for text in _chunks(pieces):
+                stream.write(text.encode("utf-8", errors="backslashreplace"))
+        return
+    # Programs read what is no table, and they expect UTF-8.
+    encoding = (chosen == "table" and sys.stdout.encoding) or "utf-8"
+    with _stdout() as stream:
+        for text in _chunks(pieces):
+            stream.write(encoded(text, encoding))
+
+
+def flush() -> None:
+    """Write what a library has put on standard output. Raises TallybookError."""
+    with _stdout():
+        pass
 
 
 def stderr_width() -> int | None:
@@ -75,30 +87,51 @@ def stderr_width() -> int | None:
 
 
 def say(*lines: str) -> None:
-    """Words for people, to standard error: made harmless, in signs and lines that it has."""
+    """Words for people, to standard error: made harmless, in signs and lines that it has.
+
+    Where they cannot be written nobody can be told.
+    """
     encoding, width = sys.stderr.encoding or "utf-8", stderr_width()
-    sys.stderr.writelines(
-        encoded(f"{part}\n", encoding).decode(encoding)
-        for line in lines
-        for part in wrapped(visible(line), width)
-    )
-
-
-def _write_stdout(data: bytes) -> None:
     try:
-        sys.stdout.buffer.write(data)
+        sys.stderr.writelines(
+            encoded(f"{part}\n", encoding).decode(encoding)
+            for line in lines
+            for part in wrapped(visible(line), width)
+        )
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[bytes]]:
+    try:
+        yield sys.stdout.buffer
         sys.stdout.flush()
+    except BrokenPipeError as error:
+        _drop(sys.stdout)
+        raise TallybookError("cannot write all of it: the reader has gone away") from error
     except OSError as error:
-        # The interpreter flushes what is left once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # a reader that has gone away is no error
-            raise TallybookError(f"cannot write: {error.strerror}") from error
+        _drop(sys.stdout)
+        raise TallybookError(f"cannot write: {error.strerror}") from error
 
 
-def write_file(text: str, target: Path) -> None:
-    """Write text to a file that is never half there."""
-    with writing(target) as stream:
-        stream.write(text.encode("utf-8", errors="backslashreplace"))
+def _drop(stream: TextIO) -> None:
+    """What is left of it; the interpreter would try to write it once more on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _chunks(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces put together to some size, for a write has its price."""
+    held: list[str] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)
 
 
 @contextmanager

@@ -3,30 +3,78 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+import sys
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
 from tallybook import __version__
-from tallybook.app.output import say
-from tallybook.errors import FAILURES, TallybookError
+from tallybook.app.output import flush, put, say
+from tallybook.errors import FAILURES, TallybookError, UsageError
+
+# What the library raises for a wrong command line; it has no public name in every version.
+_Wrong: Final = cast(
+    "type[Exception]",
+    next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError"),
+)
+_NOTHING_ASKED: Final = "NoArgsIsHelpError"
+_INTERRUPTED: Final = 130
 
 
 class Commands(TyperGroup):
-    """The commands, with the errors of the user's making said in words."""
+    """The commands, with every error of the user's making said in one way."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command line and exit with its code."""
+        try:
+            code = self._run(*args, **options)
+            flush()
+        except TallybookError as error:
+            code = _told(error)
+        sys.exit(code)
+
+    def _run(self, *args: Any, **options: Any) -> int:
+        """The exit code. Raises TallybookError."""
         # For the tests, and for who looks for the cause of a `reader-failed`.
         FAILURES.raised = bool(os.environ.get("TALLYBOOK_RAISE"))
         try:
-            return super().invoke(ctx)
-        except TallybookError as error:
-            say(f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else []))
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            raise typer.Exit(130) from error
+            return int(super().main(*args, **options | {"standalone_mode": False}) or 0)
+        except _Wrong as error:
+            if type(error).__name__ != _NOTHING_ASKED:
+                raise _in_our_words(error) from error
+            say(*str(error).splitlines())
+            return UsageError.exit_code
+        except (KeyboardInterrupt, typer.Abort):
+            return _INTERRUPTED
+        except OSError:
+            flush()  # which raises what is to be said, if the output is what failed
+            raise
+
+
+def unwritten() -> NoReturn:
+    """Say that the output cannot be written, and exit."""
+    try:
+        flush()
+    except TallybookError as error:
+        sys.exit(_told(error))
+    sys.exit(1)
+
+
+def _told(error: TallybookError) -> int:
+    say(f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else []))
+    return error.exit_code
+
+
+def _in_our_words(error: Any) -> UsageError:
+    """An error of the library that reads the command line, in the form of our own."""
+    command = error.ctx.command_path if error.ctx else "tallybook"
+    possible = getattr(error, "possibilities", None)
+    message = error.message if possible else error.format_message()
+    hint = f"perhaps {' or '.join(possible)}; " if possible else ""
+    return UsageError(
+        message[:1].lower() + message[1:].rstrip("."), hint=f"{hint}{command} --help says more"
+    )
 
 
 # Plain help: examples keep their lines, and it takes half the time.
@@ -46,7 +94,7 @@ app = typer.Typer(
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"tallybook {__version__}")
+        put([f"tallybook {__version__}\n"], "table")
         raise typer.Exit
 
 

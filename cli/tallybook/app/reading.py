@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,8 +72,8 @@ def told(envelope: dict[str, Any], report: Report, reading: Reading) -> Answer:
     )
 
 
-def remark(answer: Answer, text: str = "") -> None:
-    """Say on standard error what the report leaves out, and what the marks in `text` mean."""
+def remark(answer: Answer, marks: Collection[str] = ()) -> None:
+    """Say on standard error what the report leaves out, and what the `marks` in it mean."""
     from tallybook.render import problems, usage, words  # noqa: PLC0415 - only where something is said
 
     coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
@@ -82,7 +82,7 @@ def remark(answer: Answer, text: str = "") -> None:
     say(*answer.notes)
     say(*(words.unmatched_line(odd.name, odd.value, odd.known) for odd in answer.unmatched))
     say(*problems.problem_lines(coverage, stderr_width()))
-    say(*filter(None, [problems.total_line(coverage), usage.legend(text)]))
+    say(*filter(None, [problems.total_line(coverage), usage.legend(marks)]))
     say(words.coverage_line(coverage, totals))
 
 

@@ -39,11 +39,11 @@ def sources(
         coverage={"files": files},
     )
     if json or format_ == "json":
-        put(json_text(answer), "json", None)
+        put([json_text(answer)], "json")
         return
     from tallybook.render.sources import table_text  # noqa: PLC0415 - only what the format needs
 
-    put(table_text(answer, stdout_width(), colour=stdout_colour()), "table", None)
+    put([table_text(answer, stdout_width(), colour=stdout_colour())], "table")
 
 
 def _source_row(found: SourceSurvey) -> dict[str, Any]:

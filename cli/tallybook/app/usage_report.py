@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from tallybook.app.problems import check_problems, write_problems
 from tallybook.app.program import app
 from tallybook.app.reading import answered, judge, question, read, remark, told
 from tallybook.errors import UsageError
-from tallybook.render.json import envelope, json_text
+from tallybook.render.json import envelope, json_pieces
 
 if TYPE_CHECKING:
     from tallybook.ledger import Asked, Reading
@@ -120,6 +121,8 @@ def _answer(
     """
     if answers is None:
         _fill(reading, query.timezone)
+    if chosen == "html":
+        query = _of_page(query)
     report = answered(reading, query)
     answer = told(_envelope(report, reading), report, reading)
     if answers is not None:
@@ -136,9 +139,12 @@ def _fill(reading: Reading, zone: str) -> None:
 
 def _tell(answer: Answer, page: str, chosen: str, output: Path | None) -> None:
     """Write the page or the answer, and the words about it."""
-    text = page or _rendered(answer.envelope, chosen, to_file=output is not None)
-    put(text, chosen, output)
-    remark(answer, text if chosen in {"table", "markdown"} else "")
+    marks: set[str] = set()
+    if page:
+        put([page], chosen, output)
+    else:
+        put(_rendered(answer.envelope, chosen, marks, to_file=output is not None), chosen, output)
+    remark(answer, marks)
 
 
 def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
@@ -153,6 +159,12 @@ def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
     )
 
 
+def _of_page(query: Query) -> Query:
+    from tallybook.report.page import shown  # noqa: PLC0415 - after the logs are read
+
+    return shown(query)
+
+
 def _page(answer: dict[str, Any], query: Query, reading: Reading) -> str:
     from tallybook.render.html import page  # noqa: PLC0415 - loads the template engine
     from tallybook.report.page import sections  # noqa: PLC0415
@@ -161,15 +173,18 @@ def _page(answer: dict[str, Any], query: Query, reading: Reading) -> str:
     return page(answer, {name: _envelope(report, reading) for name, report in more.items()})
 
 
-def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> str:
+def _rendered(
+    answer: dict[str, Any], chosen: str, marks: set[str], *, to_file: bool
+) -> Iterator[str]:
+    """The answer in pieces; the marks that stand in a table are put into `marks`."""
     from tallybook.render import usage  # noqa: PLC0415 - only what the format needs
 
     if chosen == "json":
-        return json_text(answer)
+        return json_pieces(answer)
     if chosen == "csv":
         return usage.usage_csv(answer)
     if chosen == "markdown":
-        return usage.markdown_text(answer)
-    if to_file:
-        return usage.table_text(answer, None, colour=False)
-    return usage.table_text(answer, stdout_width(), colour=stdout_colour())
+        return usage.marked(usage.markdown_lines(answer), marks)
+    width = None if to_file else stdout_width()
+    colour = not to_file and stdout_colour()
+    return usage.marked(usage.table_lines(answer, width, colour=colour), marks)

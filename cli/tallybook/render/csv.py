@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from tallybook.render.text import visible
@@ -13,22 +14,19 @@ from tallybook.render.text import visible
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def csv_text(
+def csv_lines(
     fields: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
     numbers: Collection[str] = (),
-) -> str:
+) -> Iterator[str]:
     """A header and the rows; null is empty, lines end in CR LF.
 
     Every str is taken for text of a log and defused, but for the decimals in the fields `numbers`.
     """
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(fields)
-    writer.writerows(
-        [_cell(row.get(field), number=field in numbers) for field in fields] for row in rows
-    )
-    return out.getvalue()
+    for row in chain([dict(zip(fields, fields, strict=True))], rows):
+        out = io.StringIO()
+        csv.writer(out).writerow(_cell(row.get(field), number=field in numbers) for field in fields)
+        yield out.getvalue()
 
 
 def defused(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tallybook.render.table import Column
 
@@ -11,16 +11,18 @@ from tallybook.render.table import Column
 _SIGNIFICANT = re.compile(r"[\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_])")
 
 
-def markdown(columns: Sequence[Column], *, totals: bool = False) -> str:
+def markdown_lines(columns: Sequence[Column], *, totals: bool = False) -> Iterator[str]:
     """A pipe table, numbers aligned right; with `totals` the last row, in bold."""
-    rows = [
-        [escaped(column.title) for column in columns],
-        ["---" if column.cut else "---:" for column in columns],
-        *([escaped(cell) for cell in row] for row in zip(*(c.cells for c in columns), strict=True)),
-    ]
+    yield _line(escaped(column.title) for column in columns)
+    yield _line("---" if column.cut else "---:" for column in columns)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        yield _line(map(escaped, row))
     if totals:
-        rows.append([f"**{escaped(c.total)}**" if c.total else "" for c in columns])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        yield _line(f"**{escaped(c.total)}**" if c.total else "" for c in columns)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 def escaped(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tallybook.render.text import Cut, display_width, keep_ends, shortened
@@ -42,10 +42,28 @@ def table(
     columns: Sequence[Column], width: int | None, *, totals: bool = False, colour: bool = False
 ) -> str:
     """Lay the columns out within `width` cells (None: as wide as they are), a line end last."""
+    return "".join(table_lines(columns, width, totals=totals, colour=colour))
+
+
+def table_lines(
+    columns: Sequence[Column], width: int | None, *, totals: bool = False, colour: bool = False
+) -> Iterator[str]:
+    """The same line by line, each with its line end."""
     shown = fitted(columns, width) if width else list(columns)
-    padded = [_padded(column, totals=totals) for column in shown]
-    lines = [_GAP.join(cells).rstrip() for cells in zip(*padded, strict=True)]
-    return "\n".join(_coloured(lines, totals=totals) if colour else lines) + "\n"
+    widths = [column.width for column in shown]
+    rule = [_RULE * width for width in widths]
+    bold, dim = (_BOLD, _DIM) if colour else ("", "")
+
+    def line(cells: Sequence[str], style: str = "") -> str:
+        text = _GAP.join(map(_padded, shown, cells, widths)).rstrip()
+        return f"{style}{text}{_PLAIN if style else ''}\n"
+
+    yield line([column.title for column in shown], bold)
+    yield line(rule, dim)
+    yield from map(line, zip(*(column.cells for column in shown), strict=True))
+    if totals:
+        yield line(rule, dim)
+        yield line([column.total for column in shown], bold)
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:
@@ -84,18 +102,6 @@ def _narrowed(column: Column, width: int) -> Column:
     return replace(column, title=texts[0], total=texts[1], cells=texts[2:])
 
 
-def _padded(column: Column, *, totals: bool) -> list[str]:
-    """Title, rule, cells and total, all of the column's width."""
-    width = column.width
-    rule = _RULE * width
-    cells = [column.title, rule, *column.cells, *([rule, column.total] if totals else [])]
-    gaps = [" " * (width - display_width(cell)) for cell in cells]
-    if column.cut:
-        return [cell + gap for cell, gap in zip(cells, gaps, strict=True)]
-    return [gap + cell for cell, gap in zip(cells, gaps, strict=True)]
-
-
-def _coloured(lines: Sequence[str], *, totals: bool) -> list[str]:
-    last = len(lines) - 1
-    styles = {0: _BOLD, 1: _DIM} | ({last: _BOLD, last - 1: _DIM} if totals else {})
-    return [f"{styles[n]}{t}{_PLAIN}" if n in styles else t for n, t in enumerate(lines)]
+def _padded(column: Column, cell: str, width: int) -> str:
+    gap = " " * (width - display_width(cell))
+    return cell + gap if column.cut else gap + cell

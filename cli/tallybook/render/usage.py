@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
+from itertools import chain
 from typing import Any, Final
 
-from tallybook.render.csv import csv_text
-from tallybook.render.markdown import escaped, markdown
-from tallybook.render.table import Column, table
+from tallybook.render import markdown, table
+from tallybook.render.csv import csv_lines
+from tallybook.render.table import Column
 from tallybook.render.text import keep_ends, keep_tail, visible
 from tallybook.report.fields import UNKNOWN
 from tallybook.report.query import KEYS, TIME_KEYS
 from tallybook.schema import ORIGINS
 
 Row = Mapping[str, Any]
+Maker = tuple[Column, Callable[[Row], str]]  # a column without its cells, and what makes one
 
 NULL: Final = "–"
 AT_LEAST: Final = "≥"
@@ -41,48 +45,54 @@ COUNTS: Final = (
 _OCCASIONAL: Final = ("unsplit_input_tokens", "unpriced_tokens", "reasoning_output_tokens")
 
 
-def table_text(answer: Row, width: int | None, *, colour: bool) -> str:
-    """The report as a table with its title; empty where there are no rows."""
-    if not answer["rows"]:
-        return ""
-    body = table(columns(answer), width, totals=True, colour=colour)
-    return f"{title(answer['query'])}\n\n{body}"
+def table_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
+    """The report as a table with its title; nothing where there are no rows."""
+    if answer["rows"]:
+        yield f"{title(answer['query'])}\n\n"
+        yield from table.table_lines(columns(answer), width, totals=True, colour=colour)
 
 
-def markdown_text(answer: Row) -> str:
+def markdown_lines(answer: Row) -> Iterator[str]:
     """The report as a Markdown table below its title."""
-    body = markdown(columns(answer), totals=bool(answer["rows"]))
-    return f"{escaped(title(answer['query']))}\n\n{body}"
+    yield f"{markdown.escaped(title(answer['query']))}\n\n"
+    yield from markdown.markdown_lines(columns(answer), totals=bool(answer["rows"]))
 
 
-def usage_csv(answer: Row) -> str:
+def usage_csv(answer: Row) -> Iterator[str]:
     """The rows without nesting: the same fields whatever they hold, no totals."""
     totals = answer["totals"]
     sums = [name for name, value in totals.items() if not isinstance(value, Mapping)]
     unknown = {f"unknown_{name}": name for name in UNKNOWN}
     origins = {f"origin_{name}": name for name in ORIGINS}
-    rows = [
+    rows = (
         {
             **row,
             **{field: row["unknown"].get(name, 0) for field, name in unknown.items()},
             **{field: row["origins"].get(name, 0) for field, name in origins.items()},
         }
         for row in answer["rows"]
-    ]
+    )
     fields = [KEYS[key] for key in answer["query"]["by"]]
-    return csv_text([*fields, *sums, *unknown, *origins, "rest"], rows, numbers=sums)
+    return csv_lines([*fields, *sums, *unknown, *origins, "rest"], rows, numbers=sums)
 
 
 def columns(answer: Row) -> list[Column]:
-    """The columns of the rows: keys, counts, money."""
+    """The columns of the rows: keys, counts, money. The rows are gone through twice."""
     rows, totals = answer["rows"], answer["totals"]
-    keys = [_key(key, rows, first=not n) for n, key in enumerate(answer["query"]["by"])]
-    counts = [
-        Column(heading, [_count(row, name) for row in rows], _count(totals, name), rank)
-        for heading, name, rank in COUNTS
-        if name not in _OCCASIONAL or totals[name]
+    makers: list[Maker] = [
+        *(_key(key, first=not n) for n, key in enumerate(answer["query"]["by"])),
+        *(
+            (Column(heading, (), _count(totals, name), rank), partial(_count, name=name))
+            for heading, name, rank in COUNTS
+            if name not in _OCCASIONAL or totals[name]
+        ),
+        *_money(rows, totals),
     ]
-    return [*keys, *counts, *_money_columns(rows, totals)]
+    cells: list[list[str]] = [[] for _ in makers]
+    for row in rows:
+        for column, (_, cell) in zip(cells, makers, strict=True):
+            column.append(cell(row))
+    return [replace(bare, cells=own) for (bare, _), own in zip(makers, cells, strict=True)]
 
 
 def title(query: Row) -> str:
@@ -99,9 +109,16 @@ def title(query: Row) -> str:
     return visible(" · ".join(parts))
 
 
-def legend(text: str) -> str:
+def legend(marks: Collection[str]) -> str:
     """The meaning of the marks that stand in a rendered table; empty where there are none."""
-    return " · ".join(f"{mark} {words}" for mark, words in LEGEND.items() if _marked(text, mark))
+    return " · ".join(f"{mark} {words}" for mark, words in LEGEND.items() if mark in marks)
+
+
+def marked(lines: Iterable[str], marks: set[str]) -> Iterator[str]:
+    """The same lines; the marks that stand in them are put into `marks` as they go by."""
+    for line in lines:
+        marks.update(mark for mark in LEGEND if mark not in marks and _marked(line, mark))
+        yield line
 
 
 def _marked(text: str, mark: str) -> bool:
@@ -111,12 +128,12 @@ def _marked(text: str, mark: str) -> bool:
     return any(mark in cell[:2] and cell.lstrip(AT_LEAST + ABOUT) != cell for cell in cells)
 
 
-def _key(key: str, rows: Sequence[Row], *, first: bool) -> Column:
+def _key(key: str, *, first: bool) -> Maker:
     heading = key.capitalize().replace("-", " ")
-    cells = [_name(row, KEYS[key], first=first) for row in rows]
     cut = keep_tail if key == "project" else keep_ends
     least = len("2026-11-20T14:00") if key in TIME_KEYS else 0
-    return Column(heading, cells, "Total" if first else "", cut=cut, least=least)
+    bare = Column(heading, (), "Total" if first else "", cut=cut, least=least)
+    return bare, partial(_name, name=KEYS[key], first=first)
 
 
 def _name(row: Row, name: str, *, first: bool) -> str:
@@ -143,27 +160,24 @@ def _is_partial(row: Row, name: str) -> bool:
     return name in row["unknown"]
 
 
-def _money_columns(rows: Sequence[Row], totals: Row) -> list[Column]:
-    every = [*rows, totals]
-    places = _places(Decimal(row["cost_usd"]) for row in every if row["cost_usd"] is not None)
-    columns = [_money_column("Cost", every, lambda row: _cost(row, places))]
-    if any(row["cost_low_usd"] != row["cost_high_usd"] for row in every):
-        columns.append(_money_column("Cost range", every, lambda row: _range(row, places), 11))
+def _money(rows: Iterable[Row], totals: Row) -> Iterator[Maker]:
+    """Columns of money; all have as many decimals as the smallest sum needs."""
+    least, is_range = Decimal(1), False
+    for row in chain(rows, [totals]):
+        least = min(least, abs(Decimal(row["cost_usd"] or 0)) or least)
+        is_range = is_range or row["cost_low_usd"] != row["cost_high_usd"]
+    places = _places(least)
+    kinds: list[tuple[str, Callable[..., str], int]] = [("Cost", _cost, 0)]
+    if is_range:
+        kinds.append(("Cost range", _range, 11))
     if totals["reported_cost_usd"] is not None:
-        columns.append(_money_column("Reported", every, lambda row: _reported(row, places), 12))
-    return columns
+        kinds.append(("Reported", _reported, 12))
+    for heading, cell, rank in kinds:
+        yield Column(heading, (), cell(totals, places), rank), partial(cell, places=places)
 
 
-def _money_column(
-    heading: str, rows: Sequence[Row], cell: Callable[[Row], str], rank: int = 0
-) -> Column:
-    *cells, total = [cell(row) for row in rows]
-    return Column(heading, cells, total, rank)
-
-
-def _places(values: Any) -> int:
+def _places(least: Decimal) -> int:
     """Two decimals, or as many more (up to four) as the smallest sum needs for two digits."""
-    least = min((abs(value) for value in values if value), default=Decimal(1))
     return 2 if least >= Decimal("0.1") else 3 if least >= Decimal("0.01") else 4
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import polars as pl
@@ -10,10 +12,11 @@ from tallybook.pricing.cost import dollars
 from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
 from tallybook.report.query import Query
 from tallybook.report.selection import selected
-from tallybook.report.summary import Report
+from tallybook.report.summary import Report, Row
 from tallybook.schema import BUCKETS, ORIGINS, SUBCOUNTS
 
 EXPORT_VERSION: Final = 1
+_SLICE: Final = 10_000
 
 _ORIGINS: Final = tuple(f"{name}_origin" for name in COUNTS if name in {*BUCKETS, *SUBCOUNTS})
 _WHO: Final = (
@@ -54,11 +57,22 @@ def calls(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     return rows.select(COLUMNS)
 
 
-def table(report: Report) -> pl.DataFrame:
-    """The rows of a report without nesting: keys as text, counts Int64, money Decimal(38, 15)."""
+def tables(report: Report) -> Iterator[pl.DataFrame]:
+    """The rows of a report in frames of some thousands, at least one, without nesting.
+
+    Keys are text, counts Int64, money Decimal(38, 15).
+    """
+    rows = iter(report.rows)
+    part = list(islice(rows, _SLICE))
+    yield _table(report.query, part)
+    while part := list(islice(rows, _SLICE)):
+        yield _table(report.query, part)
+
+
+def _table(query: Query, rows: Iterable[Row]) -> pl.DataFrame:
     money = [*COSTS, "reported_cost_usd"]
     schema = {
-        **dict.fromkeys(report.query.fields, pl.String),
+        **dict.fromkeys(query.fields, pl.String),
         **dict.fromkeys(COUNTS, pl.Int64),
         **dict.fromkeys(money, pl.String),
         "unpriced_tokens": pl.Int64,
@@ -67,11 +81,11 @@ def table(report: Report) -> pl.DataFrame:
         **{f"unknown_{name}": pl.Int64 for name in UNKNOWN},
         **{f"origin_{name}": pl.Int64 for name in ORIGINS},
     }
-    rows = [
+    flat = [
         row
         | {f"unknown_{name}": row["unknown"].get(name, 0) for name in UNKNOWN}
         | {f"origin_{name}": row["origins"].get(name, 0) for name in ORIGINS}
-        for row in report.rows
+        for row in rows
     ]
-    frame = pl.DataFrame([[row[name] for name in schema] for row in rows], schema, orient="row")
+    frame = pl.DataFrame([[row[name] for name in schema] for row in flat], schema, orient="row")
     return frame.with_columns(pl.col(money).cast(pl.Decimal(38, 15)))

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tallybook.report.query import Query
 from tallybook.report.summary import Report
 
+ROWS: Final = 2000  # rows of the table that is asked for; no browser sorts a hundred thousand
 THREADS: Final = 500  # rows of the thread table; the rest is one row
 # Longest span in days that is still drawn with a bar a day, a bar a week.
 _DAYS: Final = 92
@@ -21,6 +22,11 @@ _FIRST_DAY: Final[Mapping[str, Callable[[str], date]]] = {
     "week": lambda week: date.fromisocalendar(int(week[:4]), int(week[6:]), 1),
     "month": lambda month: date.fromisoformat(f"{month}-01"),
 }
+
+
+def shown(query: Query) -> Query:
+    """The query with rows that a page can show: those after the first ROWS are one."""
+    return query if query.limit is not None else replace(query, limit=ROWS)
 
 
 def sections(answer: Callable[[Query], Report], query: Query) -> dict[str, Report]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from tallybook.schema import ORIGINS
 Row = dict[str, Any]
 
 _FEMTO: Final = 10**15
+_SLICE: Final = 1000  # rows that are made at once
 _MEASURES: Final = {"cost": "cost_usd", "tokens": "total_tokens", "calls": "calls"}
 
 
@@ -27,10 +28,53 @@ class Report:
     """The answer to a query, in the fields of the JSON document."""
 
     query: Query
-    rows: list[Row]
+    rows: Sequence[Row]
     totals: Row
     coverage: Row
     unmatched: list[Unmatched]
+
+
+class Rows(Sequence[Row]):
+    """The rows of a report, each made when it is looked at: there may be a great many."""
+
+    def __init__(self, groups: pl.DataFrame, query: Query) -> None:
+        """`groups` are sorted sums; those after `query.limit` become one row, the last."""
+        shown = groups.height if query.limit is None else query.limit
+        rest = groups.slice(shown)
+        self._fields = query.fields
+        self._groups = groups.head(shown)
+        self._rest: list[Row] = []
+        if rest.height:
+            key = dict.fromkeys(query.fields) | {"rest": rest.height}
+            self._rest = [key | _row(_folded(rest))]
+
+    def __len__(self) -> int:
+        return self._groups.height + len(self._rest)
+
+    def __iter__(self) -> Iterator[Row]:
+        for part in self._groups.iter_slices(_SLICE):
+            yield from map(self._made, part.iter_rows(named=True))
+        yield from self._rest
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(len(self))[index]]
+        place = range(len(self))[index]
+        if place >= self._groups.height:
+            return self._rest[0]
+        return self._made(self._groups.row(place, named=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment] # as that of a list
+
+    def _made(self, group: Mapping[str, Any]) -> Row:
+        return {name: group[name] for name in self._fields} | _row(group)
 
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
@@ -66,7 +110,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     shown = listed(whole.problems)
     return Report(
         query=query,
-        rows=_rows(groups, query),
+        rows=Rows(groups, query),
         totals=_row(totals) if groups.height else _nothing(totals),
         coverage={
             **read,
@@ -109,18 +153,6 @@ def _order(query: Query) -> dict[str, Any]:
         "descending": [name in measures for name in by],
         "nulls_last": True,
     }
-
-
-def _rows(groups: pl.DataFrame, query: Query) -> list[Row]:
-    shown = groups.height if query.limit is None else query.limit
-    rows = [
-        {name: group[name] for name in query.fields} | _row(group)
-        for group in groups.head(shown).iter_rows(named=True)
-    ]
-    rest = groups.slice(shown)
-    if rest.height:
-        rows.append(dict.fromkeys(query.fields) | {"rest": rest.height} | _row(_folded(rest)))
-    return rows
 
 
 def _row(sums: Mapping[str, Any]) -> Row:

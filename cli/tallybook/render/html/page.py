@@ -156,7 +156,12 @@ def _caveats(answer: Row) -> list[str]:
         f"{name.replace('_', ' ')} in {count:,}" for name, count in totals["unknown"].items()
     )
     origins = ", ".join(f"{name} {count:,}" for name, count in totals["origins"].items())
+    left = next((row["rest"] for row in answer["rows"] if "rest" in row), 0)
     found = [
+        f"The first {len(answer['rows']) - 1:,} of {len(answer['rows']) - 1 + left:,} rows are "
+        "shown, the others as one; --format json or csv writes all."
+        if left
+        else "",
         "Costs are list prices at the time of each call, not an invoice.",
         f"Not stated by the logs: {unknown} records." if unknown else "",
         f"{totals['unpriced_tokens']:,} tokens have no price and cost nothing here."
@@ -173,5 +178,5 @@ def _caveats(answer: Row) -> list[str]:
 
 def _document(answer: Row) -> str:
     """The envelope as JSON that cannot end the script element it stands in."""
-    text = visible_json(json.dumps(answer, ensure_ascii=False))
+    text = visible_json(json.dumps({**answer, "rows": list(answer["rows"])}, ensure_ascii=False))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
