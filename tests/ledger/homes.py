@@ -38,7 +38,7 @@ def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
     """All that a report says, as one text."""
     read = {"files": reading.files, "gone": reading.gone}
     report = answer(reading, Query(by=tuple(by)), read, reading.sums, reading.price_digest)
-    return json.dumps([report.rows, report.totals, report.coverage], indent=1)
+    return json.dumps([list(report.rows), report.totals, report.coverage], indent=1)
 
 
 def answers(home: Path, ledger: Path | None, query: Query) -> str:
