@@ -64,14 +64,16 @@ def _campaign(what: str, seconds: float, seed: int, keep: Path) -> int:
     counts: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     number = 0
-    while time.monotonic() < until:
-        for outcome in _outcomes(what, seed, number, keep, until):
-            number += 1
-            kind, _, words = outcome.partition(" ")
-            counts["failed" if kind == "failed" else words] += 1
-            if kind == "failed":
-                failures[words] += 1
-                print(f"trial {number - 1}: {words}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+        room = Path(name)  # what a worker that was lost has left goes with it
+        while time.monotonic() < until:
+            for outcome in _outcomes(what, seed, number, room, keep, until):
+                kind, _, words = outcome.partition(" ")
+                counts["failed" if kind == "failed" else words] += 1
+                if kind == "failed":
+                    failures[words] += 1
+                    print(f"trial {number}: {words}", flush=True)
+                number += 1
     _print_counts(what, seed, number, counts, failures, keep)
     return 1 if failures else 0
 
@@ -88,11 +90,15 @@ def _print_counts(  # noqa: PLR0917 - all that there is to say
         print(f"kept in {keep}")
 
 
-def _outcomes(what: str, seed: int, first: int, keep: Path, until: float) -> Iterator[str]:
-    """One line a trial, until time is up or the worker is lost."""
+def _outcomes(  # noqa: PLR0917 - a trial by its name, and where it leaves what
+    what: str, seed: int, first: int, room: Path, keep: Path, until: float
+) -> Iterator[str]:
+    """One line a trial, until time is up or the worker is lost; then its input is kept."""
     command = [sys.executable, "-m", "tests.campaign", what, "--seed", str(seed)]
     command += ["--keep", str(keep), "--worker", str(first)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(room)}
+    number = first
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as worker:
         assert worker.stdout is not None
         lines: Queue[str | None] = Queue()
@@ -101,13 +107,21 @@ def _outcomes(what: str, seed: int, first: int, keep: Path, until: float) -> Ite
             while time.monotonic() < until:
                 line = lines.get(timeout=_LONGEST)
                 if line is None:
+                    _keep(_left(room), keep / f"{what}-{seed}-{number}", "it died")
                     yield f"failed the process died (exit {worker.wait()})"
                     return
+                number += 1
                 yield line
         except Empty:
+            _keep(_left(room), keep / f"{what}-{seed}-{number}", "it hung")
             yield f"failed no end within {_LONGEST:.0f} s"
         finally:
             worker.kill()
+
+
+def _left(room: Path) -> Path:
+    """The folder of the trial that a lost worker was at."""
+    return max(room.glob("trial-*"), key=lambda folder: folder.stat().st_mtime)
 
 
 def _pass_on(stream: Iterator[str], lines: Queue[str | None]) -> None:
@@ -123,22 +137,21 @@ def _work(what: str, seed: int, number: int, keep: Path) -> None:
 
 
 def _tried(what: str, seed: int, number: int, keep: Path) -> str:
-    folder = Path(tempfile.mkdtemp(prefix=f"campaign-{what}-"))
+    folder = Path(tempfile.mkdtemp(prefix="trial-"))
     try:
         return f"passed {_TRIALS[what](Random(f'{seed} {number}'), folder)}"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
         kept = keep / f"{what}-{seed}-{number}"
-        _keep(folder, kept, error)
+        _keep(folder, kept, "".join(traceback.format_exception(error)))
         return f"failed {signature(error)}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _keep(folder: Path, kept: Path, error: Exception) -> None:
+def _keep(folder: Path, kept: Path, words: str) -> None:
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(folder, kept, symlinks=True)
-    words = traceback.format_exception(error)
-    (kept / "FAILED.txt").write_text("".join(words), errors="backslashreplace")
+    (kept / "FAILED.txt").write_text(words, errors="backslashreplace")
 
 
 def _one(what: str, seed: int, number: int, keep: Path) -> None:

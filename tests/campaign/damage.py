@@ -56,7 +56,8 @@ def _harm(path: Path, there: list[Path], random: Random) -> None:
     elif what == 3:
         path.write_bytes(content[:at] + random.randbytes(_BLOCK) + content[at + _BLOCK :])
     elif what == 4:
-        path.write_bytes(random.choice(there).read_bytes() if there else b"")
+        others = [each for each in there if each.is_file()]
+        path.write_bytes(random.choice(others).read_bytes() if others else b"")
     else:
         path.unlink()
         path.mkdir()
