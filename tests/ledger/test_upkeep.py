@@ -23,6 +23,7 @@ from tallybook.ledger import (
     status,
     verify,
 )
+from tallybook.ledger.manifest import load, save
 from tallybook.tables import CORRECTIONS
 from tests.ledger.homes import coverage, home_of, put, session, told, totals, transcript
 
@@ -252,3 +253,62 @@ class TestCommands:
         assert said("compact") == "3 files written anew"
         assert said("merge", str(ledger), "--ledger", str(tmp_path / "new")).startswith("3 files")
         assert said("merge", str(tmp_path / "none")).startswith("error: there is no ledger")
+
+    @pytest.mark.parametrize("command", ["status", "verify"])
+    def test_json_is_a_format_too(self, command: str) -> None:
+        told = [
+            CliRunner().invoke(app, ["ledger", command, *how])
+            for how in (["--json"], ["--format", "json"], ["--format", "table", "--json"])
+        ]
+        assert told[0].stdout == told[1].stdout
+        assert json.loads(told[0].stdout)["schema"] == f"tallybook/ledger-{command}"
+        assert told[2].exit_code == 2
+
+    def test_what_is_not_held_cannot_be_forgotten(self, home: Path, ledger: Path) -> None:
+        before = {path: path.read_bytes() for path in ledger.rglob("*") if path.is_file()}
+        for path in ("/nowhere", str(transcript(home, 1))[:-1], f"{home}-other"):
+            done = CliRunner().invoke(app, ["ledger", "forget", path])
+            assert done.exit_code == 1
+            assert "holds nothing of" in " ".join(done.stderr.split())
+        assert before == {path: path.read_bytes() for path in ledger.rglob("*") if path.is_file()}
+        assert CliRunner().invoke(app, ["ledger", "forget", ""]).exit_code == 2
+        done = CliRunner().invoke(app, ["ledger", "forget", f"{home}/../{home.name}/"])
+        assert (done.exit_code, done.stderr) == (0, "4 files forgotten\n")
+
+    def test_a_path_of_another_system_is_forgotten_by_its_name(self, ledger: Path) -> None:
+        manifest, _ = load(ledger)
+        path = min(manifest.entries)
+        entry = manifest.entries.pop(path)
+        entry.path, entry.renamed, entry.gone = "C:\\Users\\u\\x.jsonl", True, True
+        manifest.entries[entry.path] = entry
+        save(ledger, manifest)
+        for name, code in (("C:\\Use", 1), ("C:\\Users\\", 0)):
+            assert CliRunner().invoke(app, ["ledger", "forget", name]).exit_code == code
+
+    @pytest.mark.parametrize(
+        "arguments", [["status"], ["verify"], ["compact"], ["forget", "/x"], ["status", "--json"]]
+    )
+    def test_without_a_ledger_each_says_so_and_makes_none(
+        self, arguments: list[str], tmp_path: Path
+    ) -> None:
+        def said(folder: Path) -> tuple[int, str, str]:
+            done = CliRunner().invoke(app, ["ledger", *arguments, "--ledger", str(folder)])
+            return done.exit_code, done.stdout, " ".join(done.stderr.split())
+
+        missing, file = tmp_path / "missing", put(tmp_path / "file", b"x")
+        for folder in (missing, file):
+            words = f"error: there is no ledger in {folder} hint: a report makes one"
+            assert said(folder) == (1, "", words)
+        assert not missing.exists()
+        put(tmp_path / "mine" / "notes.txt", b"x")
+        code, out, words = said(tmp_path / "mine")
+        assert (code, out) == (2, "")
+        assert words.startswith(f"error: {tmp_path / 'mine'} is no ledger: it holds notes.txt")
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+    def test_what_cannot_be_merged_is_wrong_usage(self, ledger: Path, tmp_path: Path) -> None:
+        put(tmp_path / "mine" / "notes.txt", b"x")
+        for other in (tmp_path / "missing", tmp_path / "mine", ledger):
+            assert CliRunner().invoke(app, ["ledger", "merge", str(other)]).exit_code == 2
+        arguments = ["ledger", "merge", str(ledger), "--ledger", str(tmp_path / "mine")]
+        assert CliRunner().invoke(app, arguments).exit_code == 2

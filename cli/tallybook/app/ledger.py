@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tallybook import __version__
 from tallybook.app import options, terminal
-from tallybook.app.output import put, say, stdout_colour, stdout_width
+from tallybook.app.output import chosen_format, put, say, stdout_colour, stdout_width
 from tallybook.app.program import app
+from tallybook.errors import TallybookError, UsageError
 from tallybook.render.json import envelope, json_text
 from tallybook.render.text import visible
 
@@ -31,14 +32,21 @@ commands = typer.Typer(
 app.add_typer(commands, name="ledger", short_help="What is kept of the logs between runs.")
 
 
+Format = Annotated[
+    Literal["table", "json"] | None, typer.Option("--format", help="Default: table.")
+]
+
+
 @commands.command("status", short_help="What is kept, by source.")
-def status(ledger: options.Ledger = None, json: options.Json = False) -> None:
+def status(
+    ledger: options.Ledger = None, format_: Format = None, json: options.Json = False
+) -> None:
     """Files and rows that the ledger holds by source, and how many files are gone from the disk."""
     from tallybook.ledger import status as state_of  # noqa: PLC0415 - loads the ledger
 
-    folder = _folder(ledger)
+    folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
     rows, totals = state_of(folder)
-    if json:
+    if chosen == "json":
         _put_json("ledger-status", folder, rows, totals)
         return
     from tallybook.render.ledger import status_text  # noqa: PLC0415 - only what is shown
@@ -51,14 +59,16 @@ def status(ledger: options.Ledger = None, json: options.Json = False) -> None:
 
 
 @commands.command("verify", short_help="Read all again and compare.")
-def verify(ledger: options.Ledger = None, json: options.Json = False) -> None:
+def verify(
+    ledger: options.Ledger = None, format_: Format = None, json: options.Json = False
+) -> None:
     """Read every file again that is as it was and say what disagrees with the ledger; exit 1."""
     from tallybook.ledger import verify as verified  # noqa: PLC0415 - as above
 
-    folder = _folder(ledger)
+    folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
     count, found = verified(folder)
     rows = [{"path": odd.path, "detail": odd.detail} for odd in found]
-    if json:
+    if chosen == "json":
         _put_json("ledger-verify", folder, rows, {"files": count, "disagreements": len(rows)})
     else:
         put((visible(f"{row['path']}: {row['detail']}") + "\n" for row in rows), "table")
@@ -69,16 +79,26 @@ def verify(ledger: options.Ledger = None, json: options.Json = False) -> None:
 
 @commands.command("forget", short_help="Take a file or folder out of it.")
 def forget(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="As it is named in the ledger.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="As it is named in the ledger.")],
     ledger: options.Ledger = None,
 ) -> None:
     """Take a file, or all that lay below a folder, out of the ledger for good.
 
-    What is still on the disk is read again when it is looked at.
+    What is still on the disk is read again when it is looked at. Exit 1 where it holds nothing
+    of it.
     """
     from tallybook.ledger import forget as forgotten  # noqa: PLC0415 - as above
 
-    say(f"{_files(forgotten(_folder(ledger), path.absolute()))} forgotten")
+    if not path:  # an unset variable, and not the folder that one happens to be in
+        raise UsageError("PATH is empty")
+    folder = _folder(ledger)
+    count = forgotten(folder, Path(path))
+    if not count:
+        raise TallybookError(
+            f"the ledger {folder} holds nothing of {path}",
+            hint="tallybook ledger status says what is kept",
+        )
+    say(f"{_files(count)} forgotten")
 
 
 @commands.command("compact", short_help="Write it anew, without what is of no use any more.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from tallybook.files.find import look
 from tallybook.files.read import read_file
 from tallybook.ledger.compacting import compacted
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
+from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
 from tallybook.ledger.store import PartDamaged, Store
 
 if TYPE_CHECKING:
@@ -56,11 +57,19 @@ def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
 
 
 def held(ledger: Path) -> Manifest:
-    """What a ledger holds. Raises TallybookError."""
+    """What a ledger holds. Raises TallybookError, also where there is none."""
     try:
+        _find(ledger)
         return load(ledger)[0]
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
+
+
+def _find(ledger: Path) -> None:
+    """Raise TallybookError where there is no ledger."""
+    Folder(ledger).check()
+    if not any(os.path.lexists(ledger / name) for name in (NAME, PREVIOUS)):
+        raise TallybookError(f"there is no ledger in {ledger}", hint="a report makes one")
 
 
 def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -134,13 +143,17 @@ def _differing(one: pl.DataFrame, other: pl.DataFrame) -> list[str]:
 def forget(ledger: Path, path: Path) -> int:
     """Take a file, or all below a folder, out of the ledger; how many files. Raises TallybookError.
 
-    What is still on the disk is read again when it is looked at.
+    What is still on the disk is read again when it is looked at. What another machine's ledger held
+    may have paths of another system, and is named by them.
     """
-    name = str(path)
-    return _change(
-        ledger,
-        lambda entry: entry.path != name and not entry.path.startswith(name.rstrip("/\\") + "/"),
-    )
+    names = {os.path.abspath(path), str(path)}  # noqa: PTH100 - keeps links, as the ledger does
+    return _change(ledger, lambda entry: not any(_is_in(entry.path, name) for name in names))
+
+
+def _is_in(path: str, name: str) -> bool:
+    """Whether a path is the one that is named, or below it."""
+    separators = {os.sep, "/", "\\" if PureWindowsPath(name).drive else "/"}
+    return path == name or any(path.startswith(name.rstrip(each) + each) for each in separators)
 
 
 def compact(ledger: Path) -> int:
@@ -150,6 +163,7 @@ def compact(ledger: Path) -> int:
 
 
 def _change(ledger: Path, keep: Callable[[Entry], bool], *, always: bool = False) -> int:
+    held(ledger)
     with writing(ledger) as (folder, manifest):
         entries = {path: entry for path, entry in manifest.entries.items() if keep(entry)}
         count = len(manifest.entries) - len(entries)
