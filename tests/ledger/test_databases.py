@@ -43,7 +43,6 @@ def _nothing(*_: Any) -> Any:
 SOURCE = Source(
     name="made-router",
     title="A router of these tests",
-    version=1,
     locations=(),
     patterns=("router.sqlite",),
     sniff=never,

@@ -180,20 +180,6 @@ def test_a_link_to_a_known_file_is_no_other_file(home: Path, ledger: Path, tmp_p
     assert totals(told(home, ledger)) == totals(before)
 
 
-def test_a_source_of_another_version_reads_again(
-    home: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
-    from tallybook.sources import sources  # noqa: PLC0415
-
-    told(home, ledger)
-    newer = replace(sources()["claude-code"], version=99)
-    monkeypatch.setitem(sources(), "claude-code", newer)
-    assert counts(home, ledger) == {"read": 4}
-    same(home, ledger)
-
-
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="rights do not bind")
 def test_what_cannot_be_read_for_now_keeps_its_rows(home: Path, ledger: Path) -> None:
     before = told(home, ledger)

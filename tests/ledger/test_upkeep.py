@@ -47,7 +47,7 @@ def test_any_parquet_reader_finds_the_rows_and_where_they_come_from(ledger: Path
     (part,) = parts(ledger)
     table = pq.read_table(part)
     assert table.num_rows == 3 + 4 + 5 + 6
-    columns = ("source", "source_version", "path", "file_id", "record")
+    columns = ("source", "code", "path", "file_id", "record")
     assert not any(table[name].null_count for name in columns)
 
 
@@ -55,7 +55,9 @@ def test_the_state_counts_files_by_source(home: Path, ledger: Path) -> None:
     transcript(home, 1).unlink()
     told(home, ledger)
     rows, whole = status(ledger)
-    assert rows == [{"source": "claude-code", "files": 4, "gone": 1, "lost": 0, "rows": 18}]
+    assert rows == [
+        {"source": "claude-code", "files": 4, "gone": 1, "lost": 0, "older": 0, "rows": 18}
+    ]
     assert (whole["parts"], whole["rows"]) == (1, 18)
 
 

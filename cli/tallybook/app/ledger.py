@@ -63,7 +63,8 @@ def verify(
     ledger: options.Ledger = None, format_: Format = None, json: options.Json = False
 ) -> None:
     """Read every file again that is as it was and say what disagrees with the ledger; exit 1."""
-    from tallybook.ledger import verify as verified  # noqa: PLC0415 - as above
+    from tallybook.ledger import status as state_of  # noqa: PLC0415 - as above
+    from tallybook.ledger import verify as verified  # noqa: PLC0415
 
     folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
     count, found = verified(folder)
@@ -72,7 +73,9 @@ def verify(
         _put_json("ledger-verify", folder, rows, {"files": count, "disagreements": len(rows)})
     else:
         put((visible(f"{row['path']}: {row['detail']}") + "\n" for row in rows), "table")
-    say(f"{_files(count)} read again, {len(rows):,} disagree")
+    older = state_of(folder)[1]["older"]
+    left = f"; {_files(older)} of an older reading left to the next report" if older else ""
+    say(f"{_files(count)} read again, {len(rows):,} disagree{left}")
     if rows:
         raise typer.Exit(1)
 

@@ -31,7 +31,7 @@ class Place(msgspec.Struct, array_like=True):
     """
 
     source: str | None = None
-    version: int = 0  # of the source
+    version: int = 0  # never set: older ledgers had that of the source here
     is_database: bool = False
     begun: bytes = b""  # digest of the first state: what name and neighbour had to say
     offset: int = 0

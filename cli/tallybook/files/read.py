@@ -102,7 +102,7 @@ class Reading:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
         for name, rows in read_database(self.path, self._facts):
-            self.place.source, self.place.version = name, sources()[name].version
+            self.place.source = name
             yield Found(rows, lasting=True)
 
     def _log(self) -> Iterator[Found]:
@@ -133,7 +133,7 @@ class Reading:
         So it is where the file is another now, or the state is not what this code keeps.
         """
         source = sources().get(after.source or "")
-        if source is None or source.version != after.version:
+        if source is None:
             return None
         begun = source.begin(self._facts(source, self.path))
         if Place.digest(encoded(begun)) != after.begun:
@@ -151,7 +151,6 @@ class Reading:
         state = source.begin(self._facts(source, self.path))
         self.place = Place(
             source=source.name,
-            version=source.version,
             begun=Place.digest(encoded(state)),
         )
         if is_whole:

@@ -80,7 +80,7 @@ def _copied(
     rows = pl.concat([loader.rows(segment) for segment in segments])
     if entry.renamed:
         rows = rows.with_columns(path=pl.lit(entry.path))
-    return [writer.add_table(rows.to_arrow().cast(READ), entry.place.version, entry.file_id)]
+    return [writer.add_table(rows.to_arrow().cast(READ), entry.code, entry.file_id)]
 
 
 class _Loader:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PLACE = ("record", "part")
 _NAMES = ("identity", "record_id", "response_id", "request_id")
+# What a reader takes over as it is written, however it is read otherwise.
+_PLAIN = ("timestamp", "reported_input_tokens", "reported_output_tokens")
 
 
 def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
@@ -23,31 +25,59 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
 
     A row is gone where neither its place, unless that is another call's now, nor any of its names,
     nor its content under another number is there: changed or renumbered, it is still the same.
+    Where other code has read `known`, names and content may differ for that: then whatever stands
+    in its place is the row, and so is any with its time and counts.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
     if entry.place.source != known.place.source:
         return known.deleted
-    before, now = store.rows([known]), store.rows([_without_deleted(entry)])
-    before = before.filter(pl.col("kind") != PROBLEM)
+    now = store.rows([_only(entry, rows=entry.rows, ending=entry.ending)])
+    if known.code == entry.code:
+        lost = _taken_out(store.rows([known]), now)
+    else:
+        before = store.rows([_only(known, rows=known.rows, ending=known.ending)])
+        taken_out_before = store.rows([_only(known, deleted=known.deleted)])
+        left = before.join(now.select("record"), on="record", how="anti", maintain_order="left")
+        lost = _unlike(pl.concat([left, taken_out_before]), now)
+    lost = lost.filter(pl.col("kind") != PROBLEM)
+    return _written(lost, known, store) if lost.height else []
+
+
+def _only(entry: Entry, **segments: list[Segment]) -> Entry:
+    """The file with some of its rows."""
+    nothing: dict[str, list[Segment]] = {"rows": [], "ending": [], "deleted": []}
+    return msgspec.structs.replace(entry, **(nothing | segments))
+
+
+def _taken_out(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are no longer there; both were read by the same code."""
+    import polars as pl  # noqa: PLC0415 - as above
+
     there = now.select(*_PLACE, _there=pl.lit(value=True), _identity="identity").unique(_PLACE)
     other = (pl.col("identity") != pl.col("_identity")).fill_null(value=False)
-    lost = (
+    left = (
         before.join(there, on=_PLACE, how="left", nulls_equal=True, maintain_order="left")
         .filter(pl.col("_there").is_null() | other)
         .drop("_there", "_identity")
     )
-    for name in _NAMES:
-        lost = lost.join(now.select(name), on=name, how="anti", maintain_order="left")
+    left = _nameless(left, now)
     content = [name for name in now.columns if name not in {*_PLACE, "path"}]
-    lost = lost.filter(~_hashes(lost, content).is_in(_hashes(now, content).implode()))
-    return _written(lost, known, store) if lost.height else []
+    return left.filter(~_hashes(left, content).is_in(_hashes(now, content).implode()))
 
 
-def _without_deleted(entry: Entry) -> Entry:
-    return Entry(
-        **{name: getattr(entry, name) for name in Entry.__struct_fields__ if name != "deleted"}
-    )
+def _unlike(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have neither a name nor the time and the counts of one that is there."""
+    left = _nameless(before, now)
+    dated = now.filter(now["timestamp"].is_not_null())
+    return left.join(dated, on=_PLAIN, how="anti", nulls_equal=True, maintain_order="left")
+
+
+def _nameless(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Rows without a name that one of those that are there has."""
+    for name in _NAMES:
+        before = before.join(now.select(name), on=name, how="anti", maintain_order="left")
+    return before
 
 
 def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
@@ -58,7 +88,7 @@ def _written(rows: pl.DataFrame, known: Entry, store: Store) -> list[Segment]:
     from tallybook.tables import READ  # noqa: PLC0415
 
     writer = PartWriter(store.parts)
-    segment = writer.add_table(rows.to_arrow().cast(READ), known.place.version, known.file_id)
+    segment = writer.add_table(rows.to_arrow().cast(READ), known.code, known.file_id)
     name, table = writer.close()
     store.take(name, table)
     return [msgspec.structs.replace(segment, part=name)]

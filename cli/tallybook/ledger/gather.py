@@ -55,13 +55,15 @@ class Gathered:
     table: pa.Table | None
 
 
-def gather(tasks: Sequence[Task], parts: Path | None, states: Path | None) -> Gathered:
+def gather(tasks: Sequence[Task], code: str, parts: Path | None, states: Path | None) -> Gathered:
     """Read files into a part in `parts`, the readers' states into a file in `states`.
+
+    `code` is the digest of the code that reads, which all rows carry.
 
     Without folders everything is given back. Raises OSError where the folders cannot be written.
     """
     writer = PartWriter(parts)
-    outcomes = [_read(task, writer) for task in tasks]
+    outcomes = [_read(task, code, writer) for task in tasks]
     part, table = writer.close()
     for each in outcomes:
         if each.file_id in writer.failed:
@@ -81,21 +83,21 @@ def gather(tasks: Sequence[Task], parts: Path | None, states: Path | None) -> Ga
     return Gathered(part, outcomes, name, table)
 
 
-def _read(task: Task, writer: PartWriter) -> Outcome:
+def _read(task: Task, code: str, writer: PartWriter) -> Outcome:
     """What a file gave; where going on fails, it is read as if nothing were known of it."""
-    outcome = _read_from(task, task.after, writer)
+    outcome = _read_from(task, task.after, code, writer)
     if outcome.is_ours and outcome.continued:
-        return _read_from(task, None, writer)
+        return _read_from(task, None, code, writer)
     return outcome
 
 
-def _read_from(task: Task, after: Place | None, writer: PartWriter) -> Outcome:
+def _read_from(task: Task, after: Place | None, code: str, writer: PartWriter) -> Outcome:
     reading = Reading(Path(task.found.path), after, task.probes)
     rows: list[Segment] = []
     ending: list[Segment] = []
     for found in reading:
         place = reading.place
-        where = Where(place.source, task.found.path, place.version, task.file_id)
+        where = Where(place.source, task.found.path, code, task.file_id)
         _join(rows if found.lasting else ending, writer.add(found.rows, where))
     return Outcome(
         task.found.path,

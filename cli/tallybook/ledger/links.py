@@ -11,11 +11,11 @@ import polars as pl
 
 from tallybook.accounts import TELLING
 from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed
+from tallybook.ledger.state import code_digest
 from tallybook.ledger.store import Store
 from tallybook.private import write_aside
 from tallybook.schema import ASSERTION, COUNTED_KINDS
 
-_KIND = b"links"
 # What the stages look at across files; see `link_keys`.
 COLUMNS = (
     "source",
@@ -59,15 +59,16 @@ _NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
 def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
     # Hashes are the same within a version of the library only.
     kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
+    kind = b"links-" + code_digest().encode()  # other code may look at other columns
     if kept is not None:
         with suppress(OSError, Damaged, pl.exceptions.PolarsError):
-            return pl.read_ipc(unsealed(_KIND, kept.read_bytes()))
+            return pl.read_ipc(unsealed(kind, kept.read_bytes()))
     keys = _keys_of_all(store.slices(name, COLUMNS))
     if kept is not None:
         with suppress(OSError):
             buffer = BytesIO()
             keys.write_ipc(buffer)
-            write_aside(kept, sealed(_KIND, buffer.getvalue()), sync=False)
+            write_aside(kept, sealed(kind, buffer.getvalue()), sync=False)
     return keys
 
 

@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True):
     gone: bool = False  # the file is no longer there
     renamed: bool = False  # its rows name another path than it has now
     lost: bool = False  # rows of it were damaged, and it cannot be read again
-    readers: str = ""  # digest of the known sources, where none of them claims the file
+    code: str = ""  # digest of the code that read it; of older ledgers none that there is
 
     def is_as(self, found: Found) -> bool:
         """Whether the file looks as it did when it was read."""
@@ -96,7 +96,7 @@ class Manifest(msgspec.Struct, kw_only=True):
             if any(segment.part in damaged for segment in entry.segments()):
                 entry.deleted = [part for part in entry.deleted if part.part not in damaged]
                 entry.rows, entry.ending, entry.states = [], [], None
-                entry.place = Place(version=-1)
+                entry.place, entry.code = Place(), ""
                 entry.lost = True
                 touched += 1
         return touched

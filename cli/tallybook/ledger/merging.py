@@ -13,6 +13,7 @@ from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections,
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, save
 from tallybook.ledger.proved import put_corrections, read_corrections, united
+from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing
 
@@ -75,7 +76,7 @@ def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> di
     for path in sorted(theirs):
         entry, mine = theirs[path], ours.get(path)
         if mine is not None and _is_same(mine, entry, store):
-            if _extent(mine) < _extent(entry):
+            if _is_better(entry, mine):
                 taken[path] = _foreign(entry, path)
             continue
         free = mine is None and not os.path.lexists(path)
@@ -99,6 +100,14 @@ def _mark(entry: Entry) -> str:
     return f"{entry.place.head.hex() or entry.file_id}"[:12]
 
 
+def _is_better(entry: Entry, mine: Entry) -> bool:
+    """Whether another reading of a file is to stand for this one: it is longer, or of this code."""
+    if mine.code == entry.code:
+        return _extent(mine) < _extent(entry)
+    code = reading_digest()
+    return (mine.place.end, mine.code == code) < (entry.place.end, entry.code == code)
+
+
 def _extent(entry: Entry) -> tuple[int, int, str]:
     rows = sum(segment.rows for segment in entry.segments())
     return entry.place.end, rows, entry.place.tail.hex()
@@ -110,11 +119,21 @@ def _is_same(mine: Entry, other: Entry, store: Store) -> bool:
         return False
     if mine.segments() == other.segments():
         return True
+    if mine.code != other.code:  # the same content need not be the same rows
+        return _holds_the_same(mine, other)
     one, two = _rows(mine, store), _rows(other, store)
     if mine.place.is_database:
         return one.equals(two, null_equal=True)
     short = min(one.height, two.height)
     return short > 0 and one.head(short).equals(two.head(short), null_equal=True)
+
+
+def _holds_the_same(mine: Entry, other: Entry) -> bool:
+    """Whether two files begin alike; of databases, whether they are one that did not change."""
+    if not mine.place.head_length:
+        return (mine.size, mine.mtime_ns) == (other.size, other.mtime_ns)
+    here, there = mine.place, other.place
+    return (here.head_length, here.head) == (there.head_length, there.head)
 
 
 def _rows(entry: Entry, store: Store) -> pl.DataFrame:

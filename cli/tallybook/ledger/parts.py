@@ -26,7 +26,7 @@ GROUP_ROWS: Final = 16_384  # rows held back before they are written
 _TABLE_ROWS: Final = 4096  # rows made into a table at once; as they are read they take 1 KB each
 _MOST_TABLES: Final = 256  # a table of two rows takes as much memory as one of fifty
 PART: Final = pa.schema(
-    [*READ, ("source_version", pa.int32()), ("file_id", pa.string())],
+    [*READ, ("code", pa.string()), ("file_id", pa.string())],
     metadata={"tallybook": "reported rows 1"},
 )
 
@@ -36,7 +36,7 @@ class Where(NamedTuple):
 
     source: str | None
     path: str
-    source_version: int
+    code: str  # digest of the code that read them
     file_id: str
 
 
@@ -70,10 +70,10 @@ class PartWriter:
                 self._settle()
         return self._taken(len(rows))
 
-    def add_table(self, rows: pa.Table, version: int, file_id: str) -> Segment:
+    def add_table(self, rows: pa.Table, code: str, file_id: str) -> Segment:
         """Take rows in the READ schema; as `add`."""
         self._settle()
-        more = [pa.repeat(pa.scalar(version, pa.int32()), len(rows)), pa.repeat(file_id, len(rows))]
+        more = [pa.repeat(text, len(rows)) for text in (code, file_id)]
         self._tables.append(pa.Table.from_arrays([*rows.columns, *more], schema=PART))
         return self._taken(len(rows))
 
@@ -148,7 +148,7 @@ def _placed(rows: pa.Table, runs: list[tuple[Where, int]]) -> pa.Table:
         values = [value for where, count in runs for value in [getattr(where, name)] * count]
         return array(values, PART.field(name).type)
 
-    first, last = ("source", "path"), ("source_version", "file_id")
+    first, last = ("source", "path"), ("code", "file_id")
     columns = [*map(column, first), *rows.columns, *map(column, last)]
     return pa.Table.from_arrays(columns, schema=PART)
 

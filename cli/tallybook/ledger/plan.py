@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 from tallybook.errors import FAILURES
@@ -14,6 +13,7 @@ from tallybook.files.place import Place, encoded, head_of
 from tallybook.files.read import facts
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Entry, Manifest
+from tallybook.ledger.state import reading_digest
 from tallybook.sources import sources
 
 
@@ -22,14 +22,17 @@ class Plan:
     """What a run has to do to bring the ledger up to date, entries keyed by path.
 
     `origins` names, for a file to read, the entries that may be the same file under another path;
-    it is read on from where the first of them ended.
+    it is read on from where the first of them ended. `code` is the digest of the code that reads;
+    what other code has read is read afresh.
     """
 
+    code: str
     unchanged: dict[str, Entry] = field(default_factory=dict)
     moved: list[tuple[Entry, Found]] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     found: dict[str, Found] = field(default_factory=dict)
     origins: dict[str, list[Entry]] = field(default_factory=dict)
+    renamed: dict[str, Entry] = field(default_factory=dict)  # by new path: to be read anew
     gone: dict[str, Entry] = field(default_factory=dict)
     superseded: set[str] = field(default_factory=set)  # the same file as another that is there
 
@@ -40,9 +43,8 @@ def make_plan(manifest: Manifest, search: Search, *, everything: bool) -> Plan:
     `everything`: files that the ledger knows from elsewhere are looked at as well. The rest of the
     ledger is left alone.
     """
-    plan = Plan(found={each.path: each for each in search.found})
+    plan = Plan(reading_digest(), found={each.path: each for each in search.found})
     roots = [str(root) for root in search.searched]
-    readers = readers_digest()
     candidates: list[Entry] = []
     for path, entry in manifest.entries.items():
         if path in plan.found:
@@ -55,14 +57,8 @@ def make_plan(manifest: Manifest, search: Search, *, everything: bool) -> Plan:
                 plan.gone[path] = entry
         elif everything and not below:  # below, the search had its reason to leave it out
             plan.found[path] = there
-    _compare(plan, manifest, candidates, readers)
+    _compare(plan, manifest, candidates)
     return plan
-
-
-def readers_digest() -> str:
-    """Changes when a source comes, goes or reads otherwise."""
-    known = [(name, source.version) for name, source in sources().items()]
-    return blake2b(repr(known).encode(), digest_size=8).hexdigest()
 
 
 def _is_below(path: str, root: str) -> bool:
@@ -79,14 +75,14 @@ def _look(path: str) -> Found | None:
         return Found(path, -1, 0, 0, 0)
 
 
-def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry], readers: str) -> None:
+def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry]) -> None:
     new: list[Found] = []
     changed: list[tuple[Entry, Found]] = []
     for path, found in plan.found.items():
         entry = manifest.entries.get(path)
         if entry is None:
             new.append(found)
-        elif found.size < 0 or (entry.is_as(found) and _is_current(entry, readers)):
+        elif found.size < 0 or (entry.is_as(found) and entry.code == plan.code):
             plan.unchanged[path] = entry
         else:
             changed.append((entry, found))
@@ -96,7 +92,9 @@ def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry], readers: str
     for path in taken:
         plan.unchanged.pop(path, None)
     for entry, found in changed:
-        after = None if entry.path in taken else _after(entry)
+        if entry.path in taken and entry.inode == found.inode:
+            continue  # a link: the file is looked at under another name
+        after = None if entry.path in taken else _after(plan, entry)
         plan.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
     for path, entry in list(plan.gone.items()):
         if _has_twin(entry, manifest.entries, plan.found):
@@ -105,19 +103,14 @@ def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry], readers: str
             plan.gone.pop(path)
 
 
-def _after(entry: Entry) -> Place | None:
-    return entry.place if entry.states and not entry.place.is_database else None
+def _after(plan: Plan, entry: Entry) -> Place | None:
+    """Where a reading can go on; the state of other code means nothing to this one."""
+    goes_on = entry.states and entry.code == plan.code and not entry.place.is_database
+    return entry.place if goes_on else None
 
 
 def _state_of(entry: Entry) -> tuple[str, str] | None:
     return (entry.states, entry.file_id) if entry.states else None
-
-
-def _is_current(entry: Entry, readers: str) -> bool:
-    source = sources().get(entry.place.source or "")
-    if source is None:
-        return entry.place.source is None and entry.readers == readers
-    return source.version == entry.place.version
 
 
 class _Candidates:
@@ -156,14 +149,18 @@ def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str
     taken: set[str] = set()
     for found in new:
         entry = candidates.by_inode(found)
-        if entry is not None and entry.path not in taken and _is_same(entry, found):
+        if entry is not None and entry.path not in taken and _is_untouched(entry, found):
             taken.add(entry.path)
-            plan.moved.append((entry, found))
+            if _says_the_same(plan, entry, found):
+                plan.moved.append((entry, found))
+            else:
+                plan.renamed[found.path] = entry
+                plan.tasks.append(Task(found, os.urandom(8).hex()))
             continue
         origins = [each for each in candidates.by_head(found.path) if each.path not in taken]
         if entry is not None and entry.path not in taken and entry not in origins:
             origins.insert(0, entry)
-        first = next((each for each in origins if _after(each)), None)
+        first = next((each for each in origins if _after(plan, each)), None)
         probes = tuple({(each.place.end, each.place.tail_length) for each in origins})
         if first is not None:
             origins.insert(0, first)
@@ -175,12 +172,15 @@ def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str
     return taken
 
 
-def _is_same(entry: Entry, found: Found) -> bool:
+def _is_untouched(entry: Entry, found: Found) -> bool:
+    """Whether a file of the same inode only has another name."""
+    return (entry.size, entry.mtime_ns) == (found.size, found.mtime_ns)
+
+
+def _says_the_same(plan: Plan, entry: Entry, found: Found) -> bool:
     """Whether a file that only has another name says the same under it."""
     source = sources().get(entry.place.source or "")
-    if (entry.size, entry.mtime_ns) != (found.size, found.mtime_ns) or source is None:
-        return False
-    if entry.place.is_database or source.version != entry.place.version:
+    if source is None or entry.place.is_database or entry.code != plan.code:
         return False
     if _suffix(entry.path) != _suffix(found.path):
         return False

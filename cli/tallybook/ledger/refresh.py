@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from tallybook.ledger.chain import load_stages
 from tallybook.ledger.deleted import keep_deleted
 from tallybook.ledger.gather import Gathered, Outcome, Task, gather
 from tallybook.ledger.manifest import Entry, Manifest
-from tallybook.ledger.plan import Plan, readers_digest
+from tallybook.ledger.plan import Plan
 from tallybook.ledger.store import Store
 
 
@@ -58,7 +58,8 @@ def refresh(
 
     Raises OSError where the store cannot be written.
     """
-    changes = Changes(removed=set(plan.superseded))
+    renamed = (entry.path for entry in plan.renamed.values())
+    changes = Changes(removed={*plan.superseded, *renamed})
     changes.counts.unchanged = len(plan.unchanged)
     for path, entry in plan.unchanged.items():
         if entry.gone:
@@ -68,7 +69,7 @@ def refresh(
         changes.entries[found.path] = _as_found(entry, found, renamed=True)
         changes.counts.moved += 1
     tasks = {task.found.path: task for task in plan.tasks}
-    for gathered in _gathered(plan.tasks, store, states, progress):
+    for gathered in _gathered(plan, store, states, progress):
         store.take(gathered.part, gathered.table)
         for outcome in gathered.outcomes:
             task = tasks[outcome.path]
@@ -84,14 +85,15 @@ def refresh(
             changes.counts.gone += 1
             if not entry.gone:
                 changes.entries[path] = msgspec.structs.replace(entry, gone=True)
+    changes.removed -= changes.entries.keys()  # another file is in the place of one that moved
     return changes
 
 
 def _gathered(
-    tasks: Sequence[Task], store: Store, states: Path | None, progress: Progress | None
+    plan: Plan, store: Store, states: Path | None, progress: Progress | None
 ) -> Iterator[Gathered]:
-    ready = store.with_states(tasks, states)
-    work = partial(gather, parts=store.parts, states=store.states)
+    ready = store.with_states(plan.tasks, states)
+    work = partial(gather, code=plan.code, parts=store.parts, states=store.states)
     # Rows in memory would have to be sent from process to process.
     workers = None if store.parts else 1
     sizes = [_size(task) for task in ready]
@@ -113,7 +115,7 @@ def _count(counts: Counts, task: Task, outcome: Outcome) -> None:
 
 def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: Store) -> Entry:
     """The file as it is now known, what an earlier reading found of it included."""
-    known = manifest.entries.get(outcome.path)
+    known = plan.renamed.get(outcome.path) or manifest.entries.get(outcome.path)
     origin = next(iter(plan.origins.get(outcome.path, ())), known)
     entry = Entry(
         path=outcome.path,
@@ -126,7 +128,7 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
         place=outcome.place,
         rows=outcome.rows,
         ending=outcome.ending,
-        readers="" if outcome.place.source else readers_digest(),
+        code=plan.code,
     )
     if outcome.failed:
         # Whether it can be read may change without a trace in its size or time.
@@ -134,14 +136,19 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
     was_begun = outcome.is_ours and outcome.place.source is not None
     if outcome.failed and known is not None and not was_begun:
         entry.place, entry.rows, entry.deleted = known.place, known.rows, known.deleted
-        entry.renamed = known.renamed
+        entry.renamed, entry.code = _is_renamed(known, entry), known.code
     elif outcome.continued and origin is not None:
         entry.rows = [*origin.rows, *outcome.rows]
-        entry.renamed = origin.renamed or origin.path != entry.path
+        entry.renamed = _is_renamed(origin, entry)
     elif known is not None and known.place.is_database and entry.place.is_database:
         entry.deleted = keep_deleted(known, entry, store)
-        entry.renamed = known.renamed
+        entry.renamed = _is_renamed(known, entry)
     return entry
+
+
+def _is_renamed(before: Entry, entry: Entry) -> bool:
+    """Whether rows that are taken over from an entry name another path."""
+    return before.renamed or before.path != entry.path
 
 
 def _replaced(plan: Plan, outcome: Outcome) -> set[str]:

@@ -13,6 +13,7 @@ import msgspec
 from tallybook.ledger.content import is_whole
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
+from tallybook.sources.rows import DEFAULTS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -103,14 +104,22 @@ class Store:
     def part(
         self, name: str, columns: Sequence[str], start: int = 0, rows: int | None = None
     ) -> pl.DataFrame:
-        """Columns of a part, of all rows or of so many from `start`. Raises PartDamaged."""
+        """Columns of a part, of all rows or of so many from `start`. Raises PartDamaged.
+
+        A column that came after the part was written holds its default.
+        """
         import polars as pl  # noqa: PLC0415 - as above
 
         if name in self._tables:
             return pl.DataFrame(self._tables[name].select(columns).slice(start, rows))
         try:
-            found = pl.scan_parquet(self.find(name)).select(columns)
-            return (found if rows is None else found.slice(start, rows)).collect()
+            found = pl.scan_parquet(self.find(name)).slice(start, rows)
+            try:
+                frame = found.select(columns).collect()
+            except pl.exceptions.ColumnNotFoundError:
+                there = found.collect_schema().names()
+                frame = found.select(name for name in columns if name in there).collect()
+            return _as_of_today(frame, columns)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise PartDamaged(name, str(error).partition("\n")[0]) from error
 
@@ -179,6 +188,18 @@ def pick(frame: pl.DataFrame, segments: Sequence[Segment], first: int) -> pl.Dat
     ends = [start + segment.rows for start, segment in zip(starts, segments, strict=True)]
     ranges = pl.select(pl.int_ranges(pl.Series(starts), pl.Series(ends)).explode())
     return frame[ranges.to_series().drop_nulls()]
+
+
+def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The rows of a part with the columns and types that the schema has by now."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    wanted = {name: dtype for name, dtype in empty_rows().schema.items() if name in columns}
+    if all(frame.schema.get(name) == dtype for name, dtype in wanted.items()):
+        return frame
+    missing = {name: DEFAULTS[name] for name in wanted if name not in frame.columns}
+    added = [pl.lit(value, wanted[name]).alias(name) for name, value in missing.items()]
+    return frame.with_columns(added).select(columns).cast(pl.Schema(wanted))
 
 
 def _load_states(folder: Path | None, name: str) -> dict[str, bytes]:

@@ -17,12 +17,14 @@ from tallybook.files.read import read_file
 from tallybook.ledger.compacting import compacted
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
+from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import PartDamaged, Store
 
 if TYPE_CHECKING:
     import polars as pl
 
 WAIT_SECONDS: Final = 30.0
+_COUNTED: Final = ("files", "gone", "lost", "older", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +75,24 @@ def _find(ledger: Path) -> None:
 
 
 def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A row a source (files, those that are gone, rows), and the totals. Raises TallybookError."""
+    """A row a source (files, those that are gone, rows), and the totals. Raises TallybookError.
+
+    `older` counts the files that other code has read; they are read again when they are looked at.
+    """
     manifest, folder = held(ledger), Folder(ledger)
     rows: dict[str | None, dict[str, Any]] = {}
     for entry in manifest.entries.values():
         name = entry.place.source
-        row = rows.setdefault(name, {"source": name, "files": 0, "gone": 0, "lost": 0, "rows": 0})
+        row = rows.setdefault(name, {"source": name} | dict.fromkeys(_COUNTED, 0))
         row["files"] += 1
         row["gone"] += entry.gone
         row["lost"] += entry.lost
+        row["older"] += entry.code != reading_digest()
         row["rows"] += sum(segment.rows for segment in entry.segments())
     parts = set(manifest.parts())
     sizes = [path.stat().st_size for name in parts if (path := folder.parts / name).exists()]
     found = [rows[name] for name in sorted(rows, key=lambda name: name or "")]
-    totals = {key: sum(row[key] for row in found) for key in ("files", "gone", "lost", "rows")}
+    totals = {key: sum(row[key] for row in found) for key in _COUNTED}
     more = {"parts": len(parts), "bytes": sum(sizes), "generation": manifest.generation}
     return found, totals | more
 
@@ -94,7 +100,8 @@ def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
     """Reads every file again that is as it was: how many, and what disagrees with the ledger.
 
-    Of a file that has changed or is gone, only the parts with its rows are checked.
+    Of a file that has changed or is gone, or that other code has read, only the parts with its rows
+    are checked.
     """
     manifest, store = held(ledger), Store([Folder(ledger).parts])
     found: list[Disagreement] = []
@@ -114,7 +121,7 @@ def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
 
 def _is_unchanged(entry: Entry) -> bool:
     try:
-        return entry.is_as(look(entry.path))
+        return entry.code == reading_digest() and entry.is_as(look(entry.path))
     except OSError:
         return False
 

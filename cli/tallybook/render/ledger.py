@@ -8,7 +8,13 @@ from typing import Any, Final
 from tallybook.render.table import Column, table
 from tallybook.render.text import keep_ends
 
-_COUNTS: Final = {"files": "Files", "gone": "Gone", "lost": "Lost", "rows": "Rows"}
+_COUNTS: Final = {
+    "files": "Files",
+    "gone": "Gone",
+    "lost": "Lost",
+    "older": "Older",
+    "rows": "Rows",
+}
 
 
 def status_text(

@@ -62,7 +62,6 @@ class Source:
 
     name: str
     title: str
-    version: int
     locations: tuple[Location, ...]
     patterns: tuple[str, ...]  # file names worth a look, e.g. "*.jsonl"
     sniff: Callable[[Head], bool]

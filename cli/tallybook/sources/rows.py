@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_DEFAULTS: Final = dict(
+DEFAULTS: Final = dict(
     zip(reversed(Reported.__struct_fields__), reversed(Reported.__struct_defaults__), strict=False)
 )
 
@@ -47,7 +47,7 @@ def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
         return REPORTED.empty_table()
 
     def column(name: str, kind: pa.DataType) -> pa.Array:
-        value = values[name] if name in values else _DEFAULTS[name]
+        value = values[name] if name in values else DEFAULTS[name]
         if isinstance(value, pa.Array):
             return value
         return array(value if isinstance(value, list) else [value] * count, kind)

@@ -14,7 +14,6 @@ __all__ = ["SOURCE"]
 SOURCE: Final = Source(
     name="claude-code",
     title="Claude Code",
-    version=1,
     locations=(
         Location(
             variable="CLAUDE_CONFIG_DIR",

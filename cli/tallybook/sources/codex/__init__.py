@@ -11,7 +11,6 @@ __all__ = ["SOURCE"]
 SOURCE = Source(
     name="codex",
     title="Codex",
-    version=1,
     locations=(Location("CODEX_HOME", ("~/.codex",), ("sessions", "archived_sessions")),),
     patterns=("*.jsonl", "rollout-*.json"),
     sniff=sniff,

@@ -16,7 +16,6 @@ __all__ = ["SOURCE"]
 SOURCE = Source(
     name="deer-flow",
     title="DeerFlow",
-    version=1,
     locations=(
         Location("DEER_FLOW_HOME", ("~/deer-flow/backend/.deer-flow", "~/.deer-flow")),
         Location(None, ("~/deer-flow/logs",)),

@@ -18,7 +18,6 @@ __all__ = ["SOURCE"]
 SOURCE: Final = Source(
     name="9router",
     title="9router",
-    version=1,
     locations=(Location(None, ("~/.9router", "~/AppData/Roaming/9router")),),
     patterns=(
         "data*.sqlite",

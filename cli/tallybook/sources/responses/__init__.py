@@ -13,7 +13,6 @@ __all__ = ["SOURCE"]
 SOURCE: Final = Source(
     name="responses",
     title="Provider responses, streams and batch results",
-    version=1,
     locations=(),
     patterns=("*.jsonl", "*.json", "*.ndjson", "*.sse", "*.txt"),
     quiet=("*.txt",),

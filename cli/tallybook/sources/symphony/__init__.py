@@ -13,7 +13,6 @@ __all__ = ["SOURCE"]
 SOURCE: Final = Source(
     name="symphony",
     title="Symphony",
-    version=1,
     locations=(
         Location("SYMPHONY_LOGS_ROOT", ("~/Library/Logs/symphony",)),
         Location(

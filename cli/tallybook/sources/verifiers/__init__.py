@@ -14,7 +14,6 @@ __all__ = ["SOURCE"]
 SOURCE: Final = Source(
     name="verifiers",
     title="Verifiers",
-    version=1,
     locations=(),  # runs lie below whatever folder the program was started in
     patterns=("*.jsonl", "metadata.json"),
     sniff=sniff,
