@@ -20,6 +20,8 @@ class MadeReading:
         self.rows = rows
         self.files = 2
         self.gone = 0
+        self.older: list[str] = []
+        self.older_deleted = 0
         self.searched = [Path("/home/u/.codex/sessions")]
         self.price_sources = ["list 2026-11-20"]
         self.price_digest = self.digest = "d1"

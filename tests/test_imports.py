@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tallybook.ledger.state import READING
+
 PACKAGE = Path(__file__).parent.parent / "cli" / "tallybook"
 STAGES = {
     "accounts",
@@ -101,6 +103,21 @@ def test_readers_need_no_more_than_a_worker_has(path: Path) -> None:
     outside = {name.split(".")[0] for name in imported(path)} - sys.stdlib_module_names
     assert outside <= OUTSIDE_OF_SOURCES
     assert not {"os", "time", "pathlib", "subprocess"} & {n.split(".")[0] for n in imported(path)}
+
+
+def test_the_digest_of_the_reading_code_is_of_all_that_a_reader_can_reach() -> None:
+    parts: dict[str, set[str]] = {}
+    for path in MODULES:
+        parts.setdefault(part(path), set()).update(own(path))
+    reached, pending = {"files"}, ["files"]
+    while pending:
+        new = parts[pending.pop()] - reached
+        reached |= new
+        pending += new
+    assert reached == set(READING)
+    # What is no module would be left out of it.
+    others = {path.suffix for room in READING for path in (PACKAGE / room).rglob("*.*")}
+    assert others <= {".py", ".pyc"}
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["usage-report", "--help"]])

@@ -323,6 +323,7 @@ class TestCoverage:
             "files": 4,
             "records": 3,
             "calls": 1,
+            "older_calls": 0,
             "duplicates": 1,
             "backfilled": 1,
             "problems": {"no-counts": 1, "no-model": 2, "torn-line": 1},

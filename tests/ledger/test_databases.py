@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tallybook.ledger import status
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import never
@@ -124,3 +126,65 @@ def test_rows_in_the_write_ahead_log_are_seen_when_they_come(
         database.execute("INSERT INTO calls VALUES (7, 'g', 70)")
         database.commit()
         assert tokens(path, tmp_path / "ledger") == 170
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch, path: Path) -> Callable[[], Any]:
+    """In its context the program is an older one, which named calls in another way."""
+
+    @contextmanager
+    def older() -> Iterator[None]:
+        def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[pa.Table]:
+            for rows in _query(connection, facts):
+                names = [f"older {name}" for name in rows["identity"].to_pylist()]
+                place = rows.schema.get_field_index("identity")
+                yield rows.set_column(place, rows.schema.field(place), pa.array(names))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("tallybook.ledger.plan.reading_digest", lambda: "older")
+            patch.setitem(sources(), SOURCE.name, replace(SOURCE, query=query))
+            yield
+
+    return older
+
+
+def test_rows_that_other_code_named_otherwise_are_not_taken_for_deleted_ones(
+    path: Path, change: Change, tmp_path: Path, older: Callable[[], Any]
+) -> None:
+    with older():
+        assert tokens(path, tmp_path / "ledger") == 100
+    change("UPDATE calls SET tokens = 25 WHERE id = 2")
+    assert tokens(path, tmp_path / "ledger") == tokens(path, None) == 105
+
+
+def test_rows_that_were_taken_out_stay_and_are_said_to_be_of_an_older_reading(
+    path: Path, change: Change, tmp_path: Path, older: Callable[[], Any]
+) -> None:
+    ledger = tmp_path / "ledger"
+    with older():
+        tokens(path, ledger)
+        change("DELETE FROM calls WHERE id = 4")
+        assert tokens(path, ledger) == 100
+        change("DELETE FROM calls WHERE id = 1", "INSERT INTO calls VALUES (4, 'd', 50)")
+    for _ in range(2):
+        assert tokens(path, ledger) == 150
+        said = coverage(told(path.parent, ledger, [path]))
+        assert (said["older_files"], said["older_calls"]) == (0, 2)
+    change("DELETE FROM calls WHERE id = 2")
+    assert tokens(path, ledger) == 150
+    assert coverage(told(path.parent, ledger, [path]))["older_calls"] == 2
+
+
+def test_a_database_that_was_moved_is_the_one_that_it_was(
+    path: Path, change: Change, tmp_path: Path, older: Callable[[], Any]
+) -> None:
+    ledger, other = tmp_path / "ledger", path.with_name("other") / path.name
+    with older():
+        tokens(path, ledger)
+        change("DELETE FROM calls WHERE id = 1", "INSERT INTO calls VALUES (7, 'g', 70)")
+        assert tokens(path, ledger) == 170
+    other.parent.mkdir()
+    path.rename(other)
+    text = told(path.parent, ledger, [other])
+    assert (totals(text)["input_tokens"], coverage(text)["files"]) == (170, 1)
+    assert status(ledger)[1]["files"] == 1

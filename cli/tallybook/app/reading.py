@@ -61,7 +61,8 @@ def answered(reading: Reading, query: Query) -> Report:
     """The report on what was read."""
     from tallybook.report.answer import answer  # noqa: PLC0415 - after the logs are read
 
-    read = {"files": reading.files, "gone": reading.gone}
+    read = {"files": reading.files, "gone": reading.gone, "older_files": len(reading.older)}
+    read["older_calls"] = reading.older_deleted
     return answer(reading, query, read, reading.sums, reading.digest)
 
 
@@ -82,7 +83,8 @@ def remark(answer: Answer, marks: Collection[str] = ()) -> None:
     say(*answer.notes)
     say(*(words.unmatched_line(odd.name, odd.value, odd.known) for odd in answer.unmatched))
     say(*problems.problem_lines(coverage, stderr_width()))
-    say(*filter(None, [problems.total_line(coverage), usage.legend(marks)]))
+    odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
+    say(*filter(None, odd))
     say(words.coverage_line(coverage, totals))
 
 

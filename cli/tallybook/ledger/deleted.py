@@ -9,7 +9,7 @@ import msgspec
 from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.parts import PartWriter
 from tallybook.ledger.store import Store
-from tallybook.schema import PROBLEM
+from tallybook.schema import COUNTED_KINDS, PROBLEM
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,8 +20,10 @@ _NAMES = ("identity", "record_id", "response_id", "request_id")
 _PLAIN = ("timestamp", "reported_input_tokens", "reported_output_tokens")
 
 
-def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
+def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[list[Segment], int]:
     """The rows of `known` that are no longer in the database, written into a part of their own.
+
+    Also how many calls of them other code has read.
 
     A row is gone where neither its place, unless that is another call's now, nor any of its names,
     nor its content under another number is there: changed or renumbered, it is still the same.
@@ -31,7 +33,7 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
     if entry.place.source != known.place.source:
-        return known.deleted
+        return known.deleted, known.older
     now = store.rows([_only(entry, rows=entry.rows, ending=entry.ending)])
     if known.code == entry.code:
         lost = _taken_out(store.rows([known]), now)
@@ -41,7 +43,10 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> list[Segment]:
         left = before.join(now.select("record"), on="record", how="anti", maintain_order="left")
         lost = _unlike(pl.concat([left, taken_out_before]), now)
     lost = lost.filter(pl.col("kind") != PROBLEM)
-    return _written(lost, known, store) if lost.height else []
+    if not lost.height:
+        return [], 0
+    calls = int(lost.filter(pl.col("kind").is_in(COUNTED_KINDS))["calls"].sum())
+    return _written(lost, known, store), calls if known.code != entry.code else known.older
 
 
 def _only(entry: Entry, **segments: list[Segment]) -> Entry:

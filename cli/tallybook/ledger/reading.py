@@ -16,7 +16,7 @@ from tallybook.ledger.chain import corrected, derive, priced
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import Counts
-from tallybook.ledger.state import code_digest
+from tallybook.ledger.state import code_digest, reading_digest
 from tallybook.ledger.store import Store, empty_rows
 
 if TYPE_CHECKING:
@@ -80,6 +80,18 @@ class Reading:
     def gone(self) -> int:
         """How many of them are no longer there."""
         return sum(entry.gone for entry in self.entries)
+
+    @property
+    def older(self) -> list[str]:
+        """Paths of those that other code has read, and that could not be read again."""
+        code = reading_digest()
+        return [each.path for each in self.entries if each.code != code and each.segments()]
+
+    @property
+    def older_deleted(self) -> int:
+        """How many calls other code has read that have been taken out of their database since."""
+        code = reading_digest()
+        return sum(entry.older for entry in self.entries if entry.code == code)
 
     @property
     def price_sources(self) -> list[str]:

@@ -137,11 +137,12 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
     if outcome.failed and known is not None and not was_begun:
         entry.place, entry.rows, entry.deleted = known.place, known.rows, known.deleted
         entry.renamed, entry.code = _is_renamed(known, entry), known.code
+        entry.older = known.older
     elif outcome.continued and origin is not None:
         entry.rows = [*origin.rows, *outcome.rows]
         entry.renamed = _is_renamed(origin, entry)
     elif known is not None and known.place.is_database and entry.place.is_database:
-        entry.deleted = keep_deleted(known, entry, store)
+        entry.deleted, entry.older = keep_deleted(known, entry, store)
         entry.renamed = _is_renamed(known, entry)
     return entry
 

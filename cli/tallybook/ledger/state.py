@@ -14,7 +14,7 @@ from tallybook.pricing.version import installed_version
 
 PACKAGE: Final = Path(__file__).parent.parent
 # All that a reader of logs can reach; a test reads from the imports that nothing is missing here.
-READING: Final = ("dialects", "files", "schema", "sources", "tables")
+READING: Final = ("dialects", "errors", "files", "schema", "sources", "tables", "values")
 
 
 def state(asked: Asked) -> str:
@@ -50,7 +50,7 @@ def reading_digest(package: Path = PACKAGE) -> str:
 
     It is of the content, for ledgers are carried from machine to machine and outlive programs. One
     for all sources: which of them claims a file depends on every other. Asked for where a ledger is
-    opened, it costs 4 ms.
+    opened, it costs 4 ms of the 800 that the least question takes then.
     """
     digest = blake2b(digest_size=16)
     for room in READING:

@@ -25,6 +25,15 @@ def coverage_line(coverage: Mapping[str, Any], totals: Mapping[str, Any]) -> str
     return " · ".join(part for part in parts if part)
 
 
+def older_line(coverage: Mapping[str, Any]) -> str:
+    """What another program has read that cannot be read again; empty where there is none."""
+    calls, files = coverage["older_calls"], coverage["older_files"]
+    if not calls and not files:
+        return ""
+    where = f" of {_number(files, 'file')}" if files else ""
+    return f"{_number(calls, 'call')}{where} as another version read them: there is no more to read"
+
+
 def unmatched_line(name: str, value: str, known: Sequence[str]) -> str:
     """A filter's value that nothing has, and the values that it might have meant."""
     close = get_close_matches(value, known, n=SHOWN_VALUES, cutoff=0.5) or known[:SHOWN_VALUES]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import polars as pl
@@ -27,6 +27,10 @@ _DIGEST: Final = 16  # bytes in front of the rest that show damage
 class Usage(Protocol):
     """What a reading has to offer; see `tallybook.ledger.Reading`."""
 
+    @property
+    def older(self) -> Collection[str]:
+        """Paths of files that another program has read."""
+
     def components(self) -> list[str]:
         """Names of the components, each of which changes with its rows."""
 
@@ -35,7 +39,7 @@ class Usage(Protocol):
 
 
 def answer(
-    usage: Usage, query: Query, read: Mapping[str, object], cache: Path | None, salt: str
+    usage: Usage, query: Query, read: Mapping[str, Any], cache: Path | None, salt: str
 ) -> Report:
     """Answer `query`; `read` opens the coverage.
 
@@ -47,9 +51,9 @@ def answer(
     names = usage.components()
     known = set(kept.covered[COMPONENT]) & set(names) if kept else set()
     found = [kept.of(sorted(known))] if kept and known else []
-    small = True
+    small, older = True, usage.older
     for rows in usage.batches(set(names) - known):
-        found.append(partial(rows, query))
+        found.append(partial(rows, query, older))
         if sum(each.height for each in found) > _MOST_ROWS:
             found, small = [as_one(joined(found), query)], False
     whole = joined(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import polars as pl
@@ -42,13 +42,16 @@ class Partial:
         return Partial(*(getattr(self, each.name).filter(wanted) for each in fields(self)))
 
 
-def partial(rows: pl.DataFrame, query: Query) -> Partial:
-    """The sums of priced USAGE rows of every kind that carry the column `component`."""
+def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Partial:
+    """The sums of priced USAGE rows of every kind that carry the column `component`.
+
+    `older` are the paths of files that another program has read.
+    """
     lazy = rows.lazy()
     keyed = with_keys(selected(lazy, query), query).with_columns(origin=origin())
     undated = pl.col("timestamp").is_null()
     missed = matching(lazy, query).filter(undated) if query.dated else lazy.clear()
-    covered = lazy.group_by(COMPONENT).agg(counts())
+    covered = lazy.group_by(COMPONENT).agg(counts(older))
     found = entries(lazy, COMPONENT).collect()
     return Partial(
         groups=keyed.group_by(COMPONENT, *query.fields).agg(sums()).collect(),

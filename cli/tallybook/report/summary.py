@@ -101,12 +101,16 @@ def summarise_batches(
 
 
 def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
-    """The answer to `query` from sums of all components; `read` opens the coverage."""
+    """The answer to `query` from sums of all components; `read` opens the coverage.
+
+    Its `older_calls`, where it has some, come on top of those that the sums count.
+    """
     whole = as_one(partial, query)
     groups = whole.groups.drop(COMPONENT).sort(**_order(query))
     totals = _folded(groups)
     covered = whole.covered.drop(COMPONENT).row(0, named=True)
     undated = covered.pop("undated")
+    covered["older_calls"] += read.get("older_calls", 0)
     shown = listed(whole.problems)
     return Report(
         query=query,
