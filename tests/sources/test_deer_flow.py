@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 
 from tallybook.ledger import derive
 from tallybook.sources import FileFacts
-from tallybook.sources.deer_flow import SOURCE
+from tallybook.sources.deer_flow import SOURCE, checkpoints
 from tallybook.sources.deer_flow.callers import divide
 from tallybook.sources.deer_flow.events import ANSWERS, TASK_END, TOOL_RESULT
 from tallybook.sources.deer_flow.records import Answer, Content, Extra
 from tallybook.sources.deer_flow.runs import Run
 from tallybook.sources.deer_flow.unpack import messages, minted, stamped, unpack
 from tallybook.sources.rows import table
+from tallybook.sources.salvage import tables_of
 from tallybook.tables import READ
 
 Row = dict[str, Any]
@@ -399,3 +400,39 @@ EVENTS = st.fixed_dictionaries(
 def test_no_line_raises(rows: list[Any]) -> None:
     kinds = set(lines(*rows)["kind"].to_pylist())
     assert kinds <= {"call", "sum", "event", "response", "problem"}
+
+
+PLACES = ("thread_id", "checkpoint_id", "checkpoint", "metadata")
+WRITTEN = ("thread_id", "checkpoint_id", "channel", "type", "value")
+# Ids of other types than the program writes, which SQLite keeps all the same.
+WRITES = [
+    (None, None, "messages", 5, 5),
+    (1, 2, "messages", "msgpack", b"\x90"),
+    (1.5, b"\xff", "messages", "json", b"\x90"),
+]
+
+
+@pytest.mark.parametrize("metadata", [5, -1, 2**62, 9e99, None, "", "other", b"\xff"])
+def test_metadata_of_any_type_are_another_program_s(metadata: object) -> None:
+    places = [("t", "c", b"", metadata)]
+    found = query({"checkpoints": (PLACES, places), "writes": (WRITTEN, WRITES)})
+    assert found["problems"].to_pylist() == [["unclaimed"]]
+
+
+def test_a_write_that_is_gone_when_it_is_read_is_a_problem_of_its_own() -> None:
+    facts = FileFacts(parts=("deer-flow", "checkpoints.db"))
+    with closing(sqlite3.connect(":memory:")) as base:
+        base.text_factory = bytes
+        base.execute(f"CREATE TABLE checkpoints ({', '.join(PLACES)})")
+        base.execute(f"CREATE TABLE writes ({', '.join(WRITTEN)})")
+        base.executemany("INSERT INTO writes VALUES (?, ?, ?, ?, ?)", WRITES)
+        read = checkpoints.read(base, tables_of(base), facts, is_alone=True)
+        first = next(read)
+        base.execute("DELETE FROM writes")
+        gone = list(read)
+    said = "messages of a write: "
+    assert (first.record, first.detail) == (1, f"{said}type None")
+    assert [(row.record, row.detail) for row in gone] == [
+        (2, f"{said}the row is gone"),
+        (3, f"{said}the row is gone"),
+    ]

@@ -115,3 +115,32 @@ def test_a_gap_is_said_at_the_first_row_that_is_missing(gap: Gap, record: int, w
         ["truncated"],
         words,
     )
+
+
+def test_numbers_that_do_not_grow_are_damage(tmp_path: Path) -> None:
+    with connect(create(tmp_path / "a.sqlite", 3)) as connection:
+        again = "SELECT 2, :after, :size UNION ALL SELECT 2, 0, 0 LIMIT :size"
+        assert list(batches(connection, again, 10)) == [
+            [(2, -(2**63), 1)],
+            Gap(2, None, "its rows are not in order"),
+        ]
+
+
+def test_rows_of_a_page_of_zeros_are_none(tmp_path: Path) -> None:
+    with connect(create(tmp_path / "a.sqlite", 3)) as connection:
+        zeros = "SELECT 0, NULL WHERE :after < 9 UNION ALL SELECT 0, NULL LIMIT :size"
+        assert list(batches(connection, zeros, 10)) == [
+            Gap(None, None, "its rows are not in order")
+        ]
+
+
+def test_damage_among_the_last_numbers_there_can_be_is_stepped_over(tmp_path: Path) -> None:
+    path = create(tmp_path / "a.sqlite")
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("UPDATE history SET id = id + 9223372036854770000")
+        made.commit()
+    overwrite(path, 60)
+    numbers, gaps = read(path)
+    assert ROWS - 100 < len(numbers) < ROWS
+    assert len(gaps) == 1
+    assert gaps[0].before is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import sqlite3
 import sys
@@ -10,17 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_regular
 from tallybook.files.wal import holds_commit
+from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
-from tallybook.sources.contract import Rows
+from tallybook.sources.contract import Rows, Tables
 from tallybook.sources.lines import problem
-from tallybook.sources.salvage import tables_of
-
-if TYPE_CHECKING:
-    pass
+from tallybook.sources.salvage import others_of, tables_of
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -32,6 +32,14 @@ _LOCKLESS: Final = "win32-none" if sys.platform == "win32" else "unix-none"
 _IN_MEMORY: Final = "PRAGMA locking_mode = exclusive"
 _NO_CHECKPOINT_ON_CLOSE: Final = 1006  # sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
 _LOOK: Final = "SELECT count(*) FROM sqlite_master"
+# Where a name or a text of the database begins in an error.
+_QUOTED: Final = re.compile(r"""near |[:("']""")
+# Steps of SQLite's machine for each byte of a database, and besides. A reading takes a few for each
+# row; in a damaged table, which may lead back to itself, it would take them for ever.
+_STEPS_PER_BYTE: Final = 10
+_STEPS: Final = 20_000_000
+_STEPS_AT_ONCE: Final = 100_000
+_MOST_BYTES: Final = 64 << 20  # of one value
 # Makes SQLite read on in a file that is shorter than its header says.
 _SALVAGE: Final = "PRAGMA writable_schema = 1"
 
@@ -63,15 +71,35 @@ def read_database(
 ) -> Iterator[tuple[str, Rows]]:
     """Name of the source and some rows, again and again. Raises Unclaimed, sqlite3.Error."""
     with connect(path) as connection:
-        found = tables_of(connection)
-        claimed = [source for source in sources().values() if source.recognise(found)]
-        if len(claimed) != 1 or claimed[0].query is None:
-            raise Unclaimed([source.name for source in claimed])
-        source = claimed[0]
-        for rows in claimed[0].query(connection, facts(source, path)):
-            yield source.name, rows
+        found, others = tables_of(connection), others_of(connection)
+        source = _claimed(found) or _claimed({**others, **found})
+        if source is None or source.query is None:
+            raise Unclaimed([])
+        if source.recognise(found):
+            for rows in source.query(connection, facts(source, path)):
+                yield source.name, rows
+        if passed_over := _passed_over(source, found, others):
+            yield source.name, passed_over
         if missing := _missing(path):
             yield source.name, [problem(0, "truncated", missing)]
+
+
+def _claimed(found: Tables) -> Source | None:
+    """The source whose tables these are, None for none. Raises Unclaimed for more than one."""
+    claimed = [source for source in sources().values() if source.recognise(found)]
+    if len(claimed) > 1:
+        raise Unclaimed([source.name for source in claimed])
+    return claimed[0] if claimed else None
+
+
+def _passed_over(source: Source, found: Tables, others: Tables) -> list[Reported]:
+    """A problem for each thing of a source's that is not a table as it writes them."""
+    alone = [name for name, columns in others.items() if source.recognise({name: columns})]
+    names = alone or ([] if source.recognise(found) else sorted(others))
+    rows = [problem(0, "unreadable", f"{name} is a view, or has no row numbers") for name in names]
+    for row, name in zip(rows, names, strict=True):
+        row.part = name
+    return rows
 
 
 @contextmanager
@@ -129,22 +157,46 @@ def _way(path: Path) -> _Way:
 def _open(path: Path, way: _Way) -> sqlite3.Connection:
     address = f"{path.as_uri()}?{way.options}"
     connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+    connection.set_progress_handler(_end_after(_size(path)), _STEPS_AT_ONCE)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     try:
         if way.first:
             _keep_log(connection)
             connection.execute(way.first)
         try:
             connection.execute(_LOOK).fetchone()
-        except sqlite3.DatabaseError as error:
-            if _code(error) != sqlite3.SQLITE_CORRUPT:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if isinstance(error, sqlite3.Error) and _code(error) != sqlite3.SQLITE_CORRUPT:
                 raise
             connection.execute(_SALVAGE)
             connection.execute(_LOOK).fetchone()
         connection.execute("PRAGMA query_only = 1")
+    except UnicodeDecodeError as error:  # in the words of SQLite's error, which quote the schema
+        connection.close()
+        raise sqlite3.DatabaseError("malformed database schema") from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _end_after(size: int) -> Callable[[], bool]:
+    """Tells from when on a database of so many bytes is to be read no farther."""
+    left = itertools.count((_STEPS + _STEPS_PER_BYTE * size) // _STEPS_AT_ONCE, -1)
+    return lambda: next(left) <= 0
+
+
+def words(error: sqlite3.Error) -> str:
+    """What an error says, without what it quotes of the database."""
+    if _code(error) == sqlite3.SQLITE_INTERRUPT:
+        return "its tables lead back to themselves, or there is no end to them"
+    return _QUOTED.split(str(error), maxsplit=1)[0].strip() or type(error).__name__
+
+
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether the same database may be readable at another time."""
+    is_ended = _code(error) == sqlite3.SQLITE_INTERRUPT
+    return isinstance(error, sqlite3.OperationalError) and not is_ended
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:

@@ -20,7 +20,7 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
-from tallybook.files.database import Unclaimed, is_database, read_database
+from tallybook.files.database import Unclaimed, is_database, is_passing, read_database, words
 from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
@@ -196,7 +196,7 @@ class Reading:
 def _is_passing(error: Exception) -> bool:
     """Whether the file may read otherwise tomorrow without having changed: rights, locks."""
     if isinstance(error, sqlite3.Error):
-        return isinstance(error, sqlite3.OperationalError)
+        return is_passing(error)
     return isinstance(error, OSError) and error.errno is not None
 
 
@@ -235,9 +235,11 @@ def _unclaimed(claimed: list[str], path: Path) -> Reported:
 
 def _damaged(error: Exception, *, begun: bool) -> Reported:
     """A compressed file that breaks off keeps what was read of it before."""
-    words = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
-    words = words or type(error).__name__
-    return problem(0, "truncated" if begun else "unreadable", words)
+    if isinstance(error, sqlite3.Error):
+        said = words(error)
+    else:
+        said = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    return problem(0, "truncated" if begun else "unreadable", said or type(error).__name__)
 
 
 def located(rows: Rows, path: Path, name: str | None) -> pa.Table:

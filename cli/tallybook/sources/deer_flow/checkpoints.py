@@ -62,7 +62,8 @@ def _is_ours(connection: sqlite3.Connection, facts: FileFacts) -> bool:
     if any("deer-flow" in part for part in facts.parts):
         return True
     rows = connection.execute("SELECT metadata FROM checkpoints LIMIT ?", (_LOOKED_AT,))
-    return any(mark in bytes(found) for (found,) in rows if found for mark in _OURS)
+    stored = (found for (found,) in rows if isinstance(found, bytes))
+    return any(mark in found for found in stored for mark in _OURS)
 
 
 def _threads_with_events(connection: sqlite3.Connection, tables: Tables) -> set[Any]:
@@ -94,10 +95,13 @@ def _write(
     connection: sqlite3.Connection, record: int, place: tuple[Any, Any], seen: set[str]
 ) -> Iterator[Reported]:
     """The rows of one write, but for messages that an earlier one had."""
-    kind, value = connection.execute(
+    stored = connection.execute(
         "SELECT type, value FROM writes WHERE rowid = ?", (record,)
     ).fetchone()
     try:
+        if stored is None:
+            raise ValueError("the row is gone")
+        kind, value = stored
         if text(kind) != "msgpack" or not isinstance(value, bytes):
             raise ValueError(f"type {text(kind)}")
         found = list(messages(unpack(value)))

@@ -20,6 +20,7 @@ from tallybook.sources.deer_flow.events import (
 from tallybook.sources.deer_flow.records import Event, parse_content, parse_metadata
 from tallybook.sources.deer_flow.runs import TABLE, Run, read_run
 from tallybook.sources.deer_flow.values import name
+from tallybook.sources.salvage import tables_of
 
 if TYPE_CHECKING:
     pass
@@ -47,9 +48,8 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[list[Rep
 
 
 def _rows(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Reported]:
-    names = (TABLE, EVENTS, checkpoints.CHECKPOINTS, checkpoints.WRITES)
-    tables = {each: columns(connection, each) for each in names}
-    runs, events = tables[TABLE], tables[EVENTS]
+    tables = tables_of(connection)
+    runs, events = tables.get(TABLE, frozenset()), tables.get(EVENTS, frozenset())
     if {"run_id", "thread_id"} <= runs and not _RUN_COUNTS.isdisjoint(runs):
         for record, *values in connection.execute(_select(TABLE, runs, Run._fields)):
             yield from read_run(Run(*values), record)
@@ -58,12 +58,6 @@ def _rows(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Reported
         if "content" in events:
             yield from _tool_results(connection, events)
     yield from checkpoints.read(connection, tables, facts, is_alone=not runs | events)
-
-
-def columns(connection: sqlite3.Connection, source: str) -> frozenset[str]:
-    """The columns of a table; none where there is no such table."""
-    found = connection.execute("SELECT name FROM pragma_table_info(?)", (source,))
-    return frozenset(column.decode("utf-8", "replace") for (column,) in found)
 
 
 def _select(source: str, present: frozenset[str], wanted: Iterable[str]) -> str:
