@@ -36,8 +36,13 @@ def opened(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None)
 
 def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
     """All that a report says, as one text."""
-    read = {"files": reading.files, "gone": reading.gone, "older_files": len(reading.older)}
-    read["older_calls"] = reading.older_deleted
+    read = {
+        "files": reading.files,
+        "gone": reading.gone,
+        "older_files": len(reading.older),
+        "older_calls": reading.older_deleted,
+        "not_looked_at": reading.not_looked_at,
+    }
     report = answer(reading, Query(by=tuple(by)), read, reading.sums, reading.price_digest)
     return json.dumps([list(report.rows), report.totals, report.coverage], indent=1)
 

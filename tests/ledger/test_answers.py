@@ -78,11 +78,15 @@ def appear(home: Path) -> None:
     (home / ".codex/sessions").mkdir(parents=True)
 
 
+def litter(home: Path) -> None:
+    put(transcript(home, 1).with_name("notes.yaml"), b"a: 1")
+
+
 def describe(home: Path) -> None:
     put(transcript(home, 1).with_name("agent-a.meta.json"), b"{}")
 
 
-@pytest.mark.parametrize("change", [grow, touch, begin, delete, move, appear, describe])
+@pytest.mark.parametrize("change", [grow, touch, begin, delete, move, appear, litter, describe])
 def test_after_a_change_it_is_not(home: Path, change: Callable[[Path], None]) -> None:
     answers = keep(question(home))
     change(home)

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallybook.render.words import coverage_line, empty_lines, unmatched_line
+from tallybook.render.words import (
+    coverage_line,
+    empty_lines,
+    not_looked_at_lines,
+    unmatched_line,
+)
 from tests.render.answers import answer
 
 
@@ -22,6 +27,16 @@ def test_backfilled_and_undated_are_said_where_there_are_any() -> None:
     found = answer([])
     line = coverage_line(found["coverage"] | {"backfilled": 2, "undated": 1}, found["totals"])
     assert " · 2 backfilled · 1 undated left out · 0 problems · " in line
+
+
+def test_what_was_not_looked_at_is_one_line_the_most_first() -> None:
+    assert not_looked_at_lines({"not_looked_at": {}}) == []
+    known = {"": 3, ".har": 1, ".git/": 1, ".yaml": 1200}
+    assert not_looked_at_lines({"not_looked_at": known}) == [
+        "not read, for no source knows such files: 1,200 .yaml, 3 without a suffix, 1 .git/, 1 .har"
+    ]
+    many = {f".x{number}": 1 for number in range(9)}
+    assert not_looked_at_lines({"not_looked_at": many})[0].endswith(".x4, 1 .x5, 3 others")
 
 
 def test_a_filter_without_a_match_names_what_it_may_have_meant() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -222,6 +223,9 @@ def _plan(reading: Reading, zone: str, responses: list[Path] | None, problems: P
 
     def made(more: Reading | None) -> Plan:
         plan = make_plan(reading, zone, more)
+        if more is not None:
+            both = Counter(reading.not_looked_at) + Counter(more.not_looked_at)
+            reading.not_looked_at = dict(sorted(both.items()))
         write_problems(problems, chain(reading.batches(), more.batches() if more else ()))
         return plan
 
@@ -258,6 +262,7 @@ def _answer(
             "calls": found.before["calls"],
             "backfilled": filled,
             "unused": plan.unused,
+            "not_looked_at": reading.not_looked_at,
         },
         unrecoverable=found.unrecoverable,
         before=found.before,
@@ -278,8 +283,11 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:
     from tallybook.render.backfill import summary_line  # noqa: PLC0415
     from tallybook.render.in_place import applied_line  # noqa: PLC0415
+    from tallybook.render.words import not_looked_at_lines  # noqa: PLC0415
 
-    say(*notes, summary_line(answer))
+    say(*notes)
+    say(*not_looked_at_lines(answer["coverage"]), dim=True)
+    say(summary_line(answer))
     if answer["in_place"] is not None:
         _say_files(answer["in_place"])
         if not answer["in_place"]:

@@ -18,6 +18,7 @@ from tallybook.render.text import encoded, visible, wrapped
 FORMATS: Final = ("table", "json", "csv", "markdown", "html")
 _ASIDE: Final = ".tallybook-"
 _CHUNK: Final = 1 << 16  # characters
+_DIM: Final = ("\x1b[2m", "\x1b[0m")
 _ANYBODY: Final = 0o666  # whom the umask lets
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".txt": "table",
@@ -86,15 +87,16 @@ def stderr_width() -> int | None:
     return terminal.width(os.environ, sys.stderr)
 
 
-def say(*lines: str) -> None:
+def say(*lines: str, dim: bool = False) -> None:
     """Words for people, to standard error: made harmless, in signs and lines that it has.
 
     Where they cannot be written nobody can be told.
     """
     encoding, width = sys.stderr.encoding or "utf-8", stderr_width()
+    on, off = _DIM if dim and terminal.colour(os.environ, sys.stderr) else ("", "")
     try:
         sys.stderr.writelines(
-            encoded(f"{part}\n", encoding).decode(encoding)
+            on + encoded(f"{part}{off}\n", encoding).decode(encoding)
             for line in lines
             for part in wrapped(visible(line), width)
         )

@@ -61,8 +61,13 @@ def answered(reading: Reading, query: Query) -> Report:
     """The report on what was read."""
     from tallybook.report.answer import answer  # noqa: PLC0415 - after the logs are read
 
-    read = {"files": reading.files, "gone": reading.gone, "older_files": len(reading.older)}
-    read["older_calls"] = reading.older_deleted
+    read = {
+        "files": reading.files,
+        "gone": reading.gone,
+        "older_files": len(reading.older),
+        "older_calls": reading.older_deleted,
+        "not_looked_at": reading.not_looked_at,
+    }
     return answer(reading, query, read, reading.sums, reading.digest)
 
 
@@ -85,6 +90,7 @@ def remark(answer: Answer, marks: Collection[str] = ()) -> None:
     say(*problems.problem_lines(coverage, stderr_width()))
     odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
     say(*filter(None, odd))
+    say(*words.not_looked_at_lines(coverage), dim=True)
     say(words.coverage_line(coverage, totals))
 
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,8 +22,14 @@ COMPRESSED = (".gz", ".zst")
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 # A database's rows that are committed and not carried over yet.
 _WRITE_AHEAD = "-wal"
+_OF_A_DATABASE = (_WRITE_AHEAD, "-shm", "-journal")
+# What may be a log among other things. It is looked into where the user names the folder.
+_OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
+# What follows the last dot of a name is its suffix if it can be a word; else it has none.
+_WORD: Final = re.compile(r"[A-Za-z][\w-]{0,15}", re.ASCII)
 
 Beside = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
+Entries = Mapping[str, os.DirEntry[str]]  # of a folder, by name
 
 
 class Found(NamedTuple):
@@ -46,7 +52,10 @@ class Search:
     """What a walk found, in path order, and what could not be entered.
 
     `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
-    its folder's mtime. `foreign` files were looked into and left out.
+    its folder's mtime. `foreign` files were looked into and left out. `passed_over` counts them and
+    all whose name says that they are no logs by suffix (lower case, "" for none), and folders that
+    are never entered by name (`.git/`). Files that a tool is known to keep beside its logs, and
+    that hold no usage, are not in it.
     """
 
     found: list[Found] = field(default_factory=list)
@@ -54,32 +63,40 @@ class Search:
     failed: list[tuple[Path, str]] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
     foreign: list[Found] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     @property
     def files(self) -> list[tuple[Path, int]]:
         """The files with their sizes in bytes."""
         return [(Path(each.path), each.size) for each in self.found]
 
+    def pass_over(self, key: str) -> None:
+        """Count one more file of this suffix, or folder of this name."""
+        self.passed_over[key] = self.passed_over.get(key, 0) + 1
 
-def walk(paths: Iterable[Path]) -> Search:
+
+def walk(paths: Iterable[Path], *, by_hand: bool = False) -> Search:
     """Every file below `paths` that some source's name patterns fit, each once.
+
+    In folders that the user named (`by_hand`) a file that may be anything by its name is a log
+    where a source claims what is in it.
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
     is taken whatever its name; below a folder a name of any sort of file is taken only where a
     source claims what is in it. The compressed twin of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
-    search = Search()
-    seen: set[tuple[int, int]] = set()
-    for path in paths:
-        search.searched.append(path)
-        _enter(str(path), search, seen)
+    search = Search(searched=list(paths))
+    look_around = _LookAround(search, by_hand=by_hand)
+    for path in search.searched:
+        _enter(str(path), look_around)
     plain = {found.path for found in search.found}
     search.found = sorted(
         found
         for found in search.found
         if not found.path.endswith(".zst") or found.path.removesuffix(".zst") not in plain
     )
+    search.passed_over = dict(sorted(search.passed_over.items()))
     return search
 
 
@@ -106,14 +123,15 @@ def _found(path: str, state: os.stat_result, beside: Beside) -> Found:
     return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, beside)
 
 
-def _enter(top: str, search: Search, seen: set[tuple[int, int]]) -> None:
+def _enter(top: str, look_around: _LookAround) -> None:
     """Takes a file as it is named, or all that lies below a folder."""
+    search = look_around.search
     try:
         state = os.stat(top)
         if not stat.S_ISDIR(state.st_mode):
             if not stat.S_ISREG(state.st_mode):
                 raise NotRegularError(top)
-            if _is_new(state, seen):
+            if look_around.is_new(state):
                 search.found.append(look(top))
             return
     except OSError as error:
@@ -122,7 +140,7 @@ def _enter(top: str, search: Search, seen: set[tuple[int, int]]) -> None:
     pending = [(top, state)]
     while pending:
         folder, state = pending.pop()
-        if not _is_new(state, seen):
+        if not look_around.is_new(state):
             continue
         search.folders[folder] = state.st_mtime_ns
         try:
@@ -131,51 +149,116 @@ def _enter(top: str, search: Search, seen: set[tuple[int, int]]) -> None:
         except OSError as error:
             search.failed.append((Path(folder), error.strerror or str(error)))
             continue
-        pending += reversed(list(_look_around(folder, entries, search, seen)))
+        pending += reversed(list(look_around(folder, entries)))
 
 
-def _is_new(state: os.stat_result, seen: set[tuple[int, int]]) -> bool:
-    identity = (state.st_dev, state.st_ino)
-    if state.st_ino and identity in seen:
-        return False
-    seen.add(identity)
-    return True
+class _LookAround:
+    """Takes the logs of one folder after the other into a search, each file and folder once."""
 
+    def __init__(self, search: Search, *, by_hand: bool) -> None:
+        self.search = search
+        self._by_hand = by_hand
+        self._named: dict[str, set[str]] = {}  # names by folder
+        for path in search.searched:
+            self._named.setdefault(str(path.parent), set()).add(path.name)
+        self._seen: set[tuple[int, int]] = set()
+        self._beside: set[str] = set()  # what says something about a log
 
-def _look_around(
-    folder: str, entries: Sequence[os.DirEntry[str]], search: Search, seen: set[tuple[int, int]]
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Takes the logs of one folder; yields the folders in it."""
-    here = {entry.name: entry for entry in entries}
-    is_wanted, is_loud, is_barren = _wanted(), _loud(), _holds_no_logs(folder)
-    for name, entry in here.items():
-        try:
-            if entry.is_dir():
-                if name not in _NEVER:
-                    yield os.path.join(folder, name), entry.stat()
+    def is_new(self, state: os.stat_result) -> bool:
+        """Whether a file or folder is met for the first time."""
+        identity = (state.st_dev, state.st_ino)
+        if state.st_ino and identity in self._seen:
+            return False
+        self._seen.add(identity)
+        return True
+
+    def __call__(
+        self, folder: str, entries: Sequence[os.DirEntry[str]]
+    ) -> Iterator[tuple[str, os.stat_result]]:
+        """Takes the logs of a folder; yields the folders in it."""
+        here = {entry.name: entry for entry in entries}
+        loud, is_barren = _loud(), _holds_no_logs(folder)
+        left: list[str] = []
+        self._beside.clear()
+        for name, entry in here.items():
+            try:
+                if entry.is_dir():
+                    if name in _NEVER:
+                        self.search.pass_over(f"{name}/")
+                    else:
+                        yield os.path.join(folder, name), entry.stat()
+                    continue
+                plain = _plain(name)
+                is_loud = loud(plain) is not None
+                if is_barren or (is_loud and _is_ignored(folder, plain)):
+                    continue
+                if is_loud or self._may_be_one(folder, plain):
+                    self._take(folder, entry, here, is_loud=is_loud, left=left)
+                else:
+                    left.append(name)
+            except OSError as error:
+                self.search.failed.append((Path(folder, name), error.strerror or str(error)))
+        self._pass_over(folder, left, here)
+
+    def _may_be_one(self, folder: str, plain: str) -> bool:
+        """Whether a file may be a log, as a file of any sort may."""
+        is_quiet = self._by_hand and suffix_of(plain) in _OFFERED
+        return (is_quiet or bool(_quiet()(plain))) and not _is_ignored(folder, plain)
+
+    def _take(
+        self, folder: str, entry: os.DirEntry[str], here: Entries, *, is_loud: bool, left: list[str]
+    ) -> None:
+        """Takes a file if it is a log, else leaves its name. Raises OSError."""
+        path, state = os.path.join(folder, entry.name), entry.stat()
+        is_regular = stat.S_ISREG(state.st_mode)
+        if not is_loud and (not is_regular or _is_foreign(path)):
+            self.search.foreign.append(_found(path, state, ()))
+            left.append(entry.name)
+            return
+        if not is_regular:
+            raise NotRegularError(path)
+        if self.is_new(state):
+            found = _found(path, state, _beside(entry.name, folder, here))
+            self.search.found.append(found)
+            if found.beside:
+                self._beside.update(name for name, _, _ in found.beside)
+
+    def _pass_over(self, folder: str, names: Iterable[str], here: Entries) -> None:
+        """Count files that are no logs, but for those which are read with a log, or by name."""
+        known = self._beside | self._named.get(folder, set())
+        for name in names:
+            if name in known or (name.endswith(_OF_A_DATABASE) and _is_index(name, here)):
                 continue
             plain = _plain(name)
-            if is_barren or not is_wanted(plain) or _is_ignored(folder, plain):
-                continue
-            path, state = os.path.join(folder, name), entry.stat()
-            if not stat.S_ISREG(state.st_mode):
-                raise NotRegularError(path)
-            if not is_loud(plain) and _is_foreign(path):
-                search.foreign.append(_found(path, state, ()))
-            elif _is_new(state, seen):
-                search.found.append(_found(path, state, _beside(name, folder, here)))
-        except OSError as error:
-            search.failed.append((Path(folder, name), error.strerror or str(error)))
+            if not _is_ignored(folder, plain):
+                self.search.pass_over(suffix_of(plain) + name[len(plain) :])
 
 
-def _beside(name: str, folder: str, here: Mapping[str, os.DirEntry[str]]) -> Beside:
+def _is_index(name: str, here: Entries) -> bool:
+    """Whether SQLite keeps the file for a database beside it."""
+    return any(name.endswith(each) and name.removesuffix(each) in here for each in _OF_A_DATABASE)
+
+
+def suffix_of(name: str) -> str:
+    """What the end of a name says of its content, in lower case: `.log`; empty for nothing.
+
+    A date, a number or a digest behind the last dot says nothing.
+    """
+    stem, _, suffix = name.rpartition(".")
+    return _suffix(suffix) if stem else ""
+
+
+@lru_cache(1024)
+def _suffix(suffix: str) -> str:
+    return f".{suffix.lower()}" if _WORD.fullmatch(suffix) else ""
+
+
+def _beside(name: str, folder: str, here: Entries) -> Beside:
     states = [(each, _state_of(each, folder, here)) for each in _names_beside(name)]
     return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states if state)
 
 
-def _state_of(
-    name: str, folder: str, here: Mapping[str, os.DirEntry[str]]
-) -> os.stat_result | None:
+def _state_of(name: str, folder: str, here: Entries) -> os.stat_result | None:
     if name in here:
         return here[name].stat()
     return _stat(os.path.join(folder, name)) if "/" in name else None
@@ -230,18 +313,20 @@ def _with_neighbours() -> list[Source]:
 
 
 @cache
-def _wanted() -> Matcher:
-    """Tells whether some source wants a look at a file of this plain name."""
+def _loud() -> Matcher:
+    """Tells whether a plain name is that of a log, and not of any sort of file."""
     patterns = {pattern for source in sources().values() for pattern in source.patterns}
-    return _any_of(patterns)
+    return _any_of(patterns - _quiet_patterns())
 
 
 @cache
-def _loud() -> Matcher:
-    """Tells whether a plain name is that of a log, and not of any sort of file."""
-    quiet = {pattern for source in sources().values() for pattern in source.quiet}
-    patterns = {pattern for source in sources().values() for pattern in source.patterns}
-    return _any_of(patterns - quiet)
+def _quiet() -> Matcher:
+    """Tells whether a plain name is that of any sort of file, logs among them."""
+    return _any_of(_quiet_patterns())
+
+
+def _quiet_patterns() -> set[str]:
+    return {pattern for source in sources().values() for pattern in source.quiet}
 
 
 def _is_foreign(path: str) -> bool:
@@ -299,11 +384,3 @@ def _any_of(patterns: Iterable[str]) -> Matcher:
 def logical_name(path: Path) -> Path:
     """The path without its compression suffix."""
     return path.with_suffix("") if path.suffix in COMPRESSED else path
-
-
-def is_log_name(path: Path) -> bool:
-    """Whether some source wants a look at a file of this name."""
-    plain = logical_name(path)
-    folder = str(plain.parent)
-    ignored = _holds_no_logs(folder) or _is_ignored(folder, plain.name)
-    return bool(_wanted()(plain.name)) and not ignored

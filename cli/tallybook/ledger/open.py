@@ -75,7 +75,8 @@ def usage_batches(asked: Asked, progress: Progress | None = None) -> Iterator[pl
 def find(paths: Sequence[Path] | None, environment: Mapping[str, str], home: Path) -> Search:
     """The files below `paths`, or below the known places of every source; paths are absolute."""
     if paths is not None:
-        return walk(Path(os.path.abspath(path)) for path in paths)  # noqa: PTH100 - keeps links
+        absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - keeps links
+        return walk(absolute, by_hand=True)
     places = [place for found in known_places(environment, home).values() for place in found]
     search = walk(sorted({place for place in places if place.is_dir()}))
     search.searched = list(dict.fromkeys(places))
@@ -205,6 +206,7 @@ class _Opened:
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
             found=[*plan.found.values(), *self.search.foreign],
+            not_looked_at=self.search.passed_over,
             folders=folders_of(plan.found.values()) | self.search.folders,
             missing=[
                 *plan.gone,

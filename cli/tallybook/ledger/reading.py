@@ -49,6 +49,7 @@ class Reading:
     counts: Counts = field(default_factory=Counts)
     is_settled: bool = False  # all of it is in the ledger, and stays so while nothing changes
     found: list[Found] = field(default_factory=list)
+    not_looked_at: dict[str, int] = field(default_factory=dict)  # files by suffix, see `Search`
     folders: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     variables: list[str] = field(default_factory=list)

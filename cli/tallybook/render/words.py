@@ -34,6 +34,16 @@ def older_line(coverage: Mapping[str, Any]) -> str:
     return f"{_number(calls, 'call')}{where} as another version read them: there is no more to read"
 
 
+def not_looked_at_lines(coverage: Mapping[str, Any]) -> list[str]:
+    """One line of how many files, by suffix, are no logs by their name or by what is in them."""
+    counts = sorted(coverage["not_looked_at"].items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count:,} {key or 'without a suffix'}" for key, count in counts[:SHOWN_VALUES]]
+    left = sum(count for _, count in counts[SHOWN_VALUES:])
+    more = [f"{left:,} others"] if left else []
+    words = f"not read, for no source knows such files: {', '.join([*parts, *more])}"
+    return [visible(words)] if parts else []
+
+
 def unmatched_line(name: str, value: str, known: Sequence[str]) -> str:
     """A filter's value that nothing has, and the values that it might have meant."""
     close = get_close_matches(value, known, n=SHOWN_VALUES, cutoff=0.5) or known[:SHOWN_VALUES]
