@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 import tallybook.files
@@ -52,6 +54,12 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 
 
+def commands_of(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands_of(each, f"{path} {name}")
+
+
 def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "1"}
     return subprocess.run(
@@ -75,6 +83,18 @@ class TestWordsAboutTheProgram:
         lines = [line.strip() for line in done.stdout.splitlines()]
         assert "tallybook usage-report --by day --since 7d" in " ".join(lines)
         assert "Examples:" in lines
+
+    def test_help_promises_no_option_that_a_command_lacks(self) -> None:
+        commands = dict(commands_of(typer.main.get_command(app), "tallybook"))
+        for path, command in commands.items():
+            words = [getattr(param, "help", None) for param in command.params]
+            for line in "\n".join(filter(None, [command.help, command.epilog, *words])).split("\n"):
+                # An example is a line of the command that it calls.
+                called = [each for each in commands if f"{line.strip()} ".startswith(f"{each} ")]
+                own = commands[max(called, key=len, default=path)].params
+                has = {word for param in own for word in param.opts} | {"-h", "--help"}
+                named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line))
+                assert named <= has, (path, line)
 
     def test_help_names_every_key(self, run: Run) -> None:
         text = " ".join(run("usage-report", "--help").stdout.split())
@@ -103,6 +123,8 @@ class TestWrongUsage:
             (["--ledger", "x", "--no-ledger"], ["--ledger", "--no-ledger"]),
             (["--limit", "0"], ["--limit"]),
             (["--sort", "size"], ["--sort"]),
+            (["--source", "codx"], ["--source codx", "perhaps codex", "claude-code"]),
+            (["--source", "codex", "--source", ""], ["--source :", "sources: 9router"]),
             (["--problems", "p.txt"], ["--problems p.txt", ".jsonl", ".csv"]),
             (["--problems", "none/p.csv"], ["--problems", "none"]),
             (["log.json", "--problems", "log.jsonl"], ["--problems log.jsonl", "overwrite"]),
@@ -121,6 +143,43 @@ class TestWrongUsage:
         assert all(word in done.stderr for word in words), done.stderr
         assert reading.asked is None
         assert Path("log.json").read_text() == "{}\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--bogus"], "no such option: --bogus"),
+            (["usage"], "no such command 'usage'"),
+            (["usage-report", "--by"], "option '--by' requires an argument"),
+            (["usage-report", "--sorce", "codex"], "no such option: --sorce"),
+            (["usage-report", "--limit", "0"], "invalid value for '--limit'"),
+            (["usage-report", "--since", "nope"], "--since 'nope' is not a date"),
+            (["export"], "missing argument 'FILE'"),
+            (["export", "x.foo"], "x.foo: its suffix names no format"),
+            (["ledger", "foo"], "no such command 'foo'"),
+            (["sources", "x\x1b"], "got unexpected extra argument"),
+        ],
+    )
+    def test_every_error_is_two_lines_of_one_form(
+        self, run: Run, arguments: list[str], message: str
+    ) -> None:
+        done = run(*arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        error, hint = done.stderr.splitlines()
+        assert error.startswith(f"error: {message}")
+        assert hint.startswith("hint: ")
+        assert "\x1b" not in done.stderr
+
+    def test_a_misspelt_option_is_told_what_it_may_have_meant(self, run: Run) -> None:
+        assert "--source" in run("usage-report", "--sorce", "codex").stderr.splitlines()[1]
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    def test_export_speaks_of_its_file_and_of_no_option(self, run: Run, suffix: str) -> None:
+        Path(f"folder.{suffix}").mkdir()
+        for file in (f"folder.{suffix}", f"none/x.{suffix}", "x.xls"):
+            done = run("export", file)
+            assert done.exit_code == 2
+            assert done.stderr.startswith(f"error: {file}")
+            assert "-o" not in done.stderr.split()
 
     def test_control_characters_of_an_argument_are_written_out(self, run: Run) -> None:
         assert r"a\x1b[31m" in run("usage-report", "a\x1b[31m").stderr

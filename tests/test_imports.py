@@ -53,6 +53,7 @@ ALLOWED = {
     "render": {"render", "report", "schema", "errors", "__init__"},
     "app": {
         "app",
+        "sources",
         "render",
         "report",
         "ledger",

@@ -27,7 +27,20 @@ from tests.frames import usage_frame
 from tests.render.answers import USD
 
 METADATA = {"schema": "tallybook/export", "schema_version": "1"}
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\tx",
+    "\rx",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠A",
+    "  =1",
+    "\u3000＝1",
+]
 ROWS: list[dict[str, Any]] = [
     {"uncached_input_tokens": 7, "cached_input_tokens": 0, "output_tokens": 3, "cost": USD // 8,
      "timestamp": datetime(2026, 11, 1, 10, 0, 0, 5, tzinfo=UTC), "problems": ["no-tier", "odd"],
@@ -104,6 +117,13 @@ def test_negative_money_is_a_number_in_csv() -> None:
     frame = exported([{"reported_cost_usd": Decimal("-0.5")}])
     row = next(csv.DictReader(io.StringIO(written(write_csv, frame).decode())))
     assert row["reported_cost_usd"] == "-0.5"
+
+
+def test_json_lines_show_only_what_can_be_seen_and_keep_the_values() -> None:
+    name = "日\u202e\x9b\x7f"
+    text = written(write_jsonl, exported([{"model": name}])).decode()
+    assert text.replace("\n", "").isprintable()
+    assert json.loads(text)["model"] == name
 
 
 def test_json_lines_keep_null_and_money_exact() -> None:

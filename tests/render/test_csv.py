@@ -15,9 +15,14 @@ def test_lines_end_as_the_standard_says_and_cells_are_quoted_where_needed() -> N
     assert text == 'a,b\r\n"x,""y""",1\r\n,true\r\n'
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", [*"=+-@＝＋－＠\t\r", " =", "  \u3000＠", "\n="])
 def test_a_cell_that_would_run_as_a_formula_is_defused(start: str) -> None:
     assert defused(f"{start}1+1").startswith("'")
+
+
+@pytest.mark.parametrize("text", ["", " ", "a=1", " a", "1", "\u3000a", "−1"])
+def test_other_cells_stay_as_they_are(text: str) -> None:
+    assert not defused(text).startswith("'")
 
 
 def test_decimals_in_number_fields_stay_numbers() -> None:

@@ -200,6 +200,29 @@ class TestMarkdown:
         text = markdown_text(answer([{"model": "a|b*c_d_ `x` <i>\n", "cost": USD}]))
         assert r"| a\|b\*c_d\_ \`x\` \<i\>\\n | 1 |" in text
 
+    @pytest.mark.parametrize(
+        ("name", "cell"),
+        [
+            ("http://x.y/z", r"http\://x.y/z"),
+            ("see HTTPS://x.y", r"see HTTPS\://x.y"),
+            ("ftp://x.y", r"ftp\://x.y"),
+            ("www.x.y", r"www\.x.y"),
+            ("WWW.x.y", r"WWW\.x.y"),
+            ("mailto:a_b@c.de|", r"mailto:`a_b@c.de`\|"),
+            ("`a@b.c`", r"\`a<!-- -->@b.c\`"),
+            ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
+            ("$x$ $1.00", r"\$x\$ $1.00"),
+            ("a:b gpt-5.2", "a:b gpt-5.2"),
+        ],
+    )
+    def test_nothing_becomes_a_link(self, name: str, cell: str) -> None:
+        """As cmark-gfm 0.29 renders these: as the name, and without a link."""
+        assert f"\n| {cell} |" in markdown_text(answer([{"model": name}]))
+
+    def test_the_legend_knows_marks_that_are_escaped(self) -> None:
+        row = {"cost": USD, "cost_low": CENT, "lower_bound": True}
+        assert "~ about" in legend_of(markdown_text(answer([row])))
+
     def test_numbers_are_aligned_right_and_totals_bold(self) -> None:
         lines = markdown_text(answer([{"cost": USD}])).splitlines()
         assert lines[0] == "Usage by model"

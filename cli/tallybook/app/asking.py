@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,16 +30,35 @@ def asked(  # noqa: PLR0913 - one parameter an option
 ) -> Query:
     """The query of the options, `filters` in the order of FILTERS. Raises UsageError."""
     zone = chosen_zone(timezone)
+    chosen = {name: tuple(v) for name, v in zip(FILTERS, filters, strict=True) if v}
+    _check_sources(chosen.get("source", ()))
     return Query(
         by=parse_keys(by),
         timezone=zone,
-        filters={name: tuple(v) for name, v in zip(FILTERS, filters, strict=True) if v},
+        filters=chosen,
         sort=sort,
         limit=limit,
         paths=tuple(str(path) for path in paths or ()),
         as_recorded=as_recorded,
         **_days(since, until, zone),
     )
+
+
+def _check_sources(asked: Sequence[str]) -> None:
+    """Raise UsageError for a source that there is not: they are known before anything is read."""
+    if not asked:
+        return
+    from tallybook.sources import sources  # noqa: PLC0415 - loads the readers
+
+    names = list(sources())
+    for name in asked:
+        if name not in names:
+            close = get_close_matches(name, names, n=2, cutoff=0.5)
+            perhaps = f"perhaps {' or '.join(close)}; " if close else ""
+            raise UsageError(
+                f"--source {name}: there is no such source",
+                hint=f"{perhaps}sources: {', '.join(names)}",
+            )
 
 
 def chosen_zone(asked: str | None) -> str:

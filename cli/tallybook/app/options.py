@@ -10,7 +10,7 @@ import typer
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="PATH",
+        metavar="[PATH]...",
         help="Log files or folders, also .gz and .zst; without one, every known place.",
     ),
 ]

@@ -10,7 +10,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tallybook.render.csv import FORMULA
-from tallybook.render.text import visible
+from tallybook.render.text import visible, visible_json
 
 # Rows of one group in a Parquet file: readers skip groups, and writers hold one in memory.
 GROUP_ROWS: Final = 100_000
@@ -62,7 +62,9 @@ def write_jsonl(
     del own_text, metadata
     written = 0
     for batch in batches:
-        batch.pipe(_as_text).write_ndjson(stream)
+        lines = batch.pipe(_as_text).write_ndjson().encode()
+        # JSON itself escapes no more than what is below the space.
+        stream.write(lines if lines.isascii() and b"\x7f" not in lines else _visible(lines))
         written += batch.height
     return written
 
@@ -117,6 +119,10 @@ def _plain(table: Any, pa: Any) -> Any:
     return table.cast(pa.schema(fields))
 
 
+def _visible(lines: bytes) -> bytes:
+    return visible_json(lines.decode()).encode()
+
+
 def _as_text(batch: pl.DataFrame) -> pl.DataFrame:
     """Decimals without trailing zeros and times with a Z, as text."""
     return batch.with_columns(
@@ -133,5 +139,9 @@ def _defused(name: str) -> pl.Expr:
         .then(text.map_elements(visible, pl.String, skip_nulls=True))
         .otherwise(text)
     )
-    marked = pl.any_horizontal(text.str.starts_with(sign) for sign in FORMULA)
-    return pl.when(marked).then(pl.concat_str(pl.lit("'"), shown)).otherwise(shown).alias(name)
+    return (
+        pl.when(text.str.contains(FORMULA))
+        .then(pl.concat_str(pl.lit("'"), shown))
+        .otherwise(shown)
+        .alias(name)
+    )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
 from tallybook.render.text import visible
 
-# A spreadsheet runs a cell that begins so as a formula.
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet runs a cell that begins so as a formula, in East Asia also with the wide signs; some
+# pass over blanks before. Rust reads the pattern as well.
+FORMULA: Final = r"^(?:[\t\r]|\s*[=+\-@＝＋－＠])"
+_FORMULA: Final = re.compile(FORMULA)
 
 
 def csv_lines(
@@ -31,7 +34,7 @@ def csv_lines(
 
 def defused(text: str) -> str:
     """Text that no spreadsheet runs and no terminal obeys."""
-    return ("'" if text.startswith(FORMULA) else "") + visible(text)
+    return ("'" if _FORMULA.match(text) else "") + visible(text)
 
 
 def _cell(value: Any, *, number: bool) -> Any:

@@ -7,8 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tallybook.render.table import Column
 
-# An underscore inside a word is no emphasis, and model names are full of them.
-_SIGNIFICANT = re.compile(r"[\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_])")
+# An underscore inside a word is no emphasis, and model names are full of them. GitHub makes links
+# of bare addresses, and formulas of what stands between dollars.
+_SIGNIFICANT = re.compile(
+    r"[\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|\$(?!\d)", re.IGNORECASE
+)
+# No escape keeps a mail address from becoming a link, for that is looked for in the finished text.
+_MAIL = re.compile(r"([\w.+-]+@[\w-]+(?:\.[\w-]+)+)")
 
 
 def markdown_lines(columns: Sequence[Column], *, totals: bool = False) -> Iterator[str]:
@@ -26,5 +31,15 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text that Markdown shows as it is, and makes no link of; a mail address stands as code."""
+    plain, *more = _MAIL.split(text)
+    found = [_escaped(plain)]
+    for mail, plain in zip(more[::2], more[1::2], strict=True):
+        # Beside a back quote of the text another would not begin code; a comment parts the text.
+        found.append(mail.replace("@", "<!-- -->@") if "`" in text else f"`{mail}`")
+        found.append(_escaped(plain))
+    return "".join(found)
+
+
+def _escaped(text: str) -> str:
     return _SIGNIFICANT.sub(r"\\\g<0>", text)

@@ -122,7 +122,7 @@ def marked(lines: Iterable[str], marks: set[str]) -> Iterator[str]:
 
 
 def _marked(text: str, mark: str) -> bool:
-    cells = text.split()
+    cells = text.replace("\\", "").split()  # Markdown escapes some of them
     if mark == NULL:
         return NULL in cells
     return any(mark in cell[:2] and cell.lstrip(AT_LEAST + ABOUT) != cell for cell in cells)
