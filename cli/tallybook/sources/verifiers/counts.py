@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tallybook.schema import Reported
-from tallybook.sources.lines import MAX_COUNT, count
 from tallybook.sources.verifiers.records import Usage
 from tallybook.sources.verifiers.run import Run
-from tallybook.sources.verifiers.values import is_claude, money
+from tallybook.sources.verifiers.values import is_claude
+from tallybook.values import count, money
 
 # What a request went through, as far as it decides how its counts are to be read.
 Api = Literal["openai", "messages", "unknown"]
@@ -49,22 +49,14 @@ def api_of(endpoint: str | None, model: str | None) -> Api:
 def put_usage(row: Reported, usage: Usage, era: str, api: Api) -> None:
     """Put the counts of one call on its row."""
     problems: list[str] = []
-    row.reported_input_tokens = _count(usage.prompt_tokens, problems)
-    row.reported_cached_tokens = _count(usage.cached_input_tokens, problems)
-    row.reported_output_tokens = _count(usage.completion_tokens, problems)
-    row.reported_reasoning_tokens = _count(usage.reasoning_tokens, problems)
-    if usage.cost is not None:
-        row.reported_cost_usd = money(usage.cost, problems)
+    row.reported_input_tokens = count(usage.prompt_tokens, problems)
+    row.reported_cached_tokens = count(usage.cached_input_tokens, problems)
+    row.reported_output_tokens = count(usage.completion_tokens, problems)
+    row.reported_reasoning_tokens = count(usage.reasoning_tokens, problems)
+    row.reported_cost_usd = money(usage.cost, problems)
     row.dialect, row.rule = _reading(era, api, usage.cached_input_tokens is not None)
     if problems:
         add_problems(row, problems)
-
-
-def _count(value: Any, problems: list[str]) -> int | None:
-    """What nearly all counts are is told at once."""
-    if value is None or (value.__class__ is int and 0 <= value <= MAX_COUNT):
-        return value
-    return count(value, problems)
 
 
 @cache

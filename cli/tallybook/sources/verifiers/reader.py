@@ -28,7 +28,7 @@ from tallybook.sources.verifiers.traces import (
     template_of,
 )
 from tallybook.sources.verifiers.turns import turn_rows
-from tallybook.sources.verifiers.values import money
+from tallybook.values import money
 
 
 def begin(facts: FileFacts) -> State:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from tallybook.sources.lines import lenient
+from tallybook.values import UNDECODABLE, encode, lenient
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
 # Messages, tools and token ids are in no struct: they make up nearly all of a line and are skipped.
@@ -197,7 +196,6 @@ _WRAPPER: Final = msgspec.json.Decoder(Wrapper | None)
 _METRIC: Final = re.compile(rb'"(?:main|main_rlm|root_llm|sub_llm)_prompt_tokens"')
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 _MOST_COMPLAINTS: Final = 16  # a line with more misshapen places is no line of this format
-_FAILURES: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 T = TypeVar("T")
 
@@ -246,7 +244,7 @@ def wrapped(info: Raw | UnsetType) -> Parsed[Line]:
 def _parse(decoder: msgspec.json.Decoder[T], content: bytes | Raw) -> Parsed[T]:
     try:
         return decoder.decode(content), []
-    except _FAILURES:
+    except UNDECODABLE:
         return _parse_odd(decoder, bytes(content))
 
 
@@ -255,9 +253,8 @@ def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
     complaints: list[Complaint] = []
     while len(complaints) <= _MOST_COMPLAINTS:
         try:
-            plain = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-            return decoder.decode(plain), complaints
-        except _FAILURES as error:
+            return decoder.decode(encode(value)), complaints
+        except UNDECODABLE as error:
             what, _, place = str(error).partition(" - at `$")
             place = place.rstrip("`")
             if not _clear(value, place):

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from msgspec import UNSET
 
 from tallybook.schema import ASSERTION, CALL, RESPONSE, SUM, THREAD, Reported
-from tallybook.sources.lines import count
 from tallybook.sources.verifiers.counts import (
     READS_OUTSIDE,
     WHOLE_PROMPT,
@@ -19,7 +18,7 @@ from tallybook.sources.verifiers.counts import (
 from tallybook.sources.verifiers.records import Line, Metrics, Timing, TokenUsage
 from tallybook.sources.verifiers.run import Run
 from tallybook.sources.verifiers.turns import SUBAGENT, Answer, answers, rollout_rows
-from tallybook.sources.verifiers.values import moment
+from tallybook.values import count, instant
 
 _MISMATCH: Final = "total-mismatch"
 
@@ -85,7 +84,7 @@ def read_rollout(line: Line, metrics: Metrics, whose: Whose, run: Run) -> list[R
 def _template(line: Line, found: Sequence[Answer], whose: Whose, run: Run) -> Reported:
     timing = line.timing or Timing()
     named = next((answer.thread for answer in found if answer.thread and not answer.is_inner), None)
-    begun = moment(timing.start_time)
+    begun = instant(timing.start_time)
     return Reported(
         record=whose.record,
         kind=CALL,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.verifiers.outline import whole_members
-from tallybook.sources.verifiers.values import inside, seller, text
+from tallybook.sources.verifiers.values import inside, seller
+from tallybook.values import MAX_COUNT, UUID, decode, instant, text
 
 # A run keeps its settings in the first, since 2026-08-13 in one of the next four; the older
 # generation keeps its results there. An uploader puts the last beside runs of either.
@@ -26,8 +26,7 @@ _NEIGHBOURS: Final = (
     "metadata.json",
 )
 _ROLLOUTS: Final = frozenset({"results.jsonl", "traces.jsonl"})
-_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{_UUID}", re.IGNORECASE)
+_RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{UUID.pattern}", re.IGNORECASE)
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
 _TABLE: Final = b"\n["
@@ -102,7 +101,7 @@ def _prefix(folder: str | None) -> str | None:
 def _settings(content: bytes) -> dict[str, Any]:
     """The settings as TOML or JSON; of a long file that was cut short, its whole members."""
     if content.lstrip().startswith(b"{"):
-        found = lines.decode(content) or lines.decode(whole_members(content))
+        found = decode(content) or decode(whole_members(content))
         return found if isinstance(found, dict) else {}
     return _toml(content) or _toml(content[: content.rfind(_TABLE) + 1])
 
@@ -110,7 +109,7 @@ def _settings(content: bytes) -> dict[str, Any]:
 def _toml(content: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8", "replace"))
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a number of 5,000 digits is no TOMLDecodeError
         return {}
 
 
@@ -152,14 +151,9 @@ def _is_openai_only(settings: dict[str, Any]) -> bool:
 def _saved(settings: dict[str, Any]) -> datetime | None:
     """The first builds wrote a date and a time of day, in nobody knows what zone."""
     day, clock = text(settings.get("date")), text(settings.get("time"))
-    if day is None or clock is None:
-        return None
-    try:
-        return datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    return instant(f"{day}T{clock}") if day and clock else None
 
 
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < 2**53 else None
+    return float(value) if is_number and 0 <= value <= MAX_COUNT else None

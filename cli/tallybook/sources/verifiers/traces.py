@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from tallybook.schema import CALL, EVENT, Reported
-from tallybook.sources.lines import count, problem
+from tallybook.sources.lines import problem
 from tallybook.sources.verifiers import records
 from tallybook.sources.verifiers.counts import (
     WHOLE_PROMPT,
@@ -20,7 +20,8 @@ from tallybook.sources.verifiers.counts import (
 )
 from tallybook.sources.verifiers.records import Call, Line, Node, TokenNode, Trace, Usage
 from tallybook.sources.verifiers.run import Run
-from tallybook.sources.verifiers.values import inside, moment, seller, text
+from tallybook.sources.verifiers.values import inside, seller
+from tallybook.values import count, instant, text
 
 TURNS: Final = "v1-turns"
 NODES: Final = "v1-nodes"
@@ -103,7 +104,7 @@ def template_of(trace: Trace, place: Place, run: Run) -> Reported:
         project=place.project,
         provider=seller(base_url) if base_url else run.provider,
         model=text(config.model) or text(agent.model) or run.model,
-        timestamp=moment(trace.timing.start) if trace.timing else None,
+        timestamp=instant(trace.timing.start) if trace.timing else None,
         is_copy=run.is_replay,
     )
 
@@ -132,7 +133,7 @@ def _row(template: Reported, part: str, index: str) -> Reported:
 def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
     model, endpoint = text(call.model), text(call.endpoint)
     if call.time is not None:
-        row.timestamp = moment(call.time.start) or row.timestamp
+        row.timestamp = instant(call.time.start) or row.timestamp
     if model is not None:
         row.model = model
     if call.error is not None:
@@ -165,7 +166,7 @@ def _node_calls(raw: msgspec.Raw, template: Reported, place: Place, run: Run) ->
     lengths = {} if any(node.usage for _, node in answers) else _lengths(raw)
     for index, node in answers:
         row = _row(template, f"{place.part}nodes[{index}]", f"node{index}")
-        row.timestamp = moment(node.timestamp) or row.timestamp
+        row.timestamp = instant(node.timestamp) or row.timestamp
         if node.usage is not None:
             _put_node_usage(row, node.usage, run)
         elif index in lengths:
@@ -239,7 +240,7 @@ def _judgements(
         row = _row(template, f"{place.part}extra_usage[{index}]", f"extra{index}")
         row.caller = JUDGE
         row.model, row.provider = run.judge_model, seller(run.judge_base_url)
-        row.timestamp = (moment(begun.start) if begun else None) or row.timestamp
+        row.timestamp = (instant(begun.start) if begun else None) or row.timestamp
         put_usage(row, usage, f"{era}/judge", "openai")
         # A replay judges old answers again, but for those of rollouts that ended in an error.
         row.is_copy = run.is_replay and trace.stop_condition == "error"

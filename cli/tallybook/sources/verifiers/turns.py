@@ -11,7 +11,6 @@ from msgspec import UNSET
 
 from tallybook.dialects import read_usage, state
 from tallybook.schema import Reported
-from tallybook.sources.lines import count
 from tallybook.sources.verifiers.counts import (
     add_problems,
     put_dialect,
@@ -20,7 +19,7 @@ from tallybook.sources.verifiers.counts import (
 )
 from tallybook.sources.verifiers.records import Line, Response, Usage
 from tallybook.sources.verifiers.run import Run
-from tallybook.sources.verifiers.values import moment, text
+from tallybook.values import count, instant, text
 
 SUBAGENT: Final = "subagent"
 _V1: Final = "v1-turns"
@@ -88,7 +87,7 @@ def answer_row(answer: Answer, template: Reported, index: int) -> Reported:
     row.model = text(response.model) or row.model
     row.response_id = answer.id
     row.service_tier = text(response.service_tier)
-    row.timestamp = moment(response.created) or row.timestamp
+    row.timestamp = instant(response.created) or row.timestamp
     if row.identity is not None:
         row.identity += f":{index}"
     return row
