@@ -10,13 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from tallybook.dialects import find_usage, merge_stream, read_usage, state, stream_events
 from tallybook.schema import EVENT, RESPONSE, Reported
 from tallybook.sources import lines
 from tallybook.sources.ninerouter.details import BODY, HINTS
-from tallybook.values import instant
+from tallybook.values import decode, instant
 
 STREAM: Final = "5_res_provider.txt"
 WHOLE: Final = "5_res_provider.json"
@@ -29,9 +27,8 @@ def read_answer(content: bytes, name: str, folder: str) -> list[Reported]:
     if name == STREAM:
         events = list(stream_events(content))
         return [_row(merge_stream(events) or _own(events), folder, "stream", None)]
-    try:
-        logged = msgspec.json.decode(content.decode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError):
+    logged = decode(content)
+    if logged is None:
         return [lines.unreadable(1, content, is_last=True)]
     logged = logged if isinstance(logged, dict) else {}
     body = logged.get("body")

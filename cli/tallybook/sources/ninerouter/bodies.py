@@ -6,12 +6,11 @@ client's format does not know. Where client and provider speak one format, that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from tallybook.dialects import Usage
-from tallybook.values import count
+from tallybook.values import begins, count
 
 # States of an answer without counts.
 BARE: Final = "bare"  # nothing at all: the provider streamed, the client did not ask for that
@@ -27,7 +26,6 @@ _LEFT_BY_FILTER: Final = frozenset(
         "cache_creation_input_tokens",
     }
 )
-_decode: Final = json.JSONDecoder().raw_decode
 
 
 def settle(usage: Usage, raw: Mapping[str, Any], body: Mapping[str, Any], own: set[int]) -> Usage:
@@ -76,8 +74,5 @@ def _from_preview(preview: Any) -> dict[str, Any]:
     place = preview.find('"usage":') if isinstance(preview, str) else -1
     if place < 0:
         return {}
-    try:
-        found, _ = _decode(preview, place + len('"usage":'))
-    except (ValueError, RecursionError):
-        return {}
-    return {"usage": found} if isinstance(found, dict) else {}
+    found = begins(preview, place + len('"usage":'))
+    return {"usage": found[0]} if found and isinstance(found[0], dict) else {}

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from tallybook.schema import ASSERTION, Reported
-from tallybook.values import count, money
+from tallybook.values import count, decode, money
 
 PART: Final = "day"
 
@@ -19,10 +17,7 @@ def day_row(record: int, day: Any, data: Any) -> Reported:
     """The row of one day; `data` is the object with the sums, or its JSON text."""
     problems: list[str] = []
     if isinstance(data, (str, bytes)):
-        try:
-            data = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-            data = None
+        data = decode(data)
     if not isinstance(data, dict):
         data = {}
         problems.append("no-counts")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final, TypeVar
 
@@ -10,11 +9,11 @@ import msgspec
 
 from tallybook.sources.ninerouter.bodies import BARE, CUT, opened
 from tallybook.sources.ninerouter.details import Detail
+from tallybook.values import begins, decode, text
 
 PLACEHOLDER: Final = "[Streaming - raw response not captured]"
 _NOTHING: Final = msgspec.Raw()
 _Part = TypeVar("_Part", bound=msgspec.Struct)
-_decode: Final = json.JSONDecoder().raw_decode
 
 
 class Inside(msgspec.Struct):
@@ -70,19 +69,25 @@ class Record(msgspec.Struct):
     response: msgspec.Raw = _NOTHING
 
 
+_RECORD: Final = msgspec.json.Decoder(Record)
+_BODY: Final = msgspec.json.Decoder(Body)
+_PARTS: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Inside, Request)
+}
+
+
 def decode_detail(number: int, content: bytes) -> Detail | None:
     """The detail that a JSON document states; None where it is none."""
-    try:
-        found = msgspec.json.decode(content, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    found = decode(content, _RECORD)
+    if found is None:
         return None
     detail = Detail(
         record=number,
-        id=word(found.id),
-        provider=word(found.provider),
-        model=word(found.model),
-        status=word(found.status),
-        connection=word(found.connectionId),
+        id=text(found.id),
+        provider=text(found.provider),
+        model=text(found.model),
+        status=text(found.status),
+        connection=text(found.connectionId),
         timestamp=found.timestamp,
         latency=found.latency,
         tokens=found.tokens,
@@ -106,47 +111,42 @@ def take_request(
     """Puts in who asked, and how the client was answered."""
     detail.user_id = _part(_part(request, Request).metadata, Inside).user_id
     detail.cache_key = _part(sent, Request).prompt_cache_key
-    detail.kind = word(_part(response, Request).type)
+    detail.kind = text(_part(response, Request).type)
 
 
 def begun_detail(number: int, head: bytes) -> Detail:
     """The detail as far as the beginning of its document says; texts come behind the counts."""
-    text = head.decode("utf-8", "replace")
+    beginning = head.decode("utf-8", "replace")
     return Detail(
         record=number,
-        id=word(_after(text, "id")),
-        provider=word(_after(text, "provider")),
-        model=word(_after(text, "model")),
-        status=word(_after(text, "status")),
-        timestamp=_after(text, "timestamp"),
-        latency=_after(text, "latency"),
-        tokens=_after(text, "tokens"),
+        id=text(_after(beginning, "id")),
+        provider=text(_after(beginning, "provider")),
+        model=text(_after(beginning, "model")),
+        status=text(_after(beginning, "status")),
+        timestamp=_after(beginning, "timestamp"),
+        latency=_after(beginning, "latency"),
+        tokens=_after(beginning, "tokens"),
         body_state=CUT,
     )
 
 
-def _after(text: str, key: str) -> Any:
+def _after(beginning: str, key: str) -> Any:
     """The value behind a key in the beginning of a document that breaks off somewhere."""
-    found = re.search(rf'"{key}"\s*:\s*', text)
-    try:
-        return _decode(text, found.end())[0] if found else None
-    except (ValueError, RecursionError):
-        return None
+    found = re.search(rf'"{key}"\s*:\s*', beginning)
+    value = begins(beginning, found.end()) if found else None
+    return value[0] if value else None
 
 
 def _part(raw: msgspec.Raw, kind: type[_Part]) -> _Part:
     """What of a part is looked at; nothing where it is not there, or something else."""
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return kind()
+    found = decode(bytes(raw), _PARTS[kind])
+    return found if isinstance(found, kind) else kind()
 
 
 def _body(answer: bytes) -> dict[str, Any]:
     """What of an answer is looked at, as it was nested; nothing where it is a text."""
-    try:
-        body = msgspec.json.decode(answer, type=Body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    body = decode(answer, _BODY)
+    if body is None:
         return {}
     found = _stated(body)
     for name in ("response", "data"):
@@ -159,8 +159,3 @@ def _body(answer: bytes) -> dict[str, Any]:
 def _stated(part: Inside) -> dict[str, Any]:
     values = ((name, getattr(part, name)) for name in part.__struct_fields__)
     return {name: value for name, value in values if value is not None}
-
-
-def word(value: Any) -> str | None:
-    """A text that says something."""
-    return value if isinstance(value, str) and value else None

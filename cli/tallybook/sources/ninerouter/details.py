@@ -22,7 +22,7 @@ from tallybook.schema import CALL, EVENT, RESPONSE, Reported
 from tallybook.sources.ninerouter.bodies import BARE, CUT, FILTERED, settle
 from tallybook.sources.ninerouter.routes import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
-from tallybook.values import count, instant, text
+from tallybook.values import count, decode, instant, text
 
 TOKENS: Final = "tokens"
 BODY: Final = "providerResponse"
@@ -132,7 +132,8 @@ def _row(detail: Detail, part: str, kind: str = RESPONSE) -> Reported:
 def _latency(latency: Any) -> str | None:
     """How long before its time the request began."""
     total = latency.get("total") if isinstance(latency, Mapping) else None
-    return f"latency {total} ms" if isinstance(total, int) else None
+    milliseconds = count(total, [])
+    return None if milliseconds is None else f"latency {milliseconds} ms"
 
 
 def _thread(detail: Detail) -> tuple[str | None, str | None]:
@@ -152,10 +153,7 @@ def _session(named: str) -> str | None:
     found = _CLAUDE_SESSION.search(named)
     if found:
         return found[1]
-    try:
-        stated = msgspec.json.decode(named)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
+    stated = decode(named)
     return text(stated.get("session_id")) if isinstance(stated, dict) else None
 
 

@@ -16,11 +16,11 @@ from tallybook.sources.ninerouter.detailjson import (
     decode_detail,
     take_answer,
     take_request,
-    word,
 )
 from tallybook.sources.ninerouter.details import Detail, rows
 from tallybook.sources.ninerouter.orphans import can_tell, is_alone
 from tallybook.sources.salvage import Gap, batches, lost
+from tallybook.values import decode, text
 
 if TYPE_CHECKING:
     pass
@@ -93,7 +93,7 @@ def detail_rows(
 
 def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
     number, *small = values
-    words = (*map(word, small[:4]), small[4], word(small[5]))
+    words = (*map(text, small[:4]), small[4], text(small[5]))
     known: dict[str, Any] = dict(zip(_SMALL, words, strict=True))
     try:
         if place.layout.parts == (_DOCUMENT,):
@@ -175,7 +175,4 @@ def _part(
 
 
 def _json(content: bytes | None) -> Any:
-    try:
-        return msgspec.json.decode(content) if content else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return decode(content) if content else None

@@ -20,6 +20,7 @@ from tallybook.sources.ninerouter.history import tables
 from tallybook.sources.ninerouter.readings import Era
 from tallybook.sources.ninerouter.tokens import TWIN
 from tallybook.sources.rows import table
+from tallybook.values import decode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +50,10 @@ class Details(msgspec.Struct):
     """The document `request-details.json`."""
 
     records: list[msgspec.Raw]
+
+
+_USAGE: Final = msgspec.json.Decoder(Usage)
+_REQUESTS: Final = msgspec.json.Decoder(Details)
 
 
 def begin(facts: FileFacts) -> State:
@@ -81,10 +86,10 @@ def _read_usage(block: bytes, *, is_copy: bool) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
 
     damage: list[Reported] = []
-    try:
-        document = msgspec.json.decode(_text(block), type=Usage)
+    document = decode(block, _USAGE)
+    if document is not None:
         history, days = document.history, document.dailySummary
-    except (msgspec.DecodeError, RecursionError):
+    else:
         history, days = list(_salvaged(block, damage)), None
         if not damage:
             words = "the document cannot be read behind its rows"
@@ -117,10 +122,8 @@ def _era(entries: Iterable[Entry], *, is_copy: bool) -> Era:
 
 def _read_details(block: bytes, *, is_copy: bool) -> list[Reported]:
     damage: list[Reported] = []
-    try:
-        records: Iterable[Any] = msgspec.json.decode(_text(block), type=Details).records
-    except (msgspec.DecodeError, RecursionError):
-        records = _pieces(block, damage)
+    document = decode(block, _REQUESTS)
+    records: Iterable[Any] = document.records if document else _pieces(block, damage)
     rows = [
         row
         for record, content in enumerate(records, 1)
@@ -137,23 +140,13 @@ def _detail(record: int, content: Any, *, is_copy: bool) -> list[Reported]:
     return detail_rows(detail)
 
 
-def _text(block: bytes) -> bytes | str:
-    """The block, with what is no UTF-8 in it replaced."""
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError:
-        return block.decode("utf-8", "replace")
-    return block
-
-
 def _salvaged(block: bytes, damage: list[Reported]) -> Iterator[Any]:
     """The rows of a damaged history that are whole; None stands for one that is not."""
     for record, content in enumerate(_pieces(block, damage), 1):
-        try:
-            yield msgspec.json.decode(_text(content))
-        except (msgspec.DecodeError, RecursionError):
+        row = decode(content)
+        if row is None:
             damage.append(problem(record, "bad-line", f"not JSON ({len(content)} bytes)"))
-            yield None
+        yield row
 
 
 def _pieces(block: bytes, damage: list[Reported]) -> Iterator[bytes]:

@@ -17,9 +17,10 @@ from tallybook.sources.ninerouter.tokens import (
     decode,
     decode_sound,
 )
+from tallybook.values import UNDECODABLE, money, text
 
 UNKNOWN: Final = -(2**63)  # as a time
-_DEAREST: Final = 1_000_000.0  # dollars; no call costs that
+_DEAREST: Final = 1_000_000  # dollars; no call costs that
 Who = tuple[str | None, str | None, str | None]  # provider, model, connection
 
 
@@ -109,13 +110,13 @@ def from_database(rows: Iterable[tuple[Any, ...]], names: Numbering) -> list[Ent
 
 
 def _from_database(row: tuple[Any, ...], names: Numbering) -> Entry:
-    record, timestamp, provider, model, connection, key, endpoint, cost, text, *columns = row
+    record, timestamp, provider, model, connection, key, endpoint, cost, tokens, *columns = row
     problems: list[str] | None = None
     try:
-        found = counts(decode_sound(text), has_endpoint=endpoint is not None)
-    except (msgspec.DecodeError, TypeError, UnicodeEncodeError, RecursionError):
+        found = counts(decode_sound(tokens), has_endpoint=endpoint is not None)
+    except (*UNDECODABLE, TypeError):
         problems = []
-        found = _odd_counts(text, columns, problems, has_endpoint=endpoint is not None)
+        found = _odd_counts(tokens, columns, problems, has_endpoint=endpoint is not None)
     if cost.__class__ is not float or not 0.0 < cost < _DEAREST:
         problems = problems or []
         cost = _dollars(cost, problems)
@@ -125,13 +126,13 @@ def _from_database(row: tuple[Any, ...], names: Numbering) -> Entry:
 
 
 def _odd_counts(
-    text: Any, columns: list[Any], problems: list[str], *, has_endpoint: bool
+    stated: Any, columns: list[Any], problems: list[str], *, has_endpoint: bool
 ) -> Counts:
     """The counts of a token object with odd numbers in it; where it is none, of the columns."""
-    tokens = decode(text, problems) if isinstance(text, str | bytes) else None
+    tokens = decode(stated, problems) if isinstance(stated, str | bytes) else None
     if tokens is not None:
         return counts(tokens, has_endpoint=has_endpoint)
-    if text is not None:
+    if stated is not None:
         problems.append("bad-tokens")
     return Counts(COLUMNS, *_columns(columns, problems))
 
@@ -148,15 +149,15 @@ def from_document(record: int, row: dict[str, Any], names: Numbering) -> Entry:
     tokens = convert(row.get("tokens"), problems)
     if tokens is None:
         problems.append("no-counts")
-    timestamp, endpoint = row.get("timestamp"), _text(row.get("endpoint"))
+    timestamp, endpoint = row.get("timestamp"), text(row.get("endpoint"))
     if not isinstance(timestamp, str | int | float):
         timestamp = None
-    who = _text(row.get("provider")), _text(row.get("model")), _text(row.get("connectionId"))
+    who = text(row.get("provider")), text(row.get("model")), text(row.get("connectionId"))
     return Entry(
         record,
         timestamp,
         *who,
-        _text(row.get("apiKey")),
+        text(row.get("apiKey")),
         endpoint,
         _dollars(row.get("cost"), problems),
         counts(tokens or Tokens(), has_endpoint=endpoint is not None),
@@ -165,15 +166,10 @@ def from_document(record: int, row: dict[str, Any], names: Numbering) -> Entry:
     )
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _dollars(value: Any, problems: list[str]) -> float | None:
     """What the row says it cost; 0 is written where no price was found, and says nothing."""
-    if value is None or value == 0:
+    amount = money(value, problems)
+    if amount is not None and amount >= _DEAREST:
+        problems.append("bad-number")
         return None
-    if isinstance(value, (int, float)) and 0 < value < _DEAREST and not isinstance(value, bool):
-        return float(value)
-    problems.append("bad-number")
-    return None
+    return float(amount) if amount else None

@@ -50,11 +50,11 @@ def table(entries: list[Entry], era: Era) -> pa.Table:
         len(entries),
         {
             "record": [entry.record for entry in entries],
-            "provider": [entry.served_by or entry.provider for entry in entries],
-            "model": [entry.model for entry in entries],
+            "provider": _said([entry.served_by or entry.provider for entry in entries]),
+            "model": _said([entry.model for entry in entries]),
             "timestamp": _timestamps([entry.when for entry in entries]),
             **_identity(entries),
-            "connection_id": [entry.connection for entry in entries],
+            "connection_id": _said([entry.connection for entry in entries]),
             "project": [projects[entry.key] for entry in entries],
             "is_copy": era.is_copy,
             # The twin states more than its partner, and is the later of the two records.
@@ -64,6 +64,15 @@ def table(entries: list[Entry], era: Era) -> pa.Table:
             **_words(entries, verdicts),
         },
     )
+
+
+def _said(texts: list[str | None]) -> pa.Array:
+    """The texts that say something, as `values.text` has it; others are null."""
+    import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    found = pa.array(texts, pa.string())
+    return pc.if_else(pc.utf8_is_space(found), None, found)
 
 
 def _place(entry: Entry) -> int | None:
@@ -157,10 +166,12 @@ def times(values: Sequence[Any]) -> pa.Array:
 def _take_times(entries: list[Entry]) -> None:
     """Sets the time of each entry, by which twins are found too."""
     import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.compute as pc  # noqa: PLC0415
 
-    found = times([entry.timestamp for entry in entries]).cast(pa.int64()).fill_null(UNKNOWN)
     if not entries:
         return
+    found = times([entry.timestamp for entry in entries]).cast(pa.int64())
+    found = pc.if_else(pc.greater(found, 0), found, UNKNOWN).fill_null(UNKNOWN)
     numbers = memoryview(found.buffers()[1]).cast("q")
     for entry, microseconds in zip(entries, numbers[found.offset :], strict=False):
         entry.when = microseconds

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from tallybook import values
 from tallybook.values import MAX_COUNT, count
 
 CANONICAL: Final = "canonical"  # since 0.5.18: the prompt holds what was read and written
@@ -60,11 +61,7 @@ def decode(text: str | bytes, problems: list[str]) -> Tokens | None:
 
     A count that is no number costs that count, and a `bad-number` says so.
     """
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
-    return convert(found, problems)
+    return convert(values.decode(text), problems)
 
 
 def convert(found: Any, problems: list[str]) -> Tokens | None:
