@@ -19,15 +19,14 @@ NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
 SECONDS = 1763640000  # of noon
 BAD = "bad-number"  # None, and a problem
 DAY_ONE = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_116 = datetime(1970, 4, 26, 17, 46, 40, 0, UTC)  # 10^13 as microseconds
 FAR = datetime(2255, 6, 5, 23, 47, 34, 740_992, UTC)  # 2^53 as microseconds
 
 # What is logged, then its text, count, amount of money and time.
 TABLE: list[tuple[object, object, object, object, object]] = [
     (None, None, None, None, None),
-    (12, None, 12, 12, DAY_ONE + timedelta(seconds=12)),
-    (12.0, None, 12, 12, DAY_ONE + timedelta(seconds=12)),
-    (1.2e1, None, 12, 12, DAY_ONE + timedelta(seconds=12)),
+    (12, None, 12, 12, None),
+    (12.0, None, 12, 12, None),
+    (1.2e1, None, 12, 12, None),
     ("12", "12", 12, 12, None),
     (" 12.0 ", " 12.0 ", 12, 12, None),
     ("1.2e1", "1.2e1", 12, 12, None),
@@ -35,7 +34,7 @@ TABLE: list[tuple[object, object, object, object, object]] = [
     (-0.0, None, 0, 0, None),
     ("0", "0", 0, 0, None),
     ("-0", "-0", 0, 0, None),
-    (0.25, None, BAD, Decimal("0.25"), DAY_ONE + timedelta(seconds=0.25)),
+    (0.25, None, BAD, Decimal("0.25"), None),
     ("0.25", "0.25", BAD, Decimal("0.25"), None),
     (-1, None, BAD, BAD, None),
     (-0.5, None, BAD, BAD, None),
@@ -44,8 +43,11 @@ TABLE: list[tuple[object, object, object, object, object]] = [
     (float("inf"), None, BAD, BAD, None),
     (float("-inf"), None, BAD, BAD, None),
     (MAX_COUNT, None, MAX_COUNT, BAD, datetime(2286, 11, 20, 17, 46, 40, 0, UTC)),
-    (MAX_COUNT + 1, None, BAD, BAD, DAY_116.replace(microsecond=1)),
+    (MAX_COUNT + 1, None, BAD, BAD, None),
     (2**53, None, BAD, BAD, FAR),
+    (999_999_999, None, 999_999_999, 999_999_999, None),
+    (10**9, None, 10**9, 10**9, datetime(2001, 9, 9, 1, 46, 40, 0, UTC)),
+    (10**11, None, 10**11, 10**11, None),
     (10**30, None, BAD, BAD, None),
     (10**4200, None, BAD, BAD, None),
     (1e300, None, BAD, BAD, None),
@@ -258,7 +260,16 @@ def test_what_is_nested_too_deep_is_left_out_and_nothing_beside_it(opener: str, 
 
 
 @pytest.mark.parametrize(
-    "content", ["[" * 10_000, '"\\"' * 100_000, '["' + '\\"' * 100_000, "[" * 9000 + '"']
+    "content",
+    [
+        "[" * 100_000,
+        '"\\"' * 100_000,
+        '["' + '\\"' * 100_000,
+        "[" * 9000 + '"',
+        '{"a":1',
+        "{'a':1}",
+        r'{"a":\ud83d}',
+    ],
 )
 def test_what_breaks_off_is_no_json_however_deep(content: str) -> None:
     assert decode(content) is None

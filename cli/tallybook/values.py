@@ -6,10 +6,10 @@ What each makes of a value; `bad` is None with the problem `bad-number`, `-` is 
 | logged                             | text      | count | money | instant                      |
 |------------------------------------|-----------|-------|-------|------------------------------|
 | null, or not at all                | -         | -     | -     | -                            |
-| `12`, `12.0`, `1.2e1`              | -         | 12    | 12    | 12 s after 1970              |
-| `"12"`, `" 12.0 "`, `"1.2e1"`      | as it is  | 12    | 12    | - (no nine digits)           |
+| `12`, `12.0`, `1.2e1`              | -         | 12    | 12    | - (a duration, a counter)    |
+| `"12"`, `" 12.0 "`, `"1.2e1"`      | as it is  | 12    | 12    | -                            |
 | `0`, `-0`, `-0.0`, `"0"`           | (a text)  | 0     | 0     | -                            |
-| `0.25`, `"0.25"`                   | (a text)  | bad   | 0.25  | (a number) 0.25 s after 1970 |
+| `0.25`, `"0.25"`                   | (a text)  | bad   | 0.25  | -                            |
 | negative, NaN, infinite            | -         | bad   | bad   | -                            |
 | above 10^13, of 30 or 5,000 digits | -         | bad   | bad   | - (but for nanoseconds)      |
 | true, false, lists, objects        | -         | bad   | bad   | -                            |
@@ -45,7 +45,8 @@ _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FINER_FROM: Final = 10**10  # as seconds this is the year 2286, as milliseconds April 1970
 _FINEST: Final = 10**9  # nanoseconds
-_UNIX: Final = re.compile(r"\d{9,19}(?:\.\d+)?", re.ASCII)
+_EARLIEST: Final = 10**9  # seconds: 2001; smaller numbers are durations, counters, other clocks
+_UNIX: Final = re.compile(r"\d{10,19}(?:\.\d+)?", re.ASCII)
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_VERSION: Final = 14  # index of the digit that states the version
@@ -158,11 +159,13 @@ def _from_other(value: object) -> datetime | None:
     return None
 
 
-def _from_number(value: float) -> datetime:
+def _from_number(value: float) -> datetime | None:
     """Seconds, or thousandths of them to the third power, as the size tells."""
     unit = 1
     while value > _FINER_FROM * unit and unit < _FINEST:
         unit *= 1000
+    if value < _EARLIEST * unit:
+        return None
     if isinstance(value, int):
         return EPOCH + timedelta(microseconds=value * 1_000_000 // unit)
     return EPOCH + timedelta(seconds=value / unit)

@@ -23,7 +23,7 @@ from tallybook.sources.deer_flow.callers import divide
 from tallybook.sources.deer_flow.events import ANSWERS, TASK_END, TOOL_RESULT
 from tallybook.sources.deer_flow.records import Answer, Content, Extra
 from tallybook.sources.deer_flow.runs import Run
-from tallybook.sources.deer_flow.unpack import messages, minted, stamped, unpack
+from tallybook.sources.deer_flow.unpack import messages, stamped, unpack
 from tallybook.sources.rows import table
 from tallybook.sources.salvage import tables_of
 from tallybook.tables import READ
@@ -230,14 +230,6 @@ def test_models_that_are_given_to_one_caller_add_up_to_its_total(
         if len(set(owners.values())) > 1:
             total = sum(tokens for model, tokens in models.items() if owners[model] == owner)
             assert total == sum(callers[name] for name in names)
-
-
-def test_a_uuid_of_the_sixth_version_tells_its_time() -> None:
-    # The example of RFC 9562, appendix A.5: half past two in the afternoon, five hours behind.
-    found = minted("1EC9414C-232A-6B00-B3C8-9F6BDECED846")
-    assert found == datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
-    assert minted("1ec9414c-232a-4b00-b3c8-9f6bdeced846") is None
-    assert minted("checkpoint-1") is None
 
 
 def test_the_time_of_a_checkpoint_is_found_without_decoding_it() -> None:

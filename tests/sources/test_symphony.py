@@ -20,12 +20,12 @@ from tallybook.sources.symphony.agents import CLAUDE, CODEX, Agent, agent_of, se
 from tallybook.sources.symphony.disklog import items
 from tallybook.sources.symphony.terms import Cursor, Opaque, TermError, opened
 from tallybook.sources.symphony.tokens import put_codex, put_tokens, read_tokens
-from tallybook.sources.symphony.values import dispatch, instant
+from tallybook.sources.symphony.values import dispatch, moment
 from tests.terms import LARGE, Atom, disk_log, encode
 
 THREAD = "019a1f30-6c1e-7d42-9b1a-3e5f7a90c211"
 TURN = "019a1f30-7a00-7c11-a0de-4f10aa220001"
-EARLY, LATE = instant("2026-05-01T00:00:00Z"), instant("2026-06-01T00:00:00Z")
+EARLY, LATE = moment("2026-05-01T00:00:00Z"), moment("2026-06-01T00:00:00Z")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.streams import merge_stream, opened
-from tallybook.values import text
+from tallybook.values import storable, text
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
 # is not among them.
@@ -79,7 +79,7 @@ def _kept(value: Body, keys: Mapping[str, Any]) -> dict[str, Any]:
         if below is not None and isinstance(inner, Mapping):
             kept[key] = _kept(inner, below)
         elif below is None and not (isinstance(inner, str) and len(inner) > 300):
-            kept[key] = inner
+            kept[key] = storable(inner)
         elif key == "error" and inner:
             kept[key] = {"type": "error"}
     return kept
@@ -92,7 +92,7 @@ def _choice(choice: object) -> Body:
     found = {"ended": True} if ended else {}
     if follow(choice, ("delta", "role")):
         found["begun"] = True
-    return found | {key: choice[key] for key in ("usage",) if choice.get(key)}
+    return found | {key: storable(choice[key]) for key in ("usage",) if choice.get(key)}
 
 
 def begins_anew(events: Sequence[Body], event: Body) -> bool:

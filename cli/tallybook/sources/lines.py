@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator
-from math import isfinite
 from typing import Any
 
-import msgspec
-
 from tallybook.schema import PROBLEM, Reported
+from tallybook.values import decode
 
 _OPENER, _CLOSER = b"{}"
 _BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 256 << 10  # what a source recognises a file by
 _LOOKED_AT = 128  # lines; no source looks at more of them
-
-MAX_COUNT = 2**53  # past this a JSON number is no exact count in any tool that writes these logs
 
 
 class Head:
@@ -96,55 +91,3 @@ def is_object(block: bytes, begin: int, end: int) -> bool:
     """Whether a line has the ends of a JSON object, or is blank."""
     text = block[begin:end].strip()
     return not text or (text.startswith(b"{") and text.endswith(b"}"))
-
-
-def decode(line: bytes) -> object:
-    """The JSON value of a line with any bad UTF-8 in it replaced; None where it is no JSON.
-
-    Half a surrogate pair, which JavaScript writes where it cuts a text, becomes a question mark.
-    """
-    try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = lenient(line)
-    try:
-        plain = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        return msgspec.json.decode(plain)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def lenient(content: bytes) -> Any:
-    """The JSON value, with what Python and JavaScript write that no strict decoder takes.
-
-    That is NaN and infinities, which become None, raw control characters, halves of surrogates.
-    """
-    try:
-        return json.loads(
-            content.decode("utf-8", "replace"),
-            parse_constant=lambda _: None,
-            parse_float=_finite,
-            strict=False,
-        )
-    except (ValueError, RecursionError):
-        return None
-
-
-def _finite(digits: str) -> float | None:
-    number = float(digits)
-    return number if isfinite(number) else None
-
-
-def count(value: object, problems: list[str]) -> int | None:
-    """A token count as logged: a whole number from 0; anything else is None and a `bad-number`.
-
-    An absent value (None) is no problem. Floats without a fraction are accepted, for some gateways
-    write `12.0`.
-    """
-    if value is None:
-        return None
-    number = int(value) if isinstance(value, float) and value.is_integer() else value
-    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MAX_COUNT:
-        return number
-    problems.append("bad-number")
-    return None

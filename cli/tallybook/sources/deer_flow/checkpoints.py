@@ -16,8 +16,9 @@ from tallybook.sources.contract import FileFacts, Tables
 from tallybook.sources.deer_flow.events import ANSWERS, TOOL_RESULT, read_event
 from tallybook.sources.deer_flow.inflated import GUESSED, TOLD, deflate
 from tallybook.sources.deer_flow.records import Content, Event, loosely
-from tallybook.sources.deer_flow.unpack import messages, minted, stamped, unpack
+from tallybook.sources.deer_flow.unpack import messages, stamped, unpack
 from tallybook.sources.deer_flow.values import instant, langchain_run, own_id, text
+from tallybook.values import uuid_time
 
 WRITES: Final = "writes"
 CHECKPOINTS: Final = "checkpoints"
@@ -83,7 +84,7 @@ def _threads_with_events(connection: sqlite3.Connection, tables: Tables) -> set[
     first = connection.execute(
         "SELECT thread_id, min(checkpoint_id) FROM writes GROUP BY thread_id"
     )
-    times = {thread: minted(text(checkpoint) or "") for thread, checkpoint in first}
+    times = {thread: uuid_time(text(checkpoint)) for thread, checkpoint in first}
     return {
         thread
         for thread, time in begun.items()
@@ -159,7 +160,7 @@ def _marked(row: Reported, mark: str | None) -> Reported:
 
 def _time(connection: sqlite3.Connection, place: tuple[Any, Any]) -> str | None:
     """When the step began in which the write was made."""
-    found = minted(text(place[1]) or "")
+    found = uuid_time(text(place[1]))
     if found is not None:
         return found.isoformat()
     row = connection.execute(

@@ -16,6 +16,7 @@ from tallybook.schema import Reported
 from tallybook.sources import lines
 from tallybook.sources.deer_flow.events import HINT
 from tallybook.sources.deer_flow.values import instant, text
+from tallybook.values import decode, encode
 
 _TIME: Final = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?"
 _PLAIN: Final = re.compile(
@@ -49,7 +50,7 @@ def _is_ours(value: Mapping[str, Any]) -> bool:
 def read_log(block: bytes, first: int) -> Iterator[Reported]:
     """The rows of a block of whole lines, `first` the number of the first one."""
     for record, line in lines.scan(block, _MARKER, first):
-        value = lines.decode(line) if line.lstrip().startswith(b"{") else None
+        value = decode(line) if line.lstrip().startswith(b"{") else None
         if isinstance(value, dict):
             message, stamp = text(value.get("message")), text(value.get("timestamp"))
         else:
@@ -88,7 +89,7 @@ def _literal(stated: str | None) -> Mapping[str, Any] | None:
     if stated is None or len(stated) > _LONGEST:
         return None
     try:
-        value = ast.literal_eval(stated)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        value = decode(encode(ast.literal_eval(stated)))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
     return value if isinstance(value, dict) else None

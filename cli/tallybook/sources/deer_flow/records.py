@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tallybook.sources import lines
+from tallybook.values import UNDECODABLE, decode
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the event.
 
@@ -93,8 +93,8 @@ def parse_event(line: bytes) -> Event | None:
     """The event of a JSON line, odd parts of it left out; None where it is no JSON object."""
     try:
         return _EVENT.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = lines.decode(line)
+    except UNDECODABLE:
+        value = decode(line)
         return loosely(value, Event) if isinstance(value, dict) else None
 
 
@@ -102,8 +102,8 @@ def parse_content(text: bytes) -> Content:
     """The content of a row; of one that was cut off, what its beginning says."""
     try:
         return _CONTENT.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = lines.decode(text)
+    except UNDECODABLE:
+        value = decode(text)
     if isinstance(value, dict):
         return loosely(value, Content)
     cut = _CUT.match(text)
@@ -117,8 +117,8 @@ def parse_metadata(text: bytes) -> Metadata:
     """The metadata of a row; empty where they are no JSON object."""
     try:
         return _METADATA.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return loosely(lines.decode(text), Metadata)
+    except UNDECODABLE:
+        return loosely(decode(text), Metadata)
 
 
 def loosely(value: object, kind: type[T]) -> T:

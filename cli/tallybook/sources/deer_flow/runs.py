@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import read_usage, state
 from tallybook.schema import ASSERTION, EVENT, SUM, Reported
-from tallybook.sources import lines
 from tallybook.sources.deer_flow.callers import LEAD, UNKNOWN, divide, label
 from tallybook.sources.deer_flow.events import HINT
 from tallybook.sources.deer_flow.values import instant, text
+from tallybook.values import count, decode
 
 TABLE: Final = "runs"
 _BY_MODEL: Final = "token_usage_by_model"
@@ -183,7 +183,7 @@ def _models(run: Run, problems: list[str]) -> dict[str, Mapping[str, Any]]:
     stored = run.token_usage_by_model
     if stored is None or stored in (b"", b"null"):
         return {}
-    value = lines.decode(stored) if isinstance(stored, bytes) else stored
+    value = decode(stored) if isinstance(stored, bytes) else stored
     if not isinstance(value, dict):
         problems.append("bad-value")
         return {}
@@ -219,7 +219,7 @@ def _any_tokens(usage: Mapping[str, Any]) -> bool:
 
 
 def _number(value: Any, problems: list[str]) -> int | None:
-    return lines.count(_plain(value), problems)
+    return count(_plain(value), problems)
 
 
 def _tokens(row: Reported) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
@@ -14,7 +12,6 @@ import msgspec
 _CONSTRUCTORS: Final = range(6)
 _SNAPSHOT: Final = 7
 _ARGUMENTS: Final = 2  # place of the arguments, behind module and class
-_GREGORIAN: Final = datetime(1582, 10, 15, tzinfo=UTC)  # where UUIDs count from
 _TIME: Final = re.compile(
     rb"\xa2ts(?:\xd9.|[\xa0-\xbf])(\d{4}-\d\d-\d\dT[\d:.]+(?:[+-]\d\d:\d\d|Z)?)", re.DOTALL
 )
@@ -42,18 +39,6 @@ def messages(value: Any) -> Iterator[dict[str, Any]]:
     for part in value if isinstance(value, list) else [value]:
         if isinstance(part, dict) and "type" in part:
             yield part
-
-
-def minted(identifier: str) -> datetime | None:
-    """The time inside a UUIDv6, which is what checkpoints are called by; None for other names."""
-    try:
-        number = UUID(identifier)
-        if number.version != 6:
-            return None
-        ticks = (number.int >> 80 << 12) | (number.int >> 64 & 0xFFF)
-        return _GREGORIAN + timedelta(microseconds=ticks // 10)
-    except (ValueError, OverflowError):
-        return None
 
 
 def stamped(beginning: bytes) -> str | None:

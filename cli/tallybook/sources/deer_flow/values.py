@@ -1,15 +1,16 @@
-"""Reads single values of a row or line: texts, points in time, ids of messages, who was served."""
+"""Reads values as databases and LangChain have them: bytes, times, ids, who was served."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-_LANGCHAIN_ID: Final = re.compile(
-    r"(?:lc_)?run-{1,2}([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-\d+)?", re.IGNORECASE
-)
+from tallybook import values
+from tallybook.values import UUID
+
+_LANGCHAIN_ID: Final = re.compile(rf"(?:lc_)?run-{{1,2}}({UUID.pattern})(?:-\d+)?", re.IGNORECASE)
 # Long enough to be random: a gateway may answer every request with "chatcmpl-1".
 _RANDOM_ID: Final = re.compile(r"(?:[A-Za-z0-9]+[_-])*[A-Za-z0-9]{16,}")
 _OPENAI_MODEL: Final = re.compile(r"(?:ft:)?(?:gpt-|o\d|chatgpt|codex-|text-|computer-use)")
@@ -27,10 +28,8 @@ _PROVIDERS: Final = {
 
 
 def text(value: Any) -> str | None:
-    """A text that says something, bad UTF-8 in it replaced; anything else is None."""
-    if value.__class__ is bytes:
-        value = value.decode("utf-8", "replace")
-    return value if isinstance(value, str) and value and not value.isspace() else None
+    """A text that says something, also one of a database, bad UTF-8 in it replaced."""
+    return values.text(value.decode("utf-8", "replace") if value.__class__ is bytes else value)
 
 
 @lru_cache(maxsize=_NAMES)
@@ -40,24 +39,12 @@ def name(value: bytes | str | None) -> str | None:
 
 
 def instant(value: Any) -> datetime | None:
-    """The UTC time of an ISO text; a database keeps none but UTC, without saying so."""
+    """The time of a row or line; a database keeps none but UTC, without saying so."""
     stated = text(value)
     if stated is None:
-        return None
-    if len(stated) in _STORED:
-        try:
-            return datetime.fromisoformat(f"{stated}+00:00")
-        except ValueError:
-            pass
-    return _loose_instant(stated)
-
-
-def _loose_instant(stated: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(stated.strip().upper())
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+        return values.instant(value)
+    zoned = values.instant(f"{stated}+00:00") if len(stated) in _STORED else None
+    return zoned or values.instant(stated)
 
 
 def langchain_run(message_id: str | None) -> str | None:

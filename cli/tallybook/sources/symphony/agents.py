@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from tallybook.sources.symphony.values import UUID, text
+from tallybook.values import UUID, text
 
 # The agents are named as the sources that read their own logs.
 CODEX: Final = "codex"
@@ -67,7 +67,7 @@ def agent_of(run: Mapping[str, Any], when: datetime | None, *, exceeds: bool = F
     """
     early = when is not None and when < CLAUDE_IS_COUNTED
     evidence = (
-        Agent(_KINDS.get(str(run.get("agent_kind"))), "agent-kind"),
+        Agent(_KINDS.get(text(run.get("agent_kind")) or ""), "agent-kind"),
         Agent(CODEX if text(run.get("codex_app_server_pid")) else None, "app-server-pid"),
         Agent(CLAUDE if text(run.get("last_event")) in _CLAUDE_EVENTS else None, "last-event"),
         Agent(session(run.get("session_id")).agent, "session-id"),

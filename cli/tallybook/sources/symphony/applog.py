@@ -16,7 +16,8 @@ from tallybook.sources.symphony.runs import run_row, totals_row
 from tallybook.sources.symphony.state import State
 from tallybook.sources.symphony.tokens import put_codex
 from tallybook.sources.symphony.transcripts import thread_total
-from tallybook.sources.symphony.values import instant, mapping, text
+from tallybook.sources.symphony.values import mapping
+from tallybook.values import count, decode, instant, text
 
 LINE: Final = re.compile(
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d) "
@@ -89,12 +90,12 @@ def _row(line: Words, thread: str | None, agent: str) -> Reported:
 def _stopped(line: Words) -> Iterator[Reported]:
     """What a run had used when its budget stopped it. The later form leaves the cache unsaid."""
     pairs = dict(_PAIR.findall(line.words))
-    counts = {key: int(value) for key, value in pairs.items() if _is_count(key, value)}
+    counts = {key: value for key, value in pairs.items() if _is_count(key, value)}
     row = run_row({**pairs, "timestamp": line.time, "tokens": counts}, line.record, None, SNAPSHOT)
     if row is not None:
         if "uncached_input_tokens" in counts:
             row.dialect, row.rule = "anthropic", "budget-uncached-input"
-            row.reported_input_tokens = counts["uncached_input_tokens"]
+            row.reported_input_tokens = count(counts["uncached_input_tokens"], [])
             row.reported_total_tokens = None
         yield row
 
@@ -107,7 +108,7 @@ def _used_today(line: Words) -> Iterator[Reported]:
     """What all runs of a day had used, by Symphony's own count."""
     pairs = dict(_PAIR.findall(line.words))
     used = pairs.get("daily_used") or pairs.get("previous_daily_used") or ""
-    stated = {"total_tokens": int(used) if used.isascii() and used.isdigit() else None}
+    stated = {"total_tokens": used if used.isascii() and used.isdigit() else None}
     row = totals_row(stated, line.record, None, instant(line.time))
     if row is not None:
         yield row
@@ -116,7 +117,7 @@ def _used_today(line: Words) -> Iterator[Reported]:
 def _unread(line: Words) -> Iterator[Reported]:
     """A line of Claude Code's that Symphony could not use: results of turns that broke off."""
     quoted = _QUOTED.match(line.words)
-    value = lines.decode(elixir.unescape(quoted[0]).encode()) if quoted else None
+    value = decode(elixir.unescape(quoted[0])) if quoted else None
     if value is None and r"\"type\":\"result\"" in line.words:
         yield lines.problem(line.record, "bad-line", "a result that was cut short")
     if not isinstance(value, dict) or value.get("type") != "result":

@@ -27,7 +27,7 @@ from tallybook.sources.symphony.tokens import (
     read_reported,
     read_tokens,
 )
-from tallybook.sources.symphony.values import instant, text
+from tallybook.values import UNDECODABLE, decode, instant, text
 
 _DELTA: Final = b'"token_usage_delta"'
 _PROMPT: Final = b'"prompt_sent"'
@@ -94,8 +94,8 @@ def _unreadable(line: bytes, state: State, *, is_last: bool) -> Reported | None:
 def _decode(line: bytes) -> Record | None:
     try:
         return _DECODER.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        value = lines.decode(line)
+    except UNDECODABLE:
+        value = decode(line)
         return msgspec.convert(value, Record) if isinstance(value, dict) else None
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.sources.lines import decode
 from tallybook.sources.symphony.state import Chain
+from tallybook.values import decode
 
 _RECORD: Final = b'"record_hash":"'
 _PREVIOUS: Final = b'"previous_hash":"'

@@ -10,7 +10,8 @@ from tallybook.sources import lines
 from tallybook.sources.symphony.runs import part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State
 from tallybook.sources.symphony.transcripts import event_rows
-from tallybook.sources.symphony.values import instant, mapping
+from tallybook.sources.symphony.values import mapping, moment
+from tallybook.values import decode
 
 # Lists of runs in a document, and how good a witness of a run their entries are.
 _LISTS: Final = {
@@ -27,7 +28,7 @@ _RECORD: Final = 1  # a document is one record
 def read_document(block: bytes, state: State) -> Iterator[Reported]:
     """The rows of a document; each run in it is a part of its one record."""
     state.records = _RECORD
-    value = lines.decode(block)
+    value = decode(block)
     if isinstance(value, dict):
         yield from document_rows(value, _RECORD)
     else:
@@ -44,7 +45,7 @@ def read_notifications(block: bytes, state: State) -> Iterator[Reported]:
         if is_last and not line:
             return
         state.records += 1
-        value = lines.decode(line) if line.strip() else {}
+        value = decode(line) if line.strip() else {}
         if isinstance(value, dict):
             yield from document_rows(value, state.records)
         else:
@@ -82,7 +83,7 @@ def _notification(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
 
 
 def _time(value: Mapping[str, Any]) -> Any:
-    return instant(value.get("generated_at")) or instant(value.get("timestamp"))
+    return moment(value.get("generated_at")) or moment(value.get("timestamp"))
 
 
 def _totals(value: Mapping[str, Any], record: int) -> Iterator[Reported]:

@@ -28,6 +28,7 @@ _ESCAPE: Final = re.compile(
 _LETTERS: Final = dict(zip("ntreabfvds0", "\n\t\r\x1b\a\b\f\v\x7f \0", strict=True))
 _DEPTH: Final = 100
 _UNICODE: Final = 0x10FFFF
+_SURROGATES: Final = range(0xD800, 0xE000)  # halves of characters, which no text can hold
 
 
 def parse(printed: str, position: int = 0) -> Any:
@@ -49,7 +50,8 @@ def _letter(escape: re.Match[str]) -> str:
     code = escape[1] or escape[2] or escape[3]
     if code is None:
         return _LETTERS.get(escape[4], escape[4])
-    return chr(int(code, 16)) if int(code, 16) <= _UNICODE else "\ufffd"
+    letter = int(code, 16)
+    return "\ufffd" if letter > _UNICODE or letter in _SURROGATES else chr(letter)
 
 
 class _Parser:

@@ -15,7 +15,7 @@ from tallybook.sources.symphony.tokens import (
     put_tokens,
     read_tokens,
 )
-from tallybook.sources.symphony.values import instant, text
+from tallybook.values import decode, instant, text
 
 _VERSION: Final = 1
 
@@ -33,7 +33,7 @@ def read_ledger(block: bytes, state: State) -> Iterator[Reported]:
         state.records += 1
         if not line.strip():
             continue
-        value = lines.decode(line)
+        value = decode(line)
         if not isinstance(value, dict):
             yield lines.unreadable(state.records, line, is_last=is_last)
         elif value.get("schema_version") != _VERSION:

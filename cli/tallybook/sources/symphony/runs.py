@@ -16,7 +16,8 @@ from tallybook.sources.symphony.agents import (
     session,
 )
 from tallybook.sources.symphony.tokens import Tokens, add_problem, put_tokens, read_tokens
-from tallybook.sources.symphony.values import dispatch, instant, text
+from tallybook.sources.symphony.values import dispatch, moment
+from tallybook.values import count, text
 
 _TIMES: Final = ("last_event_at", "ended_at", "logged_at", "updated_at", "timestamp", "started_at")
 _ONE_SHOT: Final = "oneshot-"
@@ -36,7 +37,7 @@ def run_row(
         return None
     row = _place(run, record, part, evidence)
     row.problems = problems or None
-    agent = agent_of(run, instant(run.get("started_at")) or row.timestamp, exceeds=stated.exceeds())
+    agent = agent_of(run, moment(run.get("started_at")) or row.timestamp, exceeds=stated.exceeds())
     row.provider = PROVIDERS.get(agent.name or "")
     if stated.is_zero() and _was_at_work(run):
         row.kind, row.rule = THREAD, "zeros-are-unknown"
@@ -72,11 +73,11 @@ def _place(run: Mapping[str, Any], record: int, part: str | None, evidence: str)
 
 def _time(run: Mapping[str, Any]) -> datetime | None:
     """When the counts were last added to, as near as the record tells."""
-    return next((time for name in _TIMES if (time := instant(run.get(name))) is not None), None)
+    return next((time for name in _TIMES if (time := moment(run.get(name))) is not None), None)
 
 
 def _was_at_work(run: Mapping[str, Any]) -> bool:
-    one_shot = _ONE_SHOT in str(run.get("run_id") or run.get("eval_id") or "")
+    one_shot = _ONE_SHOT in (text(run.get("run_id")) or text(run.get("eval_id")) or "")
     return one_shot or bool(text(run.get("session_id"))) or bool(run.get("turn_count"))
 
 
@@ -87,8 +88,8 @@ def _doubt(row: Reported, run: Mapping[str, Any], stated: Tokens, agent: Agent) 
         add_problem(row, "mixed-agents", f"a run of {agent.name} whose last thread is {shape}'s")
     if agent.name != CLAUDE or stated.is_zero():
         return
-    turns = run.get("turn_count")
-    if isinstance(turns, int) and turns > 1:
+    turns = count(run.get("turn_count"), [])
+    if turns is not None and turns > 1:
         add_problem(row, "mixed-streams", f"{turns} turns, counted by the highest of each count")
     if row.timestamp is not None and row.timestamp >= CLAUDE_LINES_ARE_ADDED:
         add_problem(row, "repeated-lines", "a message's usage was added for each of its lines")

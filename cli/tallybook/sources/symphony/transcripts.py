@@ -9,7 +9,8 @@ from tallybook.schema import SNAPSHOT, SUM, TRANSCRIPT, Reported
 from tallybook.sources.symphony.agents import CLAUDE, CODEX, PROVIDERS, Agent, session
 from tallybook.sources.symphony.runs import part_of_run
 from tallybook.sources.symphony.tokens import put_codex, put_tokens, read_tokens
-from tallybook.sources.symphony.values import dispatch, instant, mapping, text
+from tallybook.sources.symphony.values import dispatch, mapping, moment
+from tallybook.values import count, text
 
 # Where the running totals of a thread stand in a message of Codex's, in the order they are tried.
 _TOTALS: Final = (
@@ -56,8 +57,8 @@ def event_rows(
     """
     rows = list(_event_rows(run, list(_readable(events)), record, part))
     turns = {row.identity for row in rows if row.provider == PROVIDERS[CLAUDE]}
-    stated = run.get("turn_count")
-    if turns and isinstance(stated, int) and len(turns) < stated:
+    stated = count(run.get("turn_count"), [])
+    if turns and stated is not None and len(turns) < stated:
         # Only the newest events are kept: of the turns in front of them nothing is known.
         for row in rows:
             if row.kind == SUM:
@@ -101,7 +102,7 @@ def _event_row(
         parent_thread_id=text(run.get("run_id")),
         root_thread_id=text(run.get("run_id")),
         project=text(run.get("workspace_path")) or text(run.get("issue_identifier")),
-        timestamp=instant(event.get("timestamp")),
+        timestamp=moment(event.get("timestamp")),
         chain_id=dispatch(run),
         caller=_REVIEWER if event.get("agent_phase") == _REVIEWER else None,
     )
@@ -160,7 +161,7 @@ def _streams(run: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> lis
         states_turn = text(mapping(event.get("payload")).get("method")) in _TURN_METHODS
         streams.append(named.get(phase) or (len(turns) - 1 if states_turn else None))
         if states_turn:
-            turns[-1] = f"{_UNTIL}{instant(event.get('timestamp'))}"
+            turns[-1] = f"{_UNTIL}{moment(event.get('timestamp'))}"
         if event.get("event") == _ENDS_TURN:
             turns.append("")
     last = session(run.get("session_id")).thread_id

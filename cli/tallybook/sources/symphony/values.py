@@ -1,19 +1,14 @@
-"""Reads single values of a record: texts, points in time, the ids of issues and runs."""
+"""Reads values of a record as Elixir has them: maps, times that are maps, the start of a run."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+from tallybook.values import instant, text
+
 _PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
-
-
-def text(value: object) -> str | None:
-    """A text that says something; anything else is None."""
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -21,20 +16,17 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def instant(value: object) -> datetime | None:
-    """The UTC time of an ISO 8601 text or of Elixir's `DateTime` map; None where it is neither."""
+def moment(value: object) -> datetime | None:
+    """The UTC time of any value, or of Elixir's `DateTime` map; None where it is neither."""
+    if not isinstance(value, Mapping):
+        return instant(value)
     try:
-        if isinstance(value, Mapping):
-            return _moment(value)
-        if isinstance(value, str):
-            stated = datetime.fromisoformat(value.strip().upper())
-            return stated.replace(tzinfo=stated.tzinfo or UTC).astimezone(UTC)
+        return instant(_wall_clock(value))
     except (ValueError, OverflowError, TypeError, KeyError):
-        pass
-    return None
+        return None
 
 
-def _moment(value: Mapping[str, Any]) -> datetime:
+def _wall_clock(value: Mapping[str, Any]) -> datetime:
     """Elixir's struct: wall clock, microseconds with their precision, offsets in seconds."""
     fraction = value.get("microsecond")
     micros = fraction[0] if isinstance(fraction, tuple | list) and fraction else 0
@@ -48,5 +40,5 @@ def dispatch(run: Mapping[str, Any]) -> str | None:
 
     Interfaces cut the time to whole seconds, so the store's microseconds are left out as well.
     """
-    issue, started = text(run.get("issue_id")), instant(run.get("started_at"))
+    issue, started = text(run.get("issue_id")), moment(run.get("started_at"))
     return f"{issue}@{started:%Y-%m-%dT%H:%M:%S}" if issue and started else None
