@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tallybook.app import app
+from tallybook.errors import TallybookError
 from tests.built import built
 from tests.inplace.made import MESSAGES, bare, detail, row
 from tests.inplace.made import database as made
@@ -121,6 +122,24 @@ def test_what_cannot_be_written_stays_in_the_ledger(run: Run, tmp_path: Path) ->
     assert "corrections of 1 call taken back" in said(undone)
 
 
+def test_a_run_that_was_killed_before_it_cleared_the_ledger_is_completed(
+    run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    filled = totals(run, database, "--backfill")["totals"]
+    run("backfill", str(database), "--apply")
+    with monkeypatch.context() as patched:
+        patched.setattr("tallybook.app.backfill._apply", killed)
+        assert run("backfill", str(database), "--apply", "--in-place").exit_code == 130
+    assert run("backfill", str(database), "--apply").exit_code == 0
+    after = totals(run, database)
+    assert "stale-correction" not in after["coverage"]["problems"]
+    assert after["totals"]["cached_input_tokens"] == filled["cached_input_tokens"]
+    assert "corrections of 1 call taken back" in said(run("backfill", "--undo"))
+
+
 def test_without_being_recorded_before_it_stays_as_well(run: Run, tmp_path: Path) -> None:
     path, right = twin(tmp_path / "data.sqlite")
     done = run("backfill", str(path), "--apply", "--in-place")
@@ -206,6 +225,46 @@ def test_no_room_for_a_backup_is_exit_1(
         assert "left alone: no room for a backup" in said(done)
     assert database.read_bytes() == before
     assert "corrections of 12 calls recorded" in said(done)
+
+
+def test_a_locked_database_is_exit_1_and_its_calls_stay_in_the_ledger(
+    run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallybook.inplace.database._BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(database, isolation_level=None)) as router:
+        router.execute("PRAGMA journal_mode = WAL")
+        router.execute("BEGIN IMMEDIATE")
+        done = run("backfill", str(database), "--apply", "--in-place")
+    assert (done.exit_code, "left alone: database is locked" in said(done)) == (1, True)
+    assert "corrections of 12 calls recorded" in said(done)
+    assert not list(database.parent.glob("*tallybook*"))
+    later = run("backfill", str(database), "--apply", "--in-place")
+    assert (later.exit_code, "12 rows changed" in said(later)) == (0, True)
+
+
+def test_a_damaged_database_is_exit_1_and_left_as_it_is(run: Run, database: Path) -> None:
+    content = bytearray(database.read_bytes())
+    with closing(sqlite3.connect(database)) as connection:
+        select = "SELECT rootpage FROM sqlite_master WHERE name = '_meta'"
+        page = connection.execute(select).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    content[(page - 1) * size + 8 : page * size] = b"\xff" * (size - 8)
+    database.write_bytes(content)
+    done = run("backfill", str(database), "--apply", "--in-place")
+    assert (done.exit_code, "left alone" in said(done)) == (1, True)
+    assert database.read_bytes() == bytes(content)
+    assert not list(database.parent.glob("*tallybook*"))
+
+
+def test_what_was_changed_is_said_even_where_the_plan_cannot_be_printed(
+    run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TallybookError("cannot write: no space left")
+
+    monkeypatch.setattr("tallybook.app.backfill.put", fail)
+    done = run("backfill", str(database), "--apply", "--in-place")
+    assert (done.exit_code, "12 rows changed" in said(done)) == (1, True)
 
 
 def test_a_file_that_is_gone_is_exit_1(run: Run, database: Path, tmp_path: Path) -> None:

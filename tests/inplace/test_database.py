@@ -328,6 +328,17 @@ def test_a_stream_that_was_written_twice_keeps_its_two_records_together(tmp_path
     assert reasons(path, prompt(1, 1, 3000)) == [(1, "written-twice")]
 
 
+def test_a_row_that_was_read_otherwise_is_written_so_that_it_is_not(tmp_path: Path) -> None:
+    """By its keys the prompt would not hold the cache; the detail says that it does."""
+    who = ("node", "gpt-5")
+    tokens = bare(25239, 2921, cache_read_input_tokens=13209, cache_creation_input_tokens=0)
+    path = database(
+        tmp_path / "data.sqlite", [row("2026-02-22T12:30:00.001Z", who, tokens, 0.0915315)]
+    )
+    assert change(path, [prompt(1, 12030, 13209, 0, "25239/13209/0/-/0")]).rows == 1
+    assert json.loads(stored(path)[0][11]) == canonical(25239, 2921, 13209)
+
+
 def test_days_that_cannot_be_told_are_left_and_named(tmp_path: Path) -> None:
     path = database(tmp_path / "data.sqlite")
     with closing(sqlite3.connect(path)) as router:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tallybook.errors import TallybookError
-from tallybook.inplace import backups
+from tallybook.inplace import Changes, Done, backups
 from tallybook.inplace.backup import record_beside
 from tests.inplace.made import (
     CORRECTIONS,
@@ -189,6 +191,46 @@ def test_every_truncation_of_a_backup_is_noticed(tmp_path: Path) -> None:
         with pytest.raises(TallybookError, match="no backup beside it is whole"):
             router.restore()
     assert router.state() == after
+
+
+def test_a_record_without_its_backup_gives_nothing_back(router: Database) -> None:
+    router.change(CORRECTIONS)
+    backups(router.path)[0].unlink()
+    after = router.state()
+    with pytest.raises(TallybookError, match="no backup"):
+        router.restore()
+    assert router.state() == after
+
+
+def test_two_runs_at_once_are_one(router: Database) -> None:
+    before = router.state()
+    for number in range(5):
+        planned = router.plan(CORRECTIONS)
+        start = threading.Barrier(2)
+
+        def run(planned: Changes = planned, start: threading.Barrier = start) -> Done:
+            start.wait()
+            return router.apply(planned)
+
+        with ThreadPoolExecutor(2) as pool:
+            runs = [pool.submit(run) for _ in range(2)]
+        errors = [str(error) for each in runs if (error := each.exception())]
+        assert errors in ([], ["changed meanwhile"])  # only a document is replaced as a whole
+        found = [each.result() for each in runs if each.exception() is None]
+        assert 6 in {done.rows for done in found}, number
+        after = router.state()
+        assert {done.backup for done in found if done.rows} <= set(backups(router.path))
+        assert router.restore().rows == 6
+        assert router.state() == before != after
+
+
+def test_what_a_killed_run_left_aside_is_swept(router: Database) -> None:
+    left = router.path.with_name(f".{router.path.name}.before-tallybook.99999999-{'f' * 16}.aside")
+    others = router.path.with_name(f".others.before-tallybook.99999999-{'f' * 16}.aside")
+    for each in (left, others):
+        each.write_bytes(b"half")
+    router.change(CORRECTIONS)
+    assert (left.exists(), others.exists()) == (False, True)
 
 
 def test_a_file_that_was_moved_without_its_backups_has_none(router: Database) -> None:

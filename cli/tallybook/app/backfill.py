@@ -115,14 +115,17 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)
     plan, answer, notes = read(asking, planned)
     written = write_in_place(plan, apply=apply) if in_place else Written([], set())
-    answer["in_place"] = written.files if in_place else None
-    answer["applied"] = None
-    if apply:
-        later = plan
-        if written.calls:  # what is left to record is what the files do not state even now
-            later = read(asking, lambda reading: _plan(reading, zone, responses, None))
-        answer["applied"] = _apply(plan, later, _folder(ledger), written.calls)
-    put([_rendered(answer, chosen, details=details)], chosen)
+    answer |= {"in_place": written.files if in_place else None, "applied": None}
+    try:
+        if apply:
+            later = plan
+            if written.calls:  # what is left to record is what the files do not state even now
+                later = read(asking, lambda reading: _plan(reading, zone, responses, None))
+            answer["applied"] = _apply(plan, later, _folder(ledger), written.calls)
+        put([_rendered(answer, chosen, details=details)], chosen)
+    except BaseException:
+        _say_files(written.files)  # what was changed is changed, whatever came then
+        raise
     _remark(answer, notes)
     _judge(written.files)
 
@@ -130,6 +133,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 def _restore(paths: list[Path] | None, chosen: str) -> None:
     """Take back what was written in place; data of it on standard output as JSON only."""
     files = from_backup(paths)
+    _say_files(files)
     if chosen == "json":
         answer = envelope(
             "backfill",
@@ -142,7 +146,6 @@ def _restore(paths: list[Path] | None, chosen: str) -> None:
             in_place=files,
         )
         put([json_text(answer)], "json")
-    _say_files(files)
     if any(row["rows"] for row in files):
         say("`tallybook backfill --apply` fills the calls in reports without changing the files")
     _judge(files)
@@ -191,7 +194,7 @@ def _undo(ledger: Path | None) -> None:
 def _apply(plan: Plan, later: Plan, folder: Path, written: set[str]) -> dict[str, int]:
     """Record what the logs do not state themselves by now; returns how many calls became what.
 
-    What was recorded of a call before goes only where its row states it.
+    What was recorded of a call before goes only where its row states it, whoever wrote that.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
@@ -202,11 +205,8 @@ def _apply(plan: Plan, later: Plan, folder: Path, written: set[str]) -> dict[str
         stated,
     )
 
-    stated_now: set[tuple[str, str]] = set()
-    if written:
-        known = pl.DataFrame(corrections(folder)).filter(pl.col("call_id").is_in(written))
-        stated_now = stated(later, known)
-    new = append_corrections(folder, corrections_table(later.corrections), stated_now)
+    gone = stated(later, pl.DataFrame(corrections(folder)))
+    new = append_corrections(folder, corrections_table(later.corrections), gone)
     asked, left = (set(each.corrections["call_id"]) for each in (plan, later))
     in_files = len(written & asked - left)
     return {

@@ -73,7 +73,7 @@ class Skipped(NamedTuple):
 REASONS: Final[Mapping[str, str]] = {
     "no-usage-row": "the call stands in a request's detail, and no usage row states it",
     "gone": "the file has no such row any more",
-    "changed-since": "the row no longer states what the correction was proved of",
+    "changed-since": "the row was changed by others since, and is left",
     "not-whole": "the correction does not say all of the prompt",
     "written-twice": "the stream was written twice, and the counts would no longer fit together",
     "unreadable": "the row's counts cannot be read",

@@ -49,6 +49,8 @@ _LEFT_OUT: Final = (
     "^reported_.*_tokens$",
 )
 
+_NOW: Final = " now"  # behind the name of what a row states beside a correction
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -125,29 +127,47 @@ def fill(reading: Reading, zone: str) -> None:
 
 
 def stated(plan: Plan, known: pl.DataFrame) -> set[tuple[str, str]]:
-    """Which of the corrections, by call and direction, the rows of a plan state themselves.
+    """Which of the corrections, by call and direction, the rows of a plan state themselves by now.
 
-    What the plan would still correct they do not state, nor what they state another count of.
+    They stated something else when the correction was proved. What the plan would still correct
+    they do not state, nor what they state another count of.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
-    from tallybook.schema import BUCKETS, SUBCOUNTS  # noqa: PLC0415
+    from tallybook.backfill.columns import COUNTS  # noqa: PLC0415
 
-    key, names = ["call_id", "direction"], [*BUCKETS, *SUBCOUNTS]
+    key, names = ["call_id", "direction"], list(COUNTS.values())
     rows = pl.concat([plan.before, plan.rest]).select("call_id", *names)
-    same = [
-        pl.col(name).is_null() | pl.col(name).eq_missing(_now(name)) for name in names
-    ]  # a correction states one direction, and nothing of the other
     left = known.join(plan.corrections, on=key, how="anti")
-    found = left.join(rows, on="call_id", suffix=" now").filter(*same)
-    return set(found.select(key).iter_rows())
+    beside = left.join(rows, on="call_id", suffix=_NOW).filter(pl.col("recorded") != _recorded())
+    # A correction is of one direction, and nothing of the other.
+    same = [pl.col(name).is_null() | pl.col(name).eq_missing(_now(name)) for name in names]
+    return set(beside.filter(*same).select(key).iter_rows())
+
+
+def _recorded() -> pl.Expr:
+    """What the row states of a correction's direction, as a correction says it."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.backfill.columns import (  # noqa: PLC0415 - as above
+        COUNTS,
+        INPUT_COUNTS,
+        OUTPUT_COUNTS,
+        recorded,
+    )
+
+    prompt, output = (
+        recorded(tuple(f"{COUNTS[name]}{_NOW}" for name in names))
+        for names in (INPUT_COUNTS, OUTPUT_COUNTS)
+    )
+    return pl.when(pl.col("direction") == "input").then(prompt).otherwise(output)
 
 
 def _now(name: str) -> pl.Expr:
     import polars as pl  # noqa: PLC0415 - as above
 
-    stated = pl.col(f"{name} now")
-    return stated.fill_null(0) if name == "unsplit_input_tokens" else stated
+    count = pl.col(f"{name}{_NOW}")
+    return count.fill_null(0) if name == "unsplit_input_tokens" else count
 
 
 def corrections_table(corrections: pl.DataFrame) -> pa.Table:

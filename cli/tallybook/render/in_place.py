@@ -31,7 +31,10 @@ def file_lines(row: Row) -> Iterator[str]:
 
 
 def _days(left: Sequence[Row]) -> Iterator[str]:
-    for meaning, group in groupby(left, key=lambda day: str(day["meaning"])):
+    def meaning_of(day: Row) -> str:
+        return str(day["meaning"])
+
+    for meaning, group in groupby(sorted(left, key=meaning_of), key=meaning_of):
         days = [day["day"] for day in group]
         named = ", ".join([*days[:_SHOWN_DAYS], *(["…"] if days[_SHOWN_DAYS:] else [])])
         yield f"  the sums of {_number(len(days), 'day')} stay as they are ({named}): {meaning}"
