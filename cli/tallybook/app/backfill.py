@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -43,6 +45,11 @@ first. What 9router added or changed since stays. The backups stay as well.
 Exit codes: 0 done, 1 could not do it, or not for every file, 2 wrong usage."""
 
 
+Apply = Annotated[
+    bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
+]
+Details = Annotated[bool, typer.Option("--details", help="Show the largest changes call by call.")]
+Form = Annotated[Literal["table", "json"], typer.Option("--format", help="How to write the plan.")]
 InPlace = Annotated[
     bool,
     typer.Option(
@@ -70,21 +77,15 @@ FolderZone = Annotated[
 @app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
 def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     paths: options.Paths = None,
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
-    ] = False,
+    apply: Apply = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
     in_place: InPlace = False,
     restore: Restore = False,
     responses: Responses = None,
-    details: Annotated[
-        bool, typer.Option("--details", help="Show the largest changes call by call.")
-    ] = False,
+    details: Details = False,
     timezone: FolderZone = None,
     problems: options.Problems = None,
-    format_: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How to write the plan.")
-    ] = "table",
+    format_: Form = "table",
     json: options.Json = False,
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
@@ -118,10 +119,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     answer |= {"in_place": written.files if in_place else None, "applied": None}
     try:
         if apply:
-            later = plan
-            if written.calls:  # what is left to record is what the files do not state even now
-                later = read(asking, lambda reading: _plan(reading, zone, responses, None))
-            answer["applied"] = _apply(plan, later, _folder(ledger), written.calls)
+            again = partial(read, asking, lambda now: _plan(now, zone, responses, None))
+            answer["applied"] = _apply(plan, again, _folder(ledger), written.calls)
         put([_rendered(answer, chosen, details=details)], chosen)
     except BaseException:
         _say_files(written.files)  # what was changed is changed, whatever came then
@@ -191,9 +190,12 @@ def _undo(ledger: Path | None) -> None:
     say(f"corrections of {calls} taken back" if count else "there is nothing to take back")
 
 
-def _apply(plan: Plan, later: Plan, folder: Path, written: set[str]) -> dict[str, int]:
+def _apply(
+    plan: Plan, again: Callable[[], Plan], folder: Path, written: set[str]
+) -> dict[str, int]:
     """Record what the logs do not state themselves by now; returns how many calls became what.
 
+    Where calls were written into their files, it is planned `again` from what these say then.
     What was recorded of a call before goes only where its row states it, whoever wrote that.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
@@ -205,15 +207,15 @@ def _apply(plan: Plan, later: Plan, folder: Path, written: set[str]) -> dict[str
         stated,
     )
 
+    later = again() if written else plan
     gone = stated(later, pl.DataFrame(corrections(folder)))
     new = append_corrections(folder, corrections_table(later.corrections), gone)
     asked, left = (set(each.corrections["call_id"]) for each in (plan, later))
-    in_files = len(written & asked - left)
     return {
         "calls": len(asked),
-        "in_files": in_files,
+        "in_files": len(written - left),
         "recorded": new,
-        "recorded_before": len(asked) - in_files - new,
+        "recorded_before": len(left) - new,
     }
 
 
