@@ -261,6 +261,19 @@ class TestOutput:
         monkeypatch.setenv("NO_COLOR", "1")
         assert "\x1b" not in run("usage-report").stdout
 
+    @pytest.mark.parametrize("format_", ["json", "csv", "markdown", "html"])
+    def test_a_filter_without_a_match_is_an_answer_without_rows(
+        self, run: Run, format_: str
+    ) -> None:
+        done = run("usage-report", "--model", "c", "--format", format_)
+        assert done.exit_code == 0
+        assert "no record has --model c; there is a, b" in done.stderr
+        if format_ == "json":
+            found = json.loads(done.stdout)
+            assert (found["rows"], found["totals"]["calls"]) == ([], 0)
+        else:
+            assert done.stdout
+
     def test_a_filter_without_a_match_is_said(self, run: Run) -> None:
         done = run("usage-report", "--model", "c")
         assert (done.exit_code, done.stdout) == (0, "")
@@ -512,6 +525,30 @@ class TestProblems:
                 ("a.jsonl", 5001, 5001, 1, "bad-line", "=cut"),
             )
         ]
+
+    def test_a_kept_answer_says_the_same_words_and_writes_the_same_file(
+        self, tmp_path: Path
+    ) -> None:
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        (logs / "calls.jsonl").write_text(CALL.replace(',"model":"gpt-5"', "") + "{cut")
+        for path in (logs / "calls.jsonl", logs):
+            os.utime(path, (1.7e9, 1.7e9))  # what has just changed is not trusted
+
+        def said(*more: str) -> tuple[str, str]:
+            asked = ["usage-report", str(logs), "--json", "--ledger", str(tmp_path / "ledger")]
+            done = program(*asked, *more, HOME=str(tmp_path), COLUMNS="1000")
+            return done.stdout, done.stderr
+
+        first = said()
+        assert list((tmp_path / "ledger" / "answers").glob("*.answer"))
+        assert said() == first
+        assert "1 no-model (" in first[1]
+        assert "1 torn-line (" in first[1]
+        written = tmp_path / "p.jsonl"
+        text, words = said("--problems", str(written))
+        assert (text, words.splitlines()[1:]) == (first[0], first[1].splitlines())
+        assert len(written.read_text().splitlines()) == 2
 
     def test_in_csv_nothing_runs(self, run: Run) -> None:
         run("usage-report", "--problems", "p.csv")

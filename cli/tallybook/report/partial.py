@@ -61,7 +61,7 @@ def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Pa
         .with_columns(pl.col("undated").fill_null(0))
         .collect(),
         codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
-        problems=first_of_each(found.lazy(), COMPONENT).collect(),
+        problems=first_of_each(found, COMPONENT),
         known=_known(lazy, query).collect(),
     )
 
@@ -78,12 +78,12 @@ def as_one(partial: Partial, query: Query) -> Partial:
     """The same sums of all components together, as one without a name."""
     nameless = pl.lit("").alias(COMPONENT)
     groups = partial.groups.group_by(query.fields).agg(sums_of_sums(partial.groups))
-    found = together(partial.problems.lazy().with_columns(nameless), COMPONENT)
+    found = together(partial.problems.lazy().with_columns(nameless), COMPONENT).collect()
     return Partial(
         groups=groups.select(nameless, *partial.groups.columns[1:]),
         covered=partial.covered.select(nameless, pl.exclude(COMPONENT).sum()),
         codes=partial.codes.group_by("code").agg(pl.col("n").sum()).select(nameless, "code", "n"),
-        problems=first_of_each(found, COMPONENT).collect(),
+        problems=first_of_each(found, COMPONENT),
         known=partial.known.with_columns(nameless).unique(),
     )
 

@@ -13,27 +13,30 @@ from tallybook.schema import PROBLEM, SAID_OF_COUNTED
 
 # Entries of a report's list; of each code the first ones, and every code is among them.
 LISTED: Final = 1000
-# What an entry is: a problem of a record that was read is told from others of its file by its code
-# and its words but for their numbers; a record that could not be read stands `alone`.
+# What an entry is: a problem of records that were read is told from others of their file by its
+# code and its words but for their numbers. A record that could not be read is an entry of its own,
+# and `alone` is its number; elsewhere that is -1.
 KEY: Final = ("path", "code", "alone", "cause")
 SHOWN: Final = ("path", "record", "last_record", "count", "code", "detail")
 # What these leave unsaid is plain; the words of the row are about something else.
 _PLAIN: Final = tuple(code for code in SAID_OF_COUNTED if code != "no-counts")
+_OF_KEY: Final = ("record", "last_record", "count", "detail")
 _BATCH: Final = 10_000
 
 _TABLE: Final = """
-CREATE TABLE entries (path, code, alone, cause, record, last_record, count, detail,
-    PRIMARY KEY (path, code, alone, cause)) WITHOUT ROWID
+CREATE TABLE entries (path, code, alone, cause, record, last_record, count, detail)
 """
+_ONCE: Final = "CREATE UNIQUE INDEX causes ON entries (path, code, cause) WHERE alone < 0"
 _PUT: Final = """
-INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (path, code, cause) WHERE alone < 0 DO UPDATE SET
     detail = CASE WHEN excluded.record < record THEN excluded.detail ELSE detail END,
     record = min(record, excluded.record), last_record = max(last_record, excluded.last_record),
     count = count + excluded.count
 """
 _ALL: Final = """
 SELECT path, record, last_record, count, code, detail FROM entries
-    ORDER BY path, record, code, alone, cause
+    ORDER BY path, record, code, alone, cause, detail
 """
 
 
@@ -61,27 +64,36 @@ def entries(rows: pl.LazyFrame, *by: str) -> pl.LazyFrame:
 
 
 def together(found: pl.LazyFrame, *by: str) -> pl.LazyFrame:
-    """The same entries in several frames as one; `detail` is that of the first record."""
+    """What is one entry of several frames put together; `detail` is that of the first record."""
+    is_alone = pl.col("alone") >= 0
     first = pl.col("detail").sort_by("record", "detail").first()
-    return found.group_by(*by, *KEY).agg(
-        pl.col("record").min(), pl.col("last_record").max(), pl.col("count").sum(), first
+    causes = (
+        found.filter(~is_alone)
+        .group_by(*by, *KEY)
+        .agg(pl.col("record").min(), pl.col("last_record").max(), pl.col("count").sum(), first)
     )
+    # There may be a great many that stand alone, and to group them takes much memory.
+    return pl.concat([causes, found.filter(is_alone).select(*by, *KEY, *_OF_KEY)])
 
 
-def first_of_each(found: pl.LazyFrame, *by: str) -> pl.LazyFrame:
+def first_of_each(found: pl.DataFrame, *by: str) -> pl.DataFrame:
     """The first LISTED entries of every code, by KEY.
 
     Those of several frames have all that is among the first of the frames together, so the counts
     stay right.
     """
-    return found.sort(*by, *KEY).group_by(*by, "code", maintain_order=True).head(LISTED)
+    place = pl.int_range(pl.len()).over(*by, "code")
+    first = found.sort(*KEY, *_OF_KEY).filter(place < LISTED)
+    # Those that were left out would stay in memory, for the texts of a frame lie together.
+    anew = first.height < found.height
+    return pl.DataFrame(first.rows(), first.schema, orient="row") if anew else first
 
 
 def listed(found: pl.DataFrame) -> list[dict[str, Any]]:
     """At most LISTED entries, of every code as many as there is room for; by place."""
     place = pl.int_range(pl.len()).over("code")
-    chosen = found.sort(KEY).with_columns(place=place).sort("place", *KEY).head(LISTED)
-    return chosen.sort("path", "record", "code", "cause").select(SHOWN).to_dicts()
+    chosen = found.sort(*KEY, *_OF_KEY).with_columns(place=place).sort("place", *KEY).head(LISTED)
+    return chosen.sort("path", "record", "code", "alone", "cause").select(SHOWN).to_dicts()
 
 
 def gathered(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -93,8 +105,9 @@ def gathered(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
             database.execute(_TABLE)
+            database.execute(_ONCE)
             for rows in batches:
-                found = entries(rows.lazy()).sort(KEY).collect()
+                found = entries(rows.lazy()).collect().select(*KEY, *_OF_KEY).sort(*KEY, *_OF_KEY)
                 database.executemany(_PUT, found.iter_rows())
             yield from _frames(database)
     except sqlite3.Error as error:
