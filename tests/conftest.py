@@ -18,6 +18,11 @@ FAILURES.raised = True
 os.environ["TALLYBOOK_RAISE"] = "1"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--accept` writes the expected rows that are missing, to be read before they are kept."""
+    parser.addoption("--accept", action="store_true", help="write missing expected.jsonl files")
+
+
 @pytest.fixture
 def failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have it: what a reader raises costs its file, and is a problem of that."""

@@ -125,6 +125,38 @@ def test_rows_are_the_expected_ones(case: Path) -> None:
     assert got == want
 
 
+def test_every_case_has_expected_rows(request: pytest.FixtureRequest) -> None:
+    """With `--accept` what is missing is written; it is a claim about the truth, so read it."""
+    missing = [path.parent for path in FIXTURES.glob("*/*/input") if path.parent not in CASES]
+    for case in missing if request.config.getoption("--accept") else ():
+        rows = (json.dumps(accepted(row)) + "\n" for row in actual(case))
+        (case / "expected.jsonl").write_text("".join(rows), "utf-8")
+    assert not missing, "read what --accept wrote, row by row, before it is committed"
+
+
+def test_what_is_accepted_is_what_is_expected() -> None:
+    """On a case of every source, problems, duplicates and what is unknown among them."""
+    for case in CASES[::9]:
+        rows = list(actual(case))
+        want = [with_defaults(json.loads(json.dumps(accepted(row)))) for row in rows]
+        assert [comparable(*pair) for pair in zip(rows, want, strict=True)] == want
+
+
+def accepted(row: Row) -> Row:
+    """A row as a line of an expected file has it: what it states and `with_defaults` does not."""
+    line = {name: row[name] for name in ("path", "record", "part", "kind", "duplicate")}
+    line |= {"problems": row["problems"]}
+    if row["kind"] in COUNTED and row["duplicate"] is None:
+        line |= {name: row[name] for name in (*ALWAYS, *WHEN_GIVEN[:3], "timestamp")}
+        cost = row["reported_cost_usd"]
+        line["reported_cost_usd"] = None if cost is None else str(cost)
+        line["origins"] = {bucket: origin for bucket, origin in row["origins"].items() if origin}
+    known = {"kind": row["kind"], "duplicate": row["duplicate"]}
+    defaults = with_defaults({**known}) | {"kind": "call", "duplicate": None}
+    always = {"path", "record"}
+    return {n: value for n, value in line.items() if n in always or value != defaults.get(n)}
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if has_several_files(case)], ids=name)
 def test_reading_order_changes_nothing(case: Path) -> None:
     files = walk([built(case)]).files
