@@ -32,7 +32,7 @@ ALLOWED = {
     "__init__": set(),
     "__main__": {"app", "__init__"},
     "schema": set(),
-    "tables": set(),
+    "tables": {"schema"},
     "values": set(),
     "errors": set(),
     "private": set(),

@@ -2,76 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from decimal import Decimal
+from types import NoneType
+from typing import Final, get_args
 
 import pyarrow as pa
+from msgspec.structs import FieldInfo, fields
+
+from tallybook.schema import Reported
 
 _TOKENS = pa.int64()
 _TEXT = pa.string()
-_FLAG = pa.bool_()
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 MONEY: Final = pa.decimal128(38, 15)
 
-REPORTED: Final = pa.schema(
-    [
-        ("record", pa.int64()),
-        ("part", _TEXT),
-        ("kind", _TEXT),
-        ("evidence", _TEXT),
-        ("dialect", _TEXT),
-        ("rule", _TEXT),
-        ("assumed", pa.list_(_TEXT)),
-        ("thread_id", _TEXT),
-        ("parent_thread_id", _TEXT),
-        ("root_thread_id", _TEXT),
-        ("caller", _TEXT),
-        ("project", _TEXT),
-        ("provider", _TEXT),
-        ("model", _TEXT),
-        ("model_ahead", _FLAG),
-        ("timestamp", TIMESTAMP),
-        ("calls", pa.int64()),
-        ("identity", _TEXT),
-        ("request_id", _TEXT),
-        ("response_id", _TEXT),
-        ("log_source", _TEXT),
-        ("connection_id", _TEXT),
-        ("route", _TEXT),
-        ("record_id", _TEXT),
-        ("chain_id", _TEXT),
-        ("segment_id", _TEXT),
-        ("sequence", _TEXT),
-        ("history", _TEXT),
-        ("history_thread_ids", pa.list_(_TEXT)),
-        ("foreign_history", _FLAG),
-        ("fresh_counter", _FLAG),
-        ("running_total", pa.list_(_TOKENS)),
-        ("repeat", _TEXT),
-        ("is_copy", _FLAG),
-        ("sidechain", _FLAG),
-        ("finished", _FLAG),
-        ("block_index", pa.int64()),
-        ("running", _FLAG),
-        ("series", _TEXT),
-        ("reported_input_tokens", _TOKENS),
-        ("reported_cached_tokens", _TOKENS),
-        ("reported_cache_creation_tokens", _TOKENS),
-        ("reported_cache_creation_5m_tokens", _TOKENS),
-        ("reported_cache_creation_1h_tokens", _TOKENS),
-        ("reported_output_tokens", _TOKENS),
-        ("reported_reasoning_tokens", _TOKENS),
-        ("reported_total_tokens", _TOKENS),
-        ("difference", _FLAG),
-        ("context_tokens", _TOKENS),
-        ("service_tier", _TEXT),
-        ("speed", _TEXT),
-        ("inference_geo", _TEXT),
-        ("web_search_requests", pa.int64()),
-        ("reported_cost_usd", MONEY),
-        ("problems", pa.list_(_TEXT)),
-        ("detail", _TEXT),
-    ]
-)
+# Each of them may be null in a column, whatever the field says.
+_TYPES: Final = {
+    int: pa.int64(),
+    str: _TEXT,
+    bool: pa.bool_(),
+    datetime: TIMESTAMP,
+    Decimal: MONEY,
+    list[str]: pa.list_(_TEXT),
+    list[int | None]: pa.list_(pa.int64()),
+}
+
+
+def _column(field: FieldInfo) -> tuple[str, pa.DataType]:
+    kinds = [kind for kind in (get_args(field.type) or (field.type,)) if kind is not NoneType]
+    return field.name, _TYPES[field.type if field.type in _TYPES else kinds[0]]
+
+
+REPORTED: Final = pa.schema([_column(field) for field in fields(Reported)])
 
 # The rows of one file, with where they come from.
 READ: Final = pa.schema([("source", _TEXT), ("path", _TEXT), *REPORTED])
