@@ -49,6 +49,7 @@ class Exchange(NamedTuple):
     silence: str | None = None  # what stands in such a dump in place of a body
     headers: Value = MappingProxyType({})
     provider: str | None = None
+    is_addressed: bool = False  # the address is a provider's
     model: str | None = None  # as requested, or as the address names it
     time: datetime | None = None
     request_id: str | None = None
@@ -118,13 +119,15 @@ def _dumped(value: Value, asked: str, answered: str) -> Exchange:
     body, place = _body(answer)
     outer = mapping(answer)
     url = request.get("url") or value.get("url") or value.get("api_base")
+    told = told_by_address(url)
     provider = text(value.get("provider")) or text(value.get("custom_llm_provider"))
     return Exchange(
         body=body or {},
         part=f"{answered}.{place}" if place else answered,
         silence=None if body else _silence(answer),
         headers=mapping(outer.get("headers")),
-        provider=told_by_address(url) or (provider.lower() if provider else None),
+        provider=told or (provider.lower() if provider else None),
+        is_addressed=told is not None,
         model=_requested(value, request) or model_of_address(url),
         time=_time(outer, request, value),
         request_id=text(value.get("request_id")),

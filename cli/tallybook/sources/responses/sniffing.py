@@ -54,7 +54,7 @@ def is_ours(value: Mapping[str, Any]) -> bool:
     if found is None:
         return False
     # A provider's address and a model tell an exchange even where its body says nothing.
-    asks_a_model = found.provider is not None and found.model is not None
+    asks_a_model = found.is_addressed and found.model is not None
     return asks_a_model or is_response(found.body) or is_refusal(found.body)
 
 
