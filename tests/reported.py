@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from tallybook.attribute import attribute
+from tallybook.bounds import with_bounds
 from tallybook.deduplicate import deduplicate
 from tallybook.normalize import normalize
 from tallybook.reconcile import reconcile
@@ -38,11 +39,20 @@ def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
 def settled(*rows: dict[str, Any]) -> pl.DataFrame:
     """The rows after every stage but the prices."""
     frame = reported(*rows)
-    for stage in (attribute, settle_running, normalize, deduplicate, settle_sums, reconcile):
+    stages = (
+        attribute,
+        settle_running,
+        normalize,
+        deduplicate,
+        settle_sums,
+        reconcile,
+        with_bounds,
+    )
+    for stage in stages:
         frame = stage(frame)
     return frame.collect()
 
 
 def normalized(**row: Any) -> dict[str, Any]:
-    """One row after `normalize`."""
-    return normalize(reported(row)).collect().row(0, named=True)
+    """One row after `normalize`, with its bounds."""
+    return with_bounds(normalize(reported(row))).collect().row(0, named=True)

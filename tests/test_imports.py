@@ -16,6 +16,7 @@ STAGES = {
     "accounts",
     "attribute",
     "beside",
+    "bounds",
     "deduplicate",
     "history",
     "normalize",
@@ -41,7 +42,7 @@ ALLOWED = {
     "files": {"files", "sources", "schema", "tables", "errors"},
     "pricing": {"pricing", "schema", "errors", "private"},
     **{stage: {*STAGES, "dialects", "schema"} for stage in STAGES},
-    "backfill": {"backfill", "normalize", "dialects", "schema", "tables"},
+    "backfill": {"backfill", "bounds", "normalize", "dialects", "schema", "tables"},
     "inplace": {"inplace", "sources", "dialects", "errors", "private", "values"},
     "ledger": {
         *STAGES,

@@ -19,9 +19,12 @@ from tallybook.schema import (
     CAPTURE_TOTAL,
     COPY,
     COUNTED_KINDS,
+    EVENT,
     INHERITED,
     LOG,
+    MOST_AT_BEGIN,
     OWN,
+    PLACEHOLDER_OUTPUT,
     SAID_OF_COUNTED,
     SUM,
     THREAD,
@@ -274,7 +277,6 @@ def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Puts on the counted rows what only the settled calls can tell."""
-    whole = pl.col("finished").fill_null(value=False).any().over("call_id")
     stated = pl.col("kind").is_in([CALL, SUM])
     no_time = pl.col("timestamp").is_null()
     return rows.with_columns(
@@ -282,15 +284,41 @@ def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
             ("no-model", _FREE & stated & pl.col("model").is_null()),
             ("no-time", _FREE & no_time),
             (
-                "placeholder-output",
-                _FREE
-                & ~pl.col("finished").fill_null(value=True)
-                & ~whole
-                & pl.col("reported_cost_usd").is_null(),
+                PLACEHOLDER_OUTPUT,
+                _FREE & stated & pl.col("row").is_in(_placeholders(rows).implode()),
             ),
             ("only-copy", _FREE & (pl.col("evidence") == COPY)),
         )
     ).pipe(_without_what_is_stated_elsewhere)
+
+
+def _placeholders(rows: pl.LazyFrame) -> pl.Series:
+    """The rows whose output is no more than what its stream had brought when they were written.
+
+    No record of their call is final, and all agree on an output that a stream may begin with: where
+    one states more than another, the last count has come. Of a stream that broke off, as an event
+    says of its call, it is so whatever the records say. What a log has a cost of was finished.
+    """
+    unfinished = ~pl.col("finished")
+    doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
+    is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
+    is_open = (
+        unfinished.fill_null(value=False)
+        & ~pl.col("finished").any().over("call_id")
+        & ((output > MOST_AT_BEGIN) | (output == output.min().over("call_id"))).fill_null(
+            value=True
+        )
+        & pl.col("reported_cost_usd").is_null()
+    )
+    cut_off = (is_event & unfinished).any().over("call_id")
+    return (
+        rows.join(doubted, on="call_id", how="semi")
+        .select("row", "call_id", "kind", "finished", "output_tokens", "reported_cost_usd")
+        .filter(cut_off | is_open)
+        .select("row")
+        .collect()
+        .to_series()
+    )
 
 
 def _without_what_is_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:

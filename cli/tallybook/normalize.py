@@ -19,7 +19,7 @@ _TOTAL = pl.col("reported_total_tokens")
 
 
 def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Adds the buckets, an `<bucket>_origin` each, `input_tokens`, `total_tokens`, `lower_bound`.
+    """Adds the buckets, an `<bucket>_origin` each, `input_tokens`, `total_tokens`.
 
     A count that the row does not state stays null. Where parts are larger than what should hold
     them the buckets of that direction are null and `negative-bucket` is added to `problems`.
@@ -39,17 +39,18 @@ def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _dialect(flag: str, *, unknown: bool = False) -> pl.Expr:
+def dialect_holds(flag: str, column: str = "dialect", *, unknown: bool = False) -> pl.Expr:
+    """A fact of the row's dialect, `unknown` where the row has none."""
     facts = {name: getattr(dialect, flag) for name, dialect in DIALECTS.items()}
-    return pl.col("dialect").replace_strict(facts, default=unknown, return_dtype=pl.Boolean)
+    return pl.col(column).replace_strict(facts, default=unknown, return_dtype=pl.Boolean)
 
 
 def _with_containment(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(
-        _holds_cached=_dialect("input_holds_cached"),
-        _holds_creation=_dialect("input_holds_cache_creation"),
-        _holds_reasoning=_dialect("output_holds_reasoning", unknown=True),
-        _total_is_sum=_dialect("total_is_sum"),
+        _holds_cached=dialect_holds("input_holds_cached"),
+        _holds_creation=dialect_holds("input_holds_cache_creation"),
+        _holds_reasoning=dialect_holds("output_holds_reasoning", unknown=True),
+        _total_is_sum=dialect_holds("total_is_sum"),
         _hidden=_hidden(),
         _nested=pl.when(_5M.is_not_null() | _1H.is_not_null()).then(
             _5M.fill_null(0) + _1H.fill_null(0)
@@ -60,12 +61,14 @@ def _with_containment(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _hidden() -> pl.Expr:
     """Reasoning that only the total shows; null where the total shows none."""
     rest = _TOTAL - _INPUT - _OUTPUT
-    return pl.when(_dialect("total_holds_hidden") & _REASONING.is_null() & (rest > 0)).then(rest)
+    return pl.when(dialect_holds("total_holds_hidden") & _REASONING.is_null() & (rest > 0)).then(
+        rest
+    )
 
 
 def _with_no_cache(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Where there is no cache, nothing of a stated input was read from or written to one."""
-    none = ~_dialect("uses_cache", unknown=True) & _INPUT.is_not_null()
+    none = ~dialect_holds("uses_cache", unknown=True) & _INPUT.is_not_null()
     return rows.with_columns(
         _cached=pl.when(none & _CACHED.is_null()).then(0).otherwise(_CACHED),
         _creation=pl.when(none & pl.col("_creation").is_null()).then(0).otherwise("_creation"),
@@ -105,7 +108,7 @@ def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
     cached = pl.col("_cached")
     held_creation = pl.when(holds_creation).then(pl.col("_creation").fill_null(0)).otherwise(0)
     held = pl.when(holds_cached).then(cached.fill_null(0)).otherwise(0) + held_creation
-    hidden = _dialect("input_hides_cache_creation") & pl.col("_creation").is_null()
+    hidden = dialect_holds("input_hides_cache_creation") & pl.col("_creation").is_null()
     split = _INPUT.is_not_null() & (~holds_cached | cached.is_not_null()) & ~hidden
     return (
         rows.with_columns(_negative=(held > _INPUT).fill_null(value=False))
@@ -177,15 +180,8 @@ def _split_disagrees() -> pl.Expr:
 def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     parts = [pl.col(bucket) for bucket in BUCKETS if bucket != "output_tokens"]
     known = pl.any_horizontal(part.is_not_null() for part in parts)
-    whole = pl.all_horizontal(
-        _INPUT.is_not_null(),
-        pl.col("_holds_cached") | pl.col("_cached").is_not_null(),
-        pl.col("_holds_creation") | pl.col("_creation").is_not_null(),
-        ~pl.col("_negative"),
-        _OUTPUT.is_not_null(),
-    )
     return rows.with_columns(
-        input_tokens=pl.when(known).then(pl.sum_horizontal(parts)), lower_bound=~whole
+        input_tokens=pl.when(known).then(pl.sum_horizontal(parts))
     ).with_columns(
         total_tokens=pl.when(known | _OUTPUT.is_not_null()).then(
             pl.sum_horizontal("input_tokens", "output_tokens")

@@ -35,6 +35,13 @@ RESPONSE: Final = "response"  # stored evidence of a call that another record st
 PROBLEM: Final = "problem"  # a record or file that could not be read
 COUNTED_KINDS: Final = (CALL, SUM, THREAD)
 
+# Output tokens that the first event of a stream states at most, by every client that was watched.
+# What was written before the last event came keeps them.
+MOST_AT_BEGIN: Final = 8
+
+# The problem of an output that the log never replaced by the final count.
+PLACEHOLDER_OUTPUT: Final = "placeholder-output"
+
 # Problems of what a row leaves unsaid, which matter where it counts and nowhere else.
 SAID_OF_COUNTED: Final = (
     "no-time",
@@ -107,7 +114,7 @@ class Reported(msgspec.Struct, kw_only=True):
     repeat: str | None = None  # the record says again what an earlier one said; how
     is_copy: bool = False  # the record says that it was copied from elsewhere
     sidechain: bool = False
-    finished: bool | None = None  # the response was complete; None where the log has no word for it
+    finished: bool | None = None  # the counts of the response are final; None where nobody can tell
     block_index: int | None = None  # place among the records of one response
     running: bool = False  # counts run up over `series`, they are not those of one call
     series: str | None = None  # the process, turn or run that counts run up or are summed over

@@ -69,7 +69,6 @@ _RENEWED: Final = (
     *(f"{name}_origin" for name in (*BUCKETS, *SUBCOUNTS)),
     "input_tokens",
     "total_tokens",
-    "lower_bound",
 )
 
 

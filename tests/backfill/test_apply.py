@@ -75,6 +75,21 @@ def test_cache_writes_that_neither_states_stay_unknown() -> None:
     assert row["lower_bound"]
 
 
+def test_an_output_that_is_proved_is_a_placeholder_no_longer() -> None:
+    placeholder = call(input=9000, output=5, finished=False)
+    row = applied(placeholder)
+    assert (row["problems"], row["output_lower_bound"]) == (["placeholder-output"], True)
+    row = applied(placeholder, SPLIT)
+    assert (row["problems"], row["lower_bound"]) == ([], False)
+
+
+def test_an_answer_that_broke_off_states_no_output() -> None:
+    lost = call(input=9000, output=None)
+    row = applied(lost, {**SPLIT, "finished": False})
+    assert (row["cached_input_tokens"], row["output_tokens"]) == (8000, None)
+    assert applied(lost, SPLIT)["output_tokens"] == 5
+
+
 def test_the_price_tier_is_judged_by_the_whole_prompt() -> None:
     who: dict[str, Any] = {"dialect": "anthropic", "input": 14, "output": 5}
     evidence = answer(**who, cached=200_000, creation=0)

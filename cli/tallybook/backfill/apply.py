@@ -7,14 +7,18 @@ from typing import Final
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, true, whole_prompt
+from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, true
 from tallybook.backfill.words import INPUT, OUTPUT
+from tallybook.bounds import with_bounds
 from tallybook.normalize import add_problem
-from tallybook.schema import BACKFILLED, CALL, DERIVED, REPORTED_ORIGIN
+from tallybook.schema import BACKFILLED, CALL, DERIVED, PLACEHOLDER_OUTPUT, REPORTED_ORIGIN
 
 _DIRECTIONS: Final = {INPUT: INPUT_COUNTS, OUTPUT: OUTPUT_COUNTS}
-# Problems of a prompt that are none any more when it is filled.
-_ANSWERED: Final = ("ambiguous-dialect", "cache-not-read", "cache-perhaps-twice", "input-lost")
+# Problems of a direction that are none any more when it is filled.
+_ANSWERED: Final = {
+    INPUT: ("ambiguous-dialect", "cache-not-read", "cache-perhaps-twice", "input-lost"),
+    OUTPUT: (PLACEHOLDER_OUTPUT,),
+}
 _PLACES: Final = ("backfill_method", "backfill_path", "backfill_record")
 
 
@@ -36,6 +40,7 @@ def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
             problems=add_problem(("stale-correction", _stale(INPUT) | _stale(OUTPUT))),
         )
         .pipe(_with_sums)
+        .pipe(with_bounds)
         .drop(cs.starts_with("_input_", "_output_"))
     )
 
@@ -103,6 +108,12 @@ def _place(name: str) -> pl.Expr:
     return pl.coalesce(places).alias(name)
 
 
+def _unanswered(direction: str) -> pl.Expr:
+    """The problems that are left when a direction is filled."""
+    left = pl.col("problems").list.set_difference(list(_ANSWERED[direction]))
+    return pl.when(f"_{direction}_filled").then(left).otherwise("problems")
+
+
 def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     """What follows from the buckets, worked out again where they were filled."""
     filled = pl.col("_input_filled") | pl.col("_output_filled")
@@ -113,14 +124,11 @@ def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("context_tokens") == pl.col("_input_before")
     )
     single = (pl.col("kind") == CALL) & (pl.col("calls") == 1) & ~pl.col("difference")
-    resolved = pl.col("problems").list.set_difference(list(_ANSWERED))
     return rows.with_columns(
         input_tokens=pl.when("_input_filled").then(total).otherwise("input_tokens"),
-        lower_bound=pl.when(filled)
-        .then(~whole_prompt(COUNTS) | pl.col("output_tokens").is_null())
-        .otherwise("lower_bound"),
-        problems=pl.when("_input_filled").then(resolved).otherwise("problems"),
+        problems=_unanswered(INPUT),
     ).with_columns(
+        problems=_unanswered(OUTPUT),
         total_tokens=pl.when(filled & (known | pl.col("output_tokens").is_not_null()))
         .then(pl.sum_horizontal("input_tokens", "output_tokens"))
         .otherwise("total_tokens"),

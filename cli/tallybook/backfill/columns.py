@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.dialects import DIALECTS
+from tallybook.normalize import dialect_holds
 
 # Short name -> bucket of a row.
 COUNTS: Final = {
@@ -54,12 +54,6 @@ def recorded(names: tuple[str, ...]) -> pl.Expr:
     return pl.concat_str(
         [pl.col(name).cast(pl.String).fill_null("-") for name in names], separator="/"
     )
-
-
-def dialect_holds(flag: str, column: str = "dialect") -> pl.Expr:
-    """A fact of the row's dialect; false where the row has none."""
-    facts = {name: getattr(dialect, flag) for name, dialect in DIALECTS.items()}
-    return pl.col(column).replace_strict(facts, default=False, return_dtype=pl.Boolean)
 
 
 def whole_prompt(names: Mapping[str, str] | None = None) -> pl.Expr:

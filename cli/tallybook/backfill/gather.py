@@ -83,7 +83,7 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
         *_WHO,
         *_WHERE,
         "dialect",
-        *_counts(),
+        *_final_counts(),
         _time(_of_folder(zone)),
         # An estimate proves nothing, however well it fits.
         open=_open() | has_problem("estimated"),
@@ -101,6 +101,15 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
 
 def _counts() -> list[pl.Expr]:
     return [pl.col(bucket).alias(name) for name, bucket in COUNTS.items()]
+
+
+def _final_counts() -> list[pl.Expr]:
+    """The counts of an answer; one that broke off states no output, only what had come of it."""
+    is_final = pl.col("finished").fill_null(value=True)
+    return [
+        count if name in INPUT_COUNTS else pl.when(is_final).then(count).alias(name)
+        for name, count in zip(COUNTS, _counts(), strict=True)
+    ]
 
 
 def _time(otherwise: pl.Expr | None = None) -> pl.Expr:

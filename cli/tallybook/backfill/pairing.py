@@ -6,8 +6,9 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.backfill.columns import COUNTS, SEEN, dialect_holds
+from tallybook.backfill.columns import COUNTS, SEEN
 from tallybook.backfill.words import DETAIL
+from tallybook.normalize import dialect_holds
 
 # Microseconds between a row and the detail of the same request: what is usual, and what is allowed.
 NEAR: Final = 250_000

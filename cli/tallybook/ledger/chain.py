@@ -47,13 +47,14 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
 def load_stages() -> tuple[_Stage, ...]:
     """The stages in their order. Importing them takes as long as reading 50 MB of logs."""
     from tallybook.attribute import attribute  # noqa: PLC0415 - imports polars
+    from tallybook.bounds import with_bounds  # noqa: PLC0415
     from tallybook.deduplicate import deduplicate  # noqa: PLC0415
     from tallybook.normalize import normalize  # noqa: PLC0415
     from tallybook.reconcile import reconcile  # noqa: PLC0415
     from tallybook.running import settle_running  # noqa: PLC0415
     from tallybook.sums import settle_sums  # noqa: PLC0415
 
-    return attribute, settle_running, normalize, deduplicate, settle_sums, reconcile
+    return attribute, settle_running, normalize, deduplicate, settle_sums, reconcile, with_bounds
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:

@@ -157,7 +157,10 @@ def release_all(state: State) -> list[Reported]:
 def _release(held: Held, state: State) -> list[Reported]:
     message = held.line.message or Message()
     cwd = state.capture.cwd if text(held.line.session_id) == state.capture.session else None
-    return _rows(held.line, message, held.record, held.part, held.chain_id, cwd)
+    rows = _rows(held.line, message, held.record, held.part, held.chain_id, cwd)
+    if rows[0].finished is None:
+        rows[0].finished = False  # the event with the final counts would have told a reason
+    return rows
 
 
 def _orphan(line: Line, event: Event, record: int, part: str | None, state: State) -> Reported:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
+from tallybook.schema import MOST_AT_BEGIN
 from tallybook.sources.claude_code.shapes import inside
 from tallybook.values import count, instant, text
 
@@ -13,6 +18,10 @@ DIALECT: Final = "anthropic"
 SYNTHETIC: Final = "<synthetic>"  # the model of lines the client wrote itself
 
 _CLOUDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
+
+# From here on a response has a stop reason as soon as its counts are final.
+_SAYS_WHEN_FINAL: Final = (2, 1, 92)
+_VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?!\d)", re.ASCII)
 
 # Members of a running total per model; the oldest transcript lines use the same names.
 TOTALS: Final = {
@@ -71,6 +80,24 @@ def prompt(usage: object) -> int | None:
 def _sum(numbers: Sequence[int | None]) -> int | None:
     stated = [number for number in numbers if number is not None]
     return sum(stated) if stated else None
+
+
+def finished(stop_reason: object, output: int | None, version: object) -> bool | None:
+    """Whether the counts of a response are final: True where it says why it stopped.
+
+    Older builds leave that null on most finished responses. There it is False only where the output
+    is no more than a stream begins with, and None where it is more.
+    """
+    if stop_reason is not None:
+        return None if stop_reason is msgspec.UNSET else True
+    few = output is not None and output <= MOST_AT_BEGIN
+    return False if few or (isinstance(version, str) and _says_when_final(version)) else None
+
+
+@lru_cache(maxsize=64)
+def _says_when_final(version: str) -> bool:
+    found = _VERSION.match(version)
+    return found is not None and tuple(map(int, found.groups())) >= _SAYS_WHEN_FINAL
 
 
 def moment(value: object, problems: list[str]) -> datetime | None:

@@ -21,6 +21,12 @@ class Link(msgspec.Struct):
     message_id: str | None
     chain_id: str | None
     prompt: list[int | None] | None = None
+    request_id: str | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """The identity of the response, whose record it is."""
+        return identity(self.message_id, self.request_id, self.chain_id, None)
 
 
 def is_minted(message_id: str) -> bool:
@@ -44,7 +50,11 @@ def identity(
 
 
 def chain(
-    links: dict[str, Link], uuid: str | None, parent: str | None, message_id: str | None
+    links: dict[str, Link],
+    uuid: str | None,
+    parent: str | None,
+    message_id: str | None,
+    request_id: str | None,
 ) -> str | None:
     """The first record of the unbroken chain of records with this message id.
 
@@ -56,7 +66,7 @@ def chain(
     before = links.get(uuid) or links.get(parent or "")
     same = before is not None and message_id is not None and before.message_id == message_id
     chain_id = before.chain_id if before and same else uuid
-    remember(links, uuid, Link(message_id, chain_id))
+    remember(links, uuid, Link(message_id, chain_id, request_id=request_id))
     return chain_id
 
 

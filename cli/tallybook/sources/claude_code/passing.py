@@ -20,12 +20,21 @@ _MEMBERS: Final = re.compile(
 )
 _UNLINKED: Final = (b'{"type":"file-history-snapshot"', b'{"type":"queue-operation"')
 
+# How the client begins its word to the model that the response before broke off, and how a line
+# with it goes on. Only builds that write the members in this order say it.
+CUT_OFF: Final = b"Your response above was "
+_TELLS_CUT_OFF: Final = tuple(
+    b'message":{"role":"user","content":' + begin + CUT_OFF
+    for begin in (b'"', b'[{"type":"text","text":"')
+)
+
 # The bytes that come next tell what the line is, and with that what it has to have in it to state
 # anything: a line has no line end in it, and nothing is everywhere.
 _NEVER: Final = b"\n"
 _ALWAYS: Final = b""
+_BEHIND: Final = b"\n\n"  # what is needed comes next
 _NEEDED: Final = {
-    b'"type":"user","': _NEVER,
+    b'"type":"user","': _BEHIND,
     b'"type":"attachm': _NEVER,
     b'"type":"progres': b'"usage"',
     b'"type":"system"': b'"init"',
@@ -59,7 +68,12 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
             # Behind its link, the members are the line's own.
             if starts(_LINK, begin) and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END:
                 is_response = mark is _ALWAYS
-                missing = mark is _NEVER or (not is_response and find(mark, begin + width, end) < 0)
+                if mark is _BEHIND:
+                    missing = not starts(_TELLS_CUT_OFF, begin + width)
+                else:
+                    missing = mark is _NEVER or (
+                        not is_response and find(mark, begin + width, end) < 0
+                    )
                 passed = missing and block[end - 1] == _CLOSER
         elif not aside and block[end - 1] == _CLOSER:
             passed = starts(_UNLINKED, begin)

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources.claude_code.counts import DIALECT, SYNTHETIC, provider
+from tallybook.sources.claude_code.counts import DIALECT, SYNTHETIC, finished, provider
 from tallybook.sources.claude_code.identity import chain, identity, is_minted
 from tallybook.sources.claude_code.shapes import Line
 from tallybook.sources.claude_code.state import State
@@ -73,6 +73,8 @@ class PlainLine(
         "forked_from": "forkedFrom",
         "block_index": "apiBlockIndex",
         "cost": "costUSD",
+        "is_aborted": "isAbortedMidStream",
+        "cut_cause": "streamCutCause",
     },
 ):
     """A line with one block of a response."""
@@ -91,6 +93,9 @@ class PlainLine(
     forked_from: None = None
     block_index: _Count | None = None
     cost: None = None
+    is_aborted: Literal[False] | None = None
+    cut_cause: None = None
+    version: str | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(PlainLine)
@@ -124,9 +129,10 @@ class PlainReader:
 
     def _row(self, common: Reported, line: PlainLine, time: datetime, record: int) -> Reported:
         message, usage = line.message, line.message.usage
-        chain_id = chain(self._state.links, line.uuid, line.parent_uuid, message.id)
+        chain_id = chain(
+            self._state.links, line.uuid, line.parent_uuid, message.id, line.request_id
+        )
         elsewise = f"{line.session}@{line.timestamp}"
-        stop = message.stop_reason
         return msgspec.structs.replace(
             common,
             record=record,
@@ -136,7 +142,7 @@ class PlainReader:
             response_id=message.id if is_minted(message.id) else None,
             record_id=line.uuid,
             chain_id=chain_id,
-            finished=None if stop is msgspec.UNSET else stop is not None,
+            finished=finished(message.stop_reason, usage.output_tokens, line.version),
             block_index=line.block_index,
             reported_input_tokens=usage.input_tokens,
             reported_cached_tokens=usage.cache_read_input_tokens,

@@ -10,7 +10,7 @@ import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.claude_code import capture, transcript
-from tallybook.sources.claude_code.passing import spans
+from tallybook.sources.claude_code.passing import CUT_OFF, spans
 from tallybook.sources.claude_code.plain import PlainReader
 from tallybook.sources.claude_code.shapes import Line, decode, decode_document
 from tallybook.sources.claude_code.sidechains import follow
@@ -22,10 +22,13 @@ from tallybook.sources.lines import is_object, line_count, problem, unreadable
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
-# Keys without which a line states no counts, cost or model that a row could need.
+# Keys without which a line states no counts, cost or model that a row could need, and the one
+# thing that a client tells the model in the user's place which matters.
 MARKER: Final = re.compile(
-    rb'"(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd)"'
+    rb'"(?:(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd)"'
+    rb"|" + CUT_OFF + rb")"
 )
+_TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
 
 
@@ -92,6 +95,8 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
             line = decode(raw)
             if line is not None:
                 yield from _line_rows(line, record, None, state, run)
+                if line.is_meta is True and line.type == "user" and _TOLD_CUT_OFF.search(raw):
+                    yield from transcript.read_cut_off(line, record, None, state, run)
                 continue
         elif is_object(block, begin, end):
             continue

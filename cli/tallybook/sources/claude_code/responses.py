@@ -11,6 +11,7 @@ from tallybook.sources.claude_code.counts import (
     DIALECT,
     SYNTHETIC,
     codes,
+    finished,
     moment,
     prompt,
     provider,
@@ -18,13 +19,14 @@ from tallybook.sources.claude_code.counts import (
     usage_counts,
 )
 from tallybook.sources.claude_code.identity import identity, is_minted
-from tallybook.sources.claude_code.shapes import Message, inside
+from tallybook.sources.claude_code.shapes import Line, Message, inside
 from tallybook.values import money, text
 
 _ADVISOR: Final = "advisor_message"
 _COMPACTION: Final = "compaction"
 _COUNTED: Final = (None, "message", "fallback_message")
 _CALLERS: Final = {_ADVISOR: "advisor", _COMPACTION: "compact"}
+_NO_LINE: Final = Line()
 _TIME_PROBLEMS: Final = ("no-time", "assumed-time")
 
 
@@ -33,17 +35,17 @@ def response(
     *,
     timestamp: object,
     elsewise: str | None,
-    cost: object = None,
-    advisor_model: object = None,
+    line: Line = _NO_LINE,
     **columns: Any,
 ) -> list[Reported]:
     """The row of a response and a row of each iteration that its own counts leave out.
 
-    `elsewise` tells responses apart that have no ids; `columns` are those of the record itself.
+    `elsewise` tells responses apart that have no ids; `line` says what a transcript has beside the
+    message; `columns` are those of the record itself.
     """
     if text(message.model) == SYNTHETIC:
         return [_event(message, timestamp, columns)]
-    row = _call(message, timestamp, cost, columns)
+    row = _call(message, timestamp, line, columns)
     message_id = text(message.id)
     row.identity = identity(message_id, row.request_id, row.chain_id, elsewise)
     row.response_id = message_id if message_id and is_minted(message_id) else None
@@ -51,7 +53,7 @@ def response(
     if not isinstance(entries, list):
         return [row]
     row.context_tokens = _context(entries)
-    return [row, *_iterations(row, entries, text(advisor_model), text(message.id))]
+    return [row, *_iterations(row, entries, text(line.advisor_model), text(message.id))]
 
 
 def within(part: str | None, inner: str) -> str:
@@ -59,20 +61,20 @@ def within(part: str | None, inner: str) -> str:
     return f"{part}.{inner}" if part else inner
 
 
-def _call(message: Message, timestamp: object, cost: object, columns: dict[str, Any]) -> Reported:
+def _call(message: Message, timestamp: object, line: Line, columns: dict[str, Any]) -> Reported:
     problems: list[str] = [] if isinstance(message.usage, dict) else ["bad-number"]
-    model = text(message.model)
+    model, counts = text(message.model), usage_counts(message.usage, problems)
     row = Reported(
         **columns,
-        **usage_counts(message.usage, problems),
+        **counts,
         **terms(message.usage, problems),
         kind=CALL,
         dialect=DIALECT,
         model=model,
         provider=provider(model, text(message.id)),
         timestamp=moment(timestamp, problems),
-        reported_cost_usd=money(cost, problems),
-        finished=_finished(message),
+        reported_cost_usd=money(line.cost, problems),
+        finished=finished(message.stop_reason, counts["reported_output_tokens"], line.version),
     )
     row.problems = codes(problems)
     return row
@@ -92,10 +94,6 @@ def _event(message: Message, timestamp: object, columns: dict[str, Any]) -> Repo
     )
     row.problems = codes(problems)
     return row
-
-
-def _finished(message: Message) -> bool | None:
-    return None if message.stop_reason is msgspec.UNSET else message.stop_reason is not None
 
 
 def _context(entries: list[Any]) -> int | None:

@@ -62,6 +62,9 @@ class Line(
         "block_index": "apiBlockIndex",
         "advisor_model": "advisorModel",
         "cost": "costUSD",
+        "is_meta": "isMeta",
+        "is_aborted": "isAbortedMidStream",
+        "cut_cause": "streamCutCause",
         "waiting_tool_use_id": "parentToolUseID",
         "model_usage": "modelUsage",
         "start_time": "startTime",
@@ -87,6 +90,10 @@ class Line(
     block_index: Any = None
     advisor_model: Any = None
     cost: Any = None
+    version: Any = None  # of the client
+    is_meta: Any = None  # a prompt that the client wrote
+    is_aborted: Any = None
+    cut_cause: Any = None  # why the stream of the response before broke off
     message: Message | None = None
     data: Progress | None = None
     waiting_tool_use_id: Any = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallybook.schema import ASSERTION, COPY, Reported
+from tallybook.schema import ASSERTION, COPY, EVENT, Reported
+from tallybook.sources.claude_code.counts import moment
 from tallybook.sources.claude_code.identity import chain
-from tallybook.sources.claude_code.responses import response
+from tallybook.sources.claude_code.responses import response, within
 from tallybook.sources.claude_code.shapes import Carried, Line, Message
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import SUBAGENT, thread, whose
@@ -21,20 +22,53 @@ def read_assistant(
     message = _with_usage(line)
     if message is None:
         return []
-    uuid = text(line.uuid)
-    return response(
+    uuid, request_id = text(line.uuid), text(line.request_id)
+    rows = response(
         message,
         timestamp=line.timestamp,
         elsewise=_elsewise(line, line.timestamp),
-        cost=line.cost,
-        advisor_model=line.advisor_model,
+        line=line,
         record=record,
         part=part,
         project=text(line.cwd),
-        request_id=text(line.request_id),
+        request_id=request_id,
         record_id=uuid,
-        chain_id=chain(state.links, uuid, text(line.parent_uuid), text(message.id)),
+        chain_id=chain(state.links, uuid, text(line.parent_uuid), text(message.id), request_id),
         block_index=count(line.block_index, []),
+        **whose(line, state.place, run),
+    )
+    word = "streamCutCause" if line.cut_cause is not None else "isAbortedMidStream"
+    if line.cut_cause is None and line.is_aborted is not True:
+        return rows
+    if rows[0].kind == EVENT:  # what the client wrote in the place of the rest
+        return rows + read_cut_off(line, record, within(part, word), state, run)
+    return [*rows, _cut_off(rows[0].identity, line, within(part, word), record, state, run)]
+
+
+def read_cut_off(
+    line: Line, record: int, part: str | None, state: State, run: int
+) -> list[Reported]:
+    """The client's word that the response before broke off; nothing if it is not in the file.
+
+    Its lines have the count that the stream began with, and a stop reason that the client made up.
+    """
+    link = state.links.get(text(line.parent_uuid) or "")
+    return [_cut_off(link.identity, line, part, record, state, run)] if link else []
+
+
+def _cut_off(  # noqa: PLR0913, PLR0917 - the response, and where the word about it stands
+    identity: str | None, line: Line, part: str | None, record: int, state: State, run: int
+) -> Reported:
+    """An event that says of the response with that identity that its counts are not final."""
+    return Reported(
+        record=record,
+        part=part,
+        kind=EVENT,
+        calls=None,
+        identity=identity,
+        finished=False,
+        project=text(line.cwd),
+        timestamp=moment(line.timestamp, []),
         **whose(line, state.place, run),
     )
 
@@ -80,7 +114,7 @@ def read_progress(line: Line, record: int, part: str | None, state: State) -> li
         project=text(line.cwd),
         request_id=text(carried.request_id),
         record_id=uuid,
-        chain_id=chain(state.links, uuid, None, text(carried.message.id)),
+        chain_id=chain(state.links, uuid, None, text(carried.message.id), text(carried.request_id)),
         **_waited_for(line, carried, state),
     )
 
