@@ -53,6 +53,8 @@ USAGE: Mapping[str, Any] = {
     **{f"{bucket}_origin": pl.String for bucket in BUCKETS},
     "input_tokens": pl.Int64,
     "total_tokens": pl.Int64,
+    "input_lower_bound": pl.Boolean,
+    "output_lower_bound": pl.Boolean,
     "lower_bound": pl.Boolean,
     "difference": pl.Boolean,
     "context_tokens": pl.Int64,
@@ -82,11 +84,16 @@ def usage_row(record: int = 1, **stated: Any) -> dict[str, Any]:
         "thread_id": "t-1",
         "caller": "lead",
         "calls": 1 if kind == "call" else None,
-        "lower_bound": False,
+        "input_lower_bound": False,
+        "output_lower_bound": False,
         "difference": False,
         "problems": [],
     }
     row |= stated
+    if row["lower_bound"] is None:
+        row["lower_bound"] = row["input_lower_bound"] or row["output_lower_bound"]
+    elif row["lower_bound"] and not row["output_lower_bound"]:
+        row["input_lower_bound"] = True
     row |= {
         f"{name}_origin": row[f"{name}_origin"] or "reported"
         for name in BUCKETS

@@ -401,6 +401,10 @@ class TestCoverage:
             ({}, ["3 tokens unpriced"]),
             ({"cost": USD, "lower_bound": True}, ["a sum is a lower bound"]),
             ({"cost": USD, "cost_high": 2 * USD}, ["cost between 1 and 2 USD"]),
+            (
+                {"cost": 2 * USD, "cost_low": USD, "output_lower_bound": True},
+                ["cost at least 1 USD", "a sum is a lower bound"],
+            ),
         ],
     )
     def test_what_is_incomplete_is_named(self, row: dict[str, Any], words: list[str]) -> None:
@@ -424,7 +428,8 @@ ROWS = st.fixed_dictionaries(
         ),
         "output_tokens": TOKENS,
         "difference": st.booleans(),
-        "lower_bound": st.booleans(),
+        "input_lower_bound": st.booleans(),
+        "output_lower_bound": st.booleans(),
         "cost": st.none() | st.integers(0, 10**25),
         "reported_cost_usd": st.none() | st.decimals(0, 1000, places=15),
     }
@@ -456,11 +461,20 @@ def test_the_rows_add_up_to_the_totals_whatever_the_keys(
     found = report(rows, by=tuple(by), limit=limit, timezone=zone)
     alone = report(rows)
     assert found.totals == alone.totals
-    for name in (*COUNTS, *COSTS, "reported_cost_usd", "unpriced_tokens", "records_without_calls"):
+    sums = {*COUNTS, *COSTS, "reported_cost_usd", "unpriced_tokens", "records_without_calls"}
+    if found.totals["lower_bound"]:
+        sums.remove("cost_high_usd")
+        assert found.totals["cost_high_usd"] is None
+    for name in sums:
         assert added(found.rows, name) == Decimal(found.totals[name] or 0), name
     for name in ("unknown", "origins"):
         assert counted_by(found.rows, name) == found.totals[name]
     assert any(row["lower_bound"] for row in found.rows) == found.totals["lower_bound"]
+    least = {name for row in found.rows for name in row["at_least"]}
+    assert least == set(found.totals["at_least"])
+    for row in found.rows:
+        no_bound = row["lower_bound"] or row["cost_usd"] is None
+        assert (row["cost_high_usd"] is None) == no_bound
 
 
 def test_a_lazy_frame_is_as_good_as_a_frame() -> None:

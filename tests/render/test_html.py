@@ -130,6 +130,14 @@ def test_the_share_of_cache_hits_is_marked_where_some_records_do_not_state_it() 
     assert "10.0 %" in text  # 100 of 1,000 in the row of the first model
 
 
+def test_a_cost_without_an_upper_bound_is_at_least_so_much() -> None:
+    row = {"output_tokens": 7, "cost": 3 * USD, "cost_low": USD, "output_lower_bound": True}
+    text, _ = rendered([row])
+    assert "≥~$3.00" in text
+    assert "at least $1.00" in text
+    assert "None" not in text.partition("application/json")[0]
+
+
 def test_equal_answers_are_equal_bytes() -> None:
     assert rendered(ROWS)[0] == rendered(ROWS[::-1])[0]
 

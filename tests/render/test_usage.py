@@ -90,6 +90,26 @@ class TestCells:
         rows: Rows = [{"cost": USD}, {"model": "b", "cost": USD, "cost_high": 2 * USD}]
         assert cells(rows, "Cost range", sort="name") == ["$1.00–$2.00", "", "$2.00–$3.00"]
 
+    def test_an_output_that_is_too_low_marks_what_it_is_in_and_nothing_else(self) -> None:
+        whole = {"uncached_input_tokens": 5, "cached_input_tokens": 4, "output_tokens": 3}
+        rows: Rows = [
+            {**whole, "cache_creation_input_tokens": 2, "cost": USD, "output_lower_bound": True},
+            {**whole, "model": "b", "cost": 2 * USD},  # its log has no cache writes
+        ]
+        shown = {c.title: [*c.cells, c.total] for c in columns(answer(rows, sort="name"))}
+        assert shown["Output"] == ["3", "≥3", "≥6"]
+        assert shown["Total"] == ["12", "≥14", "≥26"]
+        assert shown["Cost"] == ["$2.00", "≥$1.00", "≥$3.00"]
+        assert shown["Input"] == ["9", "11", "20"]
+        assert shown["Cache write"] == ["–", "2", "2"]
+        assert "Cost range" not in shown
+
+    def test_a_lower_bound_that_may_be_less_has_a_range_without_an_end(self) -> None:
+        row = {"cost": 2 * USD, "cost_low": USD, "output_lower_bound": True}
+        assert cell(row, "Cost range") == "≥$1.00"
+        rows: Rows = [row, {"model": "b", "cost": USD, "cost_high": 3 * USD}]
+        assert cells(rows, "Cost range", sort="name") == ["$1.00–$3.00", "≥$1.00", "≥$2.00"]
+
     @pytest.mark.parametrize(
         ("costs", "shown"),
         [

@@ -48,6 +48,7 @@ _NEEDED: Final = (
     "duplicate_of",
     "context_tokens",
     "input_tokens",
+    "input_lower_bound",
     "lower_bound",
     "uncached_input_tokens",
     "cached_input_tokens",
@@ -64,8 +65,8 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
 
     Costs are null where a counted token has no price (`price_status` says why) and on rows that do
     not count. `cost_low` and `cost_high` differ from `cost` where the split of the input, the
-    lifetime of a cache write or the tier is unknown. Calls without a time get the price in force
-    at `now`, or the last one known.
+    lifetime of a cache write or the tier is unknown; `cost_high` of a lower bound is null. Calls
+    without a time get the price in force at `now`, or the last one known.
     """
 
     def add(calls: pl.Series) -> pl.Series:
@@ -100,7 +101,9 @@ def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFr
     )
     calls = calls.with_columns(_stated=_any_stated(), _unpriced=_unpriced())
     calls = calls.with_columns(cost=_if_known(pl.sum_horizontal(BUCKET_COSTS)))
-    calls = calls.with_columns(cost_low=_if_known(_low()), cost_high=_if_known(_high()))
+    # More was used than a lower bound says, and nothing tells how much.
+    bounded = pl.when(~col("lower_bound")).then(_if_known(_high()))
+    calls = calls.with_columns(cost_low=_if_known(_low()), cost_high=bounded)
     calls = calls.with_columns(price_status=_status())
     kept = [pl.when("counted").then(name).alias(name) for name in COSTS]
     return calls.with_columns(kept).select(SCHEMA.keys())

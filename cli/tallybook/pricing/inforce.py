@@ -138,7 +138,7 @@ def _largest_prompt(calls: pl.DataFrame) -> pl.Series:
 
     A sum over several requests holds no request larger than the whole of it.
     """
-    whole = pl.when(~pl.col("lower_bound")).then("input_tokens")
+    whole = pl.when(~pl.col("input_lower_bound")).then("input_tokens")
     return calls.select(pl.coalesce("context_tokens", whole, pl.lit(LATEST)))["context_tokens"]
 
 

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from tallybook.render.table import Column, table
 from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
+from tallybook.render.usage import AT_LEAST
 
 Row = Mapping[str, Any]
 
 SHOWN_CHANGES: Final = 20
 _NULL: Final = "–"
+_BEFORE, _AFTER = "lower_bound_before", "lower_bound_after"
 _MOVED: Final = (("Input", "input_tokens"), ("Cached", "cached_input_tokens"))
 
 
@@ -32,14 +34,16 @@ def summary_line(answer: Row) -> str:
     """The whole plan in one line."""
     calls = sum(row["calls"] for row in answer["rows"])
     left = sum(row["calls"] for row in answer["unrecoverable"])
-    cost = f"{_dollars(answer['before']['cost_usd'])} → {_dollars(answer['after']['cost_usd'])}"
+    cost = f"{_cost(answer['before'])} → {_cost(answer['after'])}"
     parts = [
         f"{calls:,} {'call' if calls == 1 else 'calls'} to fill",
         f"{left:,} stay unknown",
         f"cost of all calls {cost}",
     ]
     low, high = answer["after"]["cost_low_usd"], answer["after"]["cost_high_usd"]
-    if calls and low != high:
+    if calls and high is None and low != answer["after"]["cost_usd"]:
+        parts.append(f"still at least {_dollars(low)}")
+    elif calls and high is not None and low != high:
         parts.append(f"still between {_dollars(low)} and {_dollars(high)}")
     unused = answer["coverage"]["unused"]
     if unused:
@@ -55,12 +59,12 @@ def _filled(answer: Row, width: int | None, *, colour: bool) -> str:
         _names("Source", [row["source"] for row in rows], "Total"),
         _names("From", [row["method"] for row in rows]),
         _counts("Calls", rows, "calls", 0),
-        _counts("Tokens", rows, "tokens_before", 3),
-        _counts("→ Tokens", rows, "tokens_after", 2),
+        _counts("Tokens", rows, "tokens_before", 3, least=_BEFORE),
+        _counts("→ Tokens", rows, "tokens_after", 2, least=_AFTER),
         _counts("Cached", rows, "cached_before", 5),
         _counts("→ Cached", rows, "cached_after", 4),
-        _money("Cost", rows, "cost_before_usd"),
-        _money("→ Cost", rows, "cost_after_usd"),
+        _money("Cost", rows, "cost_before_usd", least=[row[_BEFORE] for row in rows]),
+        _money("→ Cost", rows, "cost_after_usd", least=[row[_AFTER] for row in rows]),
         _difference(rows),
     ]
     return "To fill\n\n" + table(columns, width, totals=True, colour=colour)
@@ -73,8 +77,8 @@ def _changes(changes: Sequence[Row], width: int | None, *, colour: bool) -> str:
         _names("Model", [row["model"] or "(unknown)" for row in shown]),
         _names("From", [row["method"] for row in shown]),
         *(_moved(words, name, shown) for words, name in _MOVED),
-        _money("Cost", shown, "cost_before_usd", total=False),
-        _money("→ Cost", shown, "cost_after_usd", total=False),
+        _money("Cost", shown, "cost_before_usd", least=_of(shown, "before"), total=False),
+        _money("→ Cost", shown, "cost_after_usd", least=_of(shown, "after"), total=False),
         Column("Evidence", [_place(row) for row in shown], rank=3, cut=keep_tail),
     ]
     left = len(changes) - len(shown)
@@ -107,19 +111,43 @@ def _names(title: str, cells: Sequence[str], total: str = "") -> Column:
     return Column(title, [visible(cell) for cell in cells], total, cut=keep_ends)
 
 
-def _counts(title: str, rows: Sequence[Row], name: str, rank: int, *, total: bool = True) -> Column:
-    whole = f"{sum(row[name] or 0 for row in rows):,}" if total else ""
-    return Column(title, [_count(row[name]) for row in rows], whole, rank)
+def _of(changes: Sequence[Row], side: str) -> list[bool]:
+    """Whether each call is a lower bound, `before` or `after`."""
+    return [change[side]["lower_bound"] for change in changes]
 
 
-def _count(value: int | None) -> str:
-    return _NULL if value is None else f"{value:,}"
+def _counts(  # noqa: PLR0913 - what the column shows, and how
+    title: str, rows: Sequence[Row], name: str, rank: int, *, least: str = "", total: bool = True
+) -> Column:
+    """Counts, those of rows where the field `least` is true as lower bounds."""
+    marks = [_mark(bool(least and row[least])) for row in rows]
+    cells = [_count(row[name], mark) for row, mark in zip(rows, marks, strict=True)]
+    whole = f"{max(marks, default='')}{sum(row[name] or 0 for row in rows):,}" if total else ""
+    return Column(title, cells, whole, rank)
 
 
-def _money(title: str, rows: Sequence[Row], name: str, *, total: bool = True) -> Column:
+def _count(value: int | None, mark: str = "") -> str:
+    return _NULL if value is None else f"{mark}{value:,}"
+
+
+def _mark(least: bool) -> str:
+    return AT_LEAST if least else ""
+
+
+def _money(
+    title: str, rows: Sequence[Row], name: str, *, least: Sequence[bool], total: bool = True
+) -> Column:
+    """Costs, those of the rows that `least` says as lower bounds."""
     stated = [Decimal(row[name]) for row in rows if row[name] is not None]
-    whole = _dollars(str(sum(stated))) if total and stated else ""
-    return Column(title, [_dollars(row[name]) for row in rows], whole)
+    whole = _dollars(str(sum(stated)), _mark(any(least))) if total and stated else ""
+    cells = [_dollars(row[name], _mark(low)) for row, low in zip(rows, least, strict=True)]
+    return Column(title, cells, whole)
+
+
+def _cost(totals: Row) -> str:
+    return _dollars(
+        totals["cost_usd"], _mark(bool(totals["lower_bound"] or totals["unpriced_tokens"]))
+    )
 
 
 def _difference(rows: Sequence[Row]) -> Column:
@@ -138,5 +166,5 @@ def _signed(value: Decimal) -> str:
     return f"{'−' if value < 0 else '+'}${abs(value):,.4f}"
 
 
-def _dollars(text: str | None) -> str:
-    return _NULL if text is None else f"${Decimal(text):,.4f}"
+def _dollars(text: str | None, mark: str = "") -> str:
+    return _NULL if text is None else f"{mark}${Decimal(text):,.4f}"

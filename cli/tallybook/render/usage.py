@@ -61,7 +61,7 @@ def markdown_lines(answer: Row) -> Iterator[str]:
 def usage_csv(answer: Row) -> Iterator[str]:
     """The rows without nesting: the same fields whatever they hold, no totals."""
     totals = answer["totals"]
-    sums = [name for name, value in totals.items() if not isinstance(value, Mapping)]
+    sums = [name for name, value in totals.items() if not isinstance(value, (Mapping, list))]
     unknown = {f"unknown_{name}": name for name in UNKNOWN}
     origins = {f"origin_{name}": name for name in ORIGINS}
     rows = (
@@ -146,18 +146,8 @@ def _count(row: Row, name: str) -> str:
     value = row[name]
     if value is None:
         return NULL
-    return f"{AT_LEAST if _is_partial(row, name) else ''}{value:,}"
-
-
-def _is_partial(row: Row, name: str) -> bool:
-    """Whether the sum lacks what some records do not state."""
-    if name == "calls":
-        return bool(row["records_without_calls"])
-    if name == "total_tokens":
-        return bool(row["lower_bound"])
-    if name == "input_tokens":
-        return bool(row["lower_bound"] and set(row["unknown"]) - {"output_tokens"})
-    return name in row["unknown"]
+    is_partial = row["records_without_calls"] if name == "calls" else name in row["at_least"]
+    return f"{AT_LEAST if is_partial else ''}{value:,}"
 
 
 def _money(rows: Iterable[Row], totals: Row) -> Iterator[Maker]:
@@ -165,7 +155,7 @@ def _money(rows: Iterable[Row], totals: Row) -> Iterator[Maker]:
     least, is_range = Decimal(1), False
     for row in chain(rows, [totals]):
         least = min(least, abs(Decimal(row["cost_usd"] or 0)) or least)
-        is_range = is_range or row["cost_low_usd"] != row["cost_high_usd"]
+        is_range = is_range or _is_open(row)
     places = _places(least)
     kinds: list[tuple[str, Callable[..., str], int]] = [("Cost", _cost, 0)]
     if is_range:
@@ -200,11 +190,22 @@ def _cost(row: Row, places: int) -> str:
     return marks + _dollars(row["cost_usd"], places)
 
 
+def _is_open(row: Row) -> bool:
+    """Whether the cost may be another than is said; that it may be more where it is a lower bound
+    is said beside it.
+    """
+    high = row["cost_usd"] if row["cost_high_usd"] is None else row["cost_high_usd"]
+    return bool(row["cost_low_usd"] != high)
+
+
 def _range(row: Row, places: int) -> str:
     low, high = row["cost_low_usd"], row["cost_high_usd"]
-    if low == high:
-        return NULL if low is None else ""
-    return f"{_dollars(low, places)}–{_dollars(high, places)}"
+    if low is None:
+        return NULL
+    if not _is_open(row):
+        return ""
+    least = _dollars(low, places)
+    return f"{AT_LEAST}{least}" if high is None else f"{least}–{_dollars(high, places)}"
 
 
 def _reported(row: Row, places: int) -> str:

@@ -14,7 +14,7 @@ from tallybook.schema import BUCKETS, SUBCOUNTS
 
 _COUNTS: Final = (*BUCKETS, *SUBCOUNTS)
 # What is said of a call, once as it was recorded and once as it is filled.
-_BOTH: Final = (*_COUNTS, "input_tokens", "total_tokens", "cost")
+_BOTH: Final = (*_COUNTS, "input_tokens", "total_tokens", "cost", "lower_bound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,9 @@ def _by_method(changed: pl.DataFrame) -> list[Row]:
         for name in ("total_tokens", "input_tokens", "cached_input_tokens", "cost")
         for side in ("", " after")
     ]
+    least = [pl.col(f"lower_bound{side}").any() for side in ("", " after")]
     groups = changed.group_by("source", "method").agg(
-        pl.len().alias("calls"), *moved.values(), *sums
+        pl.len().alias("calls"), *moved.values(), *sums, *least
     )
     return [_group(row) for row in groups.sort("source", "method").iter_rows(named=True)]
 
@@ -119,6 +120,8 @@ def _group(row: Row) -> Row:
         "cached_after": row["cached_input_tokens after"],
         "cost_before_usd": money(row["cost"]),
         "cost_after_usd": money(row["cost after"]),
+        "lower_bound_before": row["lower_bound"],
+        "lower_bound_after": row["lower_bound after"],
     }
 
 
@@ -130,7 +133,7 @@ def _by_reason(unrecoverable: pl.DataFrame, reasons: Mapping[str, str]) -> list[
 
 def _change(row: Row) -> dict[str, Any]:
     def counts(side: str) -> Row:
-        return {name: row[f"{name}{side}"] for name in (*_COUNTS, "input_tokens")}
+        return {name: row[f"{name}{side}"] for name in (*_COUNTS, "input_tokens", "lower_bound")}
 
     stamp = row["timestamp"]
     return {

@@ -34,6 +34,7 @@ COLUMNS: Final = (
     "timestamp",
     *COUNTS,
     *_ORIGINS,
+    "lower_bound",
     *COSTS,
     "price_status",
     "reported_cost_usd",

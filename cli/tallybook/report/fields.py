@@ -29,6 +29,15 @@ COSTS: Final[Mapping[str, str]] = {
     "output_cost_usd": "output_cost",
     "web_search_cost_usd": "web_search_cost",
 }
+# Sums that may be lower bounds; the row names those that are.
+AT_LEAST: Final = (
+    "uncached_input_tokens",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+)
 # Buckets whose silence is counted; unsplit tokens are themselves a statement of not knowing.
 UNKNOWN: Final = (
     "uncached_input_tokens",

@@ -14,6 +14,9 @@ def shortfalls(totals: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
         (totals["unpriced_tokens"], "token", " unpriced"),
     )
     found = [f"{n:,} {what}{'s' if n > 1 else ''}{state}" for n, what, state in reasons if n]
-    if totals["cost_low_usd"] != totals["cost_high_usd"]:
-        found.append(f"cost between {totals['cost_low_usd']} and {totals['cost_high_usd']} USD")
+    low, high = totals["cost_low_usd"], totals["cost_high_usd"]
+    if high is None and low != totals["cost_usd"]:
+        found.append(f"cost at least {low} USD")
+    elif high is not None and low != high:
+        found.append(f"cost between {low} and {high} USD")
     return [*found, "a sum is a lower bound"] if totals["lower_bound"] else found

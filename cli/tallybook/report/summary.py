@@ -9,7 +9,7 @@ from typing import Any, Final, overload
 
 import polars as pl
 
-from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
+from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
 from tallybook.report.problems import listed
 from tallybook.report.query import TIME_KEYS, Query, Unmatched
@@ -169,7 +169,8 @@ def _row(sums: Mapping[str, Any]) -> Row:
         "unknown": {name: n for name in UNKNOWN if (n := sums[f"unknown {name}"])},
         "origins": {name: n for name in ORIGINS if (n := sums[f"origin {name}"])},
         "records_without_calls": sums["records_without_calls"],
-        "lower_bound": bool(sums["lower_bound"]),
+        "lower_bound": bool(sums["least total_tokens"]),
+        "at_least": [name for name in AT_LEAST if sums[f"least {name}"]],
     }
 
 

@@ -75,22 +75,33 @@ def _cards(answer: Row) -> list[tuple[str, str, str]]:
     """Heading, figure and a word about it."""
     totals = answer["totals"]
     cells = {column.title: column.total for column in usage.columns({**answer, "rows": []})}
-    range_ = cells.get("Cost range", "")
     return [
-        ("Cost", cells["Cost"], f"between {range_}" if range_ else "at the list price of the day"),
+        ("Cost", cells["Cost"], _bounds(cells.get("Cost range", ""))),
         ("Tokens", cells["Total"], f"{cells['Input']} in, {cells['Output']} out"),
         ("Calls", cells["Calls"], f"{answer['coverage']['duplicates']:,} duplicates left out"),
         (_HITS, share(totals), "of the input came from a cache"),
     ]
 
 
+def _bounds(range_: str) -> str:
+    """What the card of the cost says below it, by the cell of the cost's range."""
+    if range_.startswith(usage.AT_LEAST):
+        return f"at least {range_.removeprefix(usage.AT_LEAST)}"
+    return f"between {range_}" if range_ not in {"", usage.NULL} else "at the list price of the day"
+
+
 def share(row: Row) -> str:
-    """The part of the input that was read from a cache; a mark where some rows do not say."""
+    """The part of the input that was read from a cache; marked where some rows do not say.
+
+    Where the input may be more the part may be less.
+    """
     cached, whole = row["cached_input_tokens"], row["input_tokens"]
     if cached is None or not whole:
         return usage.NULL
-    partial = "cached_input_tokens" in row["unknown"]
-    return f"{usage.AT_LEAST if partial else ''}{100 * cached / whole:.1f} %"
+    least = row["at_least"]
+    sure = usage.AT_LEAST if "cached_input_tokens" in least else ""
+    mark = usage.ABOUT if "input_tokens" in least else sure
+    return f"{mark}{100 * cached / whole:.1f} %"
 
 
 def _drawing(time: Row) -> dict[str, Any] | None:
