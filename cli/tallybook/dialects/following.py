@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.dialects.streams import merge_stream, opened
+from tallybook.dialects.streams import has_ended, merge_stream, opened
 from tallybook.values import storable, text
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
@@ -88,8 +88,7 @@ def _kept(value: Body, keys: Mapping[str, Any]) -> dict[str, Any]:
 def _choice(choice: object) -> Body:
     if not isinstance(choice, Mapping):
         return {}
-    ended = choice.get("finish_reason") or choice.get("finishReason")
-    found = {"ended": True} if ended else {}
+    found = {"ended": True} if has_ended(choice) else {}
     if follow(choice, ("delta", "role")):
         found["begun"] = True
     return found | {key: storable(choice[key]) for key in ("usage",) if choice.get(key)}
@@ -135,7 +134,8 @@ def add_event(events: Sequence[Body], event: Body) -> list[Body]:
         ended = any(_is_ended(each) for each in (events[-1], event))
         merged = {**(merge_stream([events[-1], event]) or {})}
         key = "choices" if "choices" in merged else "candidates"
-        merged[key] = [{"ended": True}] if ended else []
+        begun = events[-1].get(key) or event.get(key)
+        merged[key] = [{"ended": True}] if ended else [{}] if begun else []
         return [*events[:-1], merged]
     return [*events, event] if _tells(event) else [*events]
 

@@ -154,7 +154,19 @@ def _merge_gemini(events: Sequence[Body]) -> Body:
         for key in ("modelVersion", "model_version", "responseId", "response_id", "createTime"):
             if event.get(key) is not None:
                 body[key] = event[key]
-    return body
+    candidates = [candidate for event in events for candidate in _candidates(event)]
+    broken_off = candidates and not any(map(has_ended, candidates))
+    return {**body, CUT_OFF: True} if broken_off else body
+
+
+def _candidates(event: Body) -> Sequence[object]:
+    found = event.get("candidates")
+    return found if isinstance(found, list) else ()
+
+
+def has_ended(choice: object) -> bool:
+    """Whether a choice of a chat, or a candidate of Gemini's, says why it ended."""
+    return any(follow(choice, (key,)) for key in ("finish_reason", "finishReason", "ended"))
 
 
 def _is_chat(event: Body) -> bool:
