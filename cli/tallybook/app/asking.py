@@ -84,13 +84,15 @@ def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:
 def check_files(
     paths: list[Path] | None, prices: Path | None, output: Path | None, option: str = ""
 ) -> None:
-    """Raise UsageError for a path to read that does not exist, or one that cannot be written.
+    """Raise UsageError for a path to read that cannot be, or one that cannot be written.
 
     `option` is what names the `output` on the command line.
     """
     for path in paths or ():
         if not _exists(path):
             raise UsageError(f"there is no {path}")
+        if path.is_char_device() or path.is_block_device() or path.is_socket():
+            raise UsageError(f"{path} is no file, folder or pipe")
     if prices and not prices.is_file():
         raise UsageError(f"--prices {prices}: there is no such file")
     if output:

@@ -41,8 +41,10 @@ class Found(NamedTuple):
     inode: int
     device: int
     beside: Beside = ()  # the small files that say something about this one
+    copy: str = ""  # where the content of a pipe lies
 
 
+_NO_COPIES: Final[Mapping[str, str]] = {}
 _NOTHING: Final = "(?!)"  # without a pattern no name fits
 Matcher = Callable[[str], re.Match[str] | None]
 
@@ -75,11 +77,13 @@ class Search:
         self.passed_over[key] = self.passed_over.get(key, 0) + 1
 
 
-def walk(paths: Iterable[Path], *, by_hand: bool = False) -> Search:
+def walk(
+    paths: Iterable[Path], *, by_hand: bool = False, copies: Mapping[str, str] = _NO_COPIES
+) -> Search:
     """Every file below `paths` that some source's name patterns fit, each once.
 
     In folders that the user named (`by_hand`) a file that may be anything by its name is a log
-    where a source claims what is in it.
+    where a source claims what is in it. `copies` says where the content of pipes lies.
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
     is taken whatever its name; below a folder a name of any sort of file is taken only where a
@@ -89,7 +93,7 @@ def walk(paths: Iterable[Path], *, by_hand: bool = False) -> Search:
     search = Search(searched=list(paths))
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
-        _enter(str(path), look_around)
+        _enter(str(path), look_around, copies)
     plain = {found.path for found in search.found}
     search.found = sorted(
         found
@@ -123,11 +127,16 @@ def _found(path: str, state: os.stat_result, beside: Beside) -> Found:
     return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, beside)
 
 
-def _enter(top: str, look_around: _LookAround) -> None:
+def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> None:
     """Takes a file as it is named, or all that lies below a folder."""
     search = look_around.search
     try:
-        state = os.stat(top)
+        state = os.stat(copies.get(top, top))
+        if top in copies:
+            if look_around.is_new(state):
+                found = Found(top, state.st_size, state.st_mtime_ns, 0, 0, copy=copies[top])
+                search.found.append(found)
+            return
         if not stat.S_ISDIR(state.st_mode):
             if not stat.S_ISREG(state.st_mode):
                 raise NotRegularError(top)

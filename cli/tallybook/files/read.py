@@ -65,9 +65,14 @@ class Reading:
     """
 
     def __init__(
-        self, path: Path, after: Place | None = None, probes: Iterable[tuple[int, int]] = ()
+        self,
+        path: Path,
+        after: Place | None = None,
+        probes: Iterable[tuple[int, int]] = (),
+        copy: Path | None = None,
     ) -> None:
         self.path = path
+        self._content = copy or path
         self.place = Place()
         self.continued = self.failed = self.is_ours = False
         self.trail = Trail(probes=probes)
@@ -77,7 +82,7 @@ class Reading:
 
     def __iter__(self) -> Iterator[Found]:
         try:
-            for found in self._database() if is_database(self.path) else self._log():
+            for found in self._database() if is_database(self._content) else self._log():
                 if len(found.rows):
                     self._begun = True
                     yield found
@@ -85,7 +90,7 @@ class Reading:
                 yield Found(list(self._odd.values()), lasting=False)
             return
         except Unclaimed as error:
-            said = _unclaimed(error.names, self.path)
+            said = _unclaimed(error.names, self.path, self._content)
         except TooLong:
             said = problem(0, "truncated", _TOO_LONG)
         except (*DAMAGE, sqlite3.Error) as error:
@@ -101,7 +106,7 @@ class Reading:
     def _database(self) -> Iterator[Found]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
-        for name, rows in read_database(self.path, self._facts):
+        for name, rows in read_database(self._content, lambda source, _: self._facts(source)):
             self.place.source = name
             yield Found(rows, lasting=True)
 
@@ -114,7 +119,7 @@ class Reading:
             with rest_of(self.path, after) as pieces:
                 yield from self._fold(*known, pieces)
             return
-        with open_log(self.path) as read:
+        with open_log(self._content) as read:
             first, pieces, passed = beginning(read)
             if not first:
                 return
@@ -135,7 +140,7 @@ class Reading:
         source = sources().get(after.source or "")
         if source is None:
             return None
-        begun = source.begin(self._facts(source, self.path))
+        begun = source.begin(self._facts(source))
         if Place.digest(encoded(begun)) != after.begun:
             return None
         if not is_continued(self.path, after, source):
@@ -148,7 +153,7 @@ class Reading:
     def _afresh(
         self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
     ) -> Iterator[Found]:
-        state = source.begin(self._facts(source, self.path))
+        state = source.begin(self._facts(source))
         self.place = Place(
             source=source.name,
             begun=Place.digest(encoded(state)),
@@ -186,8 +191,8 @@ class Reading:
         self.trail.close(self.place)
         yield Found(source.finish(state), lasting=False)
 
-    def _facts(self, source: Source, path: Path) -> FileFacts:
-        return facts(source, path, self._odd)
+    def _facts(self, source: Source) -> FileFacts:
+        return facts(source, self.path, self._odd)
 
     def _keep(self, state: object) -> None:
         self.trail.settle(self.place, encoded(state))
@@ -225,10 +230,10 @@ def _small(folder: Path, name: str, odd: dict[str, Reported]) -> bytes | None:
     return None
 
 
-def _unclaimed(claimed: list[str], path: Path) -> Reported:
+def _unclaimed(claimed: list[str], path: Path, content: Path) -> Reported:
     if claimed:
         return problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")
-    if path.suffix in COMPRESSED and not is_compressed(path):
+    if path.suffix in COMPRESSED and not is_compressed(content):
         return problem(0, "unreadable", f"not a {path.suffix} stream")
     return problem(0, "unclaimed", "no source recognises this file")
 

@@ -27,7 +27,7 @@ def open_regular(path: str | Path) -> FileIO:
     What is asked is what was opened, not the path: another file may take its place in between.
     """
     try:
-        stream = FileIO(path, "rb", opener=_open_at_once)
+        stream = FileIO(path, "rb", opener=opened_at_once)
     except OSError as error:
         if error.errno == ENXIO:  # a socket cannot be opened
             raise NotRegularError(path) from error
@@ -38,5 +38,6 @@ def open_regular(path: str | Path) -> FileIO:
     return stream
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def opened_at_once(path: str, flags: int) -> int:
+    """An opener that does not wait for a pipe to be written to."""
     return os.open(path, flags | _AT_ONCE)

@@ -92,7 +92,8 @@ def _read(task: Task, code: str, writer: PartWriter) -> Outcome:
 
 
 def _read_from(task: Task, after: Place | None, code: str, writer: PartWriter) -> Outcome:
-    reading = Reading(Path(task.found.path), after, task.probes)
+    copy = Path(task.found.copy) if task.found.copy else None
+    reading = Reading(Path(task.found.path), after, task.probes, copy)
     rows: list[Segment] = []
     ending: list[Segment] = []
     for found in reading:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, folders_of, walk
+from tallybook.files.pipes import copied
 from tallybook.files.places import known_places, known_variables
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.prices import read_price_file
@@ -31,18 +32,25 @@ if TYPE_CHECKING:
 # So long a run waits for another that writes; then it answers without writing.
 LOCK_SECONDS: Final = 3.0
 _LOST: Final = "the part of the ledger with its rows is damaged, and the file is gone"
+_NO_COPIES: Final[Mapping[str, str]] = {}
 T = TypeVar("T")
 
 
-def usage(asked: Asked, progress: Progress | None = None, damaged: Collection[str] = ()) -> Reading:
+def usage(
+    asked: Asked,
+    progress: Progress | None = None,
+    damaged: Collection[str] = (),
+    copies: Mapping[str, str] = _NO_COPIES,
+) -> Reading:
     """Reads what is new and gives all usage that the question is about.
 
     Raises TallybookError for a damaged price file; whatever is wrong with a log is a row, and with
-    a ledger a word in `notes`. What lies in `damaged` parts is read again; see `with_usage`.
+    a ledger a word in `notes`. What lies in `damaged` parts is read again; `copies` says where the
+    content of pipes lies. See `with_usage`.
     """
     stack = ExitStack()
     try:
-        search = find(asked.paths, asked.environment, asked.home)
+        search = find(asked.paths, asked.environment, asked.home, copies)
         opened = _Opened(asked, search, progress, stack, damaged)
         return opened.reading()
     except BaseException:
@@ -53,17 +61,19 @@ def usage(asked: Asked, progress: Progress | None = None, damaged: Collection[st
 def with_usage(asked: Asked, work: Callable[[Reading], T], progress: Progress | None = None) -> T:
     """What `work` makes of the usage; it is begun again where it meets a damaged part.
 
-    Raises TallybookError as `usage` does, and where a part stays damaged.
+    Pipes among the paths are read to their end first. Raises TallybookError as `usage` does, for
+    such a pipe, and where a part stays damaged.
     """
     damaged: set[str] = set()
-    while True:
-        with usage(asked, progress, damaged) as reading:
-            try:
-                return work(reading)
-            except PartDamaged as error:
-                if error.name in damaged:
-                    raise TallybookError(f"the ledger cannot be used: part {error}") from error
-                damaged.add(error.name)
+    with copied(map(_absolute, asked.paths or ())) as copies:
+        while True:
+            with usage(asked, progress, damaged, copies) as reading:
+                try:
+                    return work(reading)
+                except PartDamaged as error:
+                    if error.name in damaged:
+                        raise TallybookError(f"the ledger cannot be used: part {error}") from error
+                    damaged.add(error.name)
 
 
 def usage_batches(asked: Asked, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
@@ -72,11 +82,19 @@ def usage_batches(asked: Asked, progress: Progress | None = None) -> Iterator[pl
         yield from reading.batches()
 
 
-def find(paths: Sequence[Path] | None, environment: Mapping[str, str], home: Path) -> Search:
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - keeps links
+
+
+def find(
+    paths: Sequence[Path] | None,
+    environment: Mapping[str, str],
+    home: Path,
+    copies: Mapping[str, str] = _NO_COPIES,
+) -> Search:
     """The files below `paths`, or below the known places of every source; paths are absolute."""
     if paths is not None:
-        absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - keeps links
-        return walk(absolute, by_hand=True)
+        return walk(map(_absolute, paths), by_hand=True, copies=copies)
     places = [place for found in known_places(environment, home).values() for place in found]
     search = walk(sorted({place for place in places if place.is_dir()}))
     search.searched = list(dict.fromkeys(places))
@@ -106,6 +124,11 @@ class _Opened:
         if self.asked.ledger is None:
             return self._aside(Manifest(), None)
         folder = Folder(self.asked.ledger)
+        piped = [found.path for found in self.search.found if found.copy]
+        if piped:
+            # The path means another content the next time, so nothing can be known by it.
+            self.notes.append(f"nothing is kept of what was read from {' and '.join(piped)}")
+            return self._beside(folder)
         try:
             folder.make()
             with folder.lock(LOCK_SECONDS) as held:
