@@ -13,6 +13,7 @@ from tallybook import pricing
 from tallybook.errors import TallybookError
 from tests.pricing.calls import claude, price_one
 
+NINES = "9" * 5000
 MILLION: dict[str, Any] = claude("1000000/0/0/0", context_tokens=1000)
 
 
@@ -146,6 +147,47 @@ def test_a_mistake_in_the_file_is_named_with_its_place(
     assert isinstance(raised.value, TallybookError)
     assert raised.value.message.startswith(f"{tmp_path / 'prices.toml'}: ")
     assert said in raised.value.message
+
+
+FACTOR = "[[discount]]\nprovider = 'a'\nfactor = "
+PRICE = "[[price]]\nmodel = 'gpt'\ninput = "
+TIER = "[[price]]\nmodel = 'gpt'\ninput = 1\n[[price.tiers]]\ninput = 2\nabove = "
+
+
+@pytest.mark.parametrize(
+    ("before", "number", "said"),
+    [
+        (FACTOR, "1e-99999999", "discount[1].factor: 1E-99999999 has more than nine decimals"),
+        (FACTOR, "1e99999999", "discount[1].factor: 1E+99999999 is not a factor"),
+        (FACTOR, "1e-9999999999999999999", "discount[1].factor: has to be a number"),
+        (FACTOR, "-0.5", "discount[1].factor: -0.5 is not a factor"),
+        (FACTOR, "nan", "discount[1].factor: NaN is not a factor"),
+        (FACTOR, NINES, ": factor: a number of thousands of digits"),
+        (FACTOR, f"0x{NINES}", "discount[1].factor: a number of 20000 bits is not a factor"),
+        (FACTOR, f"0.{NINES}", "discount[1].factor: 0.999"),
+        (FACTOR, f"{NINES}.0", "discount[1].factor: 999"),
+        (PRICE, "1e-99999999", "price[1].input: 1E-99999999 has more than nine decimals"),
+        (PRICE, "1e99999999", "price[1].input: 1E+99999999 is not a price, of model 'gpt'"),
+        (PRICE, "-inf", "price[1].input: -Infinity is not a price"),
+        (PRICE, "-0.1", "price[1].input: -0.1 is not a price"),
+        (PRICE, f"-{NINES}", ": input: a number of thousands of digits"),
+        (PRICE, f"1.{NINES}", "price[1].input: 1.999"),
+        (PRICE, f"'{NINES}'", "price[1].input: has to be a number, not '999"),
+        (PRICE, "[" * 5000 + "]" * 5000, ": tables or lists are nested too deep"),
+        (TIER, "1_000_000_000_000_000", "price[1].tiers[1].above: has to be a whole number"),
+        (TIER, NINES, ": above: a number of thousands of digits"),
+        (TIER, "1e-99999999", "price[1].tiers[1].above: has to be a whole number"),
+    ],
+    ids=lambda value: value[-30:],
+)
+def test_a_number_that_is_no_price_is_named_at_once_and_in_few_words(
+    tmp_path: Path, before: str, number: str, said: str
+) -> None:
+    with pytest.raises(pricing.PriceFileError) as raised:
+        load(tmp_path, f"{before}{number}\n")
+    assert raised.value.message.startswith(f"{tmp_path / 'prices.toml'}: ")
+    assert said in raised.value.message
+    assert len(raised.value.message) < 200 + len(str(tmp_path))
 
 
 def test_a_price_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:

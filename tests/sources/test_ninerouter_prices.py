@@ -21,7 +21,8 @@ SET = {
     "openai": {"gpt-5": {"input": 1.25, "output": 10, "cached": 0.125, "reasoning": 99}},
     "cx": {"gpt-5.3-codex": {"input": 2, "output": 3, "cached": 0, "cache_creation": 4}},
     "ollama-local": {"llama3.3": {"input": 0, "output": 0}},
-    "odd": {"": {"input": 1}, "text": {"input": "1"}, "none": {}, "below": {"input": -1}},
+    "odd": {"": {"input": 1}, " ": {"input": 1}, "none": {}, "null": {"input": None, "cached": ""}},
+    "texts": {"text": {"input": "1", "output": " 2 ", "cached": ""}},
 }
 
 
@@ -55,14 +56,46 @@ def test_prices_set_there_hold_for_their_provider_and_model(tmp_path: Path, name
     # A cache read of 0 is not set; the write is.
     assert row["cost"] == Decimal("0.0083")
     assert price_one(rates, "llama3.3", **counts, provider="ollama-local")["cost"] == 0
-    assert price_one(rates, "text", **counts, provider="odd")["cost"] is None
+    assert price_one(rates, "text", **counts, provider="texts")["cost"] == Decimal("0.0032")
+    assert price_one(rates, "null", **counts, provider="odd")["cost"] is None
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (-1, "-1 is not a price"),
+        (float("nan"), "1E+308 is not a price"),
+        (10_000_000, "10000000"),
+        (10**30, "1000000000000000000000000000000 is not a price"),
+        ("one", "has to be a number, not 'one'"),
+        (True, "has to be a number, not True"),
+        ([1], "has to be a number, not 'a list or an object'"),
+    ],
+    ids=str,
+)
+def test_a_price_that_is_none_is_said_with_its_model(
+    tmp_path: Path, name: str, rate: object, said: str
+) -> None:
+    path = FORMS[name](tmp_path / name, {"openai": {"gpt-5": {"input": 1, "cached": rate}}})
+    with pytest.raises(TallybookError) as raised:
+        pricing.load(None, path, read_price_file)
+    assert raised.value.message.startswith(f"{path}: price[1].cache_read: {said}")
+    assert raised.value.message.endswith("of model 'gpt-5'")
+
+
+def test_half_a_character_costs_no_price(tmp_path: Path) -> None:
+    prices = {"openai": {"gpt-5": {"input": 1}, "cut \ud83d": {"input": 2}}}
+    for name, made in FORMS.items():
+        overrides = read_overrides(made(tmp_path / name, prices), read_price_file)
+        assert [price.model for price in overrides.prices] == ["cut ?", "gpt-5"]
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_nothing_but_prices_is_taken_out(tmp_path: Path, name: str) -> None:
     content = read_price_file(FORMS[name](tmp_path / name, SET))
     assert b"secret" not in content
-    assert content.count(b"[[price]]") == 3
+    assert content.count(b"[[price]]") == 4
 
 
 def test_names_are_kept_as_they_are(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,11 @@ _RATE_KEYS: Final = {
 _SECTIONS: Final = ("price", "alias", "discount", "free")
 _FINEST: Final = Decimal("1e-9")
 _DEAREST: Final = Decimal(1_000_000)
+_LONGEST: Final = 10**12  # tokens of a prompt, far more than any model takes
+_FACTOR_HINT: Final = "0.85 is fifteen per cent off."
+_SHOWN: Final = 40  # characters of a value in a message
+_SHOWN_BITS: Final = 128  # Python does not even print an integer of thousands of digits
+_ENDLESS: Final = re.compile(rb"^([^\n=#]*)=[^\n]*?[0-9_]{4000}", re.MULTILINE)
 
 
 class PriceFileError(UsageError):
@@ -76,11 +82,17 @@ def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_
         return Overrides()
     try:
         content = read(path)
-        document = tomllib.loads(content.decode("utf-8-sig"), parse_float=Decimal)
+        document = tomllib.loads(content.decode("utf-8-sig"), parse_float=_decimal)
     except OSError as error:
         raise PriceFileError(f"{path}: {error.strerror or error}", "Check the path.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PriceFileError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise PriceFileError(f"{path}: tables or lists are nested too deep") from error
+    except ValueError as error:  # by now only that of a whole number too long for Python
+        key = _ENDLESS.search(content)
+        name = key[1].decode("utf-8", "replace").strip() if key else "some key"
+        raise PriceFileError(f"{path}: {name}: a number of thousands of digits") from error
     sections = {name: _entries(path, document, name) for name in _SECTIONS}
     _refuse_unknown(_Entry(path, "", document), _SECTIONS)
     return Overrides(
@@ -93,6 +105,25 @@ def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_
     )
 
 
+def _decimal(digits: str) -> Decimal | str:
+    """A number with a point or an exponent; as text, which is no price, where none has that much.
+
+    `1e-99999999` is a decimal and costs nothing as long as nobody makes a fraction of it.
+    """
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return digits
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, no longer than a line has room for."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"a number of {value.bit_length()} bits"
+    shown = str(value) if isinstance(value, int | Decimal) else repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+
+
 class _Entry:
     """A table of the file that knows where it stands, for the messages."""
 
@@ -101,7 +132,12 @@ class _Entry:
 
     def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
         name = f"{self.where}.{key}" if self.where else key
-        raise PriceFileError(f"{self.path}: {name}: {problem}", hint)
+        model = self.values.get("model")
+        # Another program's file has no numbered entries, but models.
+        whose = (
+            f", of model {_shown(model)}" if isinstance(model, str) and key in _RATE_KEYS else ""
+        )
+        raise PriceFileError(f"{self.path}: {name}: {problem}{whose}", hint)
 
     def text(self, key: str) -> str:
         value = self.values.get(key)
@@ -112,13 +148,17 @@ class _Entry:
     def optional(self, key: str) -> str | None:
         return self.text(key).lower() if key in self.values else None
 
-    def number(self, key: str) -> Decimal:
+    def number(self, key: str, what: str, hint: str) -> Decimal:
+        """A number from 0 to a million, with nine decimals at most."""
         value = self.values[key]
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            self.fail(key, f"has to be a number, not {value!r}")
+            self.fail(key, f"has to be a number, not {_shown(value)}", hint)
+        is_endless = isinstance(value, Decimal) and not value.is_finite()
+        if is_endless or not 0 <= value <= _DEAREST:
+            self.fail(key, f"{_shown(value)} is not {what}", hint)
         number = Decimal(value)
-        if not number.is_finite() or number < 0 or number > _DEAREST:
-            self.fail(key, f"{value} is not a price", "Dollars per million tokens, 0 or more.")
+        if number != number.quantize(_FINEST):
+            self.fail(key, f"{_shown(number)} has more than nine decimals")
         return number
 
 
@@ -158,7 +198,7 @@ def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[s
         inner = _Entry(entry.path, f"{entry.where}.{tier.where}", tier.values)
         _refuse_unknown(inner, ("above", *_RATE_KEYS))
         above = inner.values.get("above")
-        if isinstance(above, bool) or not isinstance(above, int) or above <= 0:
+        if isinstance(above, bool) or not isinstance(above, int) or not 0 < above <= _LONGEST:
             inner.fail("above", "has to be a whole number of tokens")
         stated = {name: rate for name, rate in _rates(inner).items() if rate is not None}
         found.append((above, {**base, **stated}))
@@ -185,9 +225,7 @@ def _rates(entry: _Entry) -> dict[str, int | None]:
 def _rate(entry: _Entry, key: str) -> int | None:
     if key not in entry.values:
         return None
-    number = entry.number(key)
-    if number % _FINEST:
-        entry.fail(key, f"{number} has more than nine decimals")
+    number = entry.number(key, "a price", "Dollars per million tokens, 0 or more.")
     return femto_per_request(number) if key == "web_search" else femto_per_token(number)
 
 
@@ -199,9 +237,9 @@ def _instant(entry: _Entry, key: str) -> int | None:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            entry.fail(key, f"{value!r} is not a date", "Like 2026-11-20.")
+            entry.fail(key, f"{_shown(value)} is not a date", "Like 2026-11-20.")
     if not isinstance(value, date):
-        entry.fail(key, f"{value!r} is not a date", "Like 2026-11-20.")
+        entry.fail(key, f"{_shown(value)} is not a date", "Like 2026-11-20.")
     moment = value if isinstance(value, datetime) else datetime.combine(value, time())
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -216,8 +254,9 @@ def _alias(entry: _Entry) -> Alias:
 def _discount(entry: _Entry) -> tuple[str, Fraction]:
     _refuse_unknown(entry, ("provider", "factor", "note"))
     if "factor" not in entry.values:
-        entry.fail("factor", "is missing", "0.85 is fifteen per cent off.")
-    return entry.text("provider").lower(), Fraction(entry.number("factor"))
+        entry.fail("factor", "is missing", _FACTOR_HINT)
+    factor = entry.number("factor", "a factor", _FACTOR_HINT)
+    return entry.text("provider").lower(), Fraction(factor)
 
 
 def _free(entry: _Entry) -> str:

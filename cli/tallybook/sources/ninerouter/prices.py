@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+
+from tallybook.values import decode, money, text
 
 # Until spring 2026 a price could be set under the short name of a provider.
 _ALIASES: Final = {
@@ -23,6 +26,8 @@ _ALIASES: Final = {
 # Key of 9router -> key of a price file; a 0 is a price for the first two only.
 _STATED: Final = {"input": "input", "output": "output"}
 _STATED_IF_ANY: Final = {"cached": "cache_read", "cache_creation": "cache_write_5m"}
+_DEAREST: Final = 1_000_000  # dollars per million tokens
+_UNREADABLE: Final = '"a list or an object"'
 Price = dict[str, Any]  # provider, model, and rates in dollars per million tokens
 
 
@@ -30,6 +35,9 @@ class _Settings(msgspec.Struct):
     """What of `db.json` is looked at; the rest of it is secret."""
 
     pricing: Any = None
+
+
+_SETTINGS: Final = msgspec.json.Decoder(_Settings)
 
 
 def prices_in_database(connection: sqlite3.Connection) -> list[Price]:
@@ -43,7 +51,7 @@ def _stored(connection: sqlite3.Connection) -> list[tuple[str, Any]]:
     if not {"scope", "key", "value"} <= {name for (name,) in columns}:
         return []
     found = connection.execute("SELECT key, value FROM kv WHERE scope = 'pricing' ORDER BY key")
-    return [(str(provider), _decoded(text)) for provider, text in found.fetchall()]
+    return [(str(provider), _decoded(stored)) for provider, stored in found.fetchall()]
 
 
 def overrides_in_database(
@@ -54,19 +62,20 @@ def overrides_in_database(
     for provider, models in _stored(connection):
         for model, stated in models.items() if isinstance(models, dict) else ():
             if isinstance(stated, dict):
-                rates = {name: _rate(value) for name, value in stated.items()}
-                known = {name: rate for name, rate in rates.items() if rate is not None}
+                rates = {name: money(value, []) for name, value in stated.items()}
+                known = {
+                    name: float(rate)
+                    for name, rate in rates.items()
+                    if rate is not None and rate <= _DEAREST
+                }
                 found[_ALIASES.get(provider, provider), model] = known
     return found
 
 
 def prices_in_document(content: bytes) -> list[Price] | None:
     """The user's prices in `db.json`; None where the document is something else."""
-    try:
-        settings = msgspec.json.decode(content, type=_Settings)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(settings.pricing, dict):
+    settings = decode(content, _SETTINGS)
+    if settings is None or not isinstance(settings.pricing, dict):
         return None
     return [
         price
@@ -84,10 +93,13 @@ def price_file(prices: list[Price]) -> str:
 
 
 def _toml(value: Any) -> str:
-    # But for one character a text in JSON is one in TOML.
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return f"{value:.9f}"
+    if isinstance(value, Decimal):
+        return f"{value:.9f}"
+    if isinstance(value, float):
+        return repr(value)
+    # But for one character a text in JSON is one in TOML; so are whole numbers, true and false.
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str | int) else _UNREADABLE
+    return shown.replace("\x7f", "\\u007f")
 
 
 def _prices(provider: Any, models: Any) -> Iterator[Price]:
@@ -95,12 +107,12 @@ def _prices(provider: Any, models: Any) -> Iterator[Price]:
         return
     for model, stated in sorted(models.items()):
         rates = _rates(stated) if isinstance(stated, dict) else {}
-        if rates and model and provider:
+        if rates and text(model) and text(provider):
             yield {"provider": _ALIASES.get(provider, provider), "model": model, **rates}
 
 
-def _rates(stated: Mapping[str, Any]) -> dict[str, float]:
-    """The rates that count for something.
+def _rates(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The rates that count for something; what is none stays as it is, for its reader to refuse.
 
     9router takes a 0 for a cache as not stated, and prices reasoning by itself, which no provider
     does.
@@ -110,14 +122,12 @@ def _rates(stated: Mapping[str, Any]) -> dict[str, float]:
     return {key: rate for key, rate in rates.items() if rate is not None}
 
 
-def _rate(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _rate(value: Any) -> Any:
+    if isinstance(value, str) and not text(value):
         return None
-    return float(value) if 0 <= value <= 1_000_000 else None
+    rate = money(value, [])
+    return value if rate is None else rate
 
 
-def _decoded(text: Any) -> Any:
-    try:
-        return msgspec.json.decode(text) if isinstance(text, str | bytes) else None
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
+def _decoded(stored: Any) -> Any:
+    return decode(stored) if isinstance(stored, str | bytes) else None
