@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook import values
-from tallybook.values import MAX_COUNT, UUID, count, decode, instant, money, text
+from tallybook.values import (
+    MAX_COUNT,
+    UUID,
+    count,
+    decode,
+    error_name,
+    instant,
+    money,
+    party,
+    text,
+)
 
 NOON = datetime(2025, 11, 20, 12, tzinfo=UTC)
 SECONDS = 1763640000  # of noon
@@ -314,3 +324,48 @@ def test_what_python_writes_is_read_again(value: object) -> None:
     found = decode(json.dumps(value))
     assert found is not None or value is None
     msgspec.json.encode(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("insufficient_quota", "insufficient_quota"),
+        ("RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"),
+        ("ThrottlingException", "ThrottlingException"),
+        ("openai.RateLimitError", "openai.RateLimitError"),
+        ("error_429", "error_429"),
+        (1113, "1113"),
+        (429, "429"),
+        ("", None),
+        (None, None),
+        (True, None),
+        ({"message": "no"}, None),
+        ("Incorrect API key provided: sk-proj", None),
+        ("sk-ant-api03-9fK2mQx7Zp", None),
+        ("AKIA2E0A8F3B244C9986", None),
+        ("9f86d081884c7d659a2feaa0c55ad015", None),
+        ("x" * 1000, None),
+        ("a_" * 1000, None),
+    ],
+)
+def test_an_error_has_a_name_and_no_sentence(value: object, name: str | None) -> None:
+    assert error_name(value) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("openai", "openai"),
+        ("my company/vllm", "my company/vllm"),
+        ("https://me:secret@llm.example:8000/v1?key=secret", "llm.example:8000"),
+        ("https://llm.example?key=secret@other", "llm.example"),
+        ("https://a:b@c@llm.example/", "llm.example"),
+        ("http://", None),
+        (" ", None),
+        (5, None),
+    ],
+)
+def test_of_an_address_in_place_of_a_provider_the_host_is_left(
+    value: object, name: str | None
+) -> None:
+    assert party(value) == name

@@ -52,6 +52,11 @@ UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNO
 _UUID_VERSION: Final = 14  # index of the digit that states the version
 _UUID_6_BEGINS: Final = 12_219_292_800 * 10**6  # microseconds from 1582, where it counts from
 
+# Words with a few digits at most behind each: keys of an interface have letters behind digits.
+_ERROR_NAME: Final = re.compile(
+    r"[A-Za-z]{0,40}\d{0,6}(?:[_.:/-][A-Za-z]{0,40}\d{0,6}){0,12}", re.ASCII
+)
+
 T = TypeVar("T")
 # What a strict decoder raises for what is no JSON, or JSON as only some programs write it.
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -69,6 +74,27 @@ _SIGNS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 def text(value: object) -> str | None:
     """A text that says something; anything else is None."""
     return value if isinstance(value, str) and value and not value.isspace() else None
+
+
+def error_name(value: object) -> str | None:
+    """The name or number of an error, as providers have them; None for a sentence.
+
+    A sentence may quote the conversation, or the key that was wrong.
+    """
+    name = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return name if name and _ERROR_NAME.fullmatch(name) else None
+
+
+def party(value: object) -> str | None:
+    """The name of a provider, as `text`; of an address that stands for it no more than its host.
+
+    User, password, path and query may be what lets one in.
+    """
+    name = text(value)
+    if name is None or "://" not in name:
+        return name
+    address = name.partition("://")[2]
+    return re.split(r"[/?#\\]", address, maxsplit=1)[0].rpartition("@")[2] or None
 
 
 def count(value: object, problems: list[str]) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from tallybook.values import text
+from tallybook.values import party
 
 Body = Mapping[str, Any]
 
@@ -97,7 +97,7 @@ def told_by_body(body: Body, usage: Body, response_id: str | None, model: str | 
     named = (_AI_SDK[key] for key in mapping(body.get("providerMetadata")) if key in _AI_SDK)
     claude = (model or "").startswith("claude") and identity.startswith("msg_")
     return (
-        text(mapping(body.get("response_metadata")).get("model_provider"))
+        party(mapping(body.get("response_metadata")).get("model_provider"))
         or next(named, None)
         or ("anthropic" if claude else None)
     )

@@ -180,22 +180,23 @@ class Reading:
                 self.trail.add(lines)
                 yield Found(rows, lasting=True)
             if end < len(block):
-                self._keep(state)
+                self._keep(source, state)
                 self.trail.add(block[end:])
                 rows, state = source.read(block[end:], state)
                 yield Found(rows, lasting=False)
                 break
             del block, lines  # a long line is not to be held while the next one is read
         else:
-            self._keep(state)
+            self._keep(source, state)
         self.trail.close(self.place)
         yield Found(source.finish(state), lasting=False)
 
     def _facts(self, source: Source) -> FileFacts:
         return facts(source, self.path, self._odd)
 
-    def _keep(self, state: object) -> None:
-        self.trail.settle(self.place, encoded(state))
+    def _keep(self, source: Source, state: object) -> None:
+        is_kept = not any(getattr(state, name) for name in source.holds)
+        self.trail.settle(self.place, encoded(state) if is_kept else b"")
 
 
 def _is_passing(error: Exception) -> bool:

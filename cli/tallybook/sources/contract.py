@@ -74,5 +74,8 @@ class Source:
     # File name -> where the file beside it may be, relative to its folder; the first is taken.
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
     whole: Callable[[Head], bool] = never
+    # Fields of a state that may hold a piece of the log itself. Such a state is used and never
+    # kept: once the file has grown, it is read again from its beginning.
+    holds: tuple[str, ...] = ()
     recognise: Callable[[Tables], bool] = never
     query: Callable[[sqlite3.Connection, FileFacts], Iterator[Rows]] | None = None

@@ -35,6 +35,7 @@ SOURCE: Final = Source(
     begin=begin,
     read=read,
     finish=finish,
+    holds=("pending",),
     ignores=(
         "journal.jsonl",
         "history.jsonl",

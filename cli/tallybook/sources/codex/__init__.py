@@ -17,5 +17,6 @@ SOURCE = Source(
     begin=begin,
     read=read,
     finish=finish,
+    holds=("document",),
     ignores=("history.jsonl", "session_index.jsonl"),
 )

@@ -7,7 +7,7 @@ from tallybook.sources.codex.counters import is_zero, vector
 from tallybook.sources.codex.records import Info, Line, Message
 from tallybook.sources.codex.state import Capture, State
 from tallybook.sources.codex.usage import DIALECT, put_counts, read_count
-from tallybook.values import instant, text, uuid_time
+from tallybook.values import instant, party, text, uuid_time
 
 
 def begin_capture(state: State, line: Line) -> None:
@@ -53,7 +53,7 @@ def configure(state: State, line: Line) -> None:
     """The summary of the configuration that the earlier form begins with."""
     state.context.turn_model = text(line.model) or state.context.turn_model
     state.thread.project = text(line.workdir) or state.thread.project
-    state.thread.provider = text(line.provider) or state.thread.provider
+    state.thread.provider = party(line.provider) or state.thread.provider
 
 
 def read_message(state: State, line: Line, message: Message, record: int) -> Reported | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tallybook.sources.codex import boundary as bounds
 from tallybook.sources.codex.records import Line, Payload
 from tallybook.sources.codex.state import REMEMBERED_IDS, Context, State
-from tallybook.values import count, instant, text, uuid_time
+from tallybook.values import count, instant, party, text, uuid_time
 
 SUBAGENT: Final = "subagent"
 _TIERS: Final = {"fast": "priority", "standard": "default"}
@@ -43,7 +43,7 @@ def _take_first_header(state: State, line: Line, payload: Payload, stated: str |
     thread.parent_thread_id = parent
     thread.root_thread_id = _root(payload, thread.id, parent)
     thread.project = text(payload.cwd)
-    thread.provider = text(payload.model_provider)
+    thread.provider = party(payload.model_provider)
     if payload.history_base is not None:
         thread.continues = True
         thread.segment_id = thread.segment_id or text(payload.timestamp) or text(line.timestamp)
@@ -135,7 +135,7 @@ def take_settings(state: State, line: Line, payload: Payload) -> None:
         adopt_early_settings(state)
         context.settings_model = model or context.settings_model
         context.tier = stated or context.tier
-        state.thread.provider = state.thread.provider or text(settings.model_provider_id)
+        state.thread.provider = state.thread.provider or party(settings.model_provider_id)
     elif text(payload.thread_id) is None:
         context.early_model = model or context.early_model
         context.early_tier = stated or context.early_tier

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from tallybook import values
-from tallybook.values import UUID
+from tallybook.values import UUID, party
 
 _LANGCHAIN_ID: Final = re.compile(rf"(?:lc_)?run-{{1,2}}({UUID.pattern})(?:-\d+)?", re.IGNORECASE)
 # Long enough to be random: a gateway may answer every request with "chatcmpl-1".
@@ -70,7 +70,8 @@ def caller(stated: Any) -> str | None:
 
 def provider(stated: Any, model: str | None) -> str | None:
     """Who served a model; a client for OpenAI's interface says `openai` of any server."""
-    return _provider(stated, model) if isinstance(stated, str) else None
+    named = party(stated)
+    return _provider(named, model) if named is not None else None
 
 
 @lru_cache(maxsize=_NAMES)

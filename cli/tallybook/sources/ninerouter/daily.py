@@ -5,12 +5,14 @@ They count every stream twice that was written twice, and are filed under local 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from tallybook.schema import ASSERTION, Reported
 from tallybook.values import count, decode, money
 
 PART: Final = "day"
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def day_row(record: int, day: Any, data: Any) -> Reported:
@@ -31,7 +33,7 @@ def day_row(record: int, day: Any, data: Any) -> Reported:
         reported_input_tokens=count(data.get("promptTokens"), problems),
         reported_output_tokens=count(data.get("completionTokens"), problems),
         reported_cost_usd=money(data.get("cost"), problems),
-        detail=f"local day {day}",
+        detail=f"local day {day}" if _DAY.fullmatch(str(day)) else "a day of no date",
     )
     row.problems = problems or None
     return row

@@ -9,7 +9,7 @@ from tallybook.dialects import Iteration, Response, find_usage, left_out, read_u
 from tallybook.dialects.served import mapping
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.responses.exchange import Exchange
-from tallybook.values import money
+from tallybook.values import error_name, money
 
 _COUNTS: Final = (
     "reported_input_tokens",
@@ -71,8 +71,9 @@ def _refusal(response: Response, found: Exchange, record: int) -> Reported:
     row = _row(response, found, record)
     row.kind, row.calls, row.finished = EVENT, None, None
     error = mapping(found.body.get("error"))
-    kind = next((error[key] for key in ("type", "code", "status") if error.get(key)), None)
-    row.detail = f"refused: {str(kind or found.status or 'no reason stated')[:80]}"
+    names = (error_name(error[key]) for key in ("type", "code", "status") if error.get(key))
+    kind = next(filter(None, names), None)
+    row.detail = f"refused: {kind or found.status or 'no reason stated'}"
     return row
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from tallybook.dialects import find_usage, merge_stream, stream_events
 from tallybook.dialects.served import METRICS, mapping, model_of_address, told_by_address
 from tallybook.sources.responses.kinds import Value, is_invocation, is_response
-from tallybook.values import decode, instant, text
+from tallybook.values import decode, instant, party, text
 
 # A proxy's dump has the two sides of an exchange under these names.
 _SIDES: Final = (
@@ -120,7 +120,7 @@ def _dumped(value: Value, asked: str, answered: str) -> Exchange:
     outer = mapping(answer)
     url = request.get("url") or value.get("url") or value.get("api_base")
     told = told_by_address(url)
-    provider = text(value.get("provider")) or text(value.get("custom_llm_provider"))
+    provider = party(value.get("provider")) or party(value.get("custom_llm_provider"))
     return Exchange(
         body=body or {},
         part=f"{answered}.{place}" if place else answered,

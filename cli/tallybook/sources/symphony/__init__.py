@@ -36,6 +36,7 @@ SOURCE: Final = Source(
     begin=begin,
     read=read,
     finish=finish,
+    holds=("held",),
     ignores=("symphony_run_store_retries.*",),
     whole=is_whole,
 )

@@ -88,7 +88,7 @@ def put_dialect(row: Reported, rule: str, run: Run, response_id: str | None) -> 
     if run.provider == ANTHROPIC or (response_id or "").startswith("msg_"):
         row.dialect, row.rule = ANTHROPIC, f"{rule}/anthropic"
     elif is_claude(row.model) and response_id is None:
-        if run.base_url is None:
+        if not run.has_endpoint:
             row.rule = f"{rule}/ambiguous"
             add_problems(row, ("ambiguous-dialect",))
         else:

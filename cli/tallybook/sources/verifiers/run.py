@@ -38,9 +38,10 @@ class Run(msgspec.Struct, frozen=True):
     id: str | None = None  # from the folder
     project: str | None = None  # the environment, or the set of tasks
     model: str | None = None
-    base_url: str | None = None
+    provider: str | None = None  # who answers the model's calls
+    has_endpoint: bool = False  # it is known where they went
     judge_model: str | None = None
-    judge_base_url: str | None = None
+    judge_provider: str | None = None
     is_replay: bool = False  # old answers, judged again
     is_bridged: bool = False  # an environment of the older generation in a run of the newer
     is_openai_only: bool = False
@@ -48,11 +49,6 @@ class Run(msgspec.Struct, frozen=True):
     mean_input: float | None = None
     mean_output: float | None = None
     cost: float | None = None
-
-    @property
-    def provider(self) -> str | None:
-        """Who answers the model's calls."""
-        return seller(self.base_url)
 
 
 def neighbours(name: str) -> Sequence[str]:
@@ -64,16 +60,18 @@ def describe(facts: FileFacts) -> Run:
     """The run whose rollouts are in the file."""
     identifier, folder = _place(facts.parts[:-1])
     settings = _settings(facts.neighbour or b"")
-    client = inside(settings, "client", "base_url")
+    # An endpoint may have a key in it, so no more than its seller is remembered.
+    endpoint = text(inside(settings, "client", "base_url")) or text(settings.get("base_url"))
     judges = set(_judges(settings))
-    judge_model, judge_base_url = judges.pop() if len(judges) == 1 else (None, None)
+    judge_model, judge_endpoint = judges.pop() if len(judges) == 1 else (None, None)
     return Run(
         id=identifier,
         project=_project(settings) or _prefix(folder),
         model=text(settings.get("model")),
-        base_url=text(client) or text(settings.get("base_url")),
+        provider=seller(endpoint),
+        has_endpoint=endpoint is not None,
         judge_model=judge_model,
-        judge_base_url=judge_base_url,
+        judge_provider=seller(judge_endpoint),
         is_replay="num_rescores" in settings or (folder or "").endswith("--replay"),
         is_bridged=_is_bridged(settings),
         is_openai_only=_is_openai_only(settings),

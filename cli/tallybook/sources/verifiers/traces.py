@@ -21,7 +21,7 @@ from tallybook.sources.verifiers.counts import (
 from tallybook.sources.verifiers.records import Call, Line, Node, TokenNode, Trace, Usage
 from tallybook.sources.verifiers.run import Run
 from tallybook.sources.verifiers.values import inside, seller
-from tallybook.values import count, instant, text
+from tallybook.values import count, error_name, instant, text
 
 TURNS: Final = "v1-turns"
 NODES: Final = "v1-nodes"
@@ -152,8 +152,8 @@ def _failure(call: Call) -> str | None:
     if call.error is None:
         return None
     status = call.error.status_code
-    words = [text(call.error.type), str(status) if isinstance(status, int) else None]
-    return "failed: " + " ".join(word[:80] for word in words if word)
+    words = filter(None, (error_name(call.error.type), error_name(status)))
+    return " ".join(["failed:", *words])
 
 
 def _node_calls(raw: msgspec.Raw, template: Reported, place: Place, run: Run) -> Iterator[Reported]:
@@ -239,7 +239,7 @@ def _judgements(
             continue
         row = _row(template, f"{place.part}extra_usage[{index}]", f"extra{index}")
         row.caller = JUDGE
-        row.model, row.provider = run.judge_model, seller(run.judge_base_url)
+        row.model, row.provider = run.judge_model, run.judge_provider
         row.timestamp = (instant(begun.start) if begun else None) or row.timestamp
         put_usage(row, usage, f"{era}/judge", "openai")
         # A replay judges old answers again, but for those of rollouts that ended in an error.
