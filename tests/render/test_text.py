@@ -28,7 +28,8 @@ from tallybook.render.text import (
         ("\x9b31m", r"\x9b31m"),
         ("\u202egnp.exe", r"\u202egnp.exe"),
         ("\u2066x\u2069\u200b\ufeff", r"\u2066x\u2069\u200b\ufeff"),
-        ("\udc80", r"\udc80"),
+        ("\udbff\udc00", r"\udbff\udc00"),
+        ("caf\udce9", r"caf\xe9"),
         ("\x7f\x00", r"\x7f\x00"),
     ],
 )
@@ -49,7 +50,8 @@ def test_json_stays_what_it_was_and_shows_only_printable_text(text: str) -> None
 
 
 def test_lone_surrogates_can_be_written_as_json() -> None:
-    assert visible_json('"\udc80"').encode() == rb'"\udc80"'
+    assert visible_json('"\udbff"').encode() == rb'"\udbff"'
+    assert json.loads(visible_json('"caf\udce9"')) == r"caf\xe9"
 
 
 def test_signs_that_an_encoding_lacks_get_plain_ones_of_the_same_width() -> None:

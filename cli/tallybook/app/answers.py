@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tallybook.names import path_of
 from tallybook.private import write_aside
 from tallybook.report.query import Query, Unmatched
 
@@ -68,7 +69,7 @@ class Answers:
             and self._ledger_state() == watched["ledger"]
             and all(map(_is_as, watched["files"]))
             and all(_mtime(path) == mtime for path, mtime in watched["folders"])
-            and not any(map(os.path.lexists, watched["missing"]))
+            and not any(os.path.lexists(path_of(path)) for path in watched["missing"])
         )
 
     def _ledger_state(self) -> list[int] | None:
@@ -110,19 +111,19 @@ class Answers:
 
 def _is_as(file: Sequence[Any]) -> bool:
     path, size, mtime_ns, inode, beside = file
-    state = os.stat(path)
+    state = os.stat(path_of(path))
     if (state.st_size, state.st_mtime_ns, state.st_ino) != (size, mtime_ns, inode):
         return False
     folder = os.path.dirname(path)
     return all(
-        (there := os.stat(os.path.join(folder, name))).st_size == size
+        (there := os.stat(path_of(os.path.join(folder, name)))).st_size == size
         and there.st_mtime_ns == mtime_ns
         for name, size, mtime_ns in beside
     )
 
 
 def _mtime(path: str) -> int:
-    return os.stat(path).st_mtime_ns
+    return os.stat(path_of(path)).st_mtime_ns
 
 
 def _times(watched: Mapping[str, Any]) -> Iterable[int]:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from tallybook.app import terminal
 from tallybook.app.output import check_target
 from tallybook.errors import UsageError
+from tallybook.names import text_of
 from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
 
 
@@ -30,7 +31,8 @@ def asked(  # noqa: PLR0913 - one parameter an option
 ) -> Query:
     """The query of the options, `filters` in the order of FILTERS. Raises UsageError."""
     zone = chosen_zone(timezone)
-    chosen = {name: tuple(v) for name, v in zip(FILTERS, filters, strict=True) if v}
+    given = zip(FILTERS, filters, strict=True)
+    chosen = {name: tuple(map(text_of, values)) for name, values in given if values}
     _check_sources(chosen.get("source", ()))
     return Query(
         by=parse_keys(by),
@@ -38,7 +40,7 @@ def asked(  # noqa: PLR0913 - one parameter an option
         filters=chosen,
         sort=sort,
         limit=limit,
-        paths=tuple(str(path) for path in paths or ()),
+        paths=tuple(text_of(str(path)) for path in paths or ()),
         as_recorded=as_recorded,
         **_days(since, until, zone),
     )

@@ -23,6 +23,7 @@ from tallybook.app.problems import check_problems, write_problems
 from tallybook.app.program import app
 from tallybook.app.reading import question, read
 from tallybook.errors import UsageError
+from tallybook.names import text_of
 from tallybook.render.json import envelope, json_text
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _restore(paths: list[Path] | None, chosen: str) -> None:
         answer = envelope(
             "backfill",
             version=__version__,
-            query={"paths": [str(path) for path in paths or ()], "restore": True},
+            query={"paths": [text_of(str(path)) for path in paths or ()], "restore": True},
             prices=None,
             rows=[],
             totals={},
@@ -253,8 +254,8 @@ def _answer(
         "backfill",
         version=__version__,
         query={
-            "paths": [str(path) for path in paths or ()],
-            "responses": [str(path) for path in responses or ()],
+            "paths": [text_of(str(path)) for path in paths or ()],
+            "responses": [text_of(str(path)) for path in responses or ()],
         },
         prices={"sources": reading.price_sources, "digest": reading.price_digest},
         rows=found.rows,

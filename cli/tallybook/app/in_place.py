@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallybook.app import terminal
 from tallybook.errors import TallybookError
+from tallybook.names import path_of, text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,7 +64,7 @@ def restore(paths: list[Path] | None) -> list[Row]:
     from tallybook.ledger import find  # noqa: PLC0415
 
     search = find(paths or None, os.environ, terminal.home_folder(os.environ))
-    files = [path for path, _ in search.files if backups(path)]
+    files = [path for path, _ in search.files if backups(_opened(path))]
     if not files:
         raise TallybookError("no file has a backup beside it", hint="name the file or its folder")
     rows = []
@@ -71,7 +72,8 @@ def restore(paths: list[Path] | None) -> list[Row]:
         row = _file(path)
         rows.append(row)
         with _LeavingAlone(row):
-            done = restore(path) if is_database(path) else restore_document(path)
+            take_back = restore if is_database(path) else restore_document
+            done = take_back(_opened(path))
             _say_rows(row, _RESTORED, done.rows, done)
     return rows
 
@@ -95,6 +97,11 @@ class _LeavingAlone:
             words = error.strerror or words
         self._row |= {"state": LEFT_ALONE, "error": words}
         return True
+
+
+def _opened(path: Path) -> Path:
+    """The file that a path of the ledger names; see `names`."""
+    return Path(path_of(str(path)))
 
 
 def _file(path: Path, calls: int | None = None) -> Row:
@@ -126,8 +133,8 @@ def _say_rows(row: Row, state: str, count: int, found: Changes | Done) -> None:
 
     if isinstance(found, Done):
         row |= {
-            "backup": str(found.backup) if found.backup else None,
-            "passed_over": [str(each) for each in found.passed_over],
+            "backup": text_of(str(found.backup)) if found.backup else None,
+            "passed_over": [text_of(str(each)) for each in found.passed_over],
             "lost": found.lost,
             "other_names": found.names,
         }
@@ -183,9 +190,9 @@ def _planned(path: Path, corrections: list[Correction]) -> Changes:
         with connect(path) as connection:
             changes = plan_changes(connection, corrections)
     else:
-        changes = plan_document(path.read_bytes(), corrections)
+        changes = plan_document(_opened(path).read_bytes(), corrections)
     if changes.rows:
-        require_writable(path)
+        require_writable(_opened(path))
     return changes
 
 
@@ -194,4 +201,4 @@ def _applied(path: Path, changes: Changes) -> Done:
     from tallybook.inplace import apply, apply_document  # noqa: PLC0415
 
     write: Callable[[Path, Changes], Done] = apply if is_database(path) else apply_document
-    return write(path, changes)
+    return write(_opened(path), changes)

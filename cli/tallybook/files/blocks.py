@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from tallybook.files.regular import open_regular
+from tallybook.files.regular import open_named
 
 BLOCK_BYTES = 4 << 20  # larger ones read no faster
 # A line longer than this is cut short, and so reported as bad. Reading one takes up to four times
@@ -58,7 +58,7 @@ def open_log(path: Path) -> Iterator[Read]:
 
     Raises one of `DAMAGE` where the file cannot be opened, and the pieces do where it is damaged.
     """
-    with open_regular(path) as stream:
+    with open_named(path) as stream:
         head = stream.read(len(_ZSTD))
         stream.seek(0)
         if head.startswith(_GZIP):
@@ -73,7 +73,7 @@ def open_log(path: Path) -> Iterator[Read]:
 
 def is_compressed(path: Path) -> bool:
     """Whether the file begins as a compressed stream does. Raises OSError."""
-    with open_regular(path) as stream:
+    with open_named(path) as stream:
         return stream.read(len(_ZSTD)).startswith((_GZIP, _ZSTD))
 
 
@@ -81,13 +81,13 @@ def _zstd_pieces(path: Path) -> Iterator[bytes]:
     """Pieces of plain content, up to the last byte that a damaged stream still gives."""
     done = 0
     try:
-        with pa.CompressedInputStream(open_regular(path), "zstd") as plain:
+        with pa.CompressedInputStream(open_named(path), "zstd") as plain:
             while piece := plain.read(_PIECE_BYTES):
                 done += len(piece)
                 yield piece
     except OSError:
         # A read that fails gives nothing, so what is left is read again byte by byte.
-        with pa.CompressedInputStream(open_regular(path), "zstd") as plain:
+        with pa.CompressedInputStream(open_named(path), "zstd") as plain:
             while done:
                 done -= len(plain.read(min(done, _PIECE_BYTES)))
             yield from _single_bytes(plain)

@@ -16,6 +16,7 @@ from typing import Final
 
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_regular
 from tallybook.files.wal import holds_commit
+from tallybook.names import path_of, text_of
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import Rows, Tables
@@ -63,7 +64,7 @@ class _Way:
 
 def is_database(path: Path) -> bool:
     """Whether the file begins as a SQLite database does. Raises OSError."""
-    return _header(path).startswith(_MAGIC)
+    return _header(_real(path)).startswith(_MAGIC)
 
 
 def read_database(
@@ -80,7 +81,7 @@ def read_database(
                 yield source.name, rows
         if passed_over := _passed_over(source, found, others):
             yield source.name, passed_over
-        if missing := _missing(path):
+        if missing := _missing(_real(path)):
             yield source.name, [problem(0, "truncated", missing)]
 
 
@@ -111,7 +112,7 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
     OSError and sqlite3.Error, at the end also where the file changed under a reading that took no
     locks.
     """
-    path = path.resolve()  # the log lies beside the file that a link leads to
+    path = _real(path).resolve()  # the log lies beside the file that a link leads to
     _check_beside(path)
     with ExitStack() as stack:
         way = _way(path)
@@ -135,7 +136,7 @@ def _check_beside(path: Path) -> None:
     for suffix in ("-wal", "-shm", "-journal"):
         beside = _beside(path, suffix)
         if beside.exists() and not beside.is_file():
-            raise NotRegularError(beside, f"{beside.name} is {NOT_REGULAR}")
+            raise NotRegularError(beside, f"{text_of(beside.name)} is {NOT_REGULAR}")
 
 
 def _way(path: Path) -> _Way:
@@ -253,6 +254,10 @@ def _missing(path: Path) -> str | None:
     page = 1 << 16 if page == 1 else page
     stated, there = int.from_bytes(header[28:32], "big"), _size(path) // max(page, 1)
     return f"the file has {there} of its {stated} pages" if there < stated else None
+
+
+def _real(path: Path) -> Path:
+    return Path(path_of(str(path)))
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from tallybook.errors import FAILURES
 from tallybook.files.regular import NotRegularError
+from tallybook.names import path_of, text_of
 from tallybook.sources import Source, claims, sources
 from tallybook.sources.lines import Head
 
@@ -51,7 +52,7 @@ Matcher = Callable[[str], re.Match[str] | None]
 
 @dataclass(slots=True)
 class Search:
-    """What a walk found, in path order, and what could not be entered.
+    """What a walk found, in path order, and what could not be entered; paths as texts, see `names`.
 
     `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
     its folder's mtime. `foreign` files were looked into and left out. `passed_over` counts them and
@@ -90,7 +91,7 @@ def walk(
     source claims what is in it. The compressed twin of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
-    search = Search(searched=list(paths))
+    search = Search(searched=[Path(text_of(str(path))) for path in paths])
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
         _enter(str(path), look_around, copies)
@@ -106,7 +107,7 @@ def walk(
 
 def look(path: str) -> Found:
     """One file as it is now, with what lies beside it. Raises OSError."""
-    state = os.stat(path)
+    state = os.stat(path_of(path))
     folder, name = os.path.split(path)
     beside = tuple(
         (each, there.st_size, there.st_mtime_ns)
@@ -118,7 +119,7 @@ def look(path: str) -> Found:
 
 def _stat(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        return os.stat(path_of(path))
     except OSError:
         return None
 
@@ -131,7 +132,7 @@ def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> Non
     """Takes a file as it is named, or all that lies below a folder."""
     search = look_around.search
     try:
-        state = os.stat(copies.get(top, top))
+        state = os.stat(copies.get(top) or path_of(top))
         if top in copies:
             if look_around.is_new(state):
                 found = Found(top, state.st_size, state.st_mtime_ns, 0, 0, copy=copies[top])
@@ -153,7 +154,7 @@ def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> Non
             continue
         search.folders[folder] = state.st_mtime_ns
         try:
-            with os.scandir(folder) as scanned:
+            with os.scandir(path_of(folder)) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             search.failed.append((Path(folder), error.strerror or str(error)))
@@ -185,7 +186,7 @@ class _LookAround:
         self, folder: str, entries: Sequence[os.DirEntry[str]]
     ) -> Iterator[tuple[str, os.stat_result]]:
         """Takes the logs of a folder; yields the folders in it."""
-        here = {entry.name: entry for entry in entries}
+        here = {text_of(entry.name): entry for entry in entries}
         loud, is_barren = _loud(), _holds_no_logs(folder)
         left: list[str] = []
         self._beside.clear()
@@ -202,7 +203,7 @@ class _LookAround:
                 if is_barren or (is_loud and _is_ignored(folder, plain)):
                     continue
                 if is_loud or self._may_be_one(folder, plain):
-                    self._take(folder, entry, here, is_loud=is_loud, left=left)
+                    self._take(folder, name, here, is_loud=is_loud, left=left)
                 else:
                     left.append(name)
             except OSError as error:
@@ -215,19 +216,19 @@ class _LookAround:
         return (is_quiet or bool(_quiet()(plain))) and not _is_ignored(folder, plain)
 
     def _take(
-        self, folder: str, entry: os.DirEntry[str], here: Entries, *, is_loud: bool, left: list[str]
+        self, folder: str, name: str, here: Entries, *, is_loud: bool, left: list[str]
     ) -> None:
         """Takes a file if it is a log, else leaves its name. Raises OSError."""
-        path, state = os.path.join(folder, entry.name), entry.stat()
+        path, state = os.path.join(folder, name), here[name].stat()
         is_regular = stat.S_ISREG(state.st_mode)
         if not is_loud and (not is_regular or _is_foreign(path)):
             self.search.foreign.append(_found(path, state, ()))
-            left.append(entry.name)
+            left.append(name)
             return
         if not is_regular:
             raise NotRegularError(path)
         if self.is_new(state):
-            found = _found(path, state, _beside(entry.name, folder, here))
+            found = _found(path, state, _beside(name, folder, here))
             self.search.found.append(found)
             if found.beside:
                 self._beside.update(name for name, _, _ in found.beside)

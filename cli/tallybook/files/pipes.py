@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from tallybook.errors import TallybookError
 from tallybook.files.regular import opened_at_once
+from tallybook.names import text_of
 
 MAX_PIPE_BYTES: Final = 4 << 30  # as they come, packed or not
 PATIENCE_SECONDS: Final = 5.0  # for somebody to begin to write
@@ -25,6 +26,8 @@ _OF_A_PROCESS: Final = ("/dev/", "/proc/")
 @contextmanager
 def copied(paths: Iterable[Path]) -> Iterator[Mapping[str, str]]:
     """Where the content of each of the absolute `paths` lies that can be read only once, or now.
+
+    The keys are the paths as texts, see `names`.
 
     Those are pipes, and files that are named by their number in this process. Raises
     TallybookError for a pipe that nobody writes to, that gives more than MAX_PIPE_BYTES, or that
@@ -38,7 +41,7 @@ def copied(paths: Iterable[Path]) -> Iterator[Mapping[str, str]]:
         copies = {}
         for number, path in enumerate(sorted(once)):
             copy = Path(folder, str(number))
-            copies[path] = str(copy)
+            copies[text_of(path)] = str(copy)
             try:
                 with copy.open("wb") as target:
                     _copy(path, target)

@@ -13,7 +13,7 @@ import msgspec
 
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, beginning, blocks, open_log
 from tallybook.files.find import logical_name
-from tallybook.files.regular import open_regular
+from tallybook.files.regular import open_named
 from tallybook.sources import Source, claims
 from tallybook.sources.lines import HEAD_BYTES, Head
 
@@ -97,14 +97,14 @@ def encoded(state: object) -> bytes:
 @contextmanager
 def rest_of(path: Path, after: Place) -> Iterator[Iterator[bytes]]:
     """Blocks of what a plain file holds behind `after`."""
-    with open_regular(path) as stream:
+    with open_named(path) as stream:
         stream.seek(_mark_length(stream.read(len(_BOM))) + after.offset)
         yield blocks(lambda: stream.read(BLOCK_BYTES))
 
 
 def is_continued(path: Path, after: Place, source: Source) -> bool:
     """Whether a plain file still begins with what was read of it, and its source claims it yet."""
-    with open_regular(path) as stream:
+    with open_named(path) as stream:
         mark = _mark_length(stream.read(len(_BOM)))
         if not _holds(stream, mark, after):
             return False
@@ -117,7 +117,7 @@ def is_continued(path: Path, after: Place, source: Source) -> bool:
 
 def begins_with(path: Path, after: Place) -> bool:
     """Whether a plain file begins with what was read of another. Raises OSError."""
-    with open_regular(path) as stream:
+    with open_named(path) as stream:
         return _holds(stream, _mark_length(stream.read(len(_BOM))), after)
 
 

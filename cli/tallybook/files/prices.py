@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from tallybook.names import text_of
 from tallybook.sources.ninerouter.prices import (
     price_file,
     prices_in_database,
@@ -20,9 +21,10 @@ def read_price_file(path: Path) -> bytes:
     """
     from tallybook.files.database import connect, is_database  # noqa: PLC0415 - loads pyarrow
 
-    if is_database(path):
+    named = Path(text_of(str(path)))
+    if is_database(named):
         try:
-            with connect(path) as connection:
+            with connect(named) as connection:
                 return price_file(prices_in_database(connection)).encode()
         except sqlite3.Error as error:
             raise OSError(0, str(error)) from error

@@ -24,7 +24,7 @@ from tallybook.files.database import Unclaimed, is_database, is_passing, read_da
 from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
-from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_regular
+from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
@@ -222,7 +222,7 @@ def facts(source: Source, path: Path, odd: dict[str, Reported] | None = None) ->
 
 def _small(folder: Path, name: str, odd: dict[str, Reported]) -> bytes | None:
     try:
-        with open_regular(folder / name) as stream:
+        with open_named(folder / name) as stream:
             return stream.read(_NEIGHBOUR_BYTES)
     except NotRegularError:
         odd[name] = problem(0, "unreadable", f"{name} beside it is {NOT_REGULAR}")

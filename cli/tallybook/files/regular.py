@@ -9,6 +9,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from tallybook.names import path_of
+
 NOT_REGULAR: Final = "not a regular file"
 # A pipe is opened without waiting for somebody to write to it. Regular files know no difference.
 _AT_ONCE: Final[int] = getattr(os, "O_NONBLOCK", 0)
@@ -36,6 +38,11 @@ def open_regular(path: str | Path) -> FileIO:
         stream.close()
         raise NotRegularError(path)
     return stream
+
+
+def open_named(text: str | Path) -> FileIO:
+    """The same of a file that is named by text, see `names`."""
+    return open_regular(path_of(os.fspath(text)))
 
 
 def opened_at_once(path: str, flags: int) -> int:

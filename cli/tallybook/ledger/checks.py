@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from tallybook.ledger.content import is_whole, put_in_place
+from tallybook.ledger.content import is_whole, openable, put_in_place
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Segment, opened
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.private import aside, open_regular
@@ -226,8 +226,8 @@ def _check_schema(path: Path, wanted: pa.Schema) -> None:
 
     expected = pl.DataFrame(wanted.empty_table()).schema
     try:
-        found = pl.read_parquet_schema(path)
-        groups = pq.read_metadata(path)
+        found = pl.read_parquet_schema(openable(path))
+        groups = pq.read_metadata(openable(path))
         sizes = [groups.row_group(n).total_byte_size for n in range(groups.num_row_groups)]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise Damaged("no table") from error
@@ -339,7 +339,7 @@ def _table(path: Path, wanted: pa.Schema) -> pl.DataFrame:
     import polars as pl  # noqa: PLC0415 - as above
 
     try:
-        return pl.read_parquet(path, columns=wanted.names, memory_map=False)
+        return pl.read_parquet(openable(path), columns=wanted.names, memory_map=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise Damaged("its rows cannot be read") from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from io import BytesIO
 from pathlib import Path
 
+from tallybook.names import is_utf8
 from tallybook.private import sync_folder
 
 _SUFFIX = ".parquet"
@@ -30,3 +32,8 @@ def _name(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     return f"{digest.hexdigest()}{_SUFFIX}"
+
+
+def openable(path: Path) -> Path | BytesIO:
+    """What polars and pyarrow can read: they take a name for UTF-8. Raises OSError."""
+    return path if is_utf8(str(path)) else BytesIO(path.read_bytes())

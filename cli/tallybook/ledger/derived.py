@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from tallybook.ledger.content import is_whole, put_in_place
+from tallybook.ledger.content import is_whole, openable, put_in_place
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.store import PartDamaged, cover, pick
 from tallybook.private import aside, write_aside
@@ -112,7 +112,7 @@ class Derived:
         import polars as pl  # noqa: PLC0415 - as above
 
         assert self._folder is not None  # noqa: S101 - for the type checker
-        return pl.scan_parquet(self._folder / pack).slice(first, rows).collect()
+        return pl.scan_parquet(openable(self._folder / pack)).slice(first, rows).collect()
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep derived rows, which stand in the order of their components."""
@@ -122,9 +122,10 @@ class Derived:
 
         try:
             with aside(self._folder) as path:
-                rows.write_parquet(
-                    path, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
-                )
+                with path.open("r+b") as stream:
+                    rows.write_parquet(
+                        stream, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
+                    )
                 name = put_in_place(path)
         except (OSError, pl.exceptions.PolarsError):  # the latter where the disk is full
             self._folder = None

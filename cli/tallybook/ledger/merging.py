@@ -16,6 +16,7 @@ from tallybook.ledger.proved import put_corrections, read_corrections, united
 from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing
+from tallybook.names import path_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,7 +80,7 @@ def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> di
             if _is_better(entry, mine):
                 taken[path] = _foreign(entry, path)
             continue
-        free = mine is None and not os.path.lexists(path)
+        free = mine is None and not os.path.lexists(path_of(path))
         name = path if free else f"{path}~{_mark(entry)}"
         if name not in ours:
             taken[name] = _foreign(entry, name)
@@ -89,7 +90,7 @@ def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> di
 def _foreign(entry: Entry, path: str) -> Entry:
     """The entry as it is here: nothing on this disk is known to be this file."""
     renamed = entry.renamed or path != entry.path
-    gone = not os.path.lexists(path)
+    gone = not os.path.lexists(path_of(path))
     return msgspec.structs.replace(
         entry, path=path, states=None, inode=0, device=0, gone=gone, renamed=renamed
     )

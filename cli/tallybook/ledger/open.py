@@ -24,6 +24,7 @@ from tallybook.ledger.proved import corrections
 from tallybook.ledger.reading import Reading, aside
 from tallybook.ledger.refresh import Changes, refresh
 from tallybook.ledger.store import PartDamaged, Store
+from tallybook.names import path_of, text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,12 +93,12 @@ def find(
     home: Path,
     copies: Mapping[str, str] = _NO_COPIES,
 ) -> Search:
-    """The files below `paths`, or below the known places of every source; paths are absolute."""
+    """The files below `paths`, or below the known places of every source; their paths are texts."""
     if paths is not None:
         return walk(map(_absolute, paths), by_hand=True, copies=copies)
     places = [place for found in known_places(environment, home).values() for place in found]
     search = walk(sorted({place for place in places if place.is_dir()}))
-    search.searched = list(dict.fromkeys(places))
+    search.searched = [Path(text_of(str(place))) for place in dict.fromkeys(places)]
     return search
 
 
@@ -233,7 +234,11 @@ class _Opened:
             folders=folders_of(plan.found.values()) | self.search.folders,
             missing=[
                 *plan.gone,
-                *(str(place) for place in self.search.searched if not os.path.lexists(place)),
+                *(
+                    str(place)
+                    for place in self.search.searched
+                    if not os.path.lexists(path_of(str(place)))
+                ),
             ],
             variables=known_variables(),
             counts=changes.counts,

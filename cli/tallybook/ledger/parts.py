@@ -55,6 +55,7 @@ class PartWriter:
         self._runs: list[tuple[Where, int]] = []  # what they have in common, and how many do
         self._tables: list[pa.Table] = []
         self._held = self._rows = 0
+        self._sink: pa.OSFile | None = None
         self._writer: pq.ParquetWriter | None = None
         self.failed: set[str] = set()
 
@@ -89,9 +90,10 @@ class PartWriter:
         with self._or_nothing():
             if self._held:
                 self._write(self._folder)
-            if self._writer is None or self._aside is None:
+            if self._writer is None or self._sink is None or self._aside is None:
                 return "", None
             self._writer.close()
+            self._sink.close()
             return put_in_place(self._aside), None
 
     def _taken(self, count: int) -> Segment:
@@ -122,7 +124,9 @@ class PartWriter:
 
         if self._writer is None:
             self._aside = new_aside(folder)
-            self._writer = pq.ParquetWriter(self._aside, PART, **options())
+            # By its bytes: a folder may have a name that is no UTF-8.
+            self._sink = pa.OSFile(os.fsencode(self._aside), "wb")
+            self._writer = pq.ParquetWriter(self._sink, PART, **options())
         self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
         self._tables, self._held = [], 0
 
@@ -135,6 +139,9 @@ class PartWriter:
             with suppress(Exception):
                 if self._writer is not None:
                     self._writer.close()
+            with suppress(OSError):
+                if self._sink is not None:
+                    self._sink.close()
             with suppress(OSError):
                 if self._aside is not None:
                     self._aside.unlink()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tallybook.errors import TallybookError
-from tallybook.ledger.content import put_in_place
+from tallybook.ledger.content import openable, put_in_place
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Manifest, load, save
 from tallybook.ledger.parts import options
@@ -108,7 +108,10 @@ def read_corrections(folder: Folder, manifest: Manifest) -> pa.Table:
     from tallybook.tables import CORRECTIONS  # noqa: PLC0415
 
     names = manifest.corrections
-    tables = [pq.read_table(folder.parts / name, page_checksum_verification=True) for name in names]
+    tables = [
+        pq.read_table(openable(folder.parts / name), page_checksum_verification=True)
+        for name in names
+    ]
     return joined([CORRECTIONS.empty_table(), *tables])
 
 
@@ -119,7 +122,8 @@ def put_corrections(folder: Folder, table: pa.Table) -> list[str]:
     if not table.num_rows:
         return []
     with aside(folder.parts) as path:
-        pq.write_table(table, path, **options())
+        with path.open("r+b") as stream:
+            pq.write_table(table, stream, **options())
         return [put_in_place(path)]
 
 

@@ -14,7 +14,16 @@ from tallybook.pricing.version import installed_version
 
 PACKAGE: Final = Path(__file__).parent.parent
 # All that a reader of logs can reach; a test reads from the imports that nothing is missing here.
-READING: Final = ("dialects", "errors", "files", "schema", "sources", "tables", "values")
+READING: Final = (
+    "dialects",
+    "errors",
+    "files",
+    "names",
+    "schema",
+    "sources",
+    "tables",
+    "values",
+)
 
 
 def state(asked: Asked) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tallybook.ledger.content import is_whole
+from tallybook.ledger.content import is_whole, openable
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
 from tallybook.sources.rows import DEFAULTS
@@ -113,7 +113,7 @@ class Store:
         if name in self._tables:
             return pl.DataFrame(self._tables[name].select(columns).slice(start, rows))
         try:
-            found = pl.scan_parquet(self.find(name)).slice(start, rows)
+            found = pl.scan_parquet(openable(self.find(name))).slice(start, rows)
             try:
                 frame = found.select(columns).collect()
             except pl.exceptions.ColumnNotFoundError:

@@ -19,6 +19,7 @@ from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
 from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import PartDamaged, Store
+from tallybook.names import text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -153,7 +154,8 @@ def forget(ledger: Path, path: Path) -> int:
     What is still on the disk is read again when it is looked at. What another machine's ledger held
     may have paths of another system, and is named by them.
     """
-    names = {os.path.abspath(path), str(path)}  # noqa: PTH100 - keeps links, as the ledger does
+    # Links are kept, as the ledger does.
+    names = {text_of(os.path.abspath(path)), text_of(str(path))}  # noqa: PTH100 - see above
     return _change(ledger, lambda entry: not any(_is_in(entry.path, name) for name in names))
 
 

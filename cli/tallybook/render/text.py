@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from unicodedata import combining, east_asian_width
 
+from tallybook.names import text_of
+
 ELLIPSIS: Final = "…"
 
 _ODD = re.compile(r"[^\x20-\x7e]")
@@ -18,12 +20,18 @@ _ASCII = str.maketrans({"≥": ">", "–": "-", "…": "~", "─": "-", "·": "|
 
 
 def visible(text: str) -> str:
-    """Write out what would not show as itself: controls, bidirectional marks, lone surrogates."""
+    """Write out what would not show as itself: controls, bidirectional marks, lone surrogates.
+
+    Bytes of a name that are no UTF-8 show as they do in all other texts of names.
+    """
     return text if text.isprintable() else _ODD.sub(_escaped, text)
 
 
 def visible_json(document: str) -> str:
-    """The same inside JSON text, as JSON escapes: a reader gets the value that was written."""
+    """The same inside JSON text, as JSON escapes: a reader gets the value that was written.
+
+    Of a name in bytes that are no UTF-8 it gets the text, for no value holds them.
+    """
     if document.replace("\n", "").isprintable():
         return document
     return _ODD_IN_JSON.sub(_escaped_in_json, document)
@@ -103,11 +111,11 @@ def _head(text: str, width: int) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    character = found[0]
+    character = text_of(found[0])
     if character.isprintable():
         return character
     return character.encode("unicode_escape").decode("ascii")
 
 
 def _escaped_in_json(found: re.Match[str]) -> str:
-    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+    return found[0] if found[0].isprintable() else json.dumps(text_of(found[0]))[1:-1]
