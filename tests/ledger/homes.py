@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,10 +24,22 @@ def price_cache() -> Path:
     return Path(mkdtemp(prefix="prices-"))
 
 
-def asked(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> Asked:
+def asked(
+    home: Path,
+    ledger: Path | None,
+    paths: Sequence[Path] | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    everything: bool = False,
+) -> Asked:
     return Asked(
-        paths=paths, environment={}, home=home, ledger=ledger, cache=price_cache()
-    )  # fmt: skip
+        paths=paths,
+        environment=environment or {},
+        home=home,
+        ledger=ledger,
+        cache=price_cache(),
+        everything=everything,
+    )
 
 
 def opened(home: Path, ledger: Path | None, paths: Sequence[Path] | None = None) -> Reading:

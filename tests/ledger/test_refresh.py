@@ -161,18 +161,6 @@ def test_paths_are_answered_alone_and_through_the_ledger(home: Path, ledger: Pat
     assert told(home, ledger, [path.parent]) == told(home, None, [path.parent])
 
 
-def test_without_paths_the_ledger_answers_with_all_that_it_holds(
-    home: Path, ledger: Path, tmp_path: Path
-) -> None:
-    told(home, ledger)
-    elsewhere = put(tmp_path / "backup/other.jsonl", session(11))
-    told(home, ledger, [elsewhere])
-    everything = told(home, ledger)
-    assert coverage(everything)["files"] == 5
-    put(elsewhere, session(11, calls=9))
-    assert totals(told(home, ledger))["calls"] == totals(everything)["calls"] + 6
-
-
 def test_a_link_to_a_known_file_is_no_other_file(home: Path, ledger: Path, tmp_path: Path) -> None:
     before = told(home, ledger)
     (tmp_path / "logs").symlink_to(home / ".claude/projects")

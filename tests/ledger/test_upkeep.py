@@ -56,7 +56,15 @@ def test_the_state_counts_files_by_source(home: Path, ledger: Path) -> None:
     told(home, ledger)
     rows, whole = status(ledger)
     assert rows == [
-        {"source": "claude-code", "files": 4, "gone": 1, "lost": 0, "older": 0, "rows": 18}
+        {
+            "source": "claude-code",
+            "files": 4,
+            "gone": 1,
+            "lost": 0,
+            "older": 0,
+            "named": 0,
+            "rows": 18,
+        }
     ]
     assert (whole["parts"], whole["rows"]) == (1, 18)
 

@@ -47,7 +47,7 @@ class Answers:
         self._begun = time.time_ns()
         self._folder = asked.ledger / "answers" if asked.ledger else None
         paths = [str(path.absolute()) for path in asked.paths or ()]
-        places = [asked.paths is None, paths, str(asked.home)]
+        places = [asked.paths is None, asked.everything, paths, str(asked.home)]
         self._salt = _digest([places, salt, str(asked.cache)])
         self._name = _digest([self._salt, query.document()])
 

@@ -27,6 +27,7 @@ def asked(  # noqa: PLR0913 - one parameter an option
     sort: str | None,
     limit: int | None,
     paths: Sequence[Path] | None,
+    everything: bool,
     as_recorded: bool,
 ) -> Query:
     """The query of the options, `filters` in the order of FILTERS. Raises UsageError."""
@@ -40,7 +41,8 @@ def asked(  # noqa: PLR0913 - one parameter an option
         filters=chosen,
         sort=sort,
         limit=limit,
-        paths=tuple(text_of(str(path)) for path in paths or ()),
+        paths=tuple(text_of(str(path)) for path in paths) if paths else None,
+        everything=everything,
         as_recorded=as_recorded,
         **_days(since, until, zone),
     )

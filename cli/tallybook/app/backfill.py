@@ -65,7 +65,11 @@ Restore = Annotated[
 ]
 Responses = Annotated[
     list[Path] | None,
-    typer.Option(metavar="PATH", help="Stored responses that lie elsewhere; repeatable."),
+    typer.Option(
+        metavar="PATH",
+        parser=options.named("--responses"),
+        help="Stored responses that lie elsewhere; repeatable.",
+    ),
 ]
 FolderZone = Annotated[
     str | None,
@@ -78,6 +82,7 @@ FolderZone = Annotated[
 @app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
 def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     paths: options.Paths = None,
+    everything: options.All = False,
     apply: Apply = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
     in_place: InPlace = False,
@@ -97,6 +102,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     Without --apply it changes nothing and shows what it would do.
     """
     _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
+    if everything and (undo or restore):
+        raise UsageError("--all is of no use here", hint="--undo and --restore know their calls")
     zone = chosen_zone(timezone)
     inputs = [*(paths or []), *(responses or [])]
     check_files(inputs, prices, None)
@@ -111,10 +118,13 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
         plan = _plan(reading, zone, responses, problems)
-        answer = _answer(plan, reading, paths, responses, details=details)
+        query = _query(paths, responses, everything=everything)
+        answer = _answer(plan, reading, query, details=details)
         return plan, answer, reading.notes
 
-    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=True)
+    asking = question(
+        paths, prices, ledger, no_ledger=no_ledger, as_recorded=True, everything=everything
+    )
     plan, answer, notes = read(asking, planned)
     written = write_in_place(plan, apply=apply) if in_place else Written([], set())
     answer |= {"in_place": written.files if in_place else None, "applied": None}
@@ -138,7 +148,7 @@ def _restore(paths: list[Path] | None, chosen: str) -> None:
         answer = envelope(
             "backfill",
             version=__version__,
-            query={"paths": [text_of(str(path)) for path in paths or ()], "restore": True},
+            query={"paths": _named(paths), "restore": True},
             prices=None,
             rows=[],
             totals={},
@@ -238,11 +248,25 @@ def _plan(reading: Reading, zone: str, responses: list[Path] | None, problems: P
     return read(asking, made)
 
 
+def _query(
+    paths: list[Path] | None, responses: list[Path] | None, *, everything: bool
+) -> dict[str, Any]:
+    return {
+        "paths": _named(paths),
+        "all": everything,
+        "responses": _named(responses) or [],
+    }
+
+
+def _named(paths: list[Path] | None) -> list[str] | None:
+    """Paths as the JSON document has them: none are the known places."""
+    return [text_of(str(path)) for path in paths] if paths else None
+
+
 def _answer(
     plan: Plan,
     reading: Reading,
-    paths: list[Path] | None,
-    responses: list[Path] | None,
+    query: dict[str, Any],
     *,
     details: bool,
 ) -> dict[str, Any]:
@@ -253,10 +277,7 @@ def _answer(
     return envelope(
         "backfill",
         version=__version__,
-        query={
-            "paths": [text_of(str(path)) for path in paths or ()],
-            "responses": [text_of(str(path)) for path in responses or ()],
-        },
+        query=query,
         prices={"sources": reading.price_sources, "digest": reading.price_digest},
         rows=found.rows,
         totals=found.after,

@@ -41,9 +41,15 @@ spreadsheet would run as a formula begins with an apostrophe."""
 @app.command("export", epilog=_EXAMPLES, short_help="One row per call as CSV, Parquet or JSONL.")
 def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What to write: .csv, .parquet or .jsonl.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            parser=options.named("FILE"),
+            help="What to write: .csv, .parquet or .jsonl.",
+        ),
     ],
     paths: options.Paths = None,
+    everything: options.All = False,
     by: options.ExportBy = None,
     since: options.Since = None,
     until: options.Until = None,
@@ -75,11 +81,19 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         sort=None,
         limit=None,
         paths=paths,
+        everything=everything,
         as_recorded=as_recorded,
     )
     check_files(paths, prices, file)
     check_problems(problems, paths, file)
-    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
+    asking = question(
+        paths,
+        prices,
+        ledger,
+        no_ledger=no_ledger,
+        as_recorded=as_recorded,
+        everything=everything,
+    )
 
     def written(reading: Reading) -> tuple[Answer, int]:
         done = _written(file, reading, query, whole=by is None)

@@ -114,7 +114,12 @@ def compact(ledger: options.Ledger = None) -> None:
 
 @commands.command("merge", short_help="Take over what another ledger holds.")
 def merge(
-    other: Annotated[Path, typer.Argument(metavar="DIR", help="The other ledger's folder.")],
+    other: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", parser=options.named("DIR"), help="The other ledger's folder."
+        ),
+    ],
     ledger: options.Ledger = None,
 ) -> None:
     """Take over what the ledger of another machine holds; what both hold counts once.

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from tallybook.errors import UsageError
+
+
+def named(what: str) -> Callable[[str], Path]:
+    """Reads a path for an argument or option `what`; an empty one is an unset variable."""
+
+    def path(text: str) -> Path:
+        if not text:
+            raise UsageError(f"{what} is empty", hint="a variable that is not set?")
+        return Path(text)
+
+    return path
+
+
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[PATH]...",
-        help="Log files or folders, also .gz and .zst; without one, every known place.",
+        parser=named("PATH"),
+        help="Log files or folders, also .gz and .zst; without one, every known place, with what "
+        "lay there and is gone, and what was merged from another machine's.",
     ),
+]
+All = Annotated[
+    bool,
+    typer.Option("--all", help="All that the ledger holds, also what was once named as PATH."),
 ]
 By = Annotated[
     list[str] | None,
@@ -71,7 +92,8 @@ Format = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead.")
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", parser=named("-o"), help="Write there instead."),
 ]
 AsRecorded = Annotated[
     bool, typer.Option("--as-recorded", help="Leave what is unknown; no backfill.")
@@ -81,17 +103,28 @@ Backfill = Annotated[
     typer.Option("--backfill", help="Fill now what can be filled, and record nothing of it."),
 ]
 Ledger = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where what was read is kept between runs.")
+    Path | None,
+    typer.Option(
+        metavar="DIR", parser=named("--ledger"), help="Where what was read is kept between runs."
+    ),
 ]
 NoLedger = Annotated[
     bool, typer.Option("--no-ledger", help="Read everything afresh and write nothing.")
 ]
 Prices = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Price overrides, in TOML or a database of 9router."),
+    typer.Option(
+        metavar="FILE",
+        parser=named("--prices"),
+        help="Price overrides, in TOML or a database of 9router.",
+    ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]
 Problems = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write every problem there, one a line: .jsonl or .csv."),
+    typer.Option(
+        metavar="FILE",
+        parser=named("--problems"),
+        help="Write every problem there, one a line: .jsonl or .csv.",
+    ),
 ]

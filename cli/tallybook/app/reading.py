@@ -24,19 +24,21 @@ _INCOMPLETE = 3
 T = TypeVar("T")
 
 
-def question(
+def question(  # noqa: PLR0913 - one parameter an option
     paths: list[Path] | None,
     prices: Path | None,
     ledger: Path | None,
     *,
     no_ledger: bool,
     as_recorded: bool,
+    everything: bool = False,
 ) -> Asked:
     """What the options ask of the ledger. Raises UsageError."""
     from tallybook.ledger.asked import Asked  # noqa: PLC0415 - help needs none
 
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
+    check_all(paths, everything=everything, no_ledger=no_ledger)
     home = terminal.home_folder(os.environ)
     return Asked(
         paths=paths or None,
@@ -46,7 +48,16 @@ def question(
         cache=None if no_ledger else terminal.cache_folder(os.environ, home),
         price_file=prices,
         as_recorded=as_recorded,
+        everything=everything,
     )
+
+
+def check_all(paths: list[Path] | None, *, everything: bool, no_ledger: bool) -> None:
+    """Raise UsageError where --all meets what excludes it."""
+    if everything and paths:
+        raise UsageError("--all and PATH exclude each other")
+    if everything and no_ledger:
+        raise UsageError("--all and --no-ledger exclude each other")
 
 
 def read(asked: Asked, work: Callable[[Reading], T]) -> T:

@@ -47,6 +47,7 @@ Exit codes: 0 done, 1 could not do it, 2 wrong usage,
 )
 def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     paths: options.Paths = None,
+    everything: options.All = False,
     by: options.By = None,
     since: options.Since = None,
     until: options.Until = None,
@@ -83,11 +84,19 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         sort=sort,
         limit=limit,
         paths=paths,
+        everything=everything,
         as_recorded=as_recorded,
     )
     check_files(paths, prices, output, "-o")
     check_problems(problems, paths, output)
-    asking = question(paths, prices, ledger, no_ledger=no_ledger, as_recorded=as_recorded)
+    asking = question(
+        paths,
+        prices,
+        ledger,
+        no_ledger=no_ledger,
+        as_recorded=as_recorded,
+        everything=everything,
+    )
     answer, page = _found(asking, query, chosen, problems, backfill=backfill)
     _tell(answer, page, chosen, output)
     if strict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,34 @@ def known_places(environment: Mapping[str, str], home: Path) -> dict[str, list[P
         )
         for name, source in sources().items()
     }
+
+
+class KnownPlaces:
+    """Tells which paths lie in a known place, as it is spelled or where links lead.
+
+    `searched` are paths that the user named; a link in the way to one of them is seen through.
+    """
+
+    def __init__(self, places: Iterable[Path], searched: Iterable[Path] = ()) -> None:
+        spelled = {os.path.abspath(place) for place in places}  # noqa: PTH100 - keeps links
+        real = {os.path.realpath(place) for place in spelled}
+        self._places = tuple(_opening(place) for place in spelled | real)
+        roots = [(str(root), os.path.realpath(root)) for root in searched]
+        self._aliases = [(root, real) for root, real in roots if root != real]
+
+    def hold(self, path: str) -> bool:
+        """Whether a file lies in one of them."""
+        if path.startswith(self._places):
+            return True
+        return any(
+            (real + path.removeprefix(root)).startswith(self._places)
+            for root, real in self._aliases
+            if path == root or path.startswith(_opening(root))
+        )
+
+
+def _opening(folder: str) -> str:
+    return folder.rstrip(os.sep) + os.sep
 
 
 def known_variables() -> list[str]:

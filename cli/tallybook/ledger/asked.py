@@ -11,8 +11,9 @@ from pathlib import Path
 class Asked:
     """What the command line knows and nothing below it may ask for.
 
-    `paths`: files and folders, None for all that the ledger holds after a look at the known
-    places. `ledger` and `cache` are folders, None to keep nothing.
+    `paths`: files and folders, None for the known places, with what lay there and is gone; with
+    `everything` also what was once named as a path. `ledger` and `cache` are folders, None to keep
+    nothing.
     """
 
     paths: Sequence[Path] | None
@@ -22,3 +23,4 @@ class Asked:
     cache: Path | None = None
     price_file: Path | None = None
     as_recorded: bool = False
+    everything: bool = False

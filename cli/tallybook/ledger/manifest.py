@@ -59,6 +59,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True):
     lost: bool = False  # rows of it were damaged, and it cannot be read again
     code: str = ""  # digest of the code that read it; of older ledgers none that there is
     older: int = 0  # calls in `deleted` that other code has read
+    known: bool | None = None  # it came in through a known place; None: as yet nobody noted it
 
     def is_as(self, found: Found) -> bool:
         """Whether the file looks as it did when it was read."""

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Merged(NamedTuple):
-    """How many files were new or longer in the other ledger, and what of it was refused."""
+    """How many files the other ledger had more of, and what of it was refused.
+
+    They were new, or longer, or lay in a known place there and only there.
+    """
 
     files: int
     refused: list[Refused]
@@ -68,8 +71,10 @@ def _claimed(source: Folder, refused: list[Refused]) -> Claimed:
 
 
 def _is_held(entry: Entry, mine: Entry | None) -> bool:
-    """Whether the very same rows are here already."""
-    return mine is not None and mine.segments() == entry.segments()
+    """Whether the very same rows are here already, and count without PATH if they do there."""
+    if mine is None or mine.segments() != entry.segments():
+        return False
+    return bool(mine.known) or not entry.known
 
 
 def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> dict[str, Entry]:
@@ -79,6 +84,9 @@ def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> di
         if mine is not None and _is_same(mine, entry, store):
             if _is_better(entry, mine):
                 taken[path] = _foreign(entry, path)
+            if path in taken or (entry.known and not mine.known):
+                is_known = mine.known or entry.known
+                taken[path] = msgspec.structs.replace(taken.get(path, mine), known=is_known)
             continue
         free = mine is None and not os.path.lexists(path_of(path))
         name = path if free else f"{path}~{_mark(entry)}"

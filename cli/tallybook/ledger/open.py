@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, folders_of, walk
 from tallybook.files.pipes import copied
-from tallybook.files.places import known_places, known_variables
+from tallybook.files.places import KnownPlaces, known_places, known_variables
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.prices import read_price_file
 from tallybook.ledger.asked import Asked
@@ -96,10 +96,16 @@ def find(
     """The files below `paths`, or below the known places of every source; their paths are texts."""
     if paths is not None:
         return walk(map(_absolute, paths), by_hand=True, copies=copies)
-    places = [place for found in known_places(environment, home).values() for place in found]
+    places = _known(environment, home)
     search = walk(sorted({place for place in places if place.is_dir()}))
     search.searched = [Path(text_of(str(place))) for place in dict.fromkeys(places)]
     return search
+
+
+def _known(environment: Mapping[str, str], home: Path) -> list[Path]:
+    """The known places of every source, absolute."""
+    places = known_places(environment, home).values()
+    return [_absolute(place) for found in places for place in found]
 
 
 class _Opened:
@@ -119,6 +125,9 @@ class _Opened:
         self.stack = stack
         self.damaged = damaged
         self.notes: list[str] = []
+        named = asked.paths is not None
+        places = _known(asked.environment, asked.home)
+        self.known_places = KnownPlaces(places, search.searched if named else ())
 
     def reading(self) -> Reading:
         """Through the ledger, where there is one that can be used."""
@@ -158,7 +167,7 @@ class _Opened:
         manifest, said = load(folder.root)
         if said:
             self.notes.append(f"{said}; what came after the state before is read again")
-        repaired = self._without_damaged(manifest)
+        repaired = self._without_damaged(manifest) + self._marked(manifest)
         plan = self._plan(manifest)
         store = Store([], folder.parts, folder.states)
         changes = refresh(plan, manifest, store, folder.states, self.progress)
@@ -188,6 +197,7 @@ class _Opened:
     def _aside(self, manifest: Manifest, folder: Folder | None) -> Reading:
         """Reads into a folder of its own, or into memory what is little."""
         self._without_damaged(manifest)
+        self._marked(manifest)
         plan = self._plan(manifest)
         known = [folder.parts] if folder else []
         states = folder.states if folder else None
@@ -213,7 +223,25 @@ class _Opened:
         return touched
 
     def _plan(self, manifest: Manifest) -> Plan:
-        return make_plan(manifest, self.search, everything=self.asked.paths is None)
+        return make_plan(manifest, self.search, self.known_places.hold, self._is_asked_for)
+
+    def _is_asked_for(self, entry: Entry) -> bool:
+        """Whether a file is meant that does not lie where was searched.
+
+        What once lay in a known place is, whatever variable made it known.
+        """
+        return self.asked.everything or (self.asked.paths is None and bool(entry.known))
+
+    def _marked(self, manifest: Manifest) -> int:
+        """Note how files came in where an older program did not, by where they lie; how many."""
+        unmarked = [entry for entry in manifest.entries.values() if entry.known is None]
+        for entry in unmarked:
+            entry.known = self.known_places.hold(entry.path)
+        others = sum(not entry.known for entry in unmarked)
+        if others:
+            files = f"{others:,} {'file' if others == 1 else 'files'} of the ledger"
+            self.notes.append(f"{files} outside the known places: from now on only --all has them")
+        return len(unmarked)
 
     def _reading(self, plan: Plan, after: Manifest, changes: Changes, store: Store) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.

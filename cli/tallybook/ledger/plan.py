@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,10 +23,11 @@ class Plan:
 
     `origins` names, for a file to read, the entries that may be the same file under another path;
     it is read on from where the first of them ended. `code` is the digest of the code that reads;
-    what other code has read is read afresh.
+    what other code has read is read afresh. `is_known` tells the paths in a known place.
     """
 
     code: str
+    is_known: Callable[[str], bool]
     unchanged: dict[str, Entry] = field(default_factory=dict)
     moved: list[tuple[Entry, Found]] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
@@ -34,16 +35,22 @@ class Plan:
     origins: dict[str, list[Entry]] = field(default_factory=dict)
     renamed: dict[str, Entry] = field(default_factory=dict)  # by new path: to be read anew
     gone: dict[str, Entry] = field(default_factory=dict)
-    superseded: set[str] = field(default_factory=set)  # the same file as another that is there
+    superseded: dict[str, str] = field(default_factory=dict)  # by path the twin that is there
 
 
-def make_plan(manifest: Manifest, search: Search, *, everything: bool) -> Plan:
-    """What is to be done for the files of a search.
+def make_plan(
+    manifest: Manifest,
+    search: Search,
+    is_known: Callable[[str], bool],
+    is_asked_for: Callable[[Entry], bool],
+) -> Plan:
+    """What is to be done for the files of a search, and for those that lay where was searched.
 
-    `everything`: files that the ledger knows from elsewhere are looked at as well. The rest of the
-    ledger is left alone.
+    `is_asked_for` tells which files that the ledger knows from elsewhere are looked at as well. The
+    rest of the ledger is left alone.
     """
-    plan = Plan(reading_digest(), found={each.path: each for each in search.found})
+    found = {each.path: each for each in search.found}
+    plan = Plan(reading_digest(), is_known, found=found)
     roots = [str(root) for root in search.searched]
     candidates: list[Entry] = []
     for path, entry in manifest.entries.items():
@@ -53,9 +60,9 @@ def make_plan(manifest: Manifest, search: Search, *, everything: bool) -> Plan:
         there = _look(path)
         if there is None:
             candidates.append(entry)
-            if below or everything:
+            if below or is_asked_for(entry):
                 plan.gone[path] = entry
-        elif everything and not below:  # below, the search had its reason to leave it out
+        elif not below and is_asked_for(entry):  # below, the search had its reason to leave it out
             plan.found[path] = there
     _compare(plan, manifest, candidates)
     return plan
@@ -97,8 +104,9 @@ def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry]) -> None:
         after = None if entry.path in taken else _after(plan, entry)
         plan.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
     for path, entry in list(plan.gone.items()):
-        if _has_twin(entry, manifest.entries, plan.found):
-            plan.superseded.add(path)
+        twin = _twin(entry, manifest.entries, plan.found)
+        if twin is not None:
+            plan.superseded[path] = twin.path
         if path in taken or path in plan.superseded:
             plan.gone.pop(path)
 
@@ -197,13 +205,14 @@ def _suffix(path: str) -> str | None:
     return next((suffix for suffix in COMPRESSED if path.endswith(suffix)), None)
 
 
-def _has_twin(entry: Entry, known: Mapping[str, Entry], found: Mapping[str, Found]) -> bool:
-    """Whether a plain file is gone because its compressed twin has taken its place."""
-    return any(
-        twin.place.head == entry.place.head and twin.place.end >= entry.place.end > 0
+def _twin(entry: Entry, known: Mapping[str, Entry], found: Mapping[str, Found]) -> Entry | None:
+    """The compressed twin that has taken the place of a plain file that is gone."""
+    twins = (
+        twin
         for twin in _twins(entry.path, known)
-        if twin.path in found
+        if twin.place.head == entry.place.head and twin.place.end >= entry.place.end > 0
     )
+    return next((twin for twin in twins if twin.path in found), None)
 
 
 def _twins(path: str, known: Mapping[str, Entry]) -> Iterator[Entry]:

@@ -61,12 +61,10 @@ def refresh(
     renamed = (entry.path for entry in plan.renamed.values())
     changes = Changes(removed={*plan.superseded, *renamed})
     changes.counts.unchanged = len(plan.unchanged)
-    for path, entry in plan.unchanged.items():
-        if entry.gone:
-            changes.entries[path] = msgspec.structs.replace(entry, gone=False)
+    changes.entries |= _found_again(plan)
     for entry, found in plan.moved:
         changes.removed.add(entry.path)
-        changes.entries[found.path] = _as_found(entry, found, renamed=True)
+        changes.entries[found.path] = _as_found(plan, entry, found)
         changes.counts.moved += 1
     tasks = {task.found.path: task for task in plan.tasks}
     for gathered in _gathered(plan, store, states, progress):
@@ -77,7 +75,9 @@ def refresh(
             entry = _entry(plan, manifest, task, outcome, store)
             entry.states = gathered.states if outcome.has_state else None
             changes.entries[outcome.path] = entry
-            changes.removed |= _replaced(plan, outcome)
+            replaced = _replaced(plan, outcome)
+            entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
+            changes.removed |= replaced
     # What no source has claimed held nothing to be remembered.
     changes.removed |= {p for p, e in plan.gone.items() if e.place.source is None and not e.lost}
     for path, entry in plan.gone.items():
@@ -85,8 +85,20 @@ def refresh(
             changes.counts.gone += 1
             if not entry.gone:
                 changes.entries[path] = msgspec.structs.replace(entry, gone=True)
+    for path, twin in plan.superseded.items():
+        entry = changes.entries.get(twin) or manifest.entries[twin]
+        is_known = bool(entry.known or manifest.entries[path].known)
+        changes.entries[twin] = msgspec.structs.replace(entry, known=is_known)
     changes.removed -= changes.entries.keys()  # another file is in the place of one that moved
     return changes
+
+
+def _found_again(plan: Plan) -> Iterator[tuple[str, Entry]]:
+    """Unchanged files that were gone, or that did not come in through a known place until now."""
+    for path, entry in plan.unchanged.items():
+        is_known = bool(entry.known) or plan.is_known(path)
+        if entry.gone or entry.known != is_known:
+            yield path, msgspec.structs.replace(entry, gone=False, known=is_known)
 
 
 def _gathered(
@@ -129,6 +141,7 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
         rows=outcome.rows,
         ending=outcome.ending,
         code=plan.code,
+        known=plan.is_known(outcome.path) or (known is not None and bool(known.known)),
     )
     if outcome.failed:
         # Whether it can be read may change without a trace in its size or time.
@@ -164,7 +177,8 @@ def _replaced(plan: Plan, outcome: Outcome) -> set[str]:
     return {each.path for each in [*first, *met] if each.path in plan.gone}
 
 
-def _as_found(entry: Entry, found: Found, *, renamed: bool) -> Entry:
+def _as_found(plan: Plan, entry: Entry, found: Found) -> Entry:
+    """A file that only has another name than it had."""
     return msgspec.structs.replace(
         entry,
         path=found.path,
@@ -174,5 +188,6 @@ def _as_found(entry: Entry, found: Found, *, renamed: bool) -> Entry:
         device=found.device,
         beside=found.beside,
         gone=False,
-        renamed=entry.renamed or renamed,
+        renamed=True,
+        known=bool(entry.known) or plan.is_known(found.path),
     )

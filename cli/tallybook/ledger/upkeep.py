@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 WAIT_SECONDS: Final = 30.0
-_COUNTED: Final = ("files", "gone", "lost", "older", "rows")
+_COUNTED: Final = ("files", "gone", "lost", "older", "named", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A row a source (files, those that are gone, rows), and the totals. Raises TallybookError.
 
     `older` counts the files that other code has read; they are read again when they are looked at.
+    `named` those that came in as PATH alone, which only PATH or --all asks for.
     """
     manifest, folder = held(ledger), Folder(ledger)
     rows: dict[str | None, dict[str, Any]] = {}
@@ -88,6 +89,7 @@ def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         row["files"] += 1
         row["gone"] += entry.gone
         row["lost"] += entry.lost
+        row["named"] += entry.known is False
         row["older"] += entry.code != reading_digest()
         row["rows"] += sum(segment.rows for segment in entry.segments())
     parts = set(manifest.parts())

@@ -13,6 +13,7 @@ _COUNTS: Final = {
     "gone": "Gone",
     "lost": "Lost",
     "older": "Older",
+    "named": "By PATH only",
     "rows": "Rows",
 }
 

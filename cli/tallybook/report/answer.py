@@ -63,7 +63,7 @@ def answer(
 
 
 def _digest(query: Query, salt: str) -> str:
-    asked = replace(query, sort=None, limit=None, paths=()).document()
+    asked = replace(query, sort=None, limit=None, paths=None, everything=False).document()
     return blake2b(f"{salt} {asked}".encode(), digest_size=16).hexdigest()
 
 

@@ -38,7 +38,8 @@ class Query:
 
     `since` and `until` are inclusive days in `timezone` (IANA name). `filters` maps a word of
     `FILTERS` to the values that pass, compared exactly. Without `sort`, time keys ascend and the
-    rest follows cost, dearest first. `limit` folds the rows after the first n into one.
+    rest follows cost, dearest first. `limit` folds the rows after the first n into one. No `paths`
+    are the known places, with `everything` all that the ledger holds.
     """
 
     by: tuple[str, ...] = ("model",)
@@ -48,7 +49,8 @@ class Query:
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sort: str | None = None
     limit: int | None = None
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...] | None = None
+    everything: bool = False
     as_recorded: bool = False
 
     @property
@@ -68,7 +70,8 @@ class Query:
             "since": self.since and self.since.isoformat(),
             "until": self.until and self.until.isoformat(),
             "timezone": self.timezone,
-            "paths": list(self.paths),
+            "paths": None if self.paths is None else list(self.paths),
+            "all": self.everything,
             "as_recorded": self.as_recorded,
             "filters": {name: list(values) for name, values in self.filters.items()},
             "sort": self.sort,
