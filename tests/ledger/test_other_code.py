@@ -22,6 +22,7 @@ from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry, load, save
 from tallybook.ledger.state import PACKAGE, READING, reading_digest
 from tallybook.sources import sources
+from tallybook.sources.contract import never
 from tests.ledger.homes import (
     FIXTURES,
     coverage,
@@ -169,11 +170,12 @@ def test_what_cannot_be_read_for_now_is_of_an_older_reading_until_it_can(
 def test_a_file_is_offered_to_all_sources_again(
     home: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mistaken = replace(sources()["claude-code"], name="codex", title="Codex")
+    source = sources()["claude-code"]
+    mistaken = replace(source, name="codex", title="Codex")
     with monkeypatch.context() as patch:
         patch.setattr(DIGEST, lambda: "older")
         patch.setitem(sources(), "codex", mistaken)
-        patch.delitem(sources(), "claude-code")
+        patch.setitem(sources(), "claude-code", replace(source, sniff=never, owns=()))
         told(home, ledger)
     assert told(home, ledger) == told(home, None)
 
