@@ -141,6 +141,8 @@ def instant(value: object, problems: list[str] | None = None) -> datetime | None
     Text without an offset is taken as UTC, as all providers mean it; `assumed-time` says so.
     1970 itself and what lies before it is written where no time is known, and is none.
     """
+    if value.__class__ is float and _EARLIEST <= value <= _FINER_FROM:
+        return datetime.fromtimestamp(value, UTC)
     try:
         time = _from_text(value) if isinstance(value, str) else _from_other(value)
         if time is None:

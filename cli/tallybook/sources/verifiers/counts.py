@@ -53,7 +53,8 @@ def put_usage(row: Reported, usage: Usage, era: str, api: Api) -> None:
     row.reported_cached_tokens = count(usage.cached_input_tokens, problems)
     row.reported_output_tokens = count(usage.completion_tokens, problems)
     row.reported_reasoning_tokens = count(usage.reasoning_tokens, problems)
-    row.reported_cost_usd = money(usage.cost, problems)
+    if usage.cost is not None:
+        row.reported_cost_usd = money(usage.cost, problems)
     row.dialect, row.rule = _reading(era, api, usage.cached_input_tokens is not None)
     if problems:
         add_problems(row, problems)
