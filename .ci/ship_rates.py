@@ -16,9 +16,9 @@ except ImportError:  # a checkout needs no builder
 def ship() -> None:
     """Put the table for the installed genai-prices where the package looks for it first."""
     sys.path.insert(0, str(SOURCES))
-    from tallybook.pricing import cache  # noqa: PLC0415 - it is not installed while it is built
+    from tallybook.pricing import rates  # noqa: PLC0415 - it is not installed while it is built
 
-    cache.ship()
+    rates.ship()
 
 
 class ShipRates(Hook):  # type: ignore[misc] # an optional base

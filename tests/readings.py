@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from tallybook.ledger import Asked
+from tallybook.ledger.question import Asked
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class MadeReading:
         self.asked: Asked | None = None
 
     def with_usage(self, asked: Asked, work: Callable[[MadeReading], T], _: Any = None) -> T:
-        """Stands for `tallybook.ledger.with_usage`."""
+        """Stands for `tallybook.ledger.open.with_usage`."""
         self.asked = asked
         return work(self)
 

@@ -7,15 +7,15 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from tallybook.attribute import attribute
-from tallybook.bounds import with_bounds
-from tallybook.deduplicate import deduplicate
-from tallybook.normalize import normalize
-from tallybook.reconcile import reconcile
-from tallybook.running import settle_running
+from tallybook.derive.attribute import attribute
+from tallybook.derive.bounds import with_bounds
+from tallybook.derive.duplicates.deduplicate import deduplicate
+from tallybook.derive.normalize import normalize
+from tallybook.derive.reconcile import reconcile
+from tallybook.derive.running_totals import settle_running
+from tallybook.derive.sums import settle_sums
 from tallybook.schema import Reported
 from tallybook.sources.rows import table
-from tallybook.sums import settle_sums
 from tallybook.tables import READ
 
 

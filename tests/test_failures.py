@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tallybook.errors import FAILURES
-from tallybook.files import pool, walk
+from tallybook.files import pool
+from tallybook.files.find import walk
 from tallybook.files.read import read_file
 from tallybook.ledger.manifest import load
 from tallybook.schema import Reported

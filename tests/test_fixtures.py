@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.files import read_files, walk
+from tallybook.derive.chain import derive
 from tallybook.files.blocks import blocks, open_log
-from tallybook.files.database import is_database
-from tallybook.files.find import logical_name
+from tallybook.files.find import logical_name, walk
+from tallybook.files.pool import read_files
 from tallybook.files.read import read_file
-from tallybook.ledger import derive
+from tallybook.files.sqlite import is_database
 from tallybook.sources import claims, sources
 from tallybook.sources.lines import Head
 from tests.built import built

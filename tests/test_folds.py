@@ -9,9 +9,8 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from tallybook.files import walk
 from tallybook.files.blocks import DAMAGE, blocks, open_log
-from tallybook.files.find import logical_name
+from tallybook.files.find import logical_name, walk
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head

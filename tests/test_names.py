@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.ledger import Reading, with_usage
+from tallybook.ledger.open import with_usage
+from tallybook.ledger.reading import Reading
 from tallybook.names import is_utf8, path_of, text_of
 from tallybook.render.text import visible
 from tests.ledger.homes import asked, document, opened, put, session, told, totals

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.files import read_files, walk
-from tallybook.ledger import derive
+from tallybook.derive.chain import derive
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
 from tallybook.sources import sources
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
+from tallybook.commands import app
 from tallybook.sources import sources
 from tests.built import built
 from tests.ledger.homes import FIXTURES

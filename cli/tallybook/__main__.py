@@ -29,7 +29,7 @@ def main() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
     for name, value in _ALLOCATORS.items():
         os.environ.setdefault(name, value)
-    from tallybook.app import app  # noqa: PLC0415 - see above
+    from tallybook.commands import app  # noqa: PLC0415 - see above
 
     app(prog_name="tallybook")
 
@@ -39,7 +39,7 @@ def _tell_version() -> None:
         sys.stdout.write(f"tallybook {__version__}\n")
         sys.stdout.flush()
     except OSError:  # what can be said of it takes the rest of the program
-        from tallybook.app.program import unwritten  # noqa: PLC0415 - see above
+        from tallybook.commands.program import unwritten  # noqa: PLC0415 - see above
 
         unwritten()
 

@@ -18,6 +18,10 @@ BUCKETS: Final = (
 )
 SUBCOUNTS: Final = ("cache_creation_1h_input_tokens", "reasoning_output_tokens")
 
+# The two directions; the buckets of one are filled together or not at all.
+INPUT: Final = "input"
+OUTPUT: Final = "output"
+
 # Origins of a bucket, from the best evidence to the weakest.
 REPORTED_ORIGIN: Final = "reported"
 DERIVED: Final = "derived"

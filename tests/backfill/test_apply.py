@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.backfill import apply, propose
+from tallybook.backfill.propose import propose
+from tallybook.derive.corrections import apply
 from tests.backfill.pairs import answer, call, rows
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
+from tallybook.commands import app
 from tests.backfill.database import write
 from tests.backfill.history import EVICTED, Made
 from tests.backfill.routes import ROUTES, Truth

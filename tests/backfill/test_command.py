@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-import tallybook.ledger
-from tallybook import pricing
-from tallybook.app import app
-from tallybook.ledger import corrections
-from tallybook.ledger.chain import corrected, priced
+import tallybook.ledger.open
+from tallybook.commands import app
+from tallybook.derive.chain import corrected, priced
+from tallybook.ledger.corrections import corrections
+from tallybook.pricing import rates as pricing
 from tests.backfill.history import history
 from tests.backfill.stated import settled_history
 from tests.readings import MadeReading
@@ -50,7 +50,7 @@ def reading() -> HistoryReading:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reading: HistoryReading) -> Run:
-    monkeypatch.setattr(tallybook.ledger, "with_usage", reading.with_usage, raising=False)
+    monkeypatch.setattr(tallybook.ledger.open, "with_usage", reading.with_usage)
     monkeypatch.setenv("TALLYBOOK_LEDGER", str(tmp_path / "ledger"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")

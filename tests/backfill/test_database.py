@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
-from tallybook.backfill import apply, propose
-from tallybook.files import read_files, walk
-from tallybook.ledger.chain import derive
+from tallybook.backfill.propose import propose
+from tallybook.commands import app
+from tallybook.derive.chain import derive
+from tallybook.derive.corrections import apply
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
 from tests.backfill.database import write
 from tests.backfill.history import EVICTED, Made, history
 from tests.backfill.test_history import is_exact, is_suspect, row_of

@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.backfill import REASONS, apply, propose
+from tallybook.backfill.propose import propose
+from tallybook.backfill.words import REASONS
+from tallybook.derive.corrections import apply
 from tests.backfill.history import EVICTED, KEPT, Made, history
 from tests.backfill.stated import settled_history
 

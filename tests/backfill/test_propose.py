@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tallybook.backfill import propose
+from tallybook.backfill.propose import propose
 from tests.backfill.pairs import answer, call, rows
 
 INPUT = ("uncached_input_tokens", "cached_input_tokens", "cache_creation_input_tokens")

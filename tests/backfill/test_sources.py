@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
+from tallybook.commands import app
 from tests.built import built
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"

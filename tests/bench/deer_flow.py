@@ -23,8 +23,9 @@ from typing import Any
 
 import polars as pl
 
-from tallybook.files import read_files, walk
-from tallybook.ledger import derive
+from tallybook.derive.chain import derive
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
 
 from .material import Texts, build_texts, iso, uuid4, uuid7
 from .truth import Tally, Truth

@@ -119,7 +119,8 @@ def build(home: Path, options: argparse.Namespace) -> Truth:
 
 def read_only(home: Path) -> dict[str, float]:
     """Seconds to read every file of the folder in worker processes, and how many rows came out."""
-    from tallybook.files import read_files, walk  # noqa: PLC0415 - only to measure
+    from tallybook.files.find import walk  # noqa: PLC0415 - only to measure
+    from tallybook.files.pool import read_files  # noqa: PLC0415 - only to measure
 
     files = walk([home]).files
     begun = time.perf_counter()

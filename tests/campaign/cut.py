@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from tallybook.files.database import is_database
+from tallybook.files.sqlite import is_database
 from tests.campaign.trial import answer, files_of, put_case, same, some_case
 
 

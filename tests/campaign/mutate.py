@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from tallybook.files.database import is_database
+from tallybook.files.sqlite import is_database
 
 _BYTES: Final = (b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b'"', b"{", b"}", b"\\", b"\xc3")
 _LONG: Final = "x" * 100_000

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.dialects import Response, find_usage, merge_stream, read_usage, stream_events
-from tallybook.dialects.following import add_event, begins_anew, cut_down
+from tallybook.dialects.long_streams import add_event, begins_anew, cut_down
 
 Event = dict[str, Any]
 TEXT = "what the model said"

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner, Result
 
-from tallybook.app import app
-from tallybook.files import walk
+from tallybook.commands import app
+from tallybook.files.find import walk
 from tests.ledger.homes import session
 
 CAPTURE = (

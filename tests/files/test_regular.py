@@ -13,7 +13,8 @@ from types import FrameType
 
 import pytest
 
-from tallybook.files import read_files, walk
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
 from tallybook.files.read import read_file
 from tallybook.files.regular import NotRegularError, open_regular
 

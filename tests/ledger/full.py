@@ -18,7 +18,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 from tallybook.errors import TallybookError
-from tallybook.ledger import compact, merge, with_usage
+from tallybook.ledger.merging import merge
+from tallybook.ledger.open import with_usage
+from tallybook.ledger.upkeep import compact
 from tallybook.report.query import Query
 from tests.ledger.homes import answers, asked, home_of, put, session, told, transcript
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from tallybook.app.answers import Answer, Answers
-from tallybook.ledger import Asked, Reading, usage, with_usage
+from tallybook.commands.kept_answers import Answer, Answers
+from tallybook.ledger.open import usage, with_usage
+from tallybook.ledger.question import Asked
+from tallybook.ledger.reading import Reading
 from tallybook.ledger.state import state
 from tallybook.report.answer import answer
 from tallybook.report.query import Query

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tallybook.ledger.asked import Asked
 from tallybook.ledger.open import usage
+from tallybook.ledger.question import Asked
 from tests.ledger.homes import home_of, put, session, transcript
 from tests.ledger.rows import Row, held
 

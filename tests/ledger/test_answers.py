@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tallybook.app.answers import Answer, Answers
-from tallybook.ledger import Asked, Reading, with_usage
+from tallybook.commands.kept_answers import Answer, Answers
+from tallybook.ledger.open import with_usage
+from tallybook.ledger.question import Asked
+from tallybook.ledger.reading import Reading
 from tallybook.ledger.state import state
 from tallybook.report.query import Query
 from tests.ledger.homes import asked, home_of, put, session, transcript

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallybook.files import read_files, walk
-from tallybook.ledger import derive
+from tallybook.derive.chain import derive
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
 from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
 from tests.built import built

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tallybook.ledger import status
+from tallybook.ledger.upkeep import status
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import never
@@ -141,7 +141,7 @@ def older(monkeypatch: pytest.MonkeyPatch, path: Path) -> Callable[[], Any]:
                 yield rows.set_column(place, rows.schema.field(place), pa.array(names))
 
         with monkeypatch.context() as patch:
-            patch.setattr("tallybook.ledger.plan.reading_digest", lambda: "older")
+            patch.setattr("tallybook.ledger.compare.reading_digest", lambda: "older")
             patch.setitem(sources(), SOURCE.name, replace(SOURCE, query=query))
             yield
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tallybook.ledger import Reading, with_usage
 from tallybook.ledger.folder import Folder
+from tallybook.ledger.open import with_usage
+from tallybook.ledger.reading import Reading
 from tests.ledger.homes import (
     asked,
     coverage,

@@ -13,9 +13,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
-from tallybook.ledger import merge, status, with_usage
+from tallybook.commands import app
 from tallybook.ledger.manifest import load, save
+from tallybook.ledger.merging import merge
+from tallybook.ledger.open import with_usage
+from tallybook.ledger.upkeep import status
 from tests.ledger.homes import (
     asked,
     coverage,

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallybook.files import read_files, walk
-from tallybook.ledger import derive
-from tallybook.ledger import links as module
-from tallybook.ledger.links import COLUMNS, components, every_key, link_keys
+from tallybook.derive.chain import derive
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
+from tallybook.ledger import groups as module
+from tallybook.ledger.groups import COLUMNS, components, every_key, link_keys
 from tests.built import built
 from tests.reported import reported
 from tests.test_fixtures import CASES
@@ -101,11 +102,7 @@ def linked(rows: pl.DataFrame) -> list[list[str]]:
     return [[paths[number] for number in group] for group in found]
 
 
-STAGES = {
-    f"tallybook.{name}"
-    for name in ("accounts", "attribute", "deduplicate", "history", "normalize", "ranking",
-                 "reconcile", "reuse", "running", "series", "sums", "witness")
-}  # fmt: skip
+STAGES = "tallybook.derive."
 # What a stage makes of the columns of a row, and the columns that it has its links by.
 MADE = {
     "run": ("root_thread_id",),
@@ -115,7 +112,7 @@ MADE = {
 }
 WITHIN_A_FILE = {"path", "row", "copied_row"}
 # It takes rows out whose run has the same condition on it, so it decides nothing.
-NEUTRAL = ("tallybook.accounts", frozenset({"source"}))
+NEUTRAL = ("tallybook.derive.duplicates.same_run", frozenset({"source"}))
 
 
 @pytest.fixture
@@ -130,7 +127,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, frozenset[str]]]:
             module = sys._getframe(1).f_globals["__name__"]
             places = [named[option] for option in options if option in named]
             columns = frozenset(_columns(places or (given[1:] if "on" in options else given)))
-            if module in STAGES and columns:
+            if module.startswith(STAGES) and columns:
                 found.add((module, columns))
             return original(self, *given, **named)
 
@@ -173,7 +170,10 @@ def test_stages_put_rows_of_several_files_together_by_links_only(
     files = [file for case in CASES for file in walk([built(case)]).files]
     derive(read_files(files), None)
     linking = links(monkeypatch)
-    assert {name for name, _ in joined} >= {"tallybook.sums", "tallybook.witness"}
+    assert {name for name, _ in joined} >= {
+        "tallybook.derive.sums",
+        "tallybook.derive.duplicates.other_sources",
+    }
     for stage, columns in joined - {NEUTRAL}:
         known = {each for name in columns for each in MADE.get(name, (name,))}
         assert known & WITHIN_A_FILE or any(link <= known for link in linking), (stage, columns)

@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
+from tallybook.commands import app
 from tallybook.errors import TallybookError
-from tallybook.ledger import append_corrections, corrections, merge, verify
+from tallybook.ledger.corrections import append_corrections, corrections
 from tallybook.ledger.manifest import Entry, Manifest, Segment, load, save, sealed
+from tallybook.ledger.merging import merge
+from tallybook.ledger.upkeep import verify
 from tallybook.tables import CORRECTIONS
 from tests.ledger.homes import home_of, put, session, told, totals, transcript
 from tests.ledger.rows import held

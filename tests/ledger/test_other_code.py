@@ -17,10 +17,11 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from tallybook.ledger import compact, merge, status, verify
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry, load, save
+from tallybook.ledger.merging import merge
 from tallybook.ledger.state import PACKAGE, READING, reading_digest
+from tallybook.ledger.upkeep import compact, status, verify
 from tallybook.sources import sources
 from tallybook.sources.contract import never
 from tests.ledger.homes import (
@@ -35,7 +36,7 @@ from tests.ledger.homes import (
     transcript,
 )
 
-DIGEST = "tallybook.ledger.plan.reading_digest"
+DIGEST = "tallybook.ledger.compare.reading_digest"
 Older = Callable[[], Any]
 
 
@@ -207,7 +208,7 @@ def test_a_ledger_of_the_days_of_numbers_is_taken_over(
 
 def without(part: Path, columns: set[str]) -> str:
     """The name of a part that was written before the schema had some columns."""
-    from tallybook.ledger.content import put_in_place  # noqa: PLC0415
+    from tallybook.ledger.parts import put_in_place  # noqa: PLC0415
 
     table = pq.read_table(part)
     aside = part.with_suffix(".aside")

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
+from tallybook.commands import app
 from tallybook.errors import UsageError
-from tallybook.ledger import append_corrections, clear_corrections, compact, forget, merge
+from tallybook.ledger.corrections import append_corrections, clear_corrections
 from tallybook.ledger.folder import Folder
-from tallybook.pricing import cache
+from tallybook.ledger.merging import merge
+from tallybook.ledger.upkeep import compact, forget
+from tallybook.pricing import rates as cache
 from tallybook.tables import CORRECTIONS
 from tests.ledger.homes import document, home_of, opened, put, session, told, transcript
 

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.files import read_files, walk
-from tallybook.files.place import Place
-from tallybook.ledger import chain, derive, make_plan
+from tallybook.backfill.plan import make_plan
+from tallybook.derive import chain
+from tallybook.derive.chain import derive
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
+from tallybook.files.resume import Place
 from tallybook.ledger import reading as module
 from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.store import Store

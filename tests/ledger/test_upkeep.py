@@ -11,19 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.app import app
+from tallybook.commands import app
 from tallybook.errors import TallybookError
-from tallybook.ledger import (
-    append_corrections,
-    clear_corrections,
-    compact,
-    corrections,
-    forget,
-    merge,
-    status,
-    verify,
-)
+from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
 from tallybook.ledger.manifest import load, save
+from tallybook.ledger.merging import merge
+from tallybook.ledger.upkeep import compact, forget, status, verify
 from tallybook.tables import CORRECTIONS
 from tests.ledger.homes import coverage, home_of, put, session, told, totals, transcript
 

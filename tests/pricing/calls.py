@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from tallybook import pricing
+from tallybook.pricing import cost
+from tallybook.pricing import rates as pricing
 from tallybook.pricing.cost import COSTS
 from tests.frames import usage_frame
 
@@ -28,7 +29,7 @@ def price_one(rates: pricing.Rates, model: str | None, **stated: Any) -> dict[st
     calls = frame(call)
     if "context_tokens" not in stated:
         calls = calls.with_columns(context_tokens="input_tokens")
-    (row,) = pricing.price(calls, rates).collect().to_dicts()
+    (row,) = cost.price(calls, rates).collect().to_dicts()
     return row | {name: dollars(row[name]) for name in COSTS}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tallybook import pricing
-from tallybook.pricing import cache
+from tallybook.pricing import rates as cache
+from tallybook.pricing import rates as pricing
 
 
 @pytest.fixture(scope="session", autouse=True)

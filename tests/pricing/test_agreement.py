@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook import pricing
-from tallybook.pricing.inforce import KEY_COLUMNS
+from tallybook.pricing import cost
+from tallybook.pricing import rates as pricing
+from tallybook.pricing.in_force import KEY_COLUMNS
 from tests.pricing.calls import frame
 
 # The rules that go beyond the list start where the list's own variants start.
@@ -101,7 +102,7 @@ def listed_price(call: dict[str, Any]) -> Decimal | None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_of_calls_costs_what_the_list_says(rates: pricing.Rates, seed: int) -> None:
     calls = list(random_calls(seed, 300))
-    priced = pricing.price(frame(*calls), rates).collect()
+    priced = cost.price(frame(*calls), rates).collect()
     assert priced.select(KEY_COLUMNS).height == len(calls)
     compared = 0
     for call, row in zip(calls, priced.iter_rows(named=True), strict=True):
@@ -122,6 +123,6 @@ def test_nearly_every_model_of_the_list_is_found_by_its_own_name(rates: pricing.
             for p, m, _ in models
         )
     )
-    priced = pricing.price(calls, rates).collect()
+    priced = cost.price(calls, rates).collect()
     found = priced.filter(pl.col("price_status").is_in(["priced", "free"]))
     assert found.height / len(models) > 0.99

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tallybook import pricing
-from tallybook.pricing import cache
-from tallybook.pricing.version import installed_version
+from tallybook.pricing import rates as cache
+from tallybook.pricing import rates as pricing
+from tallybook.pricing.rates import installed_version
 
 WARM = """
 import sys
 from pathlib import Path
-from tallybook import pricing
+from tallybook.pricing import rates as pricing
 rates = pricing.load(Path(sys.argv[1]), None)
 assert rates.lookup("claude-opus-4-8").rates
 print(sorted({"genai_prices", "pydantic", "polars"} & set(sys.modules)))

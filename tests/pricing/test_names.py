@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tallybook import pricing
+from tallybook.pricing import rates as pricing
 from tallybook.pricing.names import ALIAS, EXACT, PREFIX, SUFFIX_REMOVED
 from tallybook.pricing.table import per_million
 

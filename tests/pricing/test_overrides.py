@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tallybook import pricing
 from tallybook.errors import TallybookError
+from tallybook.pricing import price_file
+from tallybook.pricing import rates as pricing
 from tests.pricing.calls import claude, price_one
 
 NINES = "9" * 5000
@@ -142,7 +143,7 @@ def test_the_file_is_named_and_changes_the_digest(tmp_path: Path, rates: pricing
 def test_a_mistake_in_the_file_is_named_with_its_place(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    with pytest.raises(pricing.PriceFileError) as raised:
+    with pytest.raises(price_file.PriceFileError) as raised:
         load(tmp_path, text)
     assert isinstance(raised.value, TallybookError)
     assert raised.value.message.startswith(f"{tmp_path / 'prices.toml'}: ")
@@ -183,7 +184,7 @@ TIER = "[[price]]\nmodel = 'gpt'\ninput = 1\n[[price.tiers]]\ninput = 2\nabove =
 def test_a_number_that_is_no_price_is_named_at_once_and_in_few_words(
     tmp_path: Path, before: str, number: str, said: str
 ) -> None:
-    with pytest.raises(pricing.PriceFileError) as raised:
+    with pytest.raises(price_file.PriceFileError) as raised:
         load(tmp_path, f"{before}{number}\n")
     assert raised.value.message.startswith(f"{tmp_path / 'prices.toml'}: ")
     assert said in raised.value.message
@@ -191,8 +192,8 @@ def test_a_number_that_is_no_price_is_named_at_once_and_in_few_words(
 
 
 def test_a_price_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(pricing.PriceFileError, match=r"nowhere\.toml"):
+    with pytest.raises(price_file.PriceFileError, match=r"nowhere\.toml"):
         pricing.load(None, tmp_path / "nowhere.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(pricing.PriceFileError, match="not valid TOML"):
+    with pytest.raises(price_file.PriceFileError, match="not valid TOML"):
         pricing.load(None, tmp_path / "bytes.toml")

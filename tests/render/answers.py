@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallybook.render.json import envelope
+from tallybook.render.formats import envelope
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame

@@ -20,7 +20,7 @@ import pytest
 
 import tallybook.render.batches as batches_module
 from tallybook.render.batches import Write, write_csv, write_jsonl, write_parquet
-from tallybook.report.calls import COLUMNS, OWN_TEXT, calls, tables
+from tallybook.report.export import COLUMNS, OWN_TEXT, calls, tables
 from tallybook.report.query import Query
 from tallybook.report.summary import summarise
 from tests.frames import usage_frame

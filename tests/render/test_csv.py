@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.render.csv import csv_lines, defused
+from tallybook.render.formats import csv_lines, defused
 
 
 def test_lines_end_as_the_standard_says_and_cells_are_quoted_where_needed() -> None:

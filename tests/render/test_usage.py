@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tallybook.render.json import json_text
+from tallybook.render.formats import json_text
 from tallybook.render.text import display_width
 from tallybook.render.usage import (
     columns,

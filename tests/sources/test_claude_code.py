@@ -11,9 +11,9 @@ import pytest
 
 from tallybook.schema import Reported
 from tallybook.sources import claims
-from tallybook.sources.claude_code.passing import spans
+from tallybook.sources.claude_code.lines import decode
 from tallybook.sources.claude_code.plain import PlainReader
-from tallybook.sources.claude_code.shapes import decode
+from tallybook.sources.claude_code.skip import spans
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import Place
 from tallybook.sources.claude_code.transcript import read_assistant

@@ -16,16 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallybook.ledger import derive
+from tallybook.derive.chain import derive
 from tallybook.sources import FileFacts
 from tallybook.sources.deer_flow import SOURCE, checkpoints
-from tallybook.sources.deer_flow.callers import divide
+from tallybook.sources.deer_flow.checkpoints import messages, stamped, unpack
+from tallybook.sources.deer_flow.event_parts import Answer, Content, Extra
 from tallybook.sources.deer_flow.events import ANSWERS, TASK_END, TOOL_RESULT
-from tallybook.sources.deer_flow.records import Answer, Content, Extra
-from tallybook.sources.deer_flow.runs import Run
-from tallybook.sources.deer_flow.unpack import messages, stamped, unpack
+from tallybook.sources.deer_flow.runs import Run, divide
 from tallybook.sources.rows import table
-from tallybook.sources.salvage import tables_of
+from tallybook.sources.sqlite_rows import tables_of
 from tallybook.tables import READ
 
 Row = dict[str, Any]

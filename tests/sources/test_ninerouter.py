@@ -15,11 +15,11 @@ import pytest
 
 from tallybook.files.read import read_file
 from tallybook.sources import sources
-from tallybook.sources.ninerouter import SOURCE, history
-from tallybook.sources.ninerouter.entries import Numbering, from_document
-from tallybook.sources.ninerouter.readings import Era, judge, take_streams
-from tallybook.sources.ninerouter.routes import route
+from tallybook.sources.ninerouter import SOURCE
+from tallybook.sources.ninerouter import columns as history
+from tallybook.sources.ninerouter.eras import Era, judge, route, take_streams
 from tallybook.sources.ninerouter.twins import pair
+from tallybook.sources.ninerouter.usage_rows import Numbering, from_document
 from tests.built import built
 from tests.test_fixtures import CASES, FIXTURES
 from tests.test_fixtures import usage as derived
@@ -135,8 +135,8 @@ def test_pairs_are_found_across_batches(tmp_path: Path, monkeypatch: pytest.Monk
     path = database(tmp_path / "data.sqlite", rows)
     whole = read_rows(path)
     for size in (1, 3, 7):
-        monkeypatch.setattr("tallybook.sources.salvage.BATCH_ROWS", size)
-        monkeypatch.setattr("tallybook.sources.salvage.batches.__defaults__", (size,))
+        monkeypatch.setattr("tallybook.sources.sqlite_rows.BATCH_ROWS", size)
+        monkeypatch.setattr("tallybook.sources.sqlite_rows.batches.__defaults__", (size,))
         assert read_rows(path) == whole
     assert len({row["identity"] for row in whole}) == 40
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tallybook import pricing
 from tallybook.errors import TallybookError
-from tallybook.files.prices import read_price_file
-from tallybook.pricing.overrides import read_overrides
+from tallybook.files.price_file import read_price_file
+from tallybook.pricing import rates as pricing
+from tallybook.pricing.price_file import read_overrides
 from tests.pricing.calls import claude, price_one
 
 SET = {

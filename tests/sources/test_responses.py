@@ -10,11 +10,12 @@ import msgspec
 import polars as pl
 import pytest
 
-from tallybook.files import read_files, walk
-from tallybook.ledger import derive
+from tallybook.derive.chain import derive
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
 from tallybook.sources import FileFacts, sources
 from tallybook.sources.lines import Head
-from tallybook.sources.responses.sniffing import is_document, sniff
+from tallybook.sources.responses.sniff import is_document, sniff
 from tests.test_fixtures import FIXTURES
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tallybook.files.database import connect
-from tallybook.sources.salvage import Gap, batches, lost
+from tallybook.files.sqlite import connect
+from tallybook.sources.sqlite_rows import Gap, batches, lost
 
 ROWS = 5000
 PAGE = 4096

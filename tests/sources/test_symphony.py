@@ -15,11 +15,19 @@ from hypothesis import strategies as st
 
 from tallybook.schema import SUM, Reported
 from tallybook.sources import FileFacts
-from tallybook.sources.symphony import SOURCE, elixir
-from tallybook.sources.symphony.agents import CLAUDE, CODEX, Agent, agent_of, session
-from tallybook.sources.symphony.disklog import items
-from tallybook.sources.symphony.terms import Cursor, Opaque, TermError, opened
-from tallybook.sources.symphony.tokens import put_codex, put_tokens, read_tokens
+from tallybook.sources.symphony import SOURCE
+from tallybook.sources.symphony import application_log as elixir
+from tallybook.sources.symphony.mnesia import Cursor, Opaque, TermError, items, opened
+from tallybook.sources.symphony.tokens import (
+    CLAUDE,
+    CODEX,
+    Agent,
+    agent_of,
+    put_codex,
+    put_tokens,
+    read_tokens,
+    session,
+)
 from tallybook.sources.symphony.values import dispatch, moment
 from tests.terms import LARGE, Atom, disk_log, encode
 

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.backfill.columns import or_zero, said, seen, true
 from tallybook.backfill.words import BODY, BUFFERED, FALSE_ZEROS
-from tallybook.normalize import dialect_holds
+from tallybook.derive.corrections import or_zero, said, seen, true
+from tallybook.derive.normalize import dialect_holds
 
 AGREES: Final = "agrees"
 MISSING: Final = "missing"  # one of the two does not state it

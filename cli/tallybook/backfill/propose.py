@@ -8,15 +8,54 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.backfill import pairing
+from tallybook.backfill import evidence
 from tallybook.backfill.agreement import judge
-from tallybook.backfill.choosing import agrees, differs, edges
-from tallybook.backfill.columns import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS
-from tallybook.backfill.gather import gather
-from tallybook.backfill.reasons import reasons
-from tallybook.backfill.search import Search
-from tallybook.backfill.words import INPUT, OUTPUT
+from tallybook.backfill.evidence import elsewhere, gather, miscounted
+from tallybook.backfill.matching import Search, agrees, differs, edges
+from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, true
+from tallybook.schema import INPUT, OUTPUT
 from tallybook.tables import CORRECTIONS
+
+# Problems of the evidence that explain what it lacks, the most telling first.
+_OF_EVIDENCE: Final = ("estimated", "truncated-body", "body-altered")
+
+
+def reasons(calls: pl.DataFrame, search: Search) -> pl.DataFrame:
+    """The calls with their `reason`, the first that applies."""
+    found = [
+        *(edges.select("call", reason=_of_match()) for edges in search.matched),
+        *(_all(edges, "ambiguous-match") for edges in search.refused),
+        *(_all(edges, "input-disagrees") for edges in search.rejected),
+        *(edges.select("call", reason=_of_match()) for edges in search.silent),
+        _all(miscounted(calls, search.evidence), "output-disagrees"),
+        _all(elsewhere(calls, search.evidence), "outside-tolerance"),
+    ]
+    first = pl.concat(found).unique("call", keep="first", maintain_order=True)
+    return calls.join(first, on="call", how="left", maintain_order="left").with_columns(
+        reason=pl.col("reason").fill_null(_of_call())
+    )
+
+
+def _all(edges: pl.DataFrame, reason: str) -> pl.DataFrame:
+    return edges.select("call", reason=pl.lit(reason))
+
+
+def _of_match() -> pl.Expr:
+    """Why evidence that belongs to the call does not fill it."""
+    states = {
+        "evidence-disagrees": pl.col("clash"),
+        "input-disagrees": (differs(INPUT) | pl.col("contradicts")) & ~pl.col("torn"),
+        **{code: true(pl.col("codes").list.contains(code)) for code in _OF_EVIDENCE},
+        "ambiguous-dialect": pl.col("torn") | pl.col("unproved"),
+    }
+    found = [pl.when(holds).then(pl.lit(reason)) for reason, holds in states.items()]
+    return pl.coalesce(*found, pl.lit("response-without-counts"))
+
+
+def _of_call() -> pl.Expr:
+    estimated = true(pl.col("problems").list.contains("estimated"))
+    return pl.when(estimated).then(pl.lit("estimated")).otherwise(pl.lit("no-response-kept"))
+
 
 SCHEMA: Final = pl.DataFrame(CORRECTIONS.empty_table()).schema
 # What no match looks at: what is put in place of what, and where the evidence lies.
@@ -73,7 +112,7 @@ def _match_by_link(search: Search) -> None:
     Evidence that fills nothing does not keep its call from other evidence, but it is no other
     call's either.
     """
-    found = edges(judge(pairing.by_link(search.calls, search.evidence)))
+    found = edges(judge(evidence.by_link(search.calls, search.evidence)))
     fills = pl.col("input_fill").is_not_null()
     search.take(found.filter(fills), "by id")
     owned = search.left(found.filter(~fills & ~pl.col("is_twin")))
@@ -83,8 +122,8 @@ def _match_by_link(search: Search) -> None:
 
 def _match_by_time(search: Search) -> None:
     """The nearest first, and those that state the same prompt and output before all others."""
-    found = edges(judge(pairing.by_time(search.calls, search.evidence)))
-    near = pl.col("distance") <= pairing.NEAR
+    found = edges(judge(evidence.by_time(search.calls, search.evidence)))
+    near = pl.col("distance") <= evidence.NEAR
     whole = agrees(INPUT) & agrees(OUTPUT)
     for level, proof in ((whole & near, "at the same time"), (whole, "at nearly the same time")):
         search.take(search.left(found.filter(level)), proof)
@@ -98,7 +137,7 @@ def _match_by_time(search: Search) -> None:
 
 
 def _match_captures(search: Search) -> None:
-    found = edges(judge(pairing.by_capture(search.calls, search.evidence)))
+    found = edges(judge(evidence.by_capture(search.calls, search.evidence)))
     search.take(found.filter(agrees(INPUT) & agrees(OUTPUT)), "by model, time and counts")
 
 

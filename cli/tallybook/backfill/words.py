@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-INPUT: Final = "input"
-OUTPUT: Final = "output"
-
 # How the evidence was kept, in the order in which it is believed.
 TWIN: Final = "twin"  # a second record of the call, whose counts were not stripped
 DETAIL: Final = "detail"  # the counts of a detail record, kept apart from any body

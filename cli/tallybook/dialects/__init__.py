@@ -7,11 +7,10 @@ gives the calls within an answer that its usage does not count.
 
 from __future__ import annotations
 
-from tallybook.dialects.bodies import Response, find_usage
 from tallybook.dialects.containment import DIALECTS, Dialect
-from tallybook.dialects.iterations import Iteration, left_out
+from tallybook.dialects.responses import Response, find_usage
 from tallybook.dialects.streams import merge_stream, stream_events
-from tallybook.dialects.usage import Usage, read_usage, state
+from tallybook.dialects.usage import Iteration, Usage, left_out, read_usage, state
 
 __all__ = [
     "DIALECTS",

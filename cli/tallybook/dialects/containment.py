@@ -1,9 +1,11 @@
-"""Which count of a provider's usage object lies inside which other."""
+"""Which count contains which: declared by each dialect, decided where two are possible."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+from tallybook.dialects.shape import AMBIGUOUS, FIRM, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +94,90 @@ DIALECTS: Final[dict[str, Dialect]] = {
         input_hides_cache_creation=True,
     ),
 }
+
+
+class Counts(NamedTuple):
+    """The stated counts of one usage object."""
+
+    input: int | None
+    cached: int | None
+    creation: int | None
+    output: int | None
+    reasoning: int | None
+    total: int | None
+
+
+class Verdict(NamedTuple):
+    """A dialect, the directions in which it is a guess, and whether the input cannot be split."""
+
+    dialect: str
+    assumed: tuple[str, ...] = ()
+    ambiguous: bool = False
+
+
+def decide(shape: Shape, counts: Counts, provider: str | None) -> Verdict:
+    """Picks among the dialects of a shape: by the provider, else by the numbers that they fit.
+
+    Where none fits the first one stands, and its contradiction shows as a problem later on.
+    """
+    prior = shape.dialects[0]
+    if len(shape.dialects) == 1:
+        return Verdict(prior)
+    hinted = shape.hints.get(provider.lower()) if provider else None
+    if hinted is not None and fits(DIALECTS[hinted], counts):
+        return Verdict(hinted)
+    if shape.doubt == FIRM and hinted is None and fits(DIALECTS[prior], counts):
+        return Verdict(prior)
+    fitting = [name for name in shape.dialects if fits(DIALECTS[name], counts)]
+    if not fitting:
+        return Verdict(hinted or prior)
+    return _among(shape, fitting, counts)
+
+
+def _among(shape: Shape, fitting: list[str], counts: Counts) -> Verdict:
+    first = fitting[0]
+    differing = {
+        direction
+        for name in fitting[1:]
+        for direction in _differences(DIALECTS[first], DIALECTS[name], counts)
+    }
+    if _is_hidden(DIALECTS[first], counts):
+        return Verdict(first, ("output",))
+    if not differing or shape.doubt == FIRM:
+        return Verdict(first)
+    if shape.doubt == AMBIGUOUS and "input" in differing:
+        return Verdict("openai", ("output",) if "output" in differing else (), ambiguous=True)
+    return Verdict(first, tuple(sorted(differing)))
+
+
+def fits(dialect: Dialect, counts: Counts) -> bool:
+    """Whether no part is larger than what holds it, and a total is what it should be."""
+    cached, creation, reasoning = counts.cached or 0, counts.creation or 0, counts.reasoning or 0
+    inside = cached * dialect.input_holds_cached + creation * dialect.input_holds_cache_creation
+    if counts.input is not None and inside > counts.input:
+        return False
+    stated = counts.output
+    if dialect.output_holds_reasoning and stated is not None and reasoning > stated:
+        return False
+    if counts.total is None or counts.input is None or stated is None:
+        return not dialect.total_holds_hidden
+    rest = counts.total - counts.input - stated
+    if dialect.total_holds_hidden:
+        return rest > 0 and counts.reasoning is None
+    if not dialect.total_is_sum:
+        return rest == 0
+    return rest == cached + creation - inside + reasoning * (not dialect.output_holds_reasoning)
+
+
+def _differences(one: Dialect, other: Dialect, counts: Counts) -> tuple[str, ...]:
+    """The directions whose buckets would not be the same."""
+    cached = counts.cached and one.input_holds_cached != other.input_holds_cached
+    creation = counts.creation and (
+        one.input_holds_cache_creation != other.input_holds_cache_creation
+    )
+    reasoning = counts.reasoning and one.output_holds_reasoning != other.output_holds_reasoning
+    return (*(["input"] if cached or creation else []), *(["output"] if reasoning else []))
+
+
+def _is_hidden(dialect: Dialect, counts: Counts) -> bool:
+    return dialect.total_holds_hidden and counts.reasoning is None

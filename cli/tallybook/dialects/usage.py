@@ -1,19 +1,129 @@
-"""Reads a raw usage object, of whatever provider, as the counts of one request."""
+"""Reads a usage object of any provider into counts, and the calls within it that they leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tallybook.dialects.iterations import largest_prompt
-from tallybook.dialects.plan import Plan, plan
-from tallybook.dialects.shape import fetch
-from tallybook.dialects.verdict import Counts, decide
+from tallybook.dialects.containment import Counts, decide
+from tallybook.dialects.shape import Paths, Shape, fetch, follow
+from tallybook.dialects.shapes import SHAPES
 from tallybook.schema import Reported
 from tallybook.values import MONEY_SCALE, count, money, text
+
+_KEY_SETS: Final = 1024  # one log has a handful of them; in a foreign object keys may be anything
+_COUNTS: Final = {
+    "reported_input_tokens": "input",
+    "reported_cached_tokens": "cached",
+    "reported_cache_creation_tokens": "creation",
+    "reported_cache_creation_5m_tokens": "creation_5m",
+    "reported_cache_creation_1h_tokens": "creation_1h",
+    "reported_output_tokens": "output",
+    "reported_reasoning_tokens": "reasoning",
+    "reported_total_tokens": "total",
+    "web_search_requests": "web_searches",
+}
+_TEXTS: Final = ("service_tier", "speed", "inference_geo")
+
+
+class Plan(NamedTuple):
+    """A shape with the paths that lead somewhere, by the field of `Usage` that they fill."""
+
+    shape: Shape
+    counts: tuple[tuple[str, Paths], ...]
+    texts: tuple[tuple[str, Paths], ...]
+    added_input: Paths
+    uncached: Paths
+    is_completed: bool  # some count may follow from others
+    cost: Paths
+
+
+def plan(usage: Mapping[str, Any]) -> Plan | None:
+    """How to read `usage`; None where its keys are those of no shape."""
+    for found in _plans(frozenset(usage)):
+        if _tells(found.shape, usage):
+            return found
+    return None
+
+
+def _tells(shape: Shape, usage: Mapping[str, Any]) -> bool:
+    if shape.agree:
+        one, other = (follow(usage, path) for path in shape.agree)
+        return one is not None and bool(one == other)
+    return not shape.within or fetch(usage, shape.within) is not None
+
+
+@lru_cache(maxsize=_KEY_SETS)
+def _plans(keys: frozenset[str]) -> tuple[Plan, ...]:
+    return tuple(_plan(shape, keys) for shape in SHAPES if shape.may_have(keys))
+
+
+def _plan(shape: Shape, keys: frozenset[str]) -> Plan:
+    def here(name: str) -> Paths:
+        return tuple(path for path in getattr(shape, name) if path[0] in keys)
+
+    counts = ((column, here(name)) for column, name in _COUNTS.items())
+    texts = ((name, here(name)) for name in _TEXTS)
+    added, uncached = here("added_input"), here("uncached")
+    return Plan(
+        shape=shape,
+        counts=tuple((column, paths) for column, paths in counts if paths),
+        texts=tuple((name, paths) for name, paths in texts if paths),
+        added_input=added,
+        uncached=uncached,
+        is_completed=bool(added or uncached) or shape.total_tells_output,
+        cost=here("cost"),
+    )
+
+
+# Counted in the answer's own usage; where a fallback model answered, the usage is that model's.
+_WITHIN: Final = frozenset({"message", "fallback_message"})
+_PROMPT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+class Iteration(NamedTuple):
+    """A model call within an answer. `usage` is for `read_usage`; no model is the answer's own."""
+
+    part: str  # place in the usage object, e.g. "iterations[1]"
+    kind: str  # e.g. "compaction", "advisor_message"
+    model: str | None
+    usage: Mapping[str, Any]
+
+
+def left_out(usage: Mapping[str, Any]) -> list[Iteration]:
+    """The iterations that are calls of their own beside the counts of `usage`, in their order."""
+    return [
+        Iteration(f"iterations[{index}]", kind, text(entry.get("model")), entry)
+        for index, kind, entry in _entries(usage)
+        if kind not in _WITHIN
+    ]
+
+
+def largest_prompt(usage: Mapping[str, Any]) -> int | None:
+    """The largest prompt of one request, where the counts of `usage` are a sum over several."""
+    prompts = [_prompt(entry) for _, kind, entry in _entries(usage) if kind == "message"]
+    known = [tokens for tokens in prompts if tokens is not None]
+    return max(known) if len(prompts) > 1 and known else None
+
+
+def _entries(usage: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
+    entries = usage.get("iterations")
+    return [
+        (index, kind, entry)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping) and (kind := text(entry.get("type")))
+    ]
+
+
+def _prompt(entry: Mapping[str, Any]) -> int | None:
+    stated = [count(entry.get(key), []) for key in _PROMPT]
+    known = [tokens for tokens in stated if tokens is not None]
+    return sum(known) if known else None
+
 
 # Vertex's words for what the others call a service tier.
 _TRAFFIC: Final = {

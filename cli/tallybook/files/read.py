@@ -20,11 +20,11 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
-from tallybook.files.database import Unclaimed, is_database, is_passing, read_database, words
 from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
-from tallybook.files.place import Place, Trail, encoded, is_continued, rest_of
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
+from tallybook.files.resume import Place, Trail, encoded, is_continued, rest_of
+from tallybook.files.sqlite import Unclaimed, is_database, is_passing, read_database, words
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows

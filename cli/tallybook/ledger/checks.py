@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from tallybook.ledger.content import is_whole, openable, put_in_place
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Segment, opened
+from tallybook.ledger.parts import is_whole, openable, put_in_place
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.private import aside, open_regular
 from tallybook.sources import sources

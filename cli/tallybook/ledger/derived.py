@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from tallybook.ledger.content import is_whole, openable, put_in_place
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
+from tallybook.ledger.parts import is_whole, openable, put_in_place
 from tallybook.ledger.store import PartDamaged, cover, pick
 from tallybook.private import aside, write_aside
 

@@ -12,8 +12,8 @@ import msgspec
 import pyarrow as pa
 
 from tallybook.files.find import Found
-from tallybook.files.place import Place
 from tallybook.files.read import Reading
+from tallybook.files.resume import Place
 from tallybook.ledger.manifest import Segment, sealed
 from tallybook.ledger.parts import PartWriter, Where
 from tallybook.private import write_aside

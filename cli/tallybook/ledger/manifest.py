@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tallybook.files.find import Beside, Found
-from tallybook.files.place import Place
+from tallybook.files.resume import Place
 from tallybook.private import open_regular, write_aside
 
 FORMAT: Final = 1

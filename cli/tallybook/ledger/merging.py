@@ -10,9 +10,9 @@ import msgspec
 
 from tallybook.errors import TallybookError, UsageError
 from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
+from tallybook.ledger.corrections import put_corrections, read_corrections, united
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, save
-from tallybook.ledger.proved import put_corrections, read_corrections, united
 from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, folders_of, walk
+from tallybook.files.known_places import KnownPlaces, known_places, known_variables
 from tallybook.files.pipes import copied
-from tallybook.files.places import KnownPlaces, known_places, known_variables
 from tallybook.files.pool import Progress, is_pooled
-from tallybook.files.prices import read_price_file
-from tallybook.ledger.asked import Asked
+from tallybook.files.price_file import read_price_file
 from tallybook.ledger.compacting import MANY_PARTS, compacted
+from tallybook.ledger.compare import Plan, make_plan
+from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
-from tallybook.ledger.plan import Plan, make_plan
-from tallybook.ledger.proved import corrections
+from tallybook.ledger.question import Asked
 from tallybook.ledger.reading import Reading, aside
 from tallybook.ledger.refresh import Changes, refresh
 from tallybook.ledger.store import PartDamaged, Store
@@ -245,7 +245,7 @@ class _Opened:
 
     def _reading(self, plan: Plan, after: Manifest, changes: Changes, store: Store) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.
-        from tallybook import pricing  # noqa: PLC0415 - see above
+        from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
 
         _give_back_memory()
         paths = {*plan.found, *plan.gone} - changes.removed
@@ -254,7 +254,7 @@ class _Opened:
             entries=entries,
             searched=self.search.searched,
             store=store,
-            rates=pricing.load(self.asked.cache, self.asked.price_file, read_price_file),
+            rates=load_rates(self.asked.cache, self.asked.price_file, read_price_file),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
             found=[*plan.found.values(), *self.search.foreign],

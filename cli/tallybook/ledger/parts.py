@@ -1,19 +1,21 @@
-"""Writes reported rows into Parquet parts, any number of files to a part, and finds them again."""
+"""Parts: Parquet files of reported rows, named by their content so that damage shows."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from tallybook.files.failures import tables
-from tallybook.ledger.content import put_in_place
 from tallybook.ledger.manifest import Segment
-from tallybook.private import new_aside
+from tallybook.names import is_utf8
+from tallybook.private import new_aside, sync_folder
 from tallybook.schema import Reported
 from tallybook.sources.contract import Rows
 from tallybook.sources.rows import array
@@ -21,6 +23,36 @@ from tallybook.tables import READ
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
+
+
+_SUFFIX = ".parquet"
+
+
+def put_in_place(aside: Path) -> str:
+    """Give a complete file its name, once its content is on the disk. Raises OSError."""
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    name = _name(aside)
+    aside.replace(aside.with_name(name))
+    sync_folder(aside.parent)
+    return name
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file holds what was written. Raises OSError."""
+    return path.name == _name(path)
+
+
+def _name(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    return f"{digest.hexdigest()}{_SUFFIX}"
+
+
+def openable(path: Path) -> Path | BytesIO:
+    """What polars and pyarrow can read: they take a name for UTF-8. Raises OSError."""
+    return path if is_utf8(str(path)) else BytesIO(path.read_bytes())
+
 
 GROUP_ROWS: Final = 16_384  # rows held back before they are written
 _TABLE_ROWS: Final = 4096  # rows made into a table at once; as they are read they take 1 KB each

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from tallybook.derive.chain import corrected, derive, priced
 from tallybook.files.find import Found
-from tallybook.ledger.chain import corrected, derive, priced
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import Counts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from tallybook.pricing import Rates
+    from tallybook.pricing.rates import Rates
 
 # Rows that go through the chain at once: some 30 MB with all their columns.
 BATCH_ROWS: Final = 32_768
@@ -135,7 +135,7 @@ class Reading:
         whatever was read when. A batch has at most BATCH_ROWS rows, a large component several
         batches. The column `component` holds its name; `only` picks some.
         """
-        from tallybook.ledger.links import batches  # noqa: PLC0415 - imports polars
+        from tallybook.ledger.groups import batches  # noqa: PLC0415 - imports polars
 
         derived = Derived(self.derived)
         every = self._components()
@@ -154,7 +154,7 @@ class Reading:
 
     def _components(self) -> list[Component]:
         if self._found is None:
-            from tallybook.ledger.links import linked  # noqa: PLC0415 - imports polars
+            from tallybook.ledger.groups import linked  # noqa: PLC0415 - imports polars
 
             groups = linked(self.entries, self.store, self.derived)
             found = (self._cut([self.entries[n] for n in group]) for group in groups)

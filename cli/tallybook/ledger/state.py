@@ -9,8 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from tallybook.ledger.asked import Asked
-from tallybook.pricing.version import installed_version
+from tallybook.ledger.question import Asked
+from tallybook.pricing.rates import installed_version
 
 PACKAGE: Final = Path(__file__).parent.parent
 # All that a reader of logs can reach; a test reads from the imports that nothing is missing here.
@@ -34,7 +34,7 @@ def state(asked: Asked) -> str:
 def _own_prices(asked: Asked) -> bytes:
     if asked.price_file is None:
         return b""
-    from tallybook.files.prices import read_price_file  # noqa: PLC0415 - loads the readers
+    from tallybook.files.price_file import read_price_file  # noqa: PLC0415 - loads the readers
 
     return read_price_file(asked.price_file)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tallybook.ledger.content import is_whole, openable
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
+from tallybook.ledger.parts import is_whole, openable
 from tallybook.sources.rows import DEFAULTS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from tallybook.ledger.links import COLUMNS, every_key, hashed
+from tallybook.ledger.groups import COLUMNS, every_key, hashed
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.store import Store
 from tallybook.private import write_aside

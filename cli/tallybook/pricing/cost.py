@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.pricing.inforce import KEY_COLUMNS, add_rates
+from tallybook.pricing.in_force import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
 from tallybook.schema import COUNTED_KINDS
 

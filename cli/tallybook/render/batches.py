@@ -9,7 +9,7 @@ from typing import IO, Any, Final, Protocol
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.render.csv import FORMULA
+from tallybook.render.formats import FORMULA
 from tallybook.render.text import visible, visible_json
 
 # Rows of one group in a Parquet file: readers skip groups, and writers hold one in memory.

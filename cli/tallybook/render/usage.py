@@ -9,8 +9,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
-from tallybook.render import markdown, table
-from tallybook.render.csv import csv_lines
+from tallybook.render import formats, table
+from tallybook.render.formats import csv_lines
 from tallybook.render.table import Column
 from tallybook.render.text import keep_ends, keep_tail, visible
 from tallybook.report.fields import UNKNOWN
@@ -54,8 +54,8 @@ def table_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str
 
 def markdown_lines(answer: Row) -> Iterator[str]:
     """The report as a Markdown table below its title."""
-    yield f"{markdown.escaped(title(answer['query']))}\n\n"
-    yield from markdown.markdown_lines(columns(answer), totals=bool(answer["rows"]))
+    yield f"{formats.escaped(title(answer['query']))}\n\n"
+    yield from formats.markdown_lines(columns(answer), totals=bool(answer["rows"]))
 
 
 def usage_csv(answer: Row) -> Iterator[str]:

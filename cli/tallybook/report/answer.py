@@ -14,9 +14,9 @@ import msgspec
 import polars as pl
 
 from tallybook.private import write_aside
-from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
+from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial
 
 # Sums that are about as many as the rows they are of are not worth keeping, nor holding apart.
 _MOST_ROWS: Final = 100_000
@@ -25,7 +25,7 @@ _DIGEST: Final = 16  # bytes in front of the rest that show damage
 
 
 class Usage(Protocol):
-    """What a reading has to offer; see `tallybook.ledger.Reading`."""
+    """What a reading has to offer; see `tallybook.ledger.reading.Reading`."""
 
     @property
     def older(self) -> Collection[str]:

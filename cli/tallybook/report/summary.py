@@ -10,10 +10,9 @@ from typing import Any, Final, overload
 import polars as pl
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
-from tallybook.report.partial import COMPONENT, Partial, as_one, joined, partial
 from tallybook.report.problems import listed
 from tallybook.report.query import TIME_KEYS, Query, Unmatched
-from tallybook.report.sums import sums_of_sums
+from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial, sums_of_sums
 from tallybook.schema import ORIGINS
 
 Row = dict[str, Any]

@@ -1,11 +1,103 @@
-"""The sums of a report's rows: of usage, and of sums of usage."""
+"""The sums of a report: over usage rows, over other sums, and of what was read at all."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import reduce
+from operator import and_
 
 import polars as pl
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
-from tallybook.schema import ORIGINS
+from tallybook.report.problems import entries, first_of_each, together
+from tallybook.report.query import KEYS, TIME_KEYS, Query
+from tallybook.schema import (
+    ASSUMED,
+    BACKFILLED,
+    BUCKETS,
+    COUNTED_KINDS,
+    DERIVED,
+    ORIGINS,
+    REPORTED_ORIGIN,
+    SUBCOUNTS,
+)
+
+_TIME_FORMATS = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+
+
+def recorded() -> pl.Expr:
+    """Rows that state usage, duplicates included."""
+    return pl.col("kind").is_in(COUNTED_KINDS)
+
+
+def counted() -> pl.Expr:
+    """Rows that are summed."""
+    return recorded() & pl.col("duplicate_of").is_null()
+
+
+def origin() -> pl.Expr:
+    """The weakest evidence that a row rests on."""
+    stated = [pl.col(f"{bucket}_origin") for bucket in (*BUCKETS, *SUBCOUNTS)]
+    return (
+        pl.when(pl.any_horizontal(column == ASSUMED for column in stated))
+        .then(pl.lit(ASSUMED))
+        .when(pl.any_horizontal(column == BACKFILLED for column in stated))
+        .then(pl.lit(BACKFILLED))
+        .when(pl.col("difference"))
+        .then(pl.lit(DERIVED))
+        .otherwise(pl.lit(REPORTED_ORIGIN))
+    )
+
+
+def matching(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+    """Counted rows that pass the filters by value; dates are not looked at."""
+    passing = [
+        pl.col(KEYS[name]).is_in(list(values)) for name, values in query.filters.items() if values
+    ]
+    return usage.filter(reduce(and_, passing, counted()))
+
+
+def selected(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+    """Counted rows that pass the filters and lie between the days; undated rows lie nowhere."""
+    rows = matching(usage, query)
+    day = _local(query).dt.date()
+    if query.since:
+        rows = rows.filter(day >= query.since)
+    if query.until:
+        rows = rows.filter(day <= query.until)
+    return rows
+
+
+def with_keys(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+    """Add the columns of the time keys: text in the query's time zone, null without a time."""
+    asked = [key for key in TIME_KEYS if key in query.by]
+    return rows.with_columns(
+        _local(query).dt.strftime(_TIME_FORMATS[key]).alias(KEYS[key]) for key in asked
+    )
+
+
+def _local(query: Query) -> pl.Expr:
+    return pl.col("timestamp").dt.convert_time_zone(query.timezone)
+
+
+def counts(older: Collection[str] = ()) -> list[pl.Expr]:
+    """The sums over USAGE rows that tell what was read, whatever a query asks for.
+
+    `older` are the paths of files that another program has read.
+    """
+    is_older = pl.col("path").is_in(list(older)) if older else pl.lit(value=False)
+    backfilled = counted() & (origin() == BACKFILLED)
+    return [
+        recorded().sum().cast(pl.Int64).alias("records"),
+        pl.col("calls").filter(counted()).sum().alias("calls"),
+        pl.col("calls").filter(counted() & is_older).sum().alias("older_calls"),
+        (recorded() & pl.col("duplicate_of").is_not_null())
+        .sum()
+        .cast(pl.Int64)
+        .alias("duplicates"),
+        backfilled.sum().cast(pl.Int64).alias("backfilled"),
+    ]
 
 
 def sums() -> list[pl.Expr]:
@@ -69,3 +161,90 @@ def _stated(value: pl.Expr, name: str) -> pl.Expr:
 
 def _count(condition: pl.Expr, name: str) -> pl.Expr:
     return condition.sum().cast(pl.Int64).alias(name)
+
+
+COMPONENT = "component"  # column: whose rows these are, by any name; rows of one stand together
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What a query asks of some components; each frame has their name in the column `component`.
+
+    `groups` has the sums of each combination of the keys, `covered` those of the coverage, `codes`
+    the number of problems by code, `problems` the first entries of each, `known` the values that
+    there are of the columns that are filtered by.
+    """
+
+    groups: pl.DataFrame
+    covered: pl.DataFrame
+    codes: pl.DataFrame
+    problems: pl.DataFrame
+    known: pl.DataFrame
+
+    @property
+    def height(self) -> int:
+        """How many rows that grow with what was read."""
+        return self.groups.height + self.problems.height + self.known.height
+
+    def of(self, names: Sequence[str]) -> Partial:
+        """Those of some components only."""
+        wanted = pl.col(COMPONENT).is_in(list(names))
+        return Partial(*(getattr(self, each.name).filter(wanted) for each in fields(self)))
+
+
+def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Partial:
+    """The sums of priced USAGE rows of every kind that carry the column `component`.
+
+    `older` are the paths of files that another program has read.
+    """
+    lazy = rows.lazy()
+    keyed = with_keys(selected(lazy, query), query).with_columns(origin=origin())
+    undated = pl.col("timestamp").is_null()
+    missed = matching(lazy, query).filter(undated) if query.dated else lazy.clear()
+    covered = lazy.group_by(COMPONENT).agg(counts(older))
+    found = entries(lazy, COMPONENT).collect()
+    return Partial(
+        groups=keyed.group_by(COMPONENT, *query.fields).agg(sums()).collect(),
+        covered=covered.join(
+            missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64)), COMPONENT, how="left"
+        )
+        .with_columns(pl.col("undated").fill_null(0))
+        .collect(),
+        codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
+        problems=first_of_each(found, COMPONENT),
+        known=_known(lazy, query).collect(),
+    )
+
+
+def joined(partials: Iterable[Partial]) -> Partial:
+    """Several partials of other components each."""
+    found = list(partials)
+    return Partial(
+        *(pl.concat([getattr(each, name.name) for each in found]) for name in fields(Partial))
+    )
+
+
+def as_one(partial: Partial, query: Query) -> Partial:
+    """The same sums of all components together, as one without a name."""
+    nameless = pl.lit("").alias(COMPONENT)
+    groups = partial.groups.group_by(query.fields).agg(sums_of_sums(partial.groups))
+    found = together(partial.problems.lazy().with_columns(nameless), COMPONENT).collect()
+    return Partial(
+        groups=groups.select(nameless, *partial.groups.columns[1:]),
+        covered=partial.covered.select(nameless, pl.exclude(COMPONENT).sum()),
+        codes=partial.codes.group_by("code").agg(pl.col("n").sum()).select(nameless, "code", "n"),
+        problems=first_of_each(found, COMPONENT),
+        known=partial.known.with_columns(nameless).unique(),
+    )
+
+
+def _known(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+    found = [
+        rows.filter(counted())
+        .select(COMPONENT, name=pl.lit(name), value=pl.col(KEYS[name]))
+        .drop_nulls("value")
+        .unique()
+        for name in query.filters
+    ]
+    nothing = {COMPONENT: pl.String, "name": pl.String, "value": pl.String}
+    return pl.concat([pl.LazyFrame(schema=nothing), *found])

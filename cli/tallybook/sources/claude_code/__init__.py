@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.sources.claude_code.reader import begin, finish, read
-from tallybook.sources.claude_code.sniffing import sniff
+from tallybook.sources.claude_code.sniff import sniff
 from tallybook.sources.claude_code.threads import neighbour
 from tallybook.sources.contract import Location, Source
 

@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 
 from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, EVENT, SUM, Reported
-from tallybook.sources.claude_code.counts import (
+from tallybook.sources.claude_code.lines import Event, Line, Message, inside
+from tallybook.sources.claude_code.responses import (
     DIALECT,
     codes,
     moment,
     provider,
+    response,
     terms,
     usage_counts,
+    within,
 )
-from tallybook.sources.claude_code.identity import Link, capture_chain
-from tallybook.sources.claude_code.responses import response, within
-from tallybook.sources.claude_code.shapes import Event, Line, Message, inside
 from tallybook.sources.claude_code.state import Capture, Held, State
-from tallybook.sources.claude_code.threads import SUBAGENT, thread
-from tallybook.sources.claude_code.totals import totals
+from tallybook.sources.claude_code.threads import SUBAGENT, Link, capture_chain, thread
+from tallybook.sources.claude_code.transcript import totals
 from tallybook.values import money, storable, text
 
 _STREAMS_HELD = 64  # far more sub-agents than one run has at a time

@@ -12,11 +12,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources.claude_code.counts import DIALECT, SYNTHETIC, finished, provider
-from tallybook.sources.claude_code.identity import chain, identity, is_minted
-from tallybook.sources.claude_code.shapes import Line
+from tallybook.sources.claude_code.lines import Line
+from tallybook.sources.claude_code.responses import DIALECT, SYNTHETIC, finished, provider
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.claude_code.threads import whose
+from tallybook.sources.claude_code.threads import chain, identity, is_minted, whose
 from tallybook.values import EPOCH, MAX_COUNT
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]

@@ -10,13 +10,13 @@ import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.claude_code import capture, transcript
-from tallybook.sources.claude_code.passing import CUT_OFF, spans
+from tallybook.sources.claude_code.lines import Line, decode, decode_document
 from tallybook.sources.claude_code.plain import PlainReader
-from tallybook.sources.claude_code.shapes import Line, decode, decode_document
-from tallybook.sources.claude_code.sidechains import follow
-from tallybook.sources.claude_code.sniffing import BOM
+from tallybook.sources.claude_code.skip import CUT_OFF, spans
+from tallybook.sources.claude_code.sniff import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
+from tallybook.sources.claude_code.transcript import follow
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import is_object, line_count, problem, unreadable
 

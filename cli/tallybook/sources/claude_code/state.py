@@ -7,9 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from tallybook.sources.claude_code.identity import Link
-from tallybook.sources.claude_code.shapes import Line
-from tallybook.sources.claude_code.threads import Place
+from tallybook.sources.claude_code.lines import Line
+from tallybook.sources.claude_code.threads import Link, Place
 
 
 class Capture(msgspec.Struct):

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, Final
 
 from tallybook.schema import ASSERTION, COPY, EVENT, Reported
-from tallybook.sources.claude_code.counts import moment
-from tallybook.sources.claude_code.identity import chain
-from tallybook.sources.claude_code.responses import response, within
-from tallybook.sources.claude_code.shapes import Carried, Line, Message
+from tallybook.sources.claude_code.lines import Carried, Line, Message, inside
+from tallybook.sources.claude_code.responses import (
+    DIALECT,
+    codes,
+    moment,
+    provider,
+    response,
+    total_counts,
+    within,
+)
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.claude_code.threads import SUBAGENT, thread, whose
-from tallybook.sources.claude_code.totals import totals
-from tallybook.values import count, text
+from tallybook.sources.claude_code.threads import SUBAGENT, chain, thread, whose
+from tallybook.values import count, money, text
+
+
+def totals(
+    model_usage: dict[str, Any], part: str | None, problems: list[str], **columns: Any
+) -> Iterator[tuple[str, Reported]]:
+    """Each model with the row of its total; `problems` are those of the record as a whole."""
+    for model, total in model_usage.items():
+        found = list(problems)
+        row = Reported(
+            **columns,
+            **total_counts(total, found),
+            part=within(part, f"modelUsage.{model}"),
+            dialect=DIALECT,
+            calls=None,
+            model=text(model),
+            provider=provider(model),
+            running=True,
+            reported_cost_usd=money(inside(total, "costUSD"), found),
+        )
+        row.problems = codes(found)
+        yield model, row
+
+
+_WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
+
+
+def follow(block: bytes, begin: int, end: int, state: State) -> int:
+    """The run of sidechain lines that a line belongs to, from 1; 0 where it is in none.
+
+    A run ends with the first line of the session itself. The files of sub-agents have none.
+    """
+    word = None if state.place.agent else _WORD.search(block, begin, end)
+    if word is None:
+        return 0
+    inside = word[1] == b"true"
+    state.sidechain_run += inside and not state.in_sidechain
+    state.in_sidechain = inside
+    return state.sidechain_run if inside else 0
 
 
 def read_assistant(

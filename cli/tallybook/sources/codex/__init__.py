@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tallybook.sources.codex.read import begin, finish, read
-from tallybook.sources.codex.shape import sniff
+from tallybook.sources.codex.reader import begin, finish, read
+from tallybook.sources.codex.sniff import sniff
 from tallybook.sources.contract import Location, Source
 
 __all__ = ["SOURCE"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from tallybook.sources.codex import boundary as bounds
-from tallybook.sources.codex.records import Line, Payload
+from tallybook.sources.codex import inherited as bounds
+from tallybook.sources.codex.lines import Line, Payload
 from tallybook.sources.codex.state import REMEMBERED_IDS, Context, State
 from tallybook.values import count, instant, party, text, uuid_time
 

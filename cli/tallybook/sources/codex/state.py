@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources.codex.boundary import Boundary
-from tallybook.sources.codex.counters import Counter, Pairs
+from tallybook.sources.codex.inherited import Boundary
+from tallybook.sources.codex.running_totals import Counter, Pairs
 
 REMEMBERED_IDS = 64
 

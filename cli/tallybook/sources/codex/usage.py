@@ -8,8 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, Reported
-from tallybook.sources.codex import boundary as bounds
-from tallybook.sources.codex.counters import (
+from tallybook.sources.codex import inherited as bounds
+from tallybook.sources.codex.headers import tier
+from tallybook.sources.codex.lines import Info, Line, Payload, UsageRecord
+from tallybook.sources.codex.running_totals import (
     Pair,
     Vector,
     is_zero,
@@ -18,8 +20,6 @@ from tallybook.sources.codex.counters import (
     settle_record,
     vector,
 )
-from tallybook.sources.codex.headers import tier
-from tallybook.sources.codex.records import Info, Line, Payload, UsageRecord
 from tallybook.sources.codex.state import State, remember
 from tallybook.values import instant, text
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts, Tables
 from tallybook.sources.deer_flow import checkpoints
+from tallybook.sources.deer_flow.event_parts import Event, parse_content, parse_metadata
 from tallybook.sources.deer_flow.events import (
     ANSWERS,
     TASK_END,
@@ -17,10 +18,9 @@ from tallybook.sources.deer_flow.events import (
     TOOL_RESULT,
     read_event,
 )
-from tallybook.sources.deer_flow.records import Event, parse_content, parse_metadata
 from tallybook.sources.deer_flow.runs import TABLE, Run, read_run
 from tallybook.sources.deer_flow.values import name
-from tallybook.sources.salvage import tables_of
+from tallybook.sources.sqlite_rows import tables_of
 
 if TYPE_CHECKING:
     pass

@@ -11,9 +11,9 @@ import msgspec
 from tallybook.schema import Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.deer_flow import log
+from tallybook.sources.deer_flow import gateway_log
+from tallybook.sources.deer_flow.event_parts import parse_event
 from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, read_event
-from tallybook.sources.deer_flow.records import parse_event
 
 # A value and its key, so no text can match: inside of one the quotes are escaped.
 _MARKER: Final = re.compile(
@@ -39,7 +39,7 @@ class State(msgspec.Struct):
 
 def sniff(head: lines.Head) -> bool:
     """Whether a file begins with run events, or is the gateway's log."""
-    return _is_events(head) or log.sniff(head)
+    return _is_events(head) or gateway_log.sniff(head)
 
 
 def _is_events(head: lines.Head) -> bool:
@@ -61,8 +61,8 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     first = state.records + 1
-    is_log = state.is_log or (not state.is_begun and log.sniff(lines.Head(block)))
-    rows = list(log.read_log(block, first) if is_log else _read_lines(block, first))
+    is_log = state.is_log or (not state.is_begun and gateway_log.sniff(lines.Head(block)))
+    rows = list(gateway_log.read_log(block, first) if is_log else _read_lines(block, first))
     is_begun = state.is_begun or not block.isspace()
     return rows, State(state.records + lines.line_count(block), is_log, is_begun)
 

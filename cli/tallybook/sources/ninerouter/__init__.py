@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.sources.contract import Location, Source
-from tallybook.sources.ninerouter.answers import STREAM, WHOLE
+from tallybook.sources.ninerouter.captures import STREAM, WHOLE
+from tallybook.sources.ninerouter.database import query, recognise
 from tallybook.sources.ninerouter.documents import begin, finish, read
-from tallybook.sources.ninerouter.shape import sniff
-from tallybook.sources.ninerouter.store import query, recognise
+from tallybook.sources.ninerouter.sniff import sniff
 
 __all__ = ["SOURCE"]
 

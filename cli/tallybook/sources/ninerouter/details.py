@@ -12,17 +12,125 @@ of its time lie in another file.
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects import find_usage, read_usage, state
+from tallybook.dialects import Usage, find_usage, read_usage, state
 from tallybook.schema import CALL, EVENT, RESPONSE, Reported
-from tallybook.sources.ninerouter.bodies import BARE, CUT, FILTERED, settle
-from tallybook.sources.ninerouter.routes import upstream_of
+from tallybook.sources.contract import Tables
+from tallybook.sources.ninerouter.eras import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
-from tallybook.values import count, decode, instant, text
+from tallybook.values import begins, count, decode, instant, text
+
+# States of an answer without counts.
+BARE: Final = "bare"  # nothing at all: the provider streamed, the client did not ask for that
+CUT: Final = "cut"  # too long to be kept
+FILTERED: Final = "filtered"  # the counts were taken out for the client
+SURPLUS: Final = 2000
+_PROMPTS: Final = ("prompt_tokens", "input_tokens")
+_LEFT_BY_FILTER: Final = frozenset(
+    {
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+    }
+)
+
+
+def settle(usage: Usage, raw: Mapping[str, Any], body: Mapping[str, Any], own: set[int]) -> Usage:
+    """The counts of a body without its surplus; `own` are the prompts the detail states itself.
+
+    A prompt that the detail's own does not prove is left out, and one that nothing can be held
+    against is a guess.
+    """
+    stated = next((count(raw[name], []) for name in _PROMPTS if raw.get(name) is not None), None)
+    if stated is None or stated in own:
+        usage.rule = f"body/{usage.rule}"
+    elif own:
+        altered = stated - SURPLUS in own
+        usage.rule = f"{'altered-body' if altered else 'unproved-body'}/{usage.rule}"
+        usage.reported_input_tokens = usage.reported_total_tokens = None
+    else:
+        _guess(usage, raw, body, stated)
+    return usage
+
+
+def _guess(usage: Usage, raw: Mapping[str, Any], body: Mapping[str, Any], stated: int) -> None:
+    """A body of which nothing else is kept: what was done to it tells whether it was raised."""
+    marked = body.get("object") == "chat.completion" and "output_tokens" in raw
+    filtered = "output_tokens" in raw and raw.keys() <= _LEFT_BY_FILTER
+    usage.reported_total_tokens = None
+    usage.assumed = sorted({*(usage.assumed or []), "input"})
+    if (marked or filtered) and stated >= SURPLUS and usage.reported_input_tokens is not None:
+        usage.reported_input_tokens -= SURPLUS
+        usage.rule = f"altered-body-less-surplus/{usage.rule}"
+    else:
+        usage.rule = f"unproved-body/{usage.rule}"
+
+
+def opened(body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """An answer out of its envelope, and its state where its counts are gone."""
+    if "_preview" in body:
+        found = _from_preview(body["_preview"])
+        return found, None if found else CUT
+    data = body.get("data")
+    body = data if isinstance(data, dict) and "usage" in data else body
+    return body, FILTERED if body.get("usage") == {} else None
+
+
+def _from_preview(preview: Any) -> dict[str, Any]:
+    """The usage object in the first characters of an answer that was cut, where it is whole."""
+    place = preview.find('"usage":') if isinstance(preview, str) else -1
+    if place < 0:
+        return {}
+    found = begins(preview, place + len('"usage":'))
+    return {"usage": found[0]} if found and isinstance(found[0], dict) else {}
+
+
+# Both are written when the request ends, the usage row a moment before or after.
+_APART: Final = timedelta(seconds=10)
+_NEEDED: Final = frozenset({"timestamp", "model", "connectionId", "completionTokens"})
+_ROW: Final = (
+    "SELECT 1 FROM usageHistory WHERE timestamp BETWEEN ? AND ?"
+    " AND model IS ? AND connectionId IS ? AND completionTokens IN (?, ?, ?) LIMIT 1"
+)
+
+
+def can_tell(connection: sqlite3.Connection, found: Tables) -> bool:
+    """Whether usage rows can be looked up by their time; without its index that takes too long."""
+    if not found.get("usageHistory", frozenset()) >= _NEEDED:
+        return False
+    indexed = (
+        "SELECT 1 FROM pragma_index_list('usageHistory') AS list,"
+        " pragma_index_info(list.name) AS info WHERE info.seqno = 0 AND info.name = 'timestamp'"
+    )
+    return connection.execute(indexed).fetchone() is not None
+
+
+def is_alone(connection: sqlite3.Connection, detail: Detail) -> bool:
+    """Whether no usage row can be that of the request.
+
+    One of the same model, connection and completion near the time may be, whatever its prompt.
+    """
+    time = instant(detail.timestamp)
+    if time is None or detail.model is None:
+        return False
+    counts = sorted(outputs(detail))
+    counts += [counts[0]] * (3 - len(counts))
+    bounds = (_stamp(time - _APART), _stamp(time + _APART))
+    where = (*bounds, detail.model, detail.connection, *counts)
+    return connection.execute(_ROW, where).fetchone() is None
+
+
+def _stamp(time: datetime) -> str:
+    """The time as 9router writes it, so that texts compare as times do."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+
 
 TOKENS: Final = "tokens"
 BODY: Final = "providerResponse"

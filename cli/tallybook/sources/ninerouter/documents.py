@@ -11,14 +11,14 @@ import msgspec
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts, Rows
 from tallybook.sources.lines import problem
-from tallybook.sources.ninerouter.answers import STREAM, WHOLE, read_answer
-from tallybook.sources.ninerouter.daily import day_row
-from tallybook.sources.ninerouter.detailjson import decode_detail
+from tallybook.sources.ninerouter.captures import STREAM, WHOLE, read_answer
+from tallybook.sources.ninerouter.columns import tables
+from tallybook.sources.ninerouter.database import day_row
+from tallybook.sources.ninerouter.detail_tables import decode_detail
 from tallybook.sources.ninerouter.details import rows as detail_rows
-from tallybook.sources.ninerouter.entries import Entry, Numbering, from_document
-from tallybook.sources.ninerouter.history import tables
-from tallybook.sources.ninerouter.readings import Era
+from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.tokens import TWIN
+from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_document
 from tallybook.sources.rows import table
 from tallybook.values import decode
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Final
 
-from tallybook.sources.ninerouter.entries import UNKNOWN, Entry, join
 from tallybook.sources.ninerouter.tokens import RAW, STRIPPED, TWIN
+from tallybook.sources.ninerouter.usage_rows import UNKNOWN, Entry, join
 
 _APART: Final = 1_000_000  # microseconds; in practice it is a few thousand
 _USUAL: Final = 10_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.sources.contract import Source
-from tallybook.sources.responses.reading import begin, finish, read
-from tallybook.sources.responses.sniffing import is_document, sniff
+from tallybook.sources.responses.reader import begin, finish, read
+from tallybook.sources.responses.sniff import is_document, sniff
 
 __all__ = ["SOURCE"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.sources.contract import Location, Source
-from tallybook.sources.symphony.read import begin, finish, read
-from tallybook.sources.symphony.shape import is_whole, sniff
+from tallybook.sources.symphony.reader import begin, finish, read
+from tallybook.sources.symphony.sniff import is_whole, sniff
 
 __all__ = ["SOURCE"]
 

@@ -7,15 +7,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from tallybook.schema import ASSERTION, SUM, SUMMARY, THREAD, Reported
-from tallybook.sources.symphony.agents import (
+from tallybook.sources.symphony.tokens import (
     CLAUDE,
     CLAUDE_LINES_ARE_ADDED,
     PROVIDERS,
     Agent,
+    Tokens,
+    add_problem,
     agent_of,
+    put_tokens,
+    read_tokens,
     session,
 )
-from tallybook.sources.symphony.tokens import Tokens, add_problem, put_tokens, read_tokens
 from tallybook.sources.symphony.values import dispatch, moment
 from tallybook.values import count, text
 

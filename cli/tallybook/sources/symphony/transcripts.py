@@ -6,9 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tallybook.schema import SNAPSHOT, SUM, TRANSCRIPT, Reported
-from tallybook.sources.symphony.agents import CLAUDE, CODEX, PROVIDERS, Agent, session
 from tallybook.sources.symphony.runs import part_of_run
-from tallybook.sources.symphony.tokens import put_codex, put_tokens, read_tokens
+from tallybook.sources.symphony.tokens import (
+    CLAUDE,
+    CODEX,
+    PROVIDERS,
+    Agent,
+    put_codex,
+    put_tokens,
+    read_tokens,
+    session,
+)
 from tallybook.sources.symphony.values import dispatch, mapping, moment
 from tallybook.values import count, text
 

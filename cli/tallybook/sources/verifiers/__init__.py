@@ -7,7 +7,7 @@ from typing import Final
 from tallybook.sources.contract import Source
 from tallybook.sources.verifiers.reader import begin, finish, read
 from tallybook.sources.verifiers.run import neighbours
-from tallybook.sources.verifiers.sniffing import is_description, sniff
+from tallybook.sources.verifiers.sniff import is_description, sniff
 
 __all__ = ["SOURCE"]
 

@@ -11,12 +11,11 @@ from msgspec import UNSET
 from tallybook.schema import ASSERTION, EVENT, Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.verifiers import records
-from tallybook.sources.verifiers.outline import outline
-from tallybook.sources.verifiers.records import Line
+from tallybook.sources.verifiers import lines as records
+from tallybook.sources.verifiers.lines import Line
 from tallybook.sources.verifiers.rollouts import Whose, read_rollout
 from tallybook.sources.verifiers.run import describe
-from tallybook.sources.verifiers.sniffing import is_description
+from tallybook.sources.verifiers.sniff import is_description, outline
 from tallybook.sources.verifiers.state import State
 from tallybook.sources.verifiers.traces import (
     NODES,

@@ -9,15 +9,18 @@ from typing import Final, NamedTuple
 from msgspec import UNSET
 
 from tallybook.schema import ASSERTION, CALL, RESPONSE, SUM, THREAD, Reported
-from tallybook.sources.verifiers.counts import (
-    READS_OUTSIDE,
-    WHOLE_PROMPT,
-    add_problems,
-    put_dialect,
-)
-from tallybook.sources.verifiers.records import Line, Metrics, Timing, TokenUsage
+from tallybook.sources.verifiers.lines import Line, Metrics, Timing, TokenUsage
 from tallybook.sources.verifiers.run import Run
-from tallybook.sources.verifiers.turns import SUBAGENT, Answer, answers, rollout_rows
+from tallybook.sources.verifiers.turns import (
+    READS_OUTSIDE,
+    SUBAGENT,
+    WHOLE_PROMPT,
+    Answer,
+    add_problems,
+    answers,
+    put_dialect,
+    rollout_rows,
+)
 from tallybook.values import count, instant
 
 _MISMATCH: Final = "total-mismatch"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.verifiers.outline import whole_members
+from tallybook.sources.verifiers.sniff import whole_members
 from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import MAX_COUNT, UUID, decode, instant, text
 

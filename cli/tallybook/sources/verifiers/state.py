@@ -6,7 +6,7 @@ from math import isclose
 
 import msgspec
 
-from tallybook.sources.verifiers.records import TokenUsage
+from tallybook.sources.verifiers.lines import TokenUsage
 from tallybook.sources.verifiers.run import Run
 
 

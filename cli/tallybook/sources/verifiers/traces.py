@@ -10,16 +10,16 @@ from msgspec import UNSET
 
 from tallybook.schema import CALL, EVENT, Reported
 from tallybook.sources.lines import problem
-from tallybook.sources.verifiers import records
-from tallybook.sources.verifiers.counts import (
+from tallybook.sources.verifiers import lines as records
+from tallybook.sources.verifiers.lines import Call, Line, Node, TokenNode, Trace, Usage
+from tallybook.sources.verifiers.run import Run
+from tallybook.sources.verifiers.turns import (
     WHOLE_PROMPT,
     api_of,
     put_bridged,
     put_no_counts,
     put_usage,
 )
-from tallybook.sources.verifiers.records import Call, Line, Node, TokenNode, Trace, Usage
-from tallybook.sources.verifiers.run import Run
 from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import count, error_name, instant, text
 

@@ -1,0 +1,294 @@
+"""Writes proved corrections into 9router's old `usage.json`, and takes them back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tallybook.backfill.ninerouter.backup import (
+    NOTHING_CHANGED,
+    backups,
+    copy_document,
+    put_in_place,
+    put_record,
+    take_away,
+)
+from tallybook.backfill.ninerouter.change import (
+    Change,
+    Changes,
+    Correction,
+    DayLeft,
+    Done,
+    Row,
+    Skipped,
+    State,
+    by_record,
+    change_row,
+    is_sound,
+)
+from tallybook.backfill.ninerouter.daily import Known, adjusted, day_of, days_near, json_text
+from tallybook.backfill.ninerouter.record import (
+    Changed,
+    Copy,
+    Key,
+    encode,
+    made_of,
+    recorded,
+    way_back,
+)
+from tallybook.errors import TallybookError
+from tallybook.values import count, instant
+
+Document = dict[str, Any]
+_Mark = tuple[int, int, int]
+
+
+def plan_document(content: bytes, corrections: Iterable[Correction]) -> Changes:
+    """What the corrections make of the rows of a document. Raises TallybookError for another."""
+    wanted, skipped = by_record(corrections)
+    changes = Changes(skipped=skipped)
+    if not wanted:
+        return changes
+    history = _history(_document(content))
+    for record, own in wanted.items():
+        row = _row(history, record)
+        if row is None:
+            changes.skipped.append(Skipped(record, "gone"))
+            continue
+        change, skipped = change_row(row, own, {})
+        changes.skipped += skipped
+        if change is not None:
+            changes.rows.append(change)
+    done = Done()
+    _changed(content, changes.rows, done)
+    changes.days, changes.days_left = done.days, done.days_left
+    return changes
+
+
+def apply_document(path: Path, changes: Changes) -> Done:
+    """Write the changes aside, after a backup, and put the document in its place.
+
+    A link stays one; what it leads to is replaced. 9router keeps the document in memory and must
+    not be running. Raises TallybookError where the document changed meanwhile, or cannot be
+    written; then it is as it was.
+    """
+    done = Done(skipped=list(changes.skipped))
+    if not changes.rows:
+        return done
+    content, before = _read(path)
+    document, written = _changed(content, changes.rows, done)
+    if not written:
+        return done
+    try:
+        backup = copy_document(path, content)
+        try:
+            put_record(path, backup, encode(written))
+            _replace(path, document, before, done)
+        except BaseException:
+            take_away(backup)
+            raise
+    except OSError as error:
+        raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+    done.backup = backup
+    return done
+
+
+def restore_document(path: Path) -> Done:
+    """Take back what all runs changed: the rows state again what they did before the first.
+
+    Rows that came since stay, and count in their days; what others changed since is left. Raises
+    TallybookError where no backup is whole, or the document cannot be written.
+    """
+    found = backups(path)
+    if not found:
+        raise TallybookError("there is no backup beside it")
+    done = Done()
+    content, before = _read(path)
+    now = _keyed(_history(_document(content)))
+    copies = _copies(found, done)
+    back, left = way_back(copies, now.get)
+    done.skipped += left
+    done.backup = copies[0].path
+    if back:
+        document, _ = _changed(content, back, done)
+        try:
+            _replace(path, document, before, done)
+        except OSError as error:
+            raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+    return done
+
+
+def _read(path: Path) -> tuple[bytes, _Mark]:
+    """The content, and a mark by which a change since would show."""
+    try:
+        before = _mark(path)  # first: what changes while it is read shows as well
+        return path.read_bytes(), before
+    except OSError as error:
+        raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
+
+
+def _mark(path: Path) -> _Mark:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def _document(content: bytes) -> Document:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise TallybookError("not a document of 9router", NOTHING_CHANGED) from error
+    if not isinstance(found, dict) or not isinstance(found.get("history"), list):
+        raise TallybookError("not a document of 9router", NOTHING_CHANGED)
+    return found
+
+
+def _history(document: Document) -> list[Any]:
+    history: list[Any] = document["history"]
+    return history
+
+
+def _row(history: Sequence[Any], record: int) -> Row | None:
+    row = history[record - 1] if 0 < record <= len(history) else None
+    if not isinstance(row, dict) or not isinstance(row.get("tokens"), dict):
+        return None
+    words = (str(row.get("timestamp")), row.get("provider") or "", row.get("model") or "")
+    links = row.get("connectionId"), row.get("apiKey"), row.get("endpoint")
+    tokens = row["tokens"]
+    try:
+        text = msgspec.json.encode(tokens).decode()
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        text = None  # half a surrogate pair, or a number of a thousand digits
+    prompt = _count(tokens.get("prompt_tokens") or tokens.get("input_tokens"))
+    completion = _count(tokens.get("completion_tokens") or tokens.get("output_tokens"))
+    return Row(record, *words, *links, State(text, prompt, completion, row.get("cost")))
+
+
+def _count(value: object) -> int:
+    return count(value, []) or 0
+
+
+def _keyed(history: Sequence[Any]) -> dict[Key, Row]:
+    """The rows by what each is known by: its time, model and account, and its place from behind.
+
+    The oldest rows of a document go when there are too many, so that a record is another by and by.
+    """
+    found: dict[Key, Row] = {}
+    seen: Counter[Key] = Counter()
+    for record in range(len(history), 0, -1):
+        row = _row(history, record)
+        if row is not None:
+            name = tuple(map(str, row[1:5]))
+            seen[name] += 1
+            found[(*name, seen[name])] = row
+    return found
+
+
+def _copies(found: Sequence[Path], done: Done) -> list[Copy]:
+    """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
+    copies: list[Copy] = []
+    is_known = True  # whether the next run's changes are known
+    for backup in reversed(found):
+        try:
+            copies.append(_copy(backup, recorded(backup) if is_known else None))
+            is_known = True
+        except (OSError, ValueError, TallybookError):
+            done.passed_over.append(backup)
+            is_known = False
+    if not copies:
+        names = ", ".join(backup.name for backup in found)
+        raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
+    done.lost = not is_known
+    return copies[::-1]
+
+
+def _copy(backup: Path, changed: Sequence[Changed] | None) -> Copy:
+    """What a copy states. Raises OSError, ValueError, TallybookError where it is not whole."""
+    every = _keyed(_history(_document(backup.read_bytes())))
+    stated = {key: row for key, row in every.items() if is_sound(row)}
+    keys = {row.record: key for key, row in stated.items()}
+    return Copy(backup, stated, made_of(changed, keys, stated))
+
+
+def _changed(
+    content: bytes, rows: Sequence[Change], done: Done
+) -> tuple[Document, Sequence[Change]]:
+    """The document with the changes of those rows that are still as planned, and of their days."""
+    document = _document(content)
+    history = _history(document)
+    days = _days(document, rows)
+    written = []
+    for change in rows:
+        record = change.row.record
+        if _row(history, record) != change.row:
+            done.skipped.append(Skipped(record, "changed-since"))
+            continue
+        written.append(change)
+        history[record - 1]["tokens"] = json.loads(change.after.tokens or "{}")
+        if change.after.cost is None:
+            history[record - 1].pop("cost", None)
+        else:
+            history[record - 1]["cost"] = change.after.cost
+    done.records = [change.row.record for change in written]
+    _put_days(document, days, written, done)
+    return document, written
+
+
+def _days(document: Document, rows: Iterable[Change]) -> Mapping[str, tuple[datetime, datetime]]:
+    """Between which times the days lie whose sums can be told."""
+    stored = document.get("dailySummary")
+    if not isinstance(stored, dict) or not rows:
+        return {}
+    known = sorted(
+        Known(time, row.state.prompt or 0, row.state.completion or 0)
+        for record in range(1, len(_history(document)) + 1)
+        if (row := _row(_history(document), record)) and (time := instant(row.timestamp))
+    )
+    found = {k: day_of(k, data, known) for k, data in stored.items() if isinstance(data, dict)}
+    return {key: bounds for key, bounds in found.items() if bounds is not None}
+
+
+def _put_days(
+    document: Document,
+    days: Mapping[str, tuple[datetime, datetime]],
+    written: Sequence[Change],
+    done: Done,
+) -> None:
+    counted: set[int] = set()
+    for key, (begin, end) in days.items():
+        inside = [c for c in written if (t := instant(c.row.timestamp)) and begin <= t < end]
+        counted |= {change.row.record for change in inside}
+        after = adjusted(document["dailySummary"][key], inside)
+        done.days += after != document["dailySummary"][key]
+        document["dailySummary"][key] = after
+    rows = [change.row for change in written if change.row.record not in counted]
+    near = {key for row in rows for key in days_near(instant(row.timestamp))}
+    stored = document.get("dailySummary")
+    left = sorted(near & stored.keys() - days.keys()) if isinstance(stored, dict) else []
+    done.days_left = [DayLeft(key, _why_left(document["dailySummary"][key])) for key in left]
+
+
+def _why_left(day: Any) -> str:
+    return "other-rows" if isinstance(day, dict) else "unreadable"
+
+
+def _replace(path: Path, document: Document, before: _Mark, done: Done) -> None:
+    """Put the document in its place, unless somebody else changed it meanwhile. Raises OSError."""
+
+    def check() -> None:
+        if _mark(path) != before:
+            raise TallybookError("changed meanwhile", NOTHING_CHANGED)
+
+    try:
+        content = json_text(document, indent=2).encode()
+    except (ValueError, RecursionError) as error:
+        words = "holds what JSON cannot be written of"
+        raise TallybookError(words, NOTHING_CHANGED) from error
+    names = path.stat().st_nlink - 1
+    put_in_place(path, content, check)
+    done.names = names

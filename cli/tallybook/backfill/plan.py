@@ -1,0 +1,197 @@
+"""Finds what can be filled in all that was read, and prices it as recorded and as filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from tallybook.derive.chain import priced
+from tallybook.ledger.reading import Reading
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from tallybook.backfill.propose import Proposal
+    from tallybook.pricing.rates import Rates
+
+# Columns that neither prices nor reports of a plan look at; a reading may have a great many rows.
+_LEFT_OUT: Final = (
+    "rule",
+    "assumed",
+    "evidence",
+    *(f"{whose}thread_id" for whose in ("", "parent_", "root_")),
+    "caller",
+    "project",
+    "model_ahead",
+    "identity",
+    *(f"{what}_id" for what in ("request", "response", "connection", "record", "chain", "segment")),
+    "log_source",
+    "route",
+    "sequence",
+    "history",
+    "history_thread_ids",
+    "foreign_history",
+    "fresh_counter",
+    "running_total",
+    "repeat",
+    "is_copy",
+    "sidechain",
+    "finished",
+    "block_index",
+    "running",
+    "series",
+    "duplicate_reason",
+    "component",
+    *(f"price_{what}" for what in ("status", "model", "provider", "from")),
+    "^reported_.*_tokens$",
+)
+
+_NOW: Final = " now"  # behind the name of what a row states beside a correction
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What backfill would change: the calls as recorded and as filled, both priced.
+
+    `corrections` and `unrecoverable` are those of the proposal, `reasons` the words of the
+    latter's codes. `before` and `after` hold the calls that are filled, in one order, and `rest`
+    all other counted rows.
+    """
+
+    corrections: pl.DataFrame
+    unrecoverable: pl.DataFrame
+    unused: int
+    reasons: Mapping[str, str]
+    before: pl.DataFrame
+    after: pl.DataFrame
+    rest: pl.DataFrame
+
+
+def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> Plan:
+    """What can be filled in a reading that has no corrections, also from stored responses.
+
+    `zone` is that of local times in the names of folders.
+    """
+    import polars as pl  # noqa: PLC0415 - after the logs are read
+
+    from tallybook.backfill.words import REASONS  # noqa: PLC0415
+
+    kept: list[pl.DataFrame] = []
+    proposal = _proposal(_kept(reading, kept), zone, responses)
+    counted = pl.concat(kept)
+    kept.clear()
+    is_filled = pl.col("call_id").is_in(proposal.corrections["call_id"].implode())
+    rest, before = counted.filter(~is_filled), counted.filter(is_filled)
+    del counted
+    return Plan(
+        corrections=proposal.corrections,
+        unrecoverable=proposal.unrecoverable,
+        unused=proposal.unused,
+        reasons=REASONS,
+        before=before,
+        after=_filled(before, proposal.corrections, reading.rates).select(before.columns),
+        rest=rest,
+    )
+
+
+def _kept(reading: Reading, kept: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows of a reading; of the counted ones what a plan is priced by goes to `kept`."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.schema import COUNTED_KINDS  # noqa: PLC0415
+
+    counted = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
+    for batch in reading.batches():
+        kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
+        yield batch
+
+
+def _filled(calls: pl.DataFrame, corrections: pl.DataFrame, rates: Rates) -> pl.DataFrame:
+    from tallybook.derive.corrections import apply  # noqa: PLC0415 - imports polars
+
+    bare = calls.drop(_cost_columns(calls))
+    return priced(apply(bare.lazy(), corrections).collect(), rates)
+
+
+def fill(reading: Reading, zone: str) -> None:
+    """Let a reading have all that can be filled, beside what was recorded before."""
+    from tallybook.ledger.corrections import joined  # noqa: PLC0415 - loads pyarrow
+
+    before, reading.corrections = reading.corrections, None
+    found = _proposal(reading.batches(), zone).corrections
+    tables = [before] if before is not None else []
+    reading.corrections = joined([*tables, corrections_table(found)])
+
+
+def stated(plan: Plan, known: pl.DataFrame) -> set[tuple[str, str]]:
+    """Which of the corrections, by call and direction, the rows of a plan state themselves by now.
+
+    They stated something else when the correction was proved. What the plan would still correct
+    they do not state, nor what they state another count of.
+    """
+    import polars as pl  # noqa: PLC0415 - after the logs are read
+
+    from tallybook.derive.corrections import COUNTS  # noqa: PLC0415
+
+    key, names = ["call_id", "direction"], list(COUNTS.values())
+    rows = pl.concat([plan.before, plan.rest]).select("call_id", *names)
+    left = known.join(plan.corrections, on=key, how="anti")
+    beside = left.join(rows, on="call_id", suffix=_NOW).filter(pl.col("recorded") != _recorded())
+    # A correction is of one direction, and nothing of the other.
+    same = [pl.col(name).is_null() | pl.col(name).eq_missing(_now(name)) for name in names]
+    return set(beside.filter(*same).select(key).iter_rows())
+
+
+def _recorded() -> pl.Expr:
+    """What the row states of a correction's direction, as a correction says it."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, recorded  # noqa: PLC0415 - as above
+
+    prompt, output = (
+        recorded(tuple(f"{COUNTS[name]}{_NOW}" for name in names))
+        for names in (INPUT_COUNTS, OUTPUT_COUNTS)
+    )
+    return pl.when(pl.col("direction") == "input").then(prompt).otherwise(output)
+
+
+def _now(name: str) -> pl.Expr:
+    import polars as pl  # noqa: PLC0415 - as above
+
+    count = pl.col(f"{name}{_NOW}")
+    return count.fill_null(0) if name == "unsplit_input_tokens" else count
+
+
+def corrections_table(corrections: pl.DataFrame) -> pa.Table:
+    """Proposed corrections as the ledger keeps them."""
+    from tallybook.tables import CORRECTIONS  # noqa: PLC0415 - loads pyarrow
+
+    return corrections.to_arrow().cast(CORRECTIONS)
+
+
+def _proposal(
+    batches: Iterator[pl.DataFrame], zone: str, responses: Reading | None = None
+) -> Proposal:
+    from tallybook.backfill.propose import propose_of  # noqa: PLC0415 - imports polars
+
+    more = map(_evidence_only, responses.batches()) if responses is not None else ()
+    return propose_of((rows.lazy() for rows in chain(batches, more)), zone)
+
+
+def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:
+    """What the user calls stored responses is evidence, and no call of its own."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    from tallybook.schema import COUNTED_KINDS, RESPONSE  # noqa: PLC0415
+
+    stated = pl.col("kind").is_in([*COUNTED_KINDS, RESPONSE])
+    return rows.filter(stated, pl.col("duplicate_of").is_null()).with_columns(kind=pl.lit(RESPONSE))
+
+
+def _cost_columns(rows: pl.DataFrame) -> list[str]:
+    from tallybook.pricing.cost import SCHEMA  # noqa: PLC0415 - imports polars
+
+    return [name for name in SCHEMA if name in rows.columns]

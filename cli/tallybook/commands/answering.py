@@ -1,0 +1,116 @@
+"""What every command over usage does: read the logs, answer, remark on the answer, judge it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from tallybook.commands import terminal
+from tallybook.commands.kept_answers import Answer
+from tallybook.commands.output import say, stderr_width
+from tallybook.errors import UsageError
+from tallybook.report.query import Query
+
+if TYPE_CHECKING:
+    from tallybook.ledger.question import Asked
+    from tallybook.ledger.reading import Reading
+    from tallybook.report.summary import Report
+
+_INCOMPLETE = 3
+T = TypeVar("T")
+
+
+def question(  # noqa: PLR0913 - one parameter an option
+    paths: list[Path] | None,
+    prices: Path | None,
+    ledger: Path | None,
+    *,
+    no_ledger: bool,
+    as_recorded: bool,
+    everything: bool = False,
+) -> Asked:
+    """What the options ask of the ledger. Raises UsageError."""
+    from tallybook.ledger.question import Asked  # noqa: PLC0415 - help needs none
+
+    if ledger and no_ledger:
+        raise UsageError("--ledger and --no-ledger exclude each other")
+    check_all(paths, everything=everything, no_ledger=no_ledger)
+    home = terminal.home_folder(os.environ)
+    return Asked(
+        paths=paths or None,
+        environment=os.environ,
+        home=home,
+        ledger=None if no_ledger else terminal.ledger_folder(os.environ, home, ledger),
+        cache=None if no_ledger else terminal.cache_folder(os.environ, home),
+        price_file=prices,
+        as_recorded=as_recorded,
+        everything=everything,
+    )
+
+
+def check_all(paths: list[Path] | None, *, everything: bool, no_ledger: bool) -> None:
+    """Raise UsageError where --all meets what excludes it."""
+    if everything and paths:
+        raise UsageError("--all and PATH exclude each other")
+    if everything and no_ledger:
+        raise UsageError("--all and --no-ledger exclude each other")
+
+
+def read(asked: Asked, work: Callable[[Reading], T]) -> T:
+    """What `work` makes of what is asked for, with a bar on a terminal while it is read."""
+    from tallybook.ledger.open import with_usage  # noqa: PLC0415 - loads the readers
+
+    with terminal.progress(sys.stderr) as progress:
+        return with_usage(asked, work, progress)
+
+
+def answered(reading: Reading, query: Query) -> Report:
+    """The report on what was read."""
+    from tallybook.report.answer import answer  # noqa: PLC0415 - after the logs are read
+
+    read = {
+        "files": reading.files,
+        "gone": reading.gone,
+        "older_files": len(reading.older),
+        "older_calls": reading.older_deleted,
+        "not_looked_at": reading.not_looked_at,
+    }
+    return answer(reading, query, read, reading.sums, reading.digest)
+
+
+def told(envelope: dict[str, Any], report: Report, reading: Reading) -> Answer:
+    """The answer with all that is to be said about it."""
+    return Answer(
+        envelope, report.unmatched, [str(place) for place in reading.searched], reading.notes
+    )
+
+
+def remark(answer: Answer, marks: Collection[str] = ()) -> None:
+    """Say on standard error what the report leaves out, and what the `marks` in it mean."""
+    from tallybook.render import problems, usage, words  # noqa: PLC0415 - only where something is said
+
+    coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
+    if not answer.envelope["rows"]:
+        say(*words.empty_lines(coverage, answer.searched))
+    say(*answer.notes)
+    say(*(words.unmatched_line(odd.name, odd.value, odd.known) for odd in answer.unmatched))
+    say(*problems.problem_lines(coverage, stderr_width()))
+    odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
+    say(*filter(None, odd))
+    say(*words.not_looked_at_lines(coverage), dim=True)
+    say(words.coverage_line(coverage, totals))
+
+
+def judge(totals: Mapping[str, Any], coverage: Mapping[str, Any]) -> None:
+    """Exit with 3 where something is incomplete."""
+    from tallybook.report.shortfalls import shortfalls  # noqa: PLC0415 - only with --strict
+
+    reasons = shortfalls(totals, coverage)
+    if reasons:
+        say(f"strict: {', '.join(reasons)}")
+        raise typer.Exit(_INCOMPLETE)

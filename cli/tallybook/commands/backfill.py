@@ -1,0 +1,317 @@
+"""`tallybook backfill`: fills what logs do not state from what lies beside them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tallybook import __version__
+from tallybook.commands import options, terminal
+from tallybook.commands.answering import question, read
+from tallybook.commands.in_place import LEFT_ALONE, Written
+from tallybook.commands.in_place import restore as from_backup
+from tallybook.commands.in_place import write as write_in_place
+from tallybook.commands.output import put, say, stdout_colour, stdout_width
+from tallybook.commands.problems import check_problems, write_problems
+from tallybook.commands.program import app
+from tallybook.commands.question import check_files, chosen_zone
+from tallybook.errors import UsageError
+from tallybook.names import text_of
+from tallybook.render.formats import envelope, json_text
+
+if TYPE_CHECKING:
+    from tallybook.backfill.plan import Plan
+    from tallybook.ledger.reading import Reading
+
+_EXAMPLES = """\b
+Examples:
+  tallybook backfill                      what could be filled, and what it costs then
+  tallybook backfill --details            with the largest changes, call by call
+  tallybook backfill --apply              record it; reports use it from then on
+  tallybook backfill --undo               take all of it back
+  tallybook backfill --responses bodies/  look for answers there as well
+  tallybook backfill --apply --in-place   write it into 9router's own files too
+  tallybook backfill --restore            take all of that back, from the backups beside them
+
+\b
+The logs are changed with --apply --in-place only, and only 9router's. --restore
+takes back all runs at once: what they changed states again what it did before the
+first. What 9router added or changed since stays. The backups stay as well.
+Exit codes: 0 done, 1 could not do it, or not for every file, 2 wrong usage."""
+
+
+Apply = Annotated[
+    bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
+]
+Details = Annotated[bool, typer.Option("--details", help="Show the largest changes call by call.")]
+Form = Annotated[Literal["table", "json"], typer.Option("--format", help="How to write the plan.")]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place", help="With --apply: write it into 9router's own files too, after a backup."
+    ),
+]
+Restore = Annotated[
+    bool,
+    typer.Option(
+        "--restore", help="Put back what 9router's files stated before the first --in-place."
+    ),
+]
+Responses = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PATH",
+        parser=options.named("--responses"),
+        help="Stored responses that lie elsewhere; repeatable.",
+    ),
+]
+FolderZone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TZ", help="IANA zone of local times in folder names; default: the machine's."
+    ),
+]
+
+
+@app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
+def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
+    paths: options.Paths = None,
+    everything: options.All = False,
+    apply: Apply = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
+    in_place: InPlace = False,
+    restore: Restore = False,
+    responses: Responses = None,
+    details: Details = False,
+    timezone: FolderZone = None,
+    problems: options.Problems = None,
+    format_: Form = "table",
+    json: options.Json = False,
+    ledger: options.Ledger = None,
+    no_ledger: options.NoLedger = False,
+    prices: options.Prices = None,
+) -> None:
+    """Fill counts that a log lost, from responses, details and twins that lie beside it.
+
+    Without --apply it changes nothing and shows what it would do.
+    """
+    _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
+    if everything and (undo or restore):
+        raise UsageError("--all is of no use here", hint="--undo and --restore know their calls")
+    zone = chosen_zone(timezone)
+    inputs = [*(paths or []), *(responses or [])]
+    check_files(inputs, prices, None)
+    check_problems(problems, inputs, None)
+    if undo:
+        _undo(ledger)
+        return
+    chosen = "json" if json else format_
+    if restore:
+        _restore(paths, chosen)
+        return
+
+    def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
+        plan = _plan(reading, zone, responses, problems)
+        query = _query(paths, responses, everything=everything)
+        answer = _answer(plan, reading, query, details=details)
+        return plan, answer, reading.notes
+
+    asking = question(
+        paths, prices, ledger, no_ledger=no_ledger, as_recorded=True, everything=everything
+    )
+    plan, answer, notes = read(asking, planned)
+    written = write_in_place(plan, apply=apply) if in_place else Written([], set())
+    answer |= {"in_place": written.files if in_place else None, "applied": None}
+    try:
+        if apply:
+            again = partial(read, asking, lambda now: _plan(now, zone, responses, None))
+            answer["applied"] = _apply(plan, again, _folder(ledger), written.calls)
+        put([_rendered(answer, chosen, details=details)], chosen)
+    except BaseException:
+        _say_files(written.files)  # what was changed is changed, whatever came then
+        raise
+    _remark(answer, notes)
+    _judge(written.files)
+
+
+def _restore(paths: list[Path] | None, chosen: str) -> None:
+    """Take back what was written in place; data of it on standard output as JSON only."""
+    files = from_backup(paths)
+    _say_files(files)
+    if chosen == "json":
+        answer = envelope(
+            "backfill",
+            version=__version__,
+            query={"paths": _named(paths), "restore": True},
+            prices=None,
+            rows=[],
+            totals={},
+            coverage={"files": len(files)},
+            in_place=files,
+        )
+        put([json_text(answer)], "json")
+    if any(row["rows"] for row in files):
+        say("`tallybook backfill --apply` fills the calls in reports without changing the files")
+    _judge(files)
+
+
+def _say_files(files: list[dict[str, Any]]) -> None:
+    from tallybook.render.in_place import file_lines  # noqa: PLC0415 - only where it was asked for
+
+    for row in files:
+        say(*file_lines(row))
+
+
+def _judge(files: list[dict[str, Any]]) -> None:
+    """Exit with 1 where something was asked of a file and not done."""
+    if any(row["state"] == LEFT_ALONE or row["lost"] for row in files):
+        raise typer.Exit(1)
+
+
+def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger: bool) -> None:
+    asked = [
+        f"--{name}"
+        for name, is_asked in (("apply", apply), ("undo", undo), ("restore", restore))
+        if is_asked
+    ]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} exclude each other")
+    if in_place and (undo or restore):
+        raise UsageError("--in-place goes with --apply, or shows what it would change")
+    if no_ledger and (apply or undo):
+        raise UsageError(f"{asked[0]} needs the ledger", hint="leave out --no-ledger")
+
+
+def _folder(ledger: Path | None) -> Path:
+    return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), ledger)
+
+
+def _undo(ledger: Path | None) -> None:
+    from tallybook.ledger.corrections import clear_corrections  # noqa: PLC0415 - loads the readers
+
+    folder = _folder(ledger)
+    count = clear_corrections(folder) if folder.exists() else 0
+    calls = f"{count:,} call{'' if count == 1 else 's'}"
+    say(f"corrections of {calls} taken back" if count else "there is nothing to take back")
+
+
+def _apply(
+    plan: Plan, again: Callable[[], Plan], folder: Path, written: set[str]
+) -> dict[str, int]:
+    """Record what the logs do not state themselves by now; returns how many calls became what.
+
+    Where calls were written into their files, it is planned `again` from what these say then.
+    What was recorded of a call before goes only where its row states it, whoever wrote that.
+    """
+    import polars as pl  # noqa: PLC0415 - after the logs are read
+
+    from tallybook.backfill.plan import corrections_table, stated  # noqa: PLC0415
+    from tallybook.ledger.corrections import append_corrections, corrections  # noqa: PLC0415
+
+    later = again() if written else plan
+    gone = stated(later, pl.DataFrame(corrections(folder)))
+    new = append_corrections(folder, corrections_table(later.corrections), gone)
+    asked, left = (set(each.corrections["call_id"]) for each in (plan, later))
+    return {
+        "calls": len(asked),
+        "in_files": len(written - left),
+        "recorded": new,
+        "recorded_before": len(left) - new,
+    }
+
+
+def _plan(reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None) -> Plan:
+    """The plan; the problems of all that it was made from are written where they are asked for."""
+    from tallybook.backfill.plan import make_plan  # noqa: PLC0415 - after the logs are read
+
+    def made(more: Reading | None) -> Plan:
+        plan = make_plan(reading, zone, more)
+        if more is not None:
+            both = Counter(reading.not_looked_at) + Counter(more.not_looked_at)
+            reading.not_looked_at = dict(sorted(both.items()))
+        write_problems(problems, chain(reading.batches(), more.batches() if more else ()))
+        return plan
+
+    if not responses:
+        return made(None)
+    asking = question(responses, None, None, no_ledger=True, as_recorded=True)
+    return read(asking, made)
+
+
+def _query(
+    paths: list[Path] | None, responses: list[Path] | None, *, everything: bool
+) -> dict[str, Any]:
+    return {
+        "paths": _named(paths),
+        "all": everything,
+        "responses": _named(responses) or [],
+    }
+
+
+def _named(paths: list[Path] | None) -> list[str] | None:
+    """Paths as the JSON document has them: none are the known places."""
+    return [text_of(str(path)) for path in paths] if paths else None
+
+
+def _answer(
+    plan: Plan,
+    reading: Reading,
+    query: dict[str, Any],
+    *,
+    details: bool,
+) -> dict[str, Any]:
+    from tallybook.report.backfill_plan import compare  # noqa: PLC0415 - as above
+
+    found = compare(plan, details=details)
+    filled = sum(row["calls"] for row in found.rows)
+    return envelope(
+        "backfill",
+        version=__version__,
+        query=query,
+        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        rows=found.rows,
+        totals=found.after,
+        coverage={
+            "files": reading.files,
+            "calls": found.before["calls"],
+            "backfilled": filled,
+            "unused": plan.unused,
+            "not_looked_at": reading.not_looked_at,
+        },
+        unrecoverable=found.unrecoverable,
+        before=found.before,
+        after=found.after,
+        changes=found.changes,
+    )
+
+
+def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
+    if chosen == "json":
+        shown = answer if details else {k: v for k, v in answer.items() if k != "changes"}
+        return json_text(shown)
+    from tallybook.render.backfill import plan_text  # noqa: PLC0415 - only what is asked for
+
+    return plan_text(answer, stdout_width(), details=details, colour=stdout_colour())
+
+
+def _remark(answer: dict[str, Any], notes: list[str]) -> None:
+    from tallybook.render.backfill import summary_line  # noqa: PLC0415
+    from tallybook.render.in_place import applied_line  # noqa: PLC0415
+    from tallybook.render.words import not_looked_at_lines  # noqa: PLC0415
+
+    say(*notes)
+    say(*not_looked_at_lines(answer["coverage"]), dim=True)
+    say(summary_line(answer))
+    if answer["in_place"] is not None:
+        _say_files(answer["in_place"])
+        if not answer["in_place"]:
+            say("nothing to write in place: no call of a 9router file can be filled")
+    if answer["applied"] is not None:
+        say(applied_line(answer["applied"]))

@@ -1,0 +1,149 @@
+"""`tallybook export`: one row per call, or the rows of a report, as a file for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tallybook import __version__
+from tallybook.commands import options
+from tallybook.commands.answering import answered, judge, question, read, remark, told
+from tallybook.commands.kept_answers import Answer
+from tallybook.commands.output import say, writing
+from tallybook.commands.problems import check_problems, write_problems
+from tallybook.commands.program import app
+from tallybook.commands.question import asked, check_files
+from tallybook.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tallybook.ledger.reading import Reading
+    from tallybook.render.batches import Write
+    from tallybook.report.query import Query
+    from tallybook.report.summary import Report
+
+_SUFFIXES: Final = (".csv", ".parquet", ".jsonl")
+_EXAMPLES = """\b
+Examples:
+  tallybook export calls.parquet                    every call of all known places
+  tallybook export calls.csv --since 30d --source codex
+  tallybook export by-day.csv --by day,model LOGS   the rows of a report instead
+
+\b
+The suffix picks the format. In CSV an empty cell is null, and text that a
+spreadsheet would run as a formula begins with an apostrophe."""
+
+
+@app.command("export", epilog=_EXAMPLES, short_help="One row per call as CSV, Parquet or JSONL.")
+def export(  # noqa: PLR0913, PLR0917 - one parameter an option
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            parser=options.named("FILE"),
+            help="What to write: .csv, .parquet or .jsonl.",
+        ),
+    ],
+    paths: options.Paths = None,
+    everything: options.All = False,
+    by: options.ExportBy = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    timezone: options.TimeZone = None,
+    source: options.SourceFilter = None,
+    provider: options.ProviderFilter = None,
+    model: options.ModelFilter = None,
+    thread: options.ThreadFilter = None,
+    project: options.ProjectFilter = None,
+    caller: options.CallerFilter = None,
+    problems: options.Problems = None,
+    as_recorded: options.AsRecorded = False,
+    ledger: options.Ledger = None,
+    no_ledger: options.NoLedger = False,
+    prices: options.Prices = None,
+    strict: options.Strict = False,
+) -> None:
+    """Write one row per call, or the rows of --by, to a file that other programs read."""
+    if file.suffix.lower() not in _SUFFIXES:
+        raise UsageError(
+            f"{file}: its suffix names no format", hint=f"suffixes: {', '.join(_SUFFIXES)}"
+        )
+    query = asked(
+        by=by or ["model"],
+        since=since,
+        until=until,
+        timezone=timezone,
+        filters=(source, provider, model, thread, project, caller),
+        sort=None,
+        limit=None,
+        paths=paths,
+        everything=everything,
+        as_recorded=as_recorded,
+    )
+    check_files(paths, prices, file)
+    check_problems(problems, paths, file)
+    asking = question(
+        paths,
+        prices,
+        ledger,
+        no_ledger=no_ledger,
+        as_recorded=as_recorded,
+        everything=everything,
+    )
+
+    def written(reading: Reading) -> tuple[Answer, int]:
+        done = _written(file, reading, query, whole=by is None)
+        write_problems(problems, reading.batches())
+        return done
+
+    answer, count = read(asking, written)
+    say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
+    remark(answer)
+    if strict:
+        judge(answer.envelope["totals"], answer.envelope["coverage"])
+
+
+def _written(file: Path, reading: Reading, query: Query, *, whole: bool) -> tuple[Answer, int]:
+    """Writes the calls as a whole or the rows of the report; what is to be said, and how many."""
+    report = answered(reading, query)
+    rows = _calls(reading, query) if whole else _tables(report)
+    count = _write(file, rows, "calls" if whole else ",".join(query.by))
+    said = {"rows": report.rows, "totals": report.totals, "coverage": report.coverage}
+    return told(said, report, reading), count
+
+
+def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
+    from tallybook.report.export import calls  # noqa: PLC0415 - as above
+
+    for usage in reading.batches():
+        yield calls(usage.lazy(), query).collect()
+
+
+def _tables(report: Report) -> Iterator[pl.DataFrame]:
+    from tallybook.report.export import tables  # noqa: PLC0415 - as above
+
+    yield from tables(report)
+
+
+def _write(file: Path, rows: Iterator[pl.DataFrame], what: str) -> int:
+    """Number of rows written; `what` says in the file's metadata what a row is."""
+    from tallybook.render import batches  # noqa: PLC0415 - as above
+    from tallybook.report.export import EXPORT_VERSION, OWN_TEXT  # noqa: PLC0415
+
+    write: Write = {
+        ".csv": batches.write_csv,
+        ".parquet": batches.write_parquet,
+        ".jsonl": batches.write_jsonl,
+    }[file.suffix.lower()]
+    metadata = {
+        "schema": "tallybook/export",
+        "schema_version": str(EXPORT_VERSION),
+        "tool_version": __version__,
+        "rows": what,
+    }
+    with writing(file) as stream:
+        return write(rows, stream, own_text=OWN_TEXT, metadata=metadata)

@@ -1,0 +1,209 @@
+"""`tallybook backfill --in-place` and `--restore`: what was proved, in 9router's own files."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tallybook.commands import terminal
+from tallybook.errors import TallybookError
+from tallybook.names import path_of, text_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tallybook.backfill.ninerouter.change import Changes, Correction, DayLeft, Done, Skipped
+    from tallybook.backfill.plan import Plan
+
+Row = dict[str, Any]
+_SOURCE = "9router"
+# What becomes of a file: the words of `state`.
+_WOULD_CHANGE, _CHANGED, _RESTORED = "would-change", "changed", "restored"
+_NOTHING, LEFT_ALONE = "nothing-to-change", "left-alone"
+
+
+class Written(NamedTuple):
+    """What became of each file, as the JSON document says it, and the calls whose rows changed."""
+
+    files: list[Row]
+    calls: set[str]
+
+
+def write(plan: Plan, *, apply: bool) -> Written:
+    """Write the corrections into the files that their calls stand in, each after a backup.
+
+    Without `apply` only say what would change. A file that cannot be written is left alone, and
+    the others go on.
+    """
+    written = Written([], set())
+    for path, (corrections, calls) in _by_file(plan):
+        row = _file(path, calls=len(set(calls.values())))
+        written.files.append(row)
+        with _LeavingAlone(row):
+            changes = _planned(path, corrections)
+            if not apply:
+                _say_rows(row, _WOULD_CHANGE, len(changes.rows), changes)
+                continue
+            done = _applied(path, changes)
+            _say_rows(row, _CHANGED, done.rows, done)
+            written.calls.update(calls[record] for record in done.records)
+    return written
+
+
+def restore(paths: list[Path] | None) -> list[Row]:
+    """Take back what was written into the files that have a backup beside them.
+
+    Returns what became of each file. Raises TallybookError where there is none.
+    """
+    from tallybook.backfill.ninerouter.backup import backups  # noqa: PLC0415
+    from tallybook.backfill.ninerouter.database import restore  # noqa: PLC0415
+    from tallybook.backfill.ninerouter.document import restore_document  # noqa: PLC0415
+    from tallybook.files.sqlite import is_database  # noqa: PLC0415 - loads the readers
+    from tallybook.ledger.open import find  # noqa: PLC0415
+
+    search = find(paths or None, os.environ, terminal.home_folder(os.environ))
+    files = [path for path, _ in search.files if backups(_opened(path))]
+    if not files:
+        raise TallybookError("no file has a backup beside it", hint="name the file or its folder")
+    rows = []
+    for path in files:
+        row = _file(path)
+        rows.append(row)
+        with _LeavingAlone(row):
+            take_back = restore if is_database(path) else restore_document
+            done = take_back(_opened(path))
+            _say_rows(row, _RESTORED, done.rows, done)
+    return rows
+
+
+class _LeavingAlone:
+    """Notes on a file's row why it is left alone, where it is."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, TallybookError | OSError | sqlite3.Error):
+            return False
+        words = str(error)
+        if isinstance(error, TallybookError):
+            words = ". ".join(filter(None, [error.message, error.hint]))
+        elif isinstance(error, OSError):
+            words = error.strerror or words
+        self._row |= {"state": LEFT_ALONE, "error": words}
+        return True
+
+
+def _opened(path: Path) -> Path:
+    """The file that a path of the ledger names; see `names`."""
+    return Path(path_of(str(path)))
+
+
+def _file(path: Path, calls: int | None = None) -> Row:
+    return {
+        "path": str(path),
+        "state": _NOTHING,
+        "calls": calls,
+        "rows": 0,
+        "days": 0,
+        "days_left": [],
+        "skipped": [],
+        "backup": None,
+        "passed_over": [],
+        "lost": False,
+        "other_names": 0,
+        "error": None,
+    }
+
+
+def _say_rows(row: Row, state: str, count: int, found: Changes | Done) -> None:
+    row |= {
+        "state": state if count else _NOTHING,
+        "rows": count,
+        "days": found.days,
+        "days_left": list(_days_left(found.days_left)),
+        "skipped": list(_skipped(found.skipped)),
+    }
+    from tallybook.backfill.ninerouter.change import Done  # noqa: PLC0415 - as above
+
+    if isinstance(found, Done):
+        row |= {
+            "backup": text_of(str(found.backup)) if found.backup else None,
+            "passed_over": [text_of(str(each)) for each in found.passed_over],
+            "lost": found.lost,
+            "other_names": found.names,
+        }
+
+
+def _days_left(days: Sequence[DayLeft]) -> Iterator[Row]:
+    from tallybook.backfill.ninerouter.change import DAY_REASONS  # noqa: PLC0415 - as above
+
+    for day, reason in days:
+        yield {"day": day, "reason": reason, "meaning": DAY_REASONS[reason]}
+
+
+def _skipped(skipped: Sequence[Skipped]) -> Iterator[Row]:
+    from tallybook.backfill.ninerouter.change import REASONS  # noqa: PLC0415 - as above
+
+    for reason, rows in sorted(Counter(each.reason for each in skipped).items()):
+        yield {"reason": reason, "rows": rows, "meaning": REASONS[reason]}
+
+
+def _by_file(plan: Plan) -> list[tuple[Path, tuple[list[Correction], dict[int, str]]]]:
+    """Of each file of 9router the corrections of its calls, and the call of each record."""
+    import polars as pl  # noqa: PLC0415 - after the logs are read
+
+    from tallybook.backfill.ninerouter.change import Correction  # noqa: PLC0415
+
+    places = plan.before.filter(pl.col("source") == _SOURCE)
+    here = plan.corrections.join(places.select("call_id", "path", "record", "part"), on="call_id")
+    names = list(Correction.__dataclass_fields__)
+    return [
+        (
+            Path(str(path)),
+            (
+                [Correction(**row) for row in _dicts(group.select(names))],
+                dict(group.select("record", "call_id").iter_rows()),
+            ),
+        )
+        for (path,), group in here.sort("path", "record", "direction").group_by(
+            "path", maintain_order=True
+        )
+    ]
+
+
+def _dicts(frame: pl.DataFrame) -> Iterator[Row]:
+    yield from frame.iter_rows(named=True)
+
+
+def _planned(path: Path, corrections: list[Correction]) -> Changes:
+    """What would change. Raises TallybookError where it plainly could not be written."""
+    from tallybook.backfill.ninerouter.backup import require_writable  # noqa: PLC0415
+    from tallybook.backfill.ninerouter.database import plan_changes  # noqa: PLC0415
+    from tallybook.backfill.ninerouter.document import plan_document  # noqa: PLC0415
+    from tallybook.files.sqlite import connect, is_database  # noqa: PLC0415 - as above
+
+    if is_database(path):
+        with connect(path) as connection:
+            changes = plan_changes(connection, corrections)
+    else:
+        changes = plan_document(_opened(path).read_bytes(), corrections)
+    if changes.rows:
+        require_writable(_opened(path))
+    return changes
+
+
+def _applied(path: Path, changes: Changes) -> Done:
+    from tallybook.backfill.ninerouter.database import apply  # noqa: PLC0415
+    from tallybook.backfill.ninerouter.document import apply_document  # noqa: PLC0415
+    from tallybook.files.sqlite import is_database  # noqa: PLC0415 - as above
+
+    write: Callable[[Path, Changes], Done] = apply if is_database(path) else apply_document
+    return write(_opened(path), changes)

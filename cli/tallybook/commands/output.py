@@ -1,0 +1,177 @@
+"""Puts finished text where it belongs: standard output, standard error, a file never half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, TextIO
+
+from tallybook.commands import terminal
+from tallybook.errors import TallybookError, UsageError
+from tallybook.private import OWN, aside, sweep
+from tallybook.render.text import encoded, visible, wrapped
+
+FORMATS: Final = ("table", "json", "csv", "markdown", "html")
+_ASIDE: Final = ".tallybook-"
+_CHUNK: Final = 1 << 16  # characters
+_DIM: Final = ("\x1b[2m", "\x1b[0m")
+_ANYBODY: Final = 0o666  # whom the umask lets
+_SUFFIXES: Final[Mapping[str, str]] = {
+    ".txt": "table",
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+}
+
+
+def chosen_format(asked: str | None, *, json: bool, target: Path | None) -> str:
+    """The format that the options ask for. Raises UsageError where they ask for none, or two."""
+    if json and asked not in {None, "json"}:
+        raise UsageError(f"--json and --format {asked} exclude each other")
+    return "json" if json else asked or _by_suffix(target)
+
+
+def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
+    """Raise UsageError where a file cannot be written, or is one of the logs to read.
+
+    `option` is what names the file on the command line.
+    """
+    named = f"{option} {target}".lstrip()
+    if target.is_dir():
+        raise UsageError(f"{named} is a folder", hint="name a file")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{named}: there is no folder {target.parent}")
+    if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
+        raise UsageError(f"{named} would overwrite a log that is to be read")
+
+
+def stdout_width() -> int | None:
+    """Cells of a line on standard output; None where nothing needs to fit."""
+    return terminal.width(os.environ, sys.stdout)
+
+
+def stdout_colour() -> bool:
+    """Whether standard output is to be coloured."""
+    return terminal.colour(os.environ, sys.stdout)
+
+
+def put(pieces: Iterable[str], chosen: str, target: Path | None = None) -> None:
+    """Write data to the file that is asked for, else to standard output. Raises TallybookError."""
+    if target:
+        with writing(target) as stream:
+            for text in _chunks(pieces):
+                stream.write(text.encode("utf-8", errors="backslashreplace"))
+        return
+    # Programs read what is no table, and they expect UTF-8.
+    encoding = (chosen == "table" and sys.stdout.encoding) or "utf-8"
+    with _stdout() as stream:
+        for text in _chunks(pieces):
+            stream.write(encoded(text, encoding))
+
+
+def flush() -> None:
+    """Write what a library has put on standard output. Raises TallybookError."""
+    with _stdout():
+        pass
+
+
+def stderr_width() -> int | None:
+    """Cells of a line on standard error; None where nothing needs to fit."""
+    return terminal.width(os.environ, sys.stderr)
+
+
+def say(*lines: str, dim: bool = False) -> None:
+    """Words for people, to standard error: made harmless, in signs and lines that it has.
+
+    Where they cannot be written nobody can be told.
+    """
+    encoding, width = sys.stderr.encoding or "utf-8", stderr_width()
+    on, off = _DIM if dim and terminal.colour(os.environ, sys.stderr) else ("", "")
+    try:
+        sys.stderr.writelines(
+            on + encoded(f"{part}{off}\n", encoding).decode(encoding)
+            for line in lines
+            for part in wrapped(visible(line), width)
+        )
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[bytes]]:
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        _drop(sys.stdout)
+        raise TallybookError("cannot write all of it: the reader has gone away") from error
+    except OSError as error:
+        _drop(sys.stdout)
+        raise TallybookError(f"cannot write: {error.strerror}") from error
+
+
+def _drop(stream: TextIO) -> None:
+    """What is left of it; the interpreter would try to write it once more on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _chunks(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces put together to some size, for a write has its price."""
+    held: list[str] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[IO[bytes]]:
+    """A stream beside the target, renamed at the end: readers find the old file or the new one.
+
+    Raises TallybookError where it cannot be written; nothing is left behind then.
+    """
+    try:
+        if target.exists() and not target.is_file():  # a pipe or device has nothing beside it
+            with target.open("wb") as stream:
+                yield stream
+        else:
+            with _aside(target.resolve()) as stream:
+                yield stream
+    except OSError as error:
+        raise TallybookError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[IO[bytes]]:
+    sweep(target.parent, _ASIDE)
+    # Nobody may see in it what they may not see in the file that it takes the place of.
+    rights = OWN if target.exists() else _ANYBODY
+    with aside(target.parent, _ASIDE, rights) as beside:
+        with beside.open("wb") as stream:
+            yield stream
+        if target.exists():
+            shutil.copymode(target, beside)
+        beside.replace(target)
+
+
+def _by_suffix(target: Path | None) -> str:
+    if target is None:
+        return "table"
+    if target.suffix.lower() not in _SUFFIXES:
+        raise UsageError(
+            f"-o {target}: its suffix names no format",
+            hint=f"suffixes: {', '.join(_SUFFIXES)}; or add --format",
+        )
+    return _SUFFIXES[target.suffix.lower()]

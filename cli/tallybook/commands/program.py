@@ -1,0 +1,108 @@
+"""The program around the commands: its name, its version, its way with errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, Final, NoReturn, cast
+
+import typer
+from typer.core import TyperGroup
+
+from tallybook import __version__
+from tallybook.commands.output import flush, put, say
+from tallybook.errors import FAILURES, TallybookError, UsageError
+
+# What the library raises for a wrong command line; it has no public name in every version.
+_Wrong: Final = cast(
+    "type[Exception]",
+    next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError"),
+)
+_NOTHING_ASKED: Final = "NoArgsIsHelpError"
+_INTERRUPTED: Final = 130
+
+
+class Commands(TyperGroup):
+    """The commands, with every error of the user's making said in one way."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command line and exit with its code."""
+        try:
+            code = self._run(*args, **options)
+            flush()
+        except TallybookError as error:
+            code = _told(error)
+        sys.exit(code)
+
+    def _run(self, *args: Any, **options: Any) -> int:
+        """The exit code. Raises TallybookError."""
+        # For the tests, and for who looks for the cause of a `reader-failed`.
+        FAILURES.raised = bool(os.environ.get("TALLYBOOK_RAISE"))
+        try:
+            return int(super().main(*args, **options | {"standalone_mode": False}) or 0)
+        except _Wrong as error:
+            if type(error).__name__ != _NOTHING_ASKED:
+                raise _in_our_words(error) from error
+            say(*str(error).splitlines())
+            return UsageError.exit_code
+        except (KeyboardInterrupt, typer.Abort):
+            return _INTERRUPTED
+        except OSError:
+            flush()  # which raises what is to be said, if the output is what failed
+            raise
+
+
+def unwritten() -> NoReturn:
+    """Say that the output cannot be written, and exit."""
+    try:
+        flush()
+    except TallybookError as error:
+        sys.exit(_told(error))
+    sys.exit(1)
+
+
+def _told(error: TallybookError) -> int:
+    say(f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else []))
+    return error.exit_code
+
+
+def _in_our_words(error: Any) -> UsageError:
+    """An error of the library that reads the command line, in the form of our own."""
+    command = error.ctx.command_path if error.ctx else "tallybook"
+    possible = getattr(error, "possibilities", None)
+    message = error.message if possible else error.format_message()
+    hint = f"perhaps {' or '.join(possible)}; " if possible else ""
+    return UsageError(
+        message[:1].lower() + message[1:].rstrip("."), hint=f"{hint}{command} --help says more"
+    )
+
+
+# Plain help: examples keep their lines, and it takes half the time.
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExamples:\n"
+    "  tallybook usage-report                     all known places, by model\n"
+    "  tallybook usage-report --by day --since 7d\n"
+    "  tallybook usage-report logs/ -o usage.csv\n"
+    "  tallybook sources                          where logs are looked for",
+)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        put([f"tallybook {__version__}\n"], "table")
+        raise typer.Exit
+
+
+@app.callback()
+def _tallybook(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Say what coding agents used and what it cost, from the logs they leave."""

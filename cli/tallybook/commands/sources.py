@@ -1,0 +1,55 @@
+"""`tallybook sources`: what is read, and where it is looked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tallybook import __version__
+from tallybook.commands import options, terminal
+from tallybook.commands.output import put, stdout_colour, stdout_width
+from tallybook.commands.program import app
+from tallybook.render.formats import envelope, json_text
+
+if TYPE_CHECKING:
+    from tallybook.files.known_places import SourceSurvey
+
+
+@app.command("sources", short_help="Where logs are looked for, and what is there.")
+def sources(
+    format_: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How to write the list.")
+    ] = "table",
+    json: options.Json = False,
+) -> None:
+    """Every format that is read, where it is looked for, and what is there."""
+    from tallybook.files.known_places import survey  # noqa: PLC0415 - loads all sources
+
+    rows = [_source_row(found) for found in survey(os.environ, terminal.home_folder(os.environ))]
+    files = sum(place["files"] for row in rows for place in row["found"])
+    answer = envelope(
+        "sources",
+        version=__version__,
+        query={},
+        prices=None,
+        rows=rows,
+        totals={"sources": len(rows), "files": files},
+        coverage={"files": files},
+    )
+    if json or format_ == "json":
+        put([json_text(answer)], "json")
+        return
+    from tallybook.render.listings import table_text  # noqa: PLC0415 - only what the format needs
+
+    put([table_text(answer, stdout_width(), colour=stdout_colour())], "table")
+
+
+def _source_row(found: SourceSurvey) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "title": found.title,
+        "places": found.places,
+        "found": [{"path": path, "files": count} for path, count in found.found],
+    }

@@ -1,0 +1,202 @@
+"""Puts corrections in the place of what the log states; the facts themselves stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+import polars.selectors as cs
+
+from tallybook.derive.bounds import with_bounds
+from tallybook.derive.normalize import add_problem, dialect_holds
+from tallybook.schema import (
+    BACKFILLED,
+    CALL,
+    DERIVED,
+    INPUT,
+    OUTPUT,
+    PLACEHOLDER_OUTPUT,
+    REPORTED_ORIGIN,
+)
+
+# Short name -> bucket of a row.
+COUNTS: Final = {
+    "uncached": "uncached_input_tokens",
+    "cached": "cached_input_tokens",
+    "creation": "cache_creation_input_tokens",
+    "creation_1h": "cache_creation_1h_input_tokens",
+    "unsplit": "unsplit_input_tokens",
+    "output": "output_tokens",
+    "reasoning": "reasoning_output_tokens",
+}
+INPUT_COUNTS: Final = ("uncached", "cached", "creation", "creation_1h", "unsplit")
+OUTPUT_COUNTS: Final = ("output", "reasoning")
+SEEN: Final = "seen_"  # prefix of what the evidence states
+
+
+def said(name: str) -> pl.Expr:
+    """What the call's own record states."""
+    return pl.col(name)
+
+
+def seen(name: str) -> pl.Expr:
+    """What the evidence states."""
+    return pl.col(f"{SEEN}{name}")
+
+
+def or_zero(count: pl.Expr) -> pl.Expr:
+    """The count, or nothing where none is stated."""
+    return count.fill_null(0)
+
+
+def true(condition: pl.Expr) -> pl.Expr:
+    """The condition, false where it cannot be told."""
+    return condition.fill_null(value=False)
+
+
+def has_problem(code: str, column: str = "problems") -> pl.Expr:
+    """Whether a row carries the problem."""
+    return true(pl.col(column).list.contains(code))
+
+
+def recorded(names: tuple[str, ...]) -> pl.Expr:
+    """The counts of a direction in one text, `14/-/-/-/0`; a dash is a count not stated."""
+    return pl.concat_str(
+        [pl.col(name).cast(pl.String).fill_null("-") for name in names], separator="/"
+    )
+
+
+def whole_prompt(names: Mapping[str, str] | None = None) -> pl.Expr:
+    """Whether every token of the prompt is stated, be it as a sum; `names` are the columns'."""
+    uncached, cached, creation, unsplit = (
+        pl.col(names[name] if names else name)
+        for name in ("uncached", "cached", "creation", "unsplit")
+    )
+    split = uncached.is_not_null() & cached.is_not_null() & creation.is_not_null()
+    return split | (dialect_holds("input_holds_cached") & unsplit.is_not_null())
+
+
+_DIRECTIONS: Final = {INPUT: INPUT_COUNTS, OUTPUT: OUTPUT_COUNTS}
+# Problems of a direction that are none any more when it is filled.
+_ANSWERED: Final = {
+    INPUT: ("ambiguous-dialect", "cache-not-read", "cache-perhaps-twice", "input-lost"),
+    OUTPUT: (PLACEHOLDER_OUTPUT,),
+}
+_PLACES: Final = ("backfill_method", "backfill_path", "backfill_record")
+
+
+def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
+    """USAGE rows with the corrected directions and their evidence: `backfill_method`, `_path`, ...
+
+    A correction holds only for what it was proved of: where the row now states other counts it is
+    left out, and the row says `stale-correction`.
+    """
+    for direction in _DIRECTIONS:
+        rows = _beside(rows, corrections, direction)
+    return (
+        rows.with_columns(_filled(INPUT), _filled(OUTPUT))
+        .with_columns(
+            *(_value(d, name) for d, names in _DIRECTIONS.items() for name in names),
+            *(_origin(d, name) for d, names in _DIRECTIONS.items() for name in names),
+            *(_place(name) for name in _PLACES),
+            _input_before=pl.col("input_tokens"),
+            problems=add_problem(("stale-correction", _stale(INPUT) | _stale(OUTPUT))),
+        )
+        .pipe(_with_sums)
+        .pipe(with_bounds)
+        .drop(cs.starts_with("_input_", "_output_"))
+    )
+
+
+def _beside(rows: pl.LazyFrame, corrections: pl.DataFrame, direction: str) -> pl.LazyFrame:
+    """The row's correction in a direction, as columns `_<direction>_<name>`."""
+    names = {COUNTS[name]: f"_{direction}_{name}" for name in _DIRECTIONS[direction]}
+    found = corrections.filter(pl.col("direction") == direction).select(
+        "call_id",
+        pl.col("recorded").alias(f"_{direction}_recorded"),
+        pl.col("method").alias(f"_{direction}_method"),
+        pl.col("evidence_path").alias(f"_{direction}_path"),
+        pl.col("evidence_record").alias(f"_{direction}_record"),
+        *(pl.col(bucket).alias(name) for bucket, name in names.items()),
+    )
+    found = found.unique("call_id", keep="last", maintain_order=True)
+    return rows.join(found.lazy(), on="call_id", how="left", maintain_order="left")
+
+
+def _counts() -> pl.Expr:
+    return pl.col("duplicate_of").is_null()
+
+
+def _asked(direction: str) -> pl.Expr:
+    return _counts() & pl.col(f"_{direction}_recorded").is_not_null()
+
+
+def _states(direction: str) -> pl.Expr:
+    """What the row states of a direction, written as a correction writes it."""
+    buckets = [COUNTS[name] for name in _DIRECTIONS[direction]]
+    return pl.concat_str(
+        [pl.col(bucket).cast(pl.String).fill_null("-") for bucket in buckets], separator="/"
+    )
+
+
+def _filled(direction: str) -> pl.Expr:
+    same = pl.col(f"_{direction}_recorded") == _states(direction)
+    return (_asked(direction) & true(same)).alias(f"_{direction}_filled")
+
+
+def _stale(direction: str) -> pl.Expr:
+    return _asked(direction) & ~pl.col(f"_{direction}_filled")
+
+
+def _value(direction: str, name: str) -> pl.Expr:
+    filled = pl.when(f"_{direction}_filled").then(f"_{direction}_{name}")
+    return filled.otherwise(COUNTS[name]).alias(COUNTS[name])
+
+
+def _origin(direction: str, name: str) -> pl.Expr:
+    """What the evidence merely repeats keeps its origin; a guess is one no longer."""
+    bucket, found = COUNTS[name], pl.col(f"_{direction}_{name}")
+    origin = pl.col(f"{bucket}_origin")
+    kept = (found == pl.col(bucket)) & origin.is_in([REPORTED_ORIGIN, DERIVED])
+    proved = pl.when(true(kept)).then(origin).when(found.is_not_null()).then(pl.lit(BACKFILLED))
+    return pl.when(f"_{direction}_filled").then(proved).otherwise(origin).alias(f"{bucket}_origin")
+
+
+def _place(name: str) -> pl.Expr:
+    """Where the evidence lies; that of the prompt where both directions have one."""
+    field = name.removeprefix("backfill_")
+    places = [
+        pl.when(f"_{direction}_filled").then(f"_{direction}_{field}") for direction in _DIRECTIONS
+    ]
+    return pl.coalesce(places).alias(name)
+
+
+def _unanswered(direction: str) -> pl.Expr:
+    """The problems that are left when a direction is filled."""
+    left = pl.col("problems").list.set_difference(list(_ANSWERED[direction]))
+    return pl.when(f"_{direction}_filled").then(left).otherwise("problems")
+
+
+def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What follows from the buckets, worked out again where they were filled."""
+    filled = pl.col("_input_filled") | pl.col("_output_filled")
+    inputs = [COUNTS[name] for name in INPUT_COUNTS if name != "creation_1h"]
+    total = pl.sum_horizontal(inputs)
+    known = pl.any_horizontal(pl.col(bucket).is_not_null() for bucket in inputs)
+    tier = pl.col("context_tokens").is_null() | (
+        pl.col("context_tokens") == pl.col("_input_before")
+    )
+    single = (pl.col("kind") == CALL) & (pl.col("calls") == 1) & ~pl.col("difference")
+    return rows.with_columns(
+        input_tokens=pl.when("_input_filled").then(total).otherwise("input_tokens"),
+        problems=_unanswered(INPUT),
+    ).with_columns(
+        problems=_unanswered(OUTPUT),
+        total_tokens=pl.when(filled & (known | pl.col("output_tokens").is_not_null()))
+        .then(pl.sum_horizontal("input_tokens", "output_tokens"))
+        .otherwise("total_tokens"),
+        context_tokens=pl.when(pl.col("_input_filled") & single & tier)
+        .then("input_tokens")
+        .otherwise("context_tokens"),
+    )

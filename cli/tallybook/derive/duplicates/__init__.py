@@ -1,0 +1,1 @@
+"""Which rows are one call, and which of them counts."""

@@ -1,0 +1,342 @@
+"""Decides which rows are the same call and marks all but one of them; no row is ever removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from tallybook.derive.duplicates.best_record import winners
+from tallybook.derive.duplicates.other_sources import mark_witnesses
+from tallybook.derive.duplicates.replayed import replayed
+from tallybook.derive.duplicates.reused_ids import reused_identities
+from tallybook.derive.duplicates.same_run import TELLING, lesser_accounts
+from tallybook.derive.normalize import add_problem
+from tallybook.schema import (
+    BEFORE_TURN,
+    CALL,
+    CAPTURE_LINE,
+    CAPTURE_TOTAL,
+    COPY,
+    COUNTED_KINDS,
+    EVENT,
+    INHERITED,
+    LOG,
+    MOST_AT_BEGIN,
+    OWN,
+    PLACEHOLDER_OUTPUT,
+    SAID_OF_COUNTED,
+    SUM,
+    THREAD,
+)
+
+
+def changed(
+    rows: pl.DataFrame,
+    stage: Callable[[pl.LazyFrame], pl.LazyFrame],
+    columns: Sequence[str],
+) -> pl.DataFrame:
+    """`rows` with `columns` as `stage` makes them; it must keep the rows in their order.
+
+    Only what the stage looks at is sorted and joined for it, not all of the eighty columns.
+    """
+    found = stage(rows.lazy()).select(columns).collect()
+    return rows.with_columns(found.get_columns())
+
+
+_COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
+_MARKS = ("duplicate_of", "duplicate_reason", "problems")
+_FREE = _COUNTED & pl.col("duplicate_of").is_null()
+
+
+def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds `call_id`, `duplicate_of` (null: the row counts) and `duplicate_reason`.
+
+    `rows` are in the order of their files' records and carry a unique `row`. Identity never
+    contains a path, so copies of a file in another folder change nothing but the duplicates.
+    """
+    frame = rows.with_columns(
+        duplicate_of=pl.lit(None, dtype=pl.String), duplicate_reason=pl.lit(None, dtype=pl.String)
+    ).collect()
+    frame = changed(frame, _with_call_id, ("identity", "call_id"))
+    # Most logs give a stage nothing to do.
+    stages: tuple[tuple[pl.Expr, Callable[[pl.LazyFrame], pl.LazyFrame]], ...] = (
+        (pl.col("repeat").is_not_null(), _mark_repeats),
+        (pl.col("history") != OWN, _mark_replayed_history),
+        (pl.col("call_id").is_duplicated(), _mark_same_call),
+        (_is_capture("evidence"), _mark_captures),
+        (pl.col("evidence").is_in(TELLING), _mark_lesser_accounts),
+        (_is_seen_elsewhere(), mark_witnesses),
+        (pl.col("kind") == THREAD, _mark_threads_with_counts),
+    )
+    for concerned, stage in stages:
+        if frame.select(concerned.any()).item():
+            frame = changed(frame, stage, _MARKS)
+    return changed(frame, _flag, ("problems",)).lazy()
+
+
+def _is_seen_elsewhere() -> pl.Expr:
+    """Whether another source might state the same call or thread."""
+    named = pl.col("response_id").is_not_null() & (pl.col("source").n_unique() > 1)
+    return pl.col("log_source").is_not_null() | named
+
+
+def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Names the call a row speaks of: the log's identity, else the place in the thread's counters.
+
+    A row with neither is known by its thread, record, time and counts, so that a copy of the whole
+    file is still recognised. Gives `row`, `identity` and `call_id`.
+    """
+    rows = rows.pipe(_with_shared_records).pipe(reused_identities)
+    thread = pl.when(pl.col("kind") == THREAD).then(pl.concat_str(pl.lit("thread:"), "thread_id"))
+    key = pl.coalesce(thread, "identity")
+    named = rows.select("row", "identity", *_COUNTER, *_CONTENT, _key=key).collect().lazy()
+    # Texts are put together for those rows only that need them.
+    unnamed = pl.col("_key").is_null()
+    placed = pl.col("sequence").is_not_null()
+    found = pl.concat(
+        [
+            named.filter(placed).pipe(_counters).filter(unnamed).select("row", "_counter"),
+            named.filter(unnamed, ~placed).select("row", _counter=_content()),
+        ]
+    )
+    key = pl.coalesce("_key", "_counter")
+    return named.join(found, on="row", how="left", maintain_order="left").select(
+        "row", "identity", call_id=pl.concat_str("source", pl.lit(":"), key)
+    )
+
+
+_COUNTER = ("path", "source", "thread_id", "segment_id", "sequence")
+_CONTENT = (
+    "kind",
+    "record",
+    "part",
+    "series",
+    "timestamp",
+    "model",
+    "input_tokens",
+    "output_tokens",
+)
+
+
+def _counters(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds the name that the thread's counters give a call, to rows that all state them."""
+    # The same counter state can come back after a reset; the nth time in one file is one call.
+    again = rows.filter(pl.struct("path", "sequence").is_duplicated())
+    times = again.select("row", times=pl.int_range(pl.len()).over(_COUNTER))
+    return rows.join(times, on="row", how="left", maintain_order="left").with_columns(
+        _counter=pl.concat_str(
+            pl.col("thread_id").fill_null("?"),
+            pl.concat_str(pl.lit(":"), "segment_id").fill_null(""),
+            pl.lit(":"),
+            "sequence",
+            pl.when(pl.col("times") > 0).then(pl.format(".{}", "times")).otherwise(pl.lit("")),
+        )
+    )
+
+
+def _content() -> pl.Expr:
+    texts = [pl.col(name).cast(pl.String).fill_null("") for name in ("thread_id", *_CONTENT)]
+    return pl.concat_str(texts, separator="/")
+
+
+def _with_shared_records(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """A record keeps its own id when it is copied, whatever other ids the copy was given."""
+    named = rows.filter(pl.col("record_id").is_not_null(), pl.col("identity").is_not_null())
+    shared = (
+        named.filter(pl.col("record_id").is_duplicated())
+        .select("row", _shared=pl.col("identity").min().over("source", "record_id", "part"))
+        .collect()
+    )
+    if shared.is_empty():
+        return rows
+    return (
+        rows.join(shared.lazy(), on="row", how="left", maintain_order="left")
+        .with_columns(identity=pl.coalesce("_shared", "identity"))
+        .drop("_shared")
+    )
+
+
+def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.LazyFrame:
+    why = pl.lit(reason) if isinstance(reason, str) else reason
+    return rows.with_columns(
+        duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
+        duplicate_reason=pl.when(when).then(why).otherwise("duplicate_reason"),
+    )
+
+
+def _mark_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows whose reader saw that they say again what the last call of the file said."""
+    said = pl.when(pl.col("repeat").is_null() & _COUNTED).then("call_id")
+    last = pl.coalesce(said.forward_fill().over("source", "path"), "call_id")
+    return _mark(rows, _FREE & pl.col("repeat").is_not_null(), last, pl.col("repeat"))
+
+
+def _mark_replayed_history(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows that a fork or sub-agent copied from its parent; the parent's file counts them."""
+    verdicts = replayed(rows)
+    if verdicts.is_empty():
+        return rows
+    copied = rows.select(copied_row="row", _copied="call_id")
+    copies = rows.filter(pl.col("row").is_in(verdicts["row"].implode())).select("source", "path")
+    marked = (
+        rows.join(copies.unique(), on=("source", "path"), how="semi", maintain_order="left")
+        .join(verdicts.lazy(), on="row", how="left", maintain_order="left")
+        .join(copied, on="copied_row", how="left", maintain_order="left")
+        .pipe(_mark_replays)
+        .select("row", *(pl.col(name).alias(f"_{name}") for name in _MARKS), _marked=True)
+    )
+    anew = [pl.when("_marked").then(f"_{name}").otherwise(name).alias(name) for name in _MARKS]
+    return rows.join(marked, on="row", how="left", maintain_order="left").with_columns(anew)
+
+
+def _mark_replays(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Marks the rows of files with a replay, each beside its verdict where there is one."""
+    is_replay = pl.col("owner_is_read").is_not_null()
+    of = pl.coalesce(
+        "_copied",
+        pl.when(pl.col("identity").is_not_null()).then("call_id"),
+        pl.concat_str("source", pl.lit(":"), pl.col("owner").fill_null("?")),
+    )
+    orphan = is_replay & ~pl.col("owner_is_read")
+    first = orphan & (orphan.cum_sum().over("source", "path") == 1)
+    return (
+        rows.with_columns(problems=add_problem(("parent-missing", first)))
+        .pipe(_mark, _FREE & is_replay, of, "replayed-history")
+        .pipe(_mark_replayed_repeats)
+    )
+
+
+def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What repeats a replayed row is replayed as well."""
+
+    def last(column: str) -> pl.Expr:
+        stated = pl.when(pl.col("repeat").is_null() & _COUNTED).then(pl.col(column).fill_null(""))
+        return stated.forward_fill().over("source", "path")
+
+    replayed_before = last("duplicate_reason") == "replayed-history"
+    inherited = pl.col("history").is_in([BEFORE_TURN, INHERITED])
+    repeats = pl.col("repeat").is_not_null() & inherited & replayed_before
+    return _mark(rows, repeats.fill_null(value=False), last("duplicate_of"), "replayed-history")
+
+
+def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
+    several = rows.filter(_FREE).filter(pl.col("call_id").is_duplicated())
+    order = several.pipe(winners).select("row", "_winner")
+    lost = _FREE & (pl.col("row") != pl.col("_winner"))
+    reason = (
+        pl.when(pl.col("sequence").is_not_null())
+        .then(pl.lit("same-record"))
+        .otherwise(pl.lit("same-response"))
+    )
+    return (
+        rows.join(order, on="row", how="left", maintain_order="left")
+        .pipe(_mark, lost.fill_null(value=False), pl.col("call_id"), reason)
+        .drop("_winner")
+    )
+
+
+def _is_capture(column: str) -> pl.Expr:
+    return pl.col(column).is_in([CAPTURE_TOTAL, CAPTURE_LINE])
+
+
+def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Saved standard output of a thread yields to the thread's own log, lines yield to totals.
+
+    A total that is stated once for the run, not per model, yields to the lines.
+    """
+    thread = pl.coalesce("root_thread_id", "thread_id")
+
+    def has(condition: pl.Expr) -> pl.Expr:
+        return (_FREE & condition).any().over("source", thread)
+
+    line, total = pl.col("evidence") == CAPTURE_LINE, pl.col("evidence") == CAPTURE_TOTAL
+    better = (
+        pl.when(
+            _is_capture("evidence") & has((pl.col("evidence") == LOG) & (pl.col("kind") == CALL))
+        )
+        .then(True)
+        .when(line & has(total & pl.col("running")))
+        .then(True)
+        .when(total & ~pl.col("running") & has(line | (total & pl.col("running"))))
+        .then(True)
+        .otherwise(False)
+    )
+    known = thread.is_not_null()
+    of = pl.concat_str("source", pl.lit(":"), thread)
+    return _mark(rows, _FREE & known & better, of, "capture")
+
+
+def _mark_lesser_accounts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the records that a tool keeps of one run, one account counts, the others are witnesses."""
+    lesser = lesser_accounts(rows.filter(_FREE)).lazy().rename({"run": "_run"})
+    of = pl.concat_str("source", pl.lit(":"), "_run")
+    return (
+        rows.join(lesser, on="row", how="left", maintain_order="left")
+        .pipe(_mark, pl.col("_run").is_not_null(), of, "same-run")
+        .drop("_run")
+    )
+
+
+def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """A thread without counts is no thread without counts where another file counts it."""
+    holder = pl.coalesce("log_source", "source")
+    counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over(holder, "thread_id")
+    of = pl.concat_str("source", pl.lit(":"), "thread_id")
+    named = (pl.col("kind") == THREAD) & pl.col("thread_id").is_not_null()
+    return _mark(rows, _FREE & named & counts, of, "same-record")
+
+
+def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Puts on the counted rows what only the settled calls can tell."""
+    stated = pl.col("kind").is_in([CALL, SUM])
+    no_time = pl.col("timestamp").is_null()
+    return rows.with_columns(
+        problems=add_problem(
+            ("no-model", _FREE & stated & pl.col("model").is_null()),
+            ("no-time", _FREE & no_time),
+            (
+                PLACEHOLDER_OUTPUT,
+                _FREE & stated & pl.col("row").is_in(_placeholders(rows).implode()),
+            ),
+            ("only-copy", _FREE & (pl.col("evidence") == COPY)),
+        )
+    ).pipe(_without_what_is_stated_elsewhere)
+
+
+def _placeholders(rows: pl.LazyFrame) -> pl.Series:
+    """The rows whose output is no more than what its stream had brought when they were written.
+
+    No record of their call is final, and all agree on an output that a stream may begin with: where
+    one states more than another, the last count has come. Of a stream that broke off, as an event
+    says of its call, it is so whatever the records say. What a log has a cost of was finished.
+    """
+    unfinished = ~pl.col("finished")
+    doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
+    is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
+    is_open = (
+        unfinished.fill_null(value=False)
+        & ~pl.col("finished").any().over("call_id")
+        & ((output > MOST_AT_BEGIN) | (output == output.min().over("call_id"))).fill_null(
+            value=True
+        )
+        & pl.col("reported_cost_usd").is_null()
+    )
+    cut_off = (is_event & unfinished).any().over("call_id")
+    return (
+        rows.join(doubted, on="call_id", how="semi")
+        .select("row", "call_id", "kind", "finished", "output_tokens", "reported_cost_usd")
+        .filter(cut_off | is_open)
+        .select("row")
+        .collect()
+        .to_series()
+    )
+
+
+def _without_what_is_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What a duplicate leaves unsaid is no problem: the row that counts says it or is flagged."""
+    kept = ~pl.element().is_in(SAID_OF_COUNTED)
+    stated = pl.col("problems").list.eval(pl.element().filter(kept))
+    duplicate = pl.col("duplicate_of").is_not_null()
+    return rows.with_columns(problems=pl.when(duplicate).then(stated).otherwise("problems"))

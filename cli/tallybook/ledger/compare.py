@@ -1,0 +1,219 @@
+"""Compares what lies on disk with what the ledger holds: what is new, has grown, moved or gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tallybook.errors import FAILURES
+from tallybook.files.find import COMPRESSED, Found, Search, look
+from tallybook.files.read import facts
+from tallybook.files.resume import Place, encoded, head_of
+from tallybook.ledger.gather import Task
+from tallybook.ledger.manifest import Entry, Manifest
+from tallybook.ledger.state import reading_digest
+from tallybook.sources import sources
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run has to do to bring the ledger up to date, entries keyed by path.
+
+    `origins` names, for a file to read, the entries that may be the same file under another path;
+    it is read on from where the first of them ended. `code` is the digest of the code that reads;
+    what other code has read is read afresh. `is_known` tells the paths in a known place.
+    """
+
+    code: str
+    is_known: Callable[[str], bool]
+    unchanged: dict[str, Entry] = field(default_factory=dict)
+    moved: list[tuple[Entry, Found]] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    found: dict[str, Found] = field(default_factory=dict)
+    origins: dict[str, list[Entry]] = field(default_factory=dict)
+    renamed: dict[str, Entry] = field(default_factory=dict)  # by new path: to be read anew
+    gone: dict[str, Entry] = field(default_factory=dict)
+    superseded: dict[str, str] = field(default_factory=dict)  # by path the twin that is there
+
+
+def make_plan(
+    manifest: Manifest,
+    search: Search,
+    is_known: Callable[[str], bool],
+    is_asked_for: Callable[[Entry], bool],
+) -> Plan:
+    """What is to be done for the files of a search, and for those that lay where was searched.
+
+    `is_asked_for` tells which files that the ledger knows from elsewhere are looked at as well. The
+    rest of the ledger is left alone.
+    """
+    found = {each.path: each for each in search.found}
+    plan = Plan(reading_digest(), is_known, found=found)
+    roots = [str(root) for root in search.searched]
+    candidates: list[Entry] = []
+    for path, entry in manifest.entries.items():
+        if path in plan.found:
+            continue
+        below = any(_is_below(path, root) for root in roots)
+        there = _look(path)
+        if there is None:
+            candidates.append(entry)
+            if below or is_asked_for(entry):
+                plan.gone[path] = entry
+        elif not below and is_asked_for(entry):  # below, the search had its reason to leave it out
+            plan.found[path] = there
+    _compare(plan, manifest, candidates)
+    return plan
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _look(path: str) -> Found | None:
+    """The file, or None where it is gone; one that cannot be looked at is taken as it was."""
+    try:
+        return look(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return Found(path, -1, 0, 0, 0)
+
+
+def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry]) -> None:
+    new: list[Found] = []
+    changed: list[tuple[Entry, Found]] = []
+    for path, found in plan.found.items():
+        entry = manifest.entries.get(path)
+        if entry is None:
+            new.append(found)
+        elif found.size < 0 or (entry.is_as(found) and entry.code == plan.code):
+            plan.unchanged[path] = entry
+        else:
+            changed.append((entry, found))
+    # What was rotated away lies elsewhere now, and another file in its place.
+    displaced = [e for e, found in changed if e.inode != found.inode or e.size > found.size]
+    taken = _place_new(plan, new, _Candidates([*vanished, *displaced], manifest.entries))
+    for path in taken:
+        plan.unchanged.pop(path, None)
+    for entry, found in changed:
+        if entry.path in taken and entry.inode == found.inode:
+            continue  # a link: the file is looked at under another name
+        after = None if entry.path in taken else _after(plan, entry)
+        plan.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
+    for path, entry in list(plan.gone.items()):
+        twin = _twin(entry, manifest.entries, plan.found)
+        if twin is not None:
+            plan.superseded[path] = twin.path
+        if path in taken or path in plan.superseded:
+            plan.gone.pop(path)
+
+
+def _after(plan: Plan, entry: Entry) -> Place | None:
+    """Where a reading can go on; the state of other code means nothing to this one."""
+    goes_on = entry.states and entry.code == plan.code and not entry.place.is_database
+    return entry.place if goes_on else None
+
+
+def _state_of(entry: Entry) -> tuple[str, str] | None:
+    return (entry.states, entry.file_id) if entry.states else None
+
+
+class _Candidates:
+    """Entries whose file is no longer where it was, and so may be one of the new ones."""
+
+    def __init__(self, entries: Iterable[Entry], known: Mapping[str, Entry]) -> None:
+        # A link to a known file is that file under another name.
+        self._inodes = {(e.device, e.inode): e for e in known.values() if e.inode and not e.gone}
+        self._inodes |= {(e.device, e.inode): e for e in entries if e.inode}
+        self._heads: dict[tuple[int, bytes], list[Entry]] = {}
+        for entry in entries:
+            if entry.place.head_length:
+                key = entry.place.head_length, entry.place.head
+                self._heads.setdefault(key, []).append(entry)
+
+    def by_inode(self, found: Found) -> Entry | None:
+        """The entry of the same inode."""
+        return self._inodes.get((found.device, found.inode))
+
+    def by_head(self, path: str) -> list[Entry]:
+        """Entries of files that began as this one does, the longest first."""
+        if not self._heads:
+            return []
+        head = head_of(Path(path))
+        found = [
+            entry
+            for (length, digest), entries in self._heads.items()
+            if length <= len(head) and Place.digest(head[:length]) == digest
+            for entry in entries
+        ]
+        return sorted(found, key=lambda entry: (-entry.place.end, entry.path))
+
+
+def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str]:
+    """Sorts new files into moved ones and such that are to be read; returns the paths taken up."""
+    taken: set[str] = set()
+    for found in new:
+        entry = candidates.by_inode(found)
+        if entry is not None and entry.path not in taken and _is_untouched(entry, found):
+            taken.add(entry.path)
+            if _says_the_same(plan, entry, found):
+                plan.moved.append((entry, found))
+            else:
+                plan.renamed[found.path] = entry
+                plan.tasks.append(Task(found, os.urandom(8).hex()))
+            continue
+        origins = [each for each in candidates.by_head(found.path) if each.path not in taken]
+        if entry is not None and entry.path not in taken and entry not in origins:
+            origins.insert(0, entry)
+        first = next((each for each in origins if _after(plan, each)), None)
+        probes = tuple({(each.place.end, each.place.tail_length) for each in origins})
+        if first is not None:
+            origins.insert(0, first)
+            task = Task(found, os.urandom(8).hex(), first.place, _state_of(first), probes)
+        else:
+            task = Task(found, os.urandom(8).hex(), probes=probes)
+        plan.origins[found.path] = origins
+        plan.tasks.append(task)
+    return taken
+
+
+def _is_untouched(entry: Entry, found: Found) -> bool:
+    """Whether a file of the same inode only has another name."""
+    return (entry.size, entry.mtime_ns) == (found.size, found.mtime_ns)
+
+
+def _says_the_same(plan: Plan, entry: Entry, found: Found) -> bool:
+    """Whether a file that only has another name says the same under it."""
+    source = sources().get(entry.place.source or "")
+    if source is None or entry.place.is_database or entry.code != plan.code:
+        return False
+    if _suffix(entry.path) != _suffix(found.path):
+        return False
+    try:
+        begun = encoded(source.begin(facts(source, Path(found.path))))
+    except Exception:  # the reading meets it again, and says so
+        if FAILURES.raised:
+            raise
+        return False
+    return Place.digest(begun) == entry.place.begun
+
+
+def _suffix(path: str) -> str | None:
+    return next((suffix for suffix in COMPRESSED if path.endswith(suffix)), None)
+
+
+def _twin(entry: Entry, known: Mapping[str, Entry], found: Mapping[str, Found]) -> Entry | None:
+    """The compressed twin that has taken the place of a plain file that is gone."""
+    twins = (
+        twin
+        for twin in _twins(entry.path, known)
+        if twin.place.head == entry.place.head and twin.place.end >= entry.place.end > 0
+    )
+    return next((twin for twin in twins if twin.path in found), None)
+
+
+def _twins(path: str, known: Mapping[str, Entry]) -> Iterator[Entry]:
+    return filter(None, (known.get(path + suffix) for suffix in COMPRESSED))

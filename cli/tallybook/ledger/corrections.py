@@ -1,0 +1,134 @@
+"""What backfill proved, kept in the ledger beside the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tallybook.errors import TallybookError
+from tallybook.ledger.folder import Folder
+from tallybook.ledger.manifest import Damaged, Manifest, load, save
+from tallybook.ledger.parts import openable, options, put_in_place
+from tallybook.private import aside
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KEY = ("call_id", "direction")
+_WAIT_SECONDS = 30.0
+
+
+def corrections(ledger: Path) -> pa.Table:
+    """All corrections in the CORRECTIONS schema, one a call and direction, in their order.
+
+    Raises TallybookError where the ledger cannot be read.
+    """
+    try:
+        manifest, _ = load(ledger)
+        return read_corrections(Folder(ledger), manifest)
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
+
+
+def append_corrections(
+    ledger: Path, table: pa.Table, without: Collection[tuple[str, str]] = ()
+) -> int:
+    """Add corrections, all or none; a later one of the same call and direction replaces the other.
+
+    In the same step those of `without` go, by call and direction. Returns of how many calls one was
+    not there before; the same again changes nothing. Raises TallybookError.
+    """
+    return _change(ledger, table, without)
+
+
+def clear_corrections(ledger: Path) -> int:
+    """Take all corrections back; returns of how many calls. Raises TallybookError."""
+    return _change(ledger, None, ())
+
+
+def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str, str]]) -> int:
+    folder = Folder(ledger)
+    try:
+        folder.make()
+        with folder.lock(_WAIT_SECONDS) as held:
+            if not held:
+                raise TallybookError(f"another run is writing the ledger {ledger}")
+            manifest, _ = load(ledger)
+            before = read_corrections(folder, manifest)
+            after = before.slice(0, 0)
+            if table is not None:
+                after = joined([_left(before, without), table])
+            new = _count_new(before, after) if table is not None else _count_new(after, before)
+            if new or after.num_rows != before.num_rows:
+                manifest = msgspec.structs.replace(
+                    manifest,
+                    generation=manifest.generation + 1,
+                    corrections=put_corrections(folder, after),
+                )
+                save(ledger, manifest)
+                folder.sweep(manifest)
+            return new
+    except (Damaged, OSError) as error:
+        raise TallybookError(f"cannot write the ledger {ledger}: {error}") from error
+
+
+def joined(tables: list[pa.Table]) -> pa.Table:
+    """One correction a call and direction, the last that is given, in the order of these."""
+    import pyarrow as pa  # noqa: PLC0415 - few commands need it
+
+    from tallybook.tables import CORRECTIONS  # noqa: PLC0415
+
+    rows = {}
+    for table in tables:
+        for row in table.select(CORRECTIONS.names).to_pylist():
+            rows[tuple(row[name] for name in _KEY)] = row
+    return pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=CORRECTIONS)
+
+
+def _left(table: pa.Table, without: Collection[tuple[str, str]]) -> pa.Table:
+    keys = zip(*(table[name].to_pylist() for name in _KEY), strict=True)
+    return table.filter([key not in without for key in keys]) if without else table
+
+
+def _count_new(before: pa.Table, after: pa.Table) -> int:
+    """Of how many calls the second states a correction that the first does not."""
+    known = {tuple(row.values()) for row in before.to_pylist()}
+    rows = after.to_pylist()
+    return len({row["call_id"] for row in rows if tuple(row.values()) not in known})
+
+
+def read_corrections(folder: Folder, manifest: Manifest) -> pa.Table:
+    """The corrections that a manifest names. Raises OSError."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    from tallybook.tables import CORRECTIONS  # noqa: PLC0415
+
+    names = manifest.corrections
+    tables = [
+        pq.read_table(openable(folder.parts / name), page_checksum_verification=True)
+        for name in names
+    ]
+    return joined([CORRECTIONS.empty_table(), *tables])
+
+
+def put_corrections(folder: Folder, table: pa.Table) -> list[str]:
+    """Write corrections; the names of their parts. Raises OSError."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    if not table.num_rows:
+        return []
+    with aside(folder.parts) as path:
+        with path.open("r+b") as stream:
+            pq.write_table(table, stream, **options())
+        return [put_in_place(path)]
+
+
+def united(one: pa.Table, other: pa.Table) -> pa.Table:
+    """The corrections of both; where they differ on a call, the same one whatever their order."""
+    rows = sorted([*one.to_pylist(), *other.to_pylist()], key=repr)
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    return joined([pa.Table.from_pylist(rows, schema=one.schema)])

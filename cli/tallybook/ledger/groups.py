@@ -1,0 +1,188 @@
+"""Finds which files can influence each other's rows, so that the rest can be derived apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from tallybook.derive.duplicates.same_run import TELLING
+from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed
+from tallybook.ledger.state import code_digest
+from tallybook.ledger.store import Store
+from tallybook.private import write_aside
+from tallybook.schema import ASSERTION, COUNTED_KINDS
+
+# What the stages look at across files; see `link_keys`.
+COLUMNS = (
+    "source",
+    "path",
+    "kind",
+    "record",
+    "part",
+    "timestamp",
+    "thread_id",
+    "parent_thread_id",
+    "root_thread_id",
+    "history_thread_ids",
+    "identity",
+    "record_id",
+    "response_id",
+    "segment_id",
+    "sequence",
+    "running",
+    "series",
+    "evidence",
+    "chain_id",
+)
+
+
+def linked(entries: Sequence[Entry], store: Store, cache: Path | None) -> list[list[int]]:
+    """The numbers of the entries in groups that can influence each other; see `components`.
+
+    `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
+    """
+    held: dict[str, list[tuple[int, int, int]]] = {}
+    for number, entry in enumerate(entries):
+        for part in entry.segments():
+            held.setdefault(part.part, []).append((number, part.start, part.start + part.rows))
+    links = [_of_files(_part_keys(name, store, cache), held[name]) for name in held]
+    return components(len(entries), pl.concat(links) if links else _of_files(_NO_KEYS, []))
+
+
+_NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
+
+
+def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
+    # Hashes are the same within a version of the library only.
+    kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
+    kind = b"links-" + code_digest().encode()  # other code may look at other columns
+    if kept is not None:
+        with suppress(OSError, Damaged, pl.exceptions.PolarsError):
+            return pl.read_ipc(unsealed(kind, kept.read_bytes()))
+    keys = _keys_of_all(store.slices(name, COLUMNS))
+    if kept is not None:
+        with suppress(OSError):
+            buffer = BytesIO()
+            keys.write_ipc(buffer)
+            write_aside(kept, sealed(kind, buffer.getvalue()), sync=False)
+    return keys
+
+
+def _keys_of_all(slices: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The keys of a part from slices of it; one that stands in several slices is given with each.
+
+    A part may be one large database, so no more than a slice is held with all that is looked at.
+    """
+    found, start = [_NO_KEYS], 0
+    for rows in slices:
+        found.append(link_keys(rows).with_columns(pl.col("row") + start))
+        start += rows.height
+    return pl.concat(found)
+
+
+def _of_files(keys: pl.DataFrame, held: Sequence[tuple[int, int, int]]) -> pl.DataFrame:
+    """The keys of a part by the files that hold its rows: number, first row, last row + 1."""
+    schema = {"file": pl.UInt32, "begin": pl.UInt32, "end": pl.UInt32}
+    ranges = pl.DataFrame(held, schema=schema, orient="row").select(
+        "file", row=pl.int_ranges("begin", "end", dtype=pl.UInt32)
+    )
+    return ranges.explode("row").drop_nulls().join(keys, on="row").select("file", "key")
+
+
+def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
+    """Per `row` of a part the 64-bit keys that it shares with whatever it may influence.
+
+    Two files without a common key, and without a chain of such files between them, are derived
+    alike together and apart. A key that a file has several times is given once.
+    """
+    found = pl.concat(every_key(rows.lazy().with_row_index("row")))
+    first = found.unique(["path", "key"], keep="first", maintain_order=True)
+    return first.drop("path").collect()
+
+
+def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
+    """All keys of rows that carry a `row`, each with this and its path.
+
+    Threads are one space over all sources, for parents are looked up so; so are response ids.
+    """
+    threads = [hashed(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
+    history = rows.select("row", "path", "history_thread_ids").explode("history_thread_ids")
+    stated = pl.col("identity").is_not_null()
+    unnamed = ~stated & pl.col("thread_id").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
+    counter, content = ("source", "segment_id", "sequence"), ("source", "kind", "record", "part")
+    asserted = pl.col("running") | (pl.col("kind") == ASSERTION)
+    return [
+        *threads,
+        hashed(history, "thread", "history_thread_ids"),
+        hashed(rows, "response", "response_id"),
+        hashed(rows, "call", "source", "identity"),
+        hashed(rows.filter(stated), "record", "source", "record_id"),
+        hashed(rows.filter(unnamed), "counter", *counter),
+        hashed(
+            rows.filter(unnamed & pl.col("sequence").is_null()),
+            "content",
+            *content,
+            "series",
+            "timestamp",
+            needed="record",
+        ),
+        hashed(rows, "series", "source", "series"),
+        hashed(rows.filter(pl.col("running"), pl.col("series").is_null()), "series", "source"),
+        hashed(rows.filter(pl.col("evidence").is_in(TELLING)), "begun", "source", "chain_id"),
+        hashed(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
+    ]
+
+
+def hashed(
+    rows: pl.LazyFrame, space: str, *columns: str, needed: str | None = None
+) -> pl.LazyFrame:
+    """A key of the columns' values; none where the last (or the `needed`) of them is null."""
+    key = pl.struct(pl.lit(space).alias("space"), *columns).hash().alias("key")
+    return rows.filter(pl.col(needed or columns[-1]).is_not_null()).select("row", "path", key)
+
+
+def components(files: int, links: pl.DataFrame) -> list[list[int]]:
+    """The files 0 to `files` in groups that share keys, each and all in ascending order.
+
+    `links` has a `file` and a `key` a row.
+    """
+    parents = list(range(files))
+    for one, other in _edges(links):
+        a, b = _root(parents, one), _root(parents, other)
+        if a != b:
+            parents[max(a, b)] = min(a, b)
+    groups: dict[int, list[int]] = {}
+    for file in range(files):
+        groups.setdefault(_root(parents, file), []).append(file)
+    return list(groups.values())
+
+
+def _edges(links: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    first = pl.col("file").min().over("key").alias("first")
+    pairs = links.lazy().select("file", first).filter(pl.col("file") != pl.col("first")).unique()
+    yield from pairs.collect().iter_rows()
+
+
+def _root(parents: list[int], file: int) -> int:
+    while parents[file] != file:
+        parents[file] = parents[parents[file]]
+        file = parents[file]
+    return file
+
+
+def batches(sizes: Iterable[int], most: int) -> Iterator[list[int]]:
+    """Numbers of consecutive groups that have at most `most` rows together, if not one alone."""
+    batch: list[int] = []
+    held = 0
+    for number, size in enumerate(sizes):
+        if batch and held + size > most:
+            yield batch
+            batch, held = [], 0
+        batch.append(number)
+        held += size
+    if batch:
+        yield batch

@@ -1,0 +1,228 @@
+"""Which rates apply to a model in a given service tier, speed and region, whatever the date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from typing import Final
+
+import msgspec
+
+from tallybook.pricing.names import Match, Names, is_local
+from tallybook.pricing.price_file import Overrides, Price
+from tallybook.pricing.rules import (
+    BATCH_AT_HALF,
+    CLAUDE_SEARCH,
+    HALF,
+    fast_factor,
+    is_claude,
+    us_premium,
+)
+from tallybook.pricing.table import BATCH, FAST, FLEX, PRIORITY, RATES, RULE, STANDARD, Rate, scale
+
+_TIERS: Final = {
+    "": STANDARD,
+    "standard": STANDARD,
+    "standard_only": STANDARD,
+    "default": STANDARD,
+    "auto": STANDARD,
+    "on_demand": STANDARD,
+    "priority": PRIORITY,
+    "fast": FAST,
+    "flex": FLEX,
+    "batch": BATCH,
+}
+_OTHER: Final = "other"
+_FREE: Final = Rate(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What of a call decides which rates apply; each as logged."""
+
+    provider: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Rates of one origin. `assumed`: nobody states that this price is the one that was paid."""
+
+    rates: tuple[Rate, ...]
+    assumed: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All rates for a key; where several layers have one in force, the first holds."""
+
+    provider: str | None
+    model: str | None
+    match: Match | None
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()
+
+    def in_force(self, instant: int, second: int | None) -> tuple[Layer | None, tuple[Rate, ...]]:
+        """The layer and its rates at `instant` (microseconds), base tier first.
+
+        `second` of the UTC week picks the daily window; None gives the rates of all windows.
+        """
+        for layer in self.layers:
+            rows = [row for row in layer.rates if row.holds_at(instant)]
+            if second is not None:
+                rows = [row for row in rows if row.holds_in_week(second)]
+            if rows:
+                return layer, tuple(sorted(rows, key=lambda row: row.above))
+        return None, ()
+
+
+def make_plan(key: Key, names: Names, overrides: Overrides) -> Plan:
+    """Resolve the names of `key` and collect the rates: the user's, then the list's."""
+    logged = key
+    key, notes = _aliased(key, names, overrides)
+    match = names.resolve(key.provider, key.model)
+    sellers = _sellers(key, match, names)
+    own = [p for p in reversed(overrides.prices) if _applies(p, key, match, sellers)]
+    layers = [_own_layer(price, key, match) for price in own]
+    if _is_free(logged, key, sellers, overrides):
+        layers.append(Layer((_FREE,), notes=("costs nothing at this provider",)))
+    elif match is not None and match.model.rates:
+        layers.append(_list_layer(key, match, _discount(sellers, overrides)))
+    model = match.model.id if match else own[0].model if own else None
+    seller = match.provider if match else own[0].provider if own else None
+    if match is None and layers and not own:
+        model, seller = key.model, key.provider
+    return Plan(seller, model, match, tuple(layers), notes)
+
+
+def _aliased(key: Key, names: Names, overrides: Overrides) -> tuple[Key, tuple[str, ...]]:
+    model = (key.model or "").strip().lower()
+    stated = {(key.provider or "").strip().lower(), names.provider_id(key.provider)}
+    for alias in reversed(overrides.aliases):
+        if alias.source != model:
+            continue
+        if alias.provider is None or not key.provider or alias.provider in stated:
+            provider = alias.provider or key.provider
+            changed = Key(provider, alias.target, key.service_tier, key.speed, key.inference_geo)
+            return changed, (f"alias of {alias.target}",)
+    return key, ()
+
+
+def _sellers(key: Key, match: Match | None, names: Names) -> frozenset[str]:
+    """Every name under which the price file may mean the provider of this call."""
+    seller = names.provider_id(key.provider)
+    found = {(key.provider or "").strip().lower(), seller}
+    if match is not None and not match.assumed and not names.resells(seller, match.provider):
+        found.add(match.provider)
+    return frozenset(name for name in found if name)
+
+
+def _applies(price: Price, key: Key, match: Match | None, sellers: frozenset[str]) -> bool:
+    if price.model not in _models(key, match):
+        return False
+    return price.provider is None or not sellers or price.provider in sellers
+
+
+def _models(key: Key, match: Match | None) -> set[str]:
+    found = {(key.model or "").strip().lower()}
+    if match is not None:
+        found.add(match.model.id.lower())
+    return found
+
+
+def _is_free(logged: Key, key: Key, sellers: frozenset[str], overrides: Overrides) -> bool:
+    if overrides.free & sellers or is_local(key.provider, key.model):
+        return True
+    return any((k.model or "").strip().lower().endswith(":free") for k in (logged, key))
+
+
+def _discount(sellers: frozenset[str], overrides: Overrides) -> Fraction:
+    found = [factor for provider, factor in overrides.discounts if provider in sellers]
+    return found[-1] if found else Fraction(1)
+
+
+def _own_layer(price: Price, key: Key, match: Match | None) -> Layer:
+    # A price stated for the very name in the log already holds what that name asks for.
+    named = price.model == (key.model or "").strip().lower()
+    fast = match is not None and match.fast and not named
+    provider = price.provider or (match.provider if match else "")
+    model = match.model.id if match else price.model
+    layer = _surcharged(price.rates, key, fast, provider, model)
+    return Layer(layer.rates, layer.assumed, ("price of the price file", *layer.notes))
+
+
+def _list_layer(key: Key, match: Match, discount: Fraction) -> Layer:
+    seller = "" if match.assumed else match.provider
+    layer = _surcharged(match.model.rates, key, match.fast, seller, match.model.id)
+    if discount == 1:
+        return Layer(layer.rates, layer.assumed or match.assumed, layer.notes)
+    rates = tuple(scale(row, discount, names=RATES) for row in layer.rates)
+    notes = (*layer.notes, f"discount of the price file: x {float(discount):g}")
+    return Layer(rates, layer.assumed or match.assumed, notes)
+
+
+def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, model: str) -> Layer:
+    """The variant that the key asks for, with the surcharges that no list states."""
+    known = frozenset(row.variant for row in rates)
+    tier = _TIERS.get((key.service_tier or "").strip().lower(), _OTHER)
+    fast = fast or tier == FAST or (key.speed or "").strip().lower() == "fast"
+    steps = []
+    if fast:
+        steps.append(_fast_step(known, model))
+    # Codex says fast in both ways, and means it once; Claude's priority tier is something else.
+    if tier != FAST and not (fast and tier == PRIORITY and not is_claude(model)):
+        steps.append(_tier_step(tier, known if not fast else frozenset(), provider, model))
+    if (key.inference_geo or "").strip().lower() == "us":
+        steps.append(_Step(factor=us_premium(provider, model), why="US inference"))
+    return _layer(rates, steps, model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One thing a call asks for: a listed variant, or a factor by rule, or nobody knows."""
+
+    variant: str = STANDARD
+    factor: Fraction = Fraction(1)
+    why: str = ""
+    assumed: bool = False
+
+
+def _fast_step(known: frozenset[str], model: str) -> _Step:
+    if FAST in known:
+        return _Step(FAST)
+    # A model without a fast mode runs at its standard price.
+    return _Step(factor=fast_factor(model) or Fraction(1), why=FAST)
+
+
+def _tier_step(tier: str, known: frozenset[str], provider: str, model: str) -> _Step:
+    if tier in known or tier == STANDARD:
+        return _Step(tier)
+    if tier == BATCH and provider in BATCH_AT_HALF:
+        return _Step(factor=HALF, why=BATCH)
+    # Claude's priority tier is capacity bought ahead; what it costs is in no list.
+    factor = fast_factor(model) if tier == PRIORITY and not is_claude(model) else None
+    return _Step(factor=factor or Fraction(1), why=tier, assumed=factor is None)
+
+
+def _layer(rates: Sequence[Rate], steps: Sequence[_Step], model: str) -> Layer:
+    variant = next((step.variant for step in steps if step.variant != STANDARD), STANDARD)
+    factors = [step for step in steps if step.factor != 1]
+    factor = prod((step.factor for step in factors), start=Fraction(1))
+    rows = (scale(row, factor, RULE) for row in rates if row.variant == variant)
+    return Layer(
+        rates=tuple(_with_search(row, model) for row in rows),
+        assumed=any(step.assumed for step in steps),
+        notes=tuple(f"{step.why}: x {float(step.factor):g}" for step in factors),
+    )
+
+
+def _with_search(row: Rate, model: str) -> Rate:
+    if row.search is not None or not is_claude(model):
+        return row
+    return msgspec.structs.replace(row, search=CLAUDE_SEARCH)

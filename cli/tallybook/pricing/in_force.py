@@ -1,0 +1,214 @@
+"""Finds the rates in force for many calls at once: few distinct situations, each looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from tallybook.pricing.applicable import Key, Layer, Plan
+from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
+from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
+
+KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
+_INPUT_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h")
+_BORROWING: Final = ("cached", "creation_5m", "creation_1h")
+
+SCHEMA: Final[dict[str, Any]] = {
+    "situation": pl.Int64,
+    **dict.fromkeys(RATES, pl.Int64),
+    **{f"{name}_low": pl.Int64 for name in (*RATES, "input")},
+    **{f"{name}_high": pl.Int64 for name in (*RATES, "input")},
+    **{f"{name}_borrowed": pl.Boolean for name in _BORROWING},
+    "tier_open": pl.Boolean,
+    "free": pl.Boolean,
+    "assumed": pl.Boolean,
+    "too_early": pl.Boolean,
+    "price_model": pl.String,
+    "price_provider": pl.String,
+    "price_from": pl.Datetime("us", "UTC"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Every instant, second of the week and prompt size at which any of the plans changes.
+
+    A situation is a plan with a place on each axis. A place is the number of the last edge at or
+    before it, 0 being before the first; what lies beyond the last place is `unknown`.
+    """
+
+    plans: tuple[Plan, ...]
+    instants: tuple[int, ...]
+    seconds: tuple[int, ...]
+    sizes: tuple[int, ...]
+    latest: int
+
+    @property
+    def axes(self) -> tuple[tuple[int, ...], ...]:
+        """The edges, in the order in which a situation is numbered."""
+        return self.instants, self.seconds, self.sizes
+
+
+def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
+    """Add the columns of SCHEMA to `calls`, in their order."""
+    keys = calls.select(KEY_COLUMNS).unique(maintain_order=True)
+    plans = tuple(rates.plan(Key(*row)) for row in keys.iter_rows())
+    grid = _grid(plans, LATEST if now is None else micros(now))
+    calls = calls.join(
+        keys.with_row_index("plan"),
+        on=KEY_COLUMNS,
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
+    )
+    calls = calls.with_columns(situation=_situations(calls, grid)).drop("plan")
+    found = [_outcome(number, grid) for number in calls["situation"].unique(maintain_order=True)]
+    table = pl.DataFrame(found, schema=SCHEMA, orient="row")
+    return calls.join(table, on="situation", how="left", maintain_order="left")
+
+
+def _grid(plans: tuple[Plan, ...], latest: int) -> _Grid:
+    edges = [_edges(plan) for plan in plans]
+    instants, seconds, sizes = (
+        tuple(sorted({edge for own in edges for edge in own[axis]})) for axis in range(3)
+    )
+    return _Grid(plans, instants, seconds, sizes, latest)
+
+
+def _edges(plan: Plan) -> tuple[set[int], set[int], set[int]]:
+    """The instants, seconds of the week and prompt sizes at which the plan's rates change."""
+    rows = [row for layer in plan.layers for row in layer.rates]
+    instants = {t for row in rows for t in (row.valid_from, row.valid_to) if t is not None}
+    seconds = {
+        day * DAY + edge
+        for row in rows
+        if (row.day_from, row.day_to, row.weekdays) != (0, DAY, EVERY_DAY)
+        for day in range(7)
+        for edge in (row.day_from, row.day_to % DAY)
+    }
+    return instants, seconds, {row.above for row in rows if row.above}
+
+
+def _situations(calls: pl.DataFrame, grid: _Grid) -> pl.Series:
+    """One number for everything that decides the rates: plan, period, window, prompt size."""
+    time = calls["timestamp"].dt.timestamp("us")
+    second = (time // 1_000_000 + MONDAY) % WEEK
+    is_open = calls["context_tokens"].is_null()
+    places = (
+        _place(time, grid.instants, "right"),
+        _place(second, grid.seconds, "right"),
+        _place(_largest_prompt(calls), grid.sizes, "left"),
+    )
+    plan = number = calls["plan"].cast(pl.Int64)
+    for axis, (edges, place) in enumerate(zip(grid.axes, places, strict=True)):
+        width = len(edges) + 2
+        number = number * width + _own_places(grid, axis).gather(plan * width + place)
+    return number * 2 + is_open.cast(pl.Int64)
+
+
+def _place(values: pl.Series, edges: tuple[int, ...], side: Any) -> pl.Series:
+    found = pl.Series(edges, dtype=pl.Int64).search_sorted(values, side).cast(pl.Int64)
+    return found.set(values.is_null(), len(edges) + 1)
+
+
+def _own_places(grid: _Grid, axis: int) -> pl.Series:
+    """For every plan and place, the first place between which and it the plan does not change.
+
+    Without it a model would have as many situations as all models have changes.
+    """
+    edges = grid.axes[axis]
+    places: list[int] = []
+    for plan in grid.plans:
+        own = _edges(plan)[axis]
+        first = 0
+        places.append(first)
+        for place, edge in enumerate(edges, 1):
+            first = place if edge in own else first
+            places.append(first)
+        places.append(len(edges) + 1)
+    return pl.Series(places, dtype=pl.Int64)
+
+
+def _largest_prompt(calls: pl.DataFrame) -> pl.Series:
+    """The prompt size, or where unknown the most it can have been.
+
+    A sum over several requests holds no request larger than the whole of it.
+    """
+    whole = pl.when(~pl.col("input_lower_bound")).then("input_tokens")
+    return calls.select(pl.coalesce("context_tokens", whole, pl.lit(LATEST)))["context_tokens"]
+
+
+def _outcome(number: int, grid: _Grid) -> tuple[Any, ...]:
+    """Values of SCHEMA for one situation."""
+    left, is_open = divmod(number, 2)
+    places = []
+    for edges in reversed(grid.axes):
+        left, place = divmod(left, len(edges) + 2)
+        places.append(place)
+    size, window, period = places
+    plan = grid.plans[left]
+    instant = _instant(period, grid)
+    layer, rows = plan.in_force(instant, _second(window, grid))
+    largest = grid.sizes[size - 1] + 1 if size else 0
+    rows = tuple(row for row in rows if row.above == 0 or row.above < largest)
+    if layer is None or not rows:
+        return (number, *_unknown(plan, instant))
+    if not is_open:
+        rows = tuple(row for row in rows if row.above == rows[-1].above)
+    return (number, *_priced(plan, layer, rows))
+
+
+def _instant(period: int, grid: _Grid) -> int:
+    if period > len(grid.instants):
+        return grid.latest
+    if period == 0:
+        return grid.instants[0] - 1 if grid.instants else 0
+    return grid.instants[period - 1]
+
+
+def _second(window: int, grid: _Grid) -> int | None:
+    if window > len(grid.seconds):
+        return None
+    return grid.seconds[window - 1] if window else 0
+
+
+def _unknown(plan: Plan, instant: int) -> Iterable[Any]:
+    """Values of SCHEMA after the first where no rate is in force."""
+    rows = [row for layer in plan.layers for row in layer.rates]
+    starts = [row.valid_from for row in rows if row.valid_from is not None]
+    values = dict.fromkeys(list(SCHEMA)[1:])
+    values |= {
+        "too_early": any(start > instant for start in starts),
+        "price_model": plan.model,
+        "price_provider": plan.provider,
+    }
+    return values.values()
+
+
+def _priced(plan: Plan, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
+    """Values of SCHEMA after the first: the lowest tier's rates, bounds over all `rows`."""
+    lowest = [row for row in rows if row.above == rows[0].above]
+    base = max(lowest, key=lambda row: row.day_to - row.day_from)
+    rates = [getattr(base, name) for name in RATES]
+    bounds = [_known(rows, (name,)) for name in RATES] + [_known(rows, _INPUT_RATES)]
+    since = base.valid_from
+    yield from rates
+    yield from (min(bound, default=None) for bound in bounds)
+    yield from (max(bound, default=None) for bound in bounds)
+    yield from (name in base.borrowed for name in _BORROWING)
+    yield len({row.above for row in rows}) > 1
+    yield base.uncached == 0 and not any(rates)
+    yield layer.assumed
+    yield False
+    yield plan.model
+    yield plan.provider
+    yield since
+
+
+def _known(rows: tuple[Rate, ...], names: tuple[str, ...]) -> list[int]:
+    found = (getattr(row, name) for row in rows for name in names)
+    return [rate for rate in found if rate is not None]

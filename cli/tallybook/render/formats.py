@@ -1,0 +1,133 @@
+"""Writes an answer as JSON, CSV or Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from tallybook.render.table import Column
+from tallybook.render.text import visible, visible_json
+
+SCHEMA_VERSION: Final = 1
+_ROWS: Final = '\n  "rows": ['
+_LAST: Final = "\n  "  # before the end of a list that has entries
+
+
+def envelope(  # noqa: PLR0913 - its members, by name
+    command: str,
+    *,
+    version: str,
+    query: Mapping[str, Any],
+    prices: Mapping[str, Any] | None,
+    rows: Sequence[Mapping[str, Any]],
+    totals: Mapping[str, Any],
+    coverage: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """What every command answers with, in whatever form; `more` are a command's own members."""
+    return {
+        "schema": f"tallybook/{command}",
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": version,
+        "query": query,
+        "prices": prices,
+        "rows": rows,
+        "totals": totals,
+        "coverage": coverage,
+        **more,
+    }
+
+
+def json_text(answer: Mapping[str, Any]) -> str:
+    """The envelope as JSON, members in their order, a line end last."""
+    return "".join(json_pieces(answer))
+
+
+def json_pieces(answer: Mapping[str, Any]) -> Iterator[str]:
+    """The same row by row, for there may be a great many of them."""
+    # No value has a line end of its own, so this stands at the top of the document only.
+    before, after = _indented({**answer, "rows": []}).split(f"{_ROWS}]")
+    between = _ROWS
+    for row in answer["rows"]:
+        yield f"{before}{between}\n    " + _indented(row).replace("\n", "\n    ")
+        before, between = "", ","
+    yield f"{before}{between if before else _LAST}]{after}\n"
+
+
+def _indented(value: object) -> str:
+    return visible_json(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+# A spreadsheet runs a cell that begins so as a formula, in East Asia also with the wide signs; some
+# pass over blanks before. Rust reads the pattern as well.
+FORMULA: Final = r"^(?:[\t\r]|\s*[=+\-@＝＋－＠])"
+_FORMULA: Final = re.compile(FORMULA)
+
+
+def csv_lines(
+    fields: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    numbers: Collection[str] = (),
+) -> Iterator[str]:
+    """A header and the rows; null is empty, lines end in CR LF.
+
+    Every str is taken for text of a log and defused, but for the decimals in the fields `numbers`.
+    """
+    for row in chain([dict(zip(fields, fields, strict=True))], rows):
+        out = io.StringIO()
+        csv.writer(out).writerow(_cell(row.get(field), number=field in numbers) for field in fields)
+        yield out.getvalue()
+
+
+def defused(text: str) -> str:
+    """Text that no spreadsheet runs and no terminal obeys."""
+    return ("'" if _FORMULA.match(text) else "") + visible(text)
+
+
+def _cell(value: Any, *, number: bool) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return defused(value) if isinstance(value, str) and not number else value
+
+
+# An underscore inside a word is no emphasis, and model names are full of them. GitHub makes links
+# of bare addresses, and formulas of what stands between dollars.
+_SIGNIFICANT = re.compile(
+    r"[\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|\$(?!\d)", re.IGNORECASE
+)
+# No escape keeps a mail address from becoming a link, for that is looked for in the finished text.
+_MAIL = re.compile(r"([\w.+-]+@[\w-]+(?:\.[\w-]+)+)")
+
+
+def markdown_lines(columns: Sequence[Column], *, totals: bool = False) -> Iterator[str]:
+    """A pipe table, numbers aligned right; with `totals` the last row, in bold."""
+    yield _line(escaped(column.title) for column in columns)
+    yield _line("---" if column.cut else "---:" for column in columns)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        yield _line(map(escaped, row))
+    if totals:
+        yield _line(f"**{escaped(c.total)}**" if c.total else "" for c in columns)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, and makes no link of; a mail address stands as code."""
+    plain, *more = _MAIL.split(text)
+    found = [_escaped(plain)]
+    for mail, plain in zip(more[::2], more[1::2], strict=True):
+        # Beside a back quote of the text another would not begin code; a comment parts the text.
+        found.append(mail.replace("@", "<!-- -->@") if "`" in text else f"`{mail}`")
+        found.append(_escaped(plain))
+    return "".join(found)
+
+
+def _escaped(text: str) -> str:
+    return _SIGNIFICANT.sub(r"\\\g<0>", text)

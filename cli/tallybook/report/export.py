@@ -1,0 +1,92 @@
+"""The rows of an export in typed columns: one a counted call, or those of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+import polars as pl
+
+from tallybook.pricing.cost import dollars
+from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
+from tallybook.report.query import Query
+from tallybook.report.summary import Report, Row
+from tallybook.report.sums import selected
+from tallybook.schema import BUCKETS, ORIGINS, SUBCOUNTS
+
+EXPORT_VERSION: Final = 1
+_SLICE: Final = 10_000
+
+_ORIGINS: Final = tuple(f"{name}_origin" for name in COUNTS if name in {*BUCKETS, *SUBCOUNTS})
+_WHO: Final = (
+    "call_id",
+    "source",
+    "provider",
+    "model",
+    "thread_id",
+    "root_thread_id",
+    "caller",
+    "project",
+)
+COLUMNS: Final = (
+    *_WHO,
+    "timestamp",
+    *COUNTS,
+    *_ORIGINS,
+    "lower_bound",
+    *COSTS,
+    "price_status",
+    "reported_cost_usd",
+    "problems",
+    "path",
+    "record",
+    "part",
+)
+# Text that this program chose, or a number written as text; all other text comes out of a log.
+OWN_TEXT: Final = frozenset({"timestamp", "price_status", "reported_cost_usd", *_ORIGINS, *COSTS})
+
+
+def calls(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+    """The counted rows of priced USAGE rows that `query` selects, in the columns of an export.
+
+    Tokens are Int64, money Decimal(38, 15) US dollars, times UTC microseconds, problems a list.
+    """
+    money = [dollars(pl.col(column)).alias(name) for name, column in COSTS.items()]
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    rows = selected(usage, query).with_columns(*money, pl.col("problems").fill_null(nothing))
+    return rows.select(COLUMNS)
+
+
+def tables(report: Report) -> Iterator[pl.DataFrame]:
+    """The rows of a report in frames of some thousands, at least one, without nesting.
+
+    Keys are text, counts Int64, money Decimal(38, 15).
+    """
+    rows = iter(report.rows)
+    part = list(islice(rows, _SLICE))
+    yield _table(report.query, part)
+    while part := list(islice(rows, _SLICE)):
+        yield _table(report.query, part)
+
+
+def _table(query: Query, rows: Iterable[Row]) -> pl.DataFrame:
+    money = [*COSTS, "reported_cost_usd"]
+    schema = {
+        **dict.fromkeys(query.fields, pl.String),
+        **dict.fromkeys(COUNTS, pl.Int64),
+        **dict.fromkeys(money, pl.String),
+        "unpriced_tokens": pl.Int64,
+        "records_without_calls": pl.Int64,
+        "lower_bound": pl.Boolean,
+        **{f"unknown_{name}": pl.Int64 for name in UNKNOWN},
+        **{f"origin_{name}": pl.Int64 for name in ORIGINS},
+    }
+    flat = [
+        row
+        | {f"unknown_{name}": row["unknown"].get(name, 0) for name in UNKNOWN}
+        | {f"origin_{name}": row["origins"].get(name, 0) for name in ORIGINS}
+        for row in rows
+    ]
+    frame = pl.DataFrame([[row[name] for name in schema] for row in flat], schema, orient="row")
+    return frame.with_columns(pl.col(money).cast(pl.Decimal(38, 15)))

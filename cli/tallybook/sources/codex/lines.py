@@ -1,0 +1,196 @@
+"""The parts of a Codex line that say anything about usage, and how a line is decoded into them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.values import UNDECODABLE, decode
+
+_EVENTS: Final = (
+    rb"token_count|thread_settings_applied|task_started|entered_review_mode|exited_review_mode"
+)
+
+# The start of a line in the order that Codex writes. Anything that it does not match is looked at
+# with MARKER, so another key order or spacing costs time and never a line.
+_BYPASS: Final = re.compile(
+    rb'\{"timestamp":"[^"\\\n]*",(?:"ordinal":\d+,)?"type":"'
+    rb'(?:response_item"|world_state"|event_msg","payload":\{"type":"(?!(?:' + _EVENTS + rb')"))'
+)
+
+# Values, not keys: inside a text the closing quote would be escaped, so no message can match.
+MARKER: Final = re.compile(
+    rb'"(?:' + _EVENTS + rb"|token_usage_record|turn_context|session_meta|compacted"
+    rb"|inter_agent_communication(?:_metadata)?|thread\.started|turn\.completed"
+    rb'|session_configured|record_type|workdir)"'
+)
+
+# A model has answered, whether or not the file says what that took.
+ACTIVITY: Final = re.compile(
+    rb'"role"[ \t]*:[ \t]*"assistant"|"type"[ \t]*:[ \t]*"(?:reasoning|function_call'
+    rb'|custom_tool_call|local_shell_call|web_search_call|agent_message|agent_reasoning)"'
+)
+
+_CLOSERS: Final = b"}\r"
+
+
+def candidates(block: bytes) -> Iterator[tuple[int, int, int]]:
+    """(index, begin, end) of each line that cannot be passed over by its first and last bytes.
+
+    The last one is no line but the block's end, so its index is the number of lines.
+    """
+    begin, index, size = 0, 0, len(block)
+    find, bypass = block.find, _BYPASS.match
+    while begin < size:
+        end = find(b"\n", begin)
+        if end < 0:
+            end = size
+        if bypass(block, begin) is None or block[end - 1] not in _CLOSERS:
+            yield index, begin, end
+        index += 1
+        begin = end + 1
+    yield index, size, size
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line has the ends of a JSON object, or is empty."""
+    stripped = line.strip()
+    return not stripped or (stripped.startswith(b"{") and stripped.endswith(b"}"))
+
+
+# Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
+
+
+class Usage(msgspec.Struct, gc=False):
+    """Token counts of one response, one turn or one thread, as logged."""
+
+    input_tokens: Any = None
+    cached_input_tokens: Any = None
+    cache_write_input_tokens: Any = None
+    output_tokens: Any = None
+    reasoning_output_tokens: Any = None
+    total_tokens: Any = None
+    service_tier: Any = None
+
+
+class Info(msgspec.Struct, gc=False):
+    """What a `token_count` states: the thread's running total and the last response."""
+
+    total_token_usage: Usage | None = None
+    last_token_usage: Usage | None = None
+    model: Any = None
+    model_name: Any = None
+    metadata: Any = None
+
+
+class Settings(msgspec.Struct, gc=False):
+    """The settings that `thread_settings_applied` put in force."""
+
+    model: Any = None
+    model_provider_id: Any = None
+    service_tier: Any = None
+
+
+class UsageRecord(msgspec.Struct, gc=False):
+    """Payload of a `token_usage_record`: one response and the thread's total after it."""
+
+    thread_id: Any = None
+    turn_id: Any = None
+    response_id: Any = None
+    model: Any = None
+    usage: Usage | None = None
+    thread_token_usage: Usage | None = None
+
+
+class Payload(UsageRecord, gc=False):
+    """The union of all payloads that are read; one decoder for all is the fastest."""
+
+    type: Any = None
+    info: Info | None = None
+    # session_meta
+    id: Any = None
+    session_id: Any = None
+    timestamp: Any = None
+    cwd: Any = None
+    model_provider: Any = None
+    source: Any = None
+    thread_source: Any = None
+    parent_thread_id: Any = None
+    forked_from_id: Any = None
+    agent_role: Any = None
+    history_base: Any = None
+    subagent_history_start_ordinal: Any = None
+    # turn_context, task_started, thread_settings_applied, inter_agent_communication
+    model_info: Any = None
+    started_at: Any = None
+    thread_settings: Settings | None = None
+    trigger_turn: Any = None
+    # compacted
+    compaction_response_id: Any = None
+    latest_token_usage_record: UsageRecord | None = None
+
+
+class Message(Usage, gc=False):
+    """`msg` of the first `codex exec --json` format, where the counts may lie flat."""
+
+    type: Any = None
+    info: Info | None = None
+    session_id: Any = None
+    model: Any = None
+
+
+class Line(msgspec.Struct, gc=False):
+    """A line of a rollout or a capture; what a line does not have is None."""
+
+    type: Any = None
+    timestamp: Any = None
+    ordinal: Any = None
+    payload: Payload | None = None
+    # captures
+    thread_id: Any = None
+    usage: Usage | None = None
+    model: Any = None
+    msg: Message | None = None
+    workdir: Any = None
+    provider: Any = None
+    # before the envelope
+    id: Any = None
+    record_type: Any = None
+
+
+class Misshapen(msgspec.Struct):
+    """A JSON object whose inner shape is not the one its type has."""
+
+    type: str | None
+    event: str | None  # type inside the payload
+    complaint: str  # names the place, never the content
+
+
+_DECODER: Final = msgspec.json.Decoder(Line)
+
+
+def parse(line: bytes) -> Line | Misshapen | None:
+    """The line's parts; None where the line is no JSON object."""
+    try:
+        return _DECODER.decode(line)
+    except UNDECODABLE:
+        return _parse_odd(line)
+
+
+def _parse_odd(line: bytes) -> Line | Misshapen | None:
+    value = decode(line)
+    if not isinstance(value, dict):
+        return None
+    try:
+        return msgspec.convert(value, Line)
+    except msgspec.ValidationError as error:
+        payload = value.get("payload") or value.get("msg")
+        event = payload.get("type") if isinstance(payload, dict) else None
+        return Misshapen(_name(value.get("type")), _name(event), str(error))
+
+
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) else None

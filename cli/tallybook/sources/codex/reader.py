@@ -1,0 +1,293 @@
+"""Folds the blocks of a Codex file into reported rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, SUM, THREAD, Reported
+from tallybook.sources import lines
+from tallybook.sources.codex import inherited as bounds
+from tallybook.sources.codex.headers import take_header, take_settings, take_turn
+from tallybook.sources.codex.lines import (
+    ACTIVITY,
+    MARKER,
+    Info,
+    Line,
+    Message,
+    Misshapen,
+    Payload,
+    candidates,
+    is_object,
+    parse,
+)
+from tallybook.sources.codex.running_totals import is_zero, vector
+from tallybook.sources.codex.sniff import is_document
+from tallybook.sources.codex.state import Capture, State, Thread
+from tallybook.sources.codex.usage import (
+    DIALECT,
+    put_counts,
+    read_compaction,
+    read_count,
+    read_record,
+)
+from tallybook.sources.contract import FileFacts
+from tallybook.values import UUID, instant, party, text, uuid_time
+
+
+def begin_capture(state: State, line: Line) -> None:
+    """A `thread.started`: the thread of all that follows, and the only time there may be."""
+    thread_id, problems = text(line.thread_id), list[str]()
+    begun = instant(line.timestamp, problems)
+    created = uuid_time(thread_id)
+    if begun is None and created is not None:
+        begun = created
+        problems = ["assumed-time"]
+    state.capture = Capture(thread_id, begun, problems)
+
+
+def read_turn(state: State, line: Line, record: int) -> Reported:
+    """The row of a `turn.completed`, whose counts are those of the thread since it was created.
+
+    Zero stands there when no usage came in time; the counts are then unknown.
+    """
+    capture, problems = state.capture, list(state.capture.problems)
+    counts = vector(line.usage, problems)
+    own_time = instant(line.timestamp)
+    row = Reported(
+        record=record,
+        kind=SUM,
+        calls=None,
+        evidence=CAPTURE_TOTAL,
+        dialect=DIALECT,
+        thread_id=capture.thread_id or state.thread.id,
+        model=text(line.model),
+        timestamp=own_time or capture.begun,
+        running=True,
+    )
+    row.series = row.thread_id
+    if counts is None or is_zero(counts):
+        problems.append("no-counts")
+    else:
+        put_counts(row, counts)
+    row.problems = list(dict.fromkeys(problems)) or None
+    return row
+
+
+def configure(state: State, line: Line) -> None:
+    """The summary of the configuration that the earlier form begins with."""
+    state.context.turn_model = text(line.model) or state.context.turn_model
+    state.thread.project = text(line.workdir) or state.thread.project
+    state.thread.provider = party(line.provider) or state.thread.provider
+
+
+def read_message(state: State, line: Line, message: Message, record: int) -> Reported | None:
+    """A line of the earlier form: `{"id": ..., "msg": {"type": ...}}`."""
+    if message.type == "session_configured":
+        state.thread.id = text(message.session_id) or state.thread.id
+        state.context.turn_model = text(message.model) or state.context.turn_model
+    if message.type != "token_count":
+        return None
+    # The oldest builds put the counts of the response flat into the message.
+    info = message.info or Info(last_token_usage=message)
+    row = read_count(state, line, info, record)
+    if row is not None:
+        row.evidence = CAPTURE_LINE
+    return row
+
+
+_DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
+_DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
+_DOCUMENT_TIME: Final = re.compile(rb'"timestamp"\s*:\s*"([^"\\]+)"')
+_HELD: Final = 4  # a record, its twin and what may be repeated before the compaction is noted
+_STATES_USAGE: Final = frozenset({"token_count", "token_usage_record", "turn.completed"})
+
+
+def begin(facts: FileFacts) -> State:
+    """The first state; the name tells the thread, and the rollout where a thread has several."""
+    named = UUID.findall(facts.parts[-1]) if facts.parts else []
+    ids = [*named[:2], None, None]
+    return State(thread=Thread(id=ids[0], segment_id=ids[1]))
+
+
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
+    """The rows of a block of whole lines, and the state after them."""
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
+    if block.isspace() and not state.is_document:
+        state.records += lines.line_count(block)
+        return [], state
+    if state.is_document or (not state.is_begun and is_document(block)):
+        _read_document(block, state)
+        return [], state
+    state.is_begun = True
+    return list(_in_order(_read_lines(block, state), state)), state
+
+
+def finish(state: State) -> list[Reported]:
+    """What is still held, and a thread row where a model answered and no counts are stated."""
+    if state.is_document:
+        return list(_document_rows(state))
+    silent = not state.is_counted and (state.is_bare or state.is_active)
+    return [*state.held, *([_thread_row(state)] if silent else [])]
+
+
+def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
+    """The rows, those of a usage record late: the next line may say that it made a compaction."""
+    for row in rows:
+        is_record = row.request_id is not None
+        if is_record or len(state.held) == _HELD:
+            yield from state.held
+            state.held = []
+        if is_record or state.held:
+            state.held.append(row)
+        else:
+            yield row
+
+
+def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
+    first, watched, is_whole = state.records + 1, 0, block.endswith(b"\n")
+    for index, begin, end in candidates(block):
+        record = first + index
+        if begin == len(block):
+            state.records += index
+            break
+        is_last = end == len(block) and not is_whole
+        if record > 1 and MARKER.search(block, begin, end) is None:
+            if not is_object(block[begin:end]):
+                yield lines.unreadable(record, block[begin:end], is_last=is_last)
+            continue
+        # Whose the lines in between are was settled by the line before them.
+        _watch(block, watched, begin, state)
+        watched = begin
+        row = _read_line(block[begin:end], state, record, is_last=is_last)
+        if row is not None:
+            yield row
+    _watch(block, watched, len(block), state)
+
+
+def _watch(block: bytes, begin: int, end: int, state: State) -> None:
+    if not state.is_active and state.is_own:
+        state.is_active = ACTIVITY.search(block, begin, end) is not None
+
+
+def _read_line(content: bytes, state: State, record: int, *, is_last: bool) -> Reported | None:
+    line = parse(content)
+    if isinstance(line, Line):
+        row = _dispatch(state, line, record)
+        state.is_counted = state.is_counted or row is not None
+        state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
+        return row
+    if isinstance(line, Misshapen):
+        if _STATES_USAGE & {line.type, line.event}:
+            return lines.problem(record, "bad-line", line.complaint)
+    elif content.strip():
+        return lines.unreadable(record, content, is_last=is_last)
+    return None
+
+
+def _dispatch(state: State, line: Line, record: int) -> Reported | None:
+    if line.payload is not None:
+        return _read_envelope(state, line, line.payload, record)
+    if line.msg is not None:
+        return read_message(state, line, line.msg, record)
+    match line.type:
+        case "thread.started":
+            begin_capture(state, line)
+        case "turn.completed":
+            return read_turn(state, line, record)
+        case None if line.workdir is not None:
+            configure(state, line)
+        case _:
+            _read_bare(state, line, record)
+    return None
+
+
+def _read_envelope(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+    match line.type:
+        case "event_msg":
+            return _read_event(state, line, payload, record)
+        case "token_usage_record":
+            return read_record(state, line, payload, record)
+        case "compacted":
+            return read_compaction(state, line, payload, record)
+        case "session_meta":
+            take_header(state, line, payload, record)
+        case "turn_context":
+            take_turn(state, line, payload)
+        case "inter_agent_communication" | "inter_agent_communication_metadata":
+            if payload.trigger_turn is True:
+                bounds.trigger_turn(state.boundary)
+    return None
+
+
+def _read_event(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+    match payload.type:
+        case "token_count":
+            return read_count(state, line, payload.info, record)
+        case "thread_settings_applied":
+            take_settings(state, line, payload)
+        case "task_started":
+            bounds.begin_task(state.boundary, payload.turn_id, payload.started_at)
+        case "entered_review_mode" | "exited_review_mode":
+            if bounds.is_own(bounds.history(state.boundary, line.ordinal)):
+                state.context.in_review = payload.type == "entered_review_mode"
+    return None
+
+
+def _read_bare(state: State, line: Line, record: int) -> None:
+    """A line from before the envelope: none states usable counts, the first one is a header."""
+    is_header = record == 1 and line.type is None and text(line.id) is not None
+    if is_header or line.record_type is not None:
+        state.is_bare = True
+    if is_header or (line.record_type == "session_meta" and not state.thread.headed):
+        thread = state.thread
+        thread.headed = True
+        thread.id = text(line.id) or thread.id
+        thread.begun = instant(line.timestamp)
+
+
+def _read_document(block: bytes, state: State) -> None:
+    state.is_document = True
+    state.records += lines.line_count(block)
+    state.document = (state.document + block)[:_DOCUMENT_BYTES]
+    end = block.rstrip()[-1:]
+    state.is_closed = end == b"}" if end else state.is_closed
+
+
+def _document_rows(state: State) -> Iterator[Reported]:
+    stated = _DOCUMENT_ID.search(state.document)
+    begun = _DOCUMENT_TIME.search(state.document)
+    if stated is not None:
+        state.thread.id = stated[1].decode("utf-8", "replace")
+    if begun is not None:
+        state.thread.begun = instant(begun[1].decode("utf-8", "replace"))
+    yield _thread_row(state)
+    if not state.is_closed:
+        yield lines.problem(0, "truncated", "the JSON document does not end")
+
+
+def _thread_row(state: State) -> Reported:
+    thread, context = state.thread, state.context
+    row = Reported(
+        record=0,
+        kind=THREAD,
+        calls=None,
+        dialect=DIALECT,
+        thread_id=thread.id,
+        parent_thread_id=thread.parent_thread_id,
+        root_thread_id=thread.root_thread_id,
+        caller=thread.caller,
+        project=thread.project,
+        provider=thread.provider,
+        model=context.turn_model or context.settings_model,
+        timestamp=thread.begun,
+        problems=["no-counts"],
+    )
+    if state.capture.thread_id is not None:
+        row.thread_id, row.timestamp = state.capture.thread_id, state.capture.begun
+        row.evidence = CAPTURE_TOTAL
+        row.problems = [*state.capture.problems, "no-counts"]
+    return row

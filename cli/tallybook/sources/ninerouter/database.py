@@ -1,0 +1,221 @@
+"""Reads a database of 9router: usage rows, request details and the sums of each day."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tallybook.schema import ASSERTION, Reported
+from tallybook.sources.contract import FileFacts, Rows, Tables
+from tallybook.sources.ninerouter.columns import tables
+from tallybook.sources.ninerouter.detail_tables import detail_layouts, detail_rows
+from tallybook.sources.ninerouter.eras import Era
+from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
+from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
+from tallybook.values import count, decode, money
+
+if TYPE_CHECKING:
+    pass
+
+
+PART: Final = "day"
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def day_row(record: int, day: Any, data: Any) -> Reported:
+    """The row of one day; `data` is the object with the sums, or its JSON text."""
+    problems: list[str] = []
+    if isinstance(data, (str, bytes)):
+        data = decode(data)
+    if not isinstance(data, dict):
+        data = {}
+        problems.append("no-counts")
+    row = Reported(
+        record=record,
+        part=PART,
+        kind=ASSERTION,
+        dialect="openai",
+        rule="daily-sum",
+        calls=count(data.get("requests"), problems),
+        reported_input_tokens=count(data.get("promptTokens"), problems),
+        reported_output_tokens=count(data.get("completionTokens"), problems),
+        reported_cost_usd=money(data.get("cost"), problems),
+        detail=f"local day {day}" if _DAY.fullmatch(str(day)) else "a day of no date",
+    )
+    row.problems = problems or None
+    return row
+
+
+_BACKUPS: Final = "backups"
+_ANY: Final = 2**63 - 1  # farther than any record
+_COLUMNS: Final = (
+    "timestamp",
+    "provider",
+    "model",
+    "connectionId",
+    "apiKey",
+    "endpoint",
+    "cost",
+    "tokens",
+    "promptTokens",
+    "completionTokens",
+)
+_WORDS: Final = frozenset(
+    {"provider", "model", "connectionId", "connection_id", "apiKey", "api_key", "endpoint"}
+)
+_DAY_ROWS: Final = 500
+_DETAIL_ROWS: Final = 200
+
+
+class Layout(NamedTuple):
+    """A table of usage rows, with the columns that mean what `_COLUMNS` name, in their order."""
+
+    table: str
+    columns: tuple[str, ...]
+    needed: frozenset[str]
+
+
+def _layout(table: str, *columns: str) -> Layout:
+    return Layout(table, columns, frozenset({"timestamp", "model", columns[7]}))
+
+
+# The table of all releases, and two of forks that never were merged.
+_LAYOUTS: Final = (
+    _layout("usageHistory", *_COLUMNS),
+    _layout(
+        "usage",
+        "timestamp",
+        "provider",
+        "model",
+        "connection_id",
+        "api_key",
+        "endpoint",
+        "cost",
+        "tokens_json",
+        "prompt_tokens",
+        "completion_tokens",
+    ),
+    _layout(
+        "usage_history",
+        "timestamp",
+        "provider",
+        "model",
+        "connection_id",
+        "api_key",
+        "endpoint",
+        "cost",
+        "data",
+        "prompt_tokens",
+        "completion_tokens",
+    ),
+)
+
+
+def recognise(found: Tables) -> bool:
+    """Whether the database is one of 9router's, of whatever version."""
+    return bool(_layouts(found) or detail_layouts(found))
+
+
+def _layouts(found: Tables) -> list[Layout]:
+    return [each for each in _LAYOUTS if each.needed <= found.get(each.table, frozenset())]
+
+
+def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
+    """The rows of a database in tables of bounded size; damage is stepped over and said."""
+    found = tables_of(connection)
+    era = _era(connection, found, is_copy=_BACKUPS in facts.parts)
+    gaps: list[Reported] = []
+    for layout in _layouts(found):
+        names = Numbering()
+        entries = _entries(connection, layout, found[layout.table], names, gaps)
+        yield from tables(entries, names, era)
+    yield from detail_rows(connection, found, gaps, is_copy=era.is_copy)
+    if {"dateKey", "data"} <= found.get("usageDaily", frozenset()):
+        yield from _days(connection, gaps)
+    yield gaps
+
+
+def _entries(
+    connection: sqlite3.Connection,
+    layout: Layout,
+    there: frozenset[str],
+    names: Numbering,
+    gaps: list[Reported],
+) -> Iterator[list[Entry]]:
+    columns = ", ".join(_column(name, there) for name in layout.columns)
+    select = (
+        f'SELECT rowid, {columns} FROM "{layout.table}" '  # noqa: S608 - names of our own
+        "WHERE rowid > :after ORDER BY rowid LIMIT :size"
+    )
+    for batch in batches(connection, select):
+        if isinstance(batch, Gap):
+            gaps.append(lost(batch, layout.table))
+        else:
+            yield from_database(batch, names)
+
+
+def _column(name: str, there: frozenset[str]) -> str:
+    """A column as the entries take it: words as texts that are not empty, else nothing."""
+    if name not in there:
+        return "NULL"
+    return f"nullif(CAST({name} AS TEXT), '')" if name in _WORDS else name
+
+
+def _era(connection: sqlite3.Connection, found: Tables, *, is_copy: bool) -> Era:
+    """What the database says of the builds that wrote it."""
+    first, last = _twins(connection, found)
+    stated = _meta(connection, found)
+    return Era(
+        first_twin=first,
+        last_twin=last,
+        nested_since=stated.get("migratedAt", ""),
+        version=_version(stated.get("appVersion")),
+        is_copy=is_copy,
+    )
+
+
+def _twins(connection: sqlite3.Connection, found: Tables) -> tuple[int | None, int | None]:
+    """The first and the last record of a stream that was written twice."""
+    if not {"endpoint", "tokens"} <= found.get("usageHistory", frozenset()):
+        return None, None
+    try:
+        return _end(connection, "ASC"), _end(connection, "DESC")
+    except sqlite3.DatabaseError:
+        return 0, _ANY
+
+
+def _end(connection: sqlite3.Connection, order: str) -> int | None:
+    found = connection.execute(
+        "SELECT rowid FROM usageHistory WHERE endpoint IS NULL"  # noqa: S608 - words of our own
+        ' AND tokens LIKE \'%"cache_read_input_tokens"%"reasoning_tokens"%\''
+        f" ORDER BY rowid {order} LIMIT 1"
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _meta(connection: sqlite3.Connection, found: Tables) -> dict[str, Any]:
+    if not {"key", "value"} <= found.get("_meta", frozenset()):
+        return {}
+    try:
+        return dict(connection.execute("SELECT key, value FROM _meta").fetchall())
+    except sqlite3.DatabaseError:
+        return {}
+
+
+def _version(text: Any) -> tuple[int, ...] | None:
+    parts = str(text or "").split("-")[0].split(".")
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else None
+
+
+def _days(connection: sqlite3.Connection, gaps: list[Reported]) -> Iterator[list[Reported]]:
+    select = (
+        "SELECT rowid, dateKey, data FROM usageDaily"
+        " WHERE rowid > :after ORDER BY rowid LIMIT :size"
+    )
+    for batch in batches(connection, select, _DAY_ROWS):
+        if isinstance(batch, Gap):
+            gaps.append(lost(batch, "usageDaily"))
+        else:
+            yield [day_row(record, day, data) for record, day, data in batch]

@@ -1,0 +1,322 @@
+"""Reads the request details of a database, without the texts that make up most of it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from tallybook.schema import PROBLEM, Reported
+from tallybook.sources.contract import Tables
+from tallybook.sources.ninerouter.details import BARE, CUT, Detail, can_tell, is_alone, opened, rows
+from tallybook.sources.sqlite_rows import Gap, batches, lost
+from tallybook.values import begins, decode, text
+
+if TYPE_CHECKING:
+    pass
+
+
+PLACEHOLDER: Final = "[Streaming - raw response not captured]"
+_NOTHING: Final = msgspec.Raw()
+_Part = TypeVar("_Part", bound=msgspec.Struct)
+
+
+class Inside(msgspec.Struct):
+    """What of a part of an answer, a request or an envelope is looked at."""
+
+    usage: Any = None
+    usageMetadata: Any = None  # noqa: N815 - the key of the log
+    responseId: Any = None  # noqa: N815
+    modelVersion: Any = None  # noqa: N815
+    id: Any = None
+    model: Any = None
+    user_id: Any = None
+
+
+class Body(Inside):
+    """What of a provider's answer is looked at: never its texts."""
+
+    type: Any = None
+    object: Any = None
+    created: Any = None
+    created_at: Any = None
+    prompt_eval_count: Any = None
+    eval_count: Any = None
+    prompt_eval_cached_count: Any = None
+    done: Any = None
+    response: msgspec.Raw = _NOTHING
+    data: msgspec.Raw = _NOTHING
+    preview: Any = msgspec.field(default=None, name="_preview")
+
+
+class Request(msgspec.Struct):
+    """What of a client's request, or of the provider's, is looked at."""
+
+    metadata: msgspec.Raw = _NOTHING
+    prompt_cache_key: Any = None
+    type: Any = None
+
+
+class Record(msgspec.Struct):
+    """A stored request."""
+
+    id: Any = None
+    provider: Any = None
+    model: Any = None
+    connectionId: Any = None  # noqa: N815 - the key of the log
+    timestamp: Any = None
+    status: Any = None
+    latency: Any = None
+    tokens: Any = None
+    request: msgspec.Raw = _NOTHING
+    providerRequest: msgspec.Raw = _NOTHING  # noqa: N815
+    providerResponse: msgspec.Raw = _NOTHING  # noqa: N815
+    response: msgspec.Raw = _NOTHING
+
+
+_RECORD: Final = msgspec.json.Decoder(Record)
+_BODY: Final = msgspec.json.Decoder(Body)
+_PARTS: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Inside, Request)
+}
+
+
+def decode_detail(number: int, content: bytes) -> Detail | None:
+    """The detail that a JSON document states; None where it is none."""
+    found = decode(content, _RECORD)
+    if found is None:
+        return None
+    detail = Detail(
+        record=number,
+        id=text(found.id),
+        provider=text(found.provider),
+        model=text(found.model),
+        status=text(found.status),
+        connection=text(found.connectionId),
+        timestamp=found.timestamp,
+        latency=found.latency,
+        tokens=found.tokens,
+    )
+    take_answer(detail, bytes(found.providerResponse).strip())
+    take_request(detail, found.request, found.providerRequest, found.response)
+    return detail
+
+
+def take_answer(detail: Detail, answer: bytes) -> None:
+    """Puts in what the provider's answer says of its call; `answer` is JSON."""
+    detail.is_placeholder = PLACEHOLDER.encode() == answer.strip(b'"')
+    detail.body, detail.body_state = opened(_body(answer))
+    if answer == b"{}":
+        detail.body_state = BARE
+
+
+def take_request(
+    detail: Detail, request: msgspec.Raw, sent: msgspec.Raw, response: msgspec.Raw
+) -> None:
+    """Puts in who asked, and how the client was answered."""
+    detail.user_id = _part_of_document(_part_of_document(request, Request).metadata, Inside).user_id
+    detail.cache_key = _part_of_document(sent, Request).prompt_cache_key
+    detail.kind = text(_part_of_document(response, Request).type)
+
+
+def begun_detail(number: int, head: bytes) -> Detail:
+    """The detail as far as the beginning of its document says; texts come behind the counts."""
+    beginning = head.decode("utf-8", "replace")
+    return Detail(
+        record=number,
+        id=text(_after(beginning, "id")),
+        provider=text(_after(beginning, "provider")),
+        model=text(_after(beginning, "model")),
+        status=text(_after(beginning, "status")),
+        timestamp=_after(beginning, "timestamp"),
+        latency=_after(beginning, "latency"),
+        tokens=_after(beginning, "tokens"),
+        body_state=CUT,
+    )
+
+
+def _after(beginning: str, key: str) -> Any:
+    """The value behind a key in the beginning of a document that breaks off somewhere."""
+    found = re.search(rf'"{key}"\s*:\s*', beginning)
+    value = begins(beginning, found.end()) if found else None
+    return value[0] if value else None
+
+
+def _part_of_document(raw: msgspec.Raw, kind: type[_Part]) -> _Part:
+    """What of a part is looked at; nothing where it is not there, or something else."""
+    found = decode(bytes(raw), _PARTS[kind])
+    return found if isinstance(found, kind) else kind()
+
+
+def _body(answer: bytes) -> dict[str, Any]:
+    """What of an answer is looked at, as it was nested; nothing where it is a text."""
+    body = decode(answer, _BODY)
+    if body is None:
+        return {}
+    found = _stated(body)
+    for name in ("response", "data"):
+        found[name] = _stated(_part_of_document(found[name], Inside)) or None
+    if "preview" in found:
+        found["_preview"] = found.pop("preview")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _stated(part: Inside) -> dict[str, Any]:
+    values = ((name, getattr(part, name)) for name in part.__struct_fields__)
+    return {name: value for name, value in values if value is not None}
+
+
+_BATCH_ROWS: Final = 200
+_HEAD_BYTES: Final = 64 << 10  # the counts stand before the texts
+_LARGEST: Final = 32 << 20  # more than four texts of the largest size that can be set
+_DOCUMENT: Final = "data"
+# The parts of a detail that has a column for each.
+_SMALL: Final = ("id", "provider", "model", "connection", "timestamp", "status")
+_LATENCY, _TOKENS = "latency", "tokens"
+_REQUEST, _SENT, _ANSWER, _RESPONSE = (
+    "request",
+    "provider_request",
+    "provider_response",
+    "response",
+)
+
+
+class Layout(NamedTuple):
+    """A table of details, with the columns that hold what is small and those that hold JSON."""
+
+    table: str
+    small: tuple[str, ...]  # id, provider, model, connection, timestamp, status
+    parts: tuple[str, ...]
+
+
+class _Place(NamedTuple):
+    """Where details are read from; `tells`: it can be told which of them have no usage row."""
+
+    connection: sqlite3.Connection
+    layout: Layout
+    is_copy: bool
+    tells: bool
+
+
+def detail_layouts(found: Tables) -> list[Layout]:
+    """The tables of details in a database, of the present form and of the one before."""
+    layouts = []
+    for name in ("requestDetails", "request_details"):
+        columns = found.get(name, frozenset())
+        link = "connectionId" if "connectionId" in columns else "connection_id"
+        wanted = ("id", "provider", "model", link, "timestamp", "status")
+        small = tuple(column if column in columns else "NULL" for column in wanted)
+        if {"id", "timestamp", _DOCUMENT} <= columns:
+            layouts.append(Layout(name, small, (_DOCUMENT,)))
+        elif {"id", "timestamp", _TOKENS, _ANSWER} <= columns:
+            named = (_LATENCY, _TOKENS, _REQUEST, _SENT, _ANSWER, _RESPONSE)
+            layouts.append(Layout(name, small, tuple(part for part in named if part in columns)))
+    return layouts
+
+
+def detail_rows(
+    connection: sqlite3.Connection, found: Tables, gaps: list[Reported], *, is_copy: bool
+) -> Iterator[list[Reported]]:
+    """The rows of every detail; texts are passed over, and never more than one is in memory."""
+    tells = can_tell(connection, found)
+    for layout in detail_layouts(found):
+        place = _Place(connection, layout, is_copy, tells)
+        select = (
+            f'SELECT rowid, {", ".join(layout.small)} FROM "{layout.table}" '  # noqa: S608 - our own
+            "WHERE rowid > :after ORDER BY rowid LIMIT :size"
+        )
+        for batch in batches(connection, select, _BATCH_ROWS):
+            if isinstance(batch, Gap):
+                gaps.append(lost(batch, layout.table))
+            else:
+                yield [row for each in batch for row in _rows(place, each)]
+
+
+def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
+    number, *small = values
+    words = (*map(text, small[:4]), small[4], text(small[5]))
+    known: dict[str, Any] = dict(zip(_SMALL, words, strict=True))
+    try:
+        if place.layout.parts == (_DOCUMENT,):
+            detail, is_whole = _from_document(place, number, known)
+        else:
+            detail, is_whole = _from_parts(place, number, known), True
+        for name, value in known.items():
+            setattr(detail, name, value if value is not None else getattr(detail, name))
+        detail.is_alone = place.tells and is_alone(place.connection, detail)
+    except sqlite3.DatabaseError as error:
+        return [_unreadable(number, place.layout.table, str(error))]
+    detail.is_copy = place.is_copy
+    made = rows(detail)
+    if not is_whole:
+        for row in made:
+            row.problems = [*(row.problems or []), "bad-line"]
+    return made
+
+
+def _unreadable(number: int, name: str, words: str) -> Reported:
+    said = f"{name} row {number}: {words}"
+    return Reported(
+        record=number, part=name, kind=PROBLEM, calls=None, problems=["truncated"], detail=said
+    )
+
+
+def _from_document(place: _Place, number: int, known: dict[str, Any]) -> tuple[Detail, bool]:
+    """The detail of a row with one document, and whether that is sound as far as it was read.
+
+    Of a long one only the beginning is read, if the answer was streamed: a text is all it has.
+    """
+    connection, name = place.connection, place.layout.table
+    with connection.blobopen(name, _DOCUMENT, number, readonly=True) as blob:
+        head, size = blob.read(_HEAD_BYTES), len(blob)
+        is_short = size <= _HEAD_BYTES
+        streamed = Detail(record=number, id=known["id"]).streamed
+        if not is_short and (streamed or size > _LARGEST):
+            detail = begun_detail(number, head)
+            detail.body_state = None if streamed else CUT
+            return detail, detail.tokens is not None
+        content = head + blob.read()
+    whole = decode_detail(number, content)
+    return (whole, True) if whole is not None else (begun_detail(number, head), False)
+
+
+def _from_parts(place: _Place, number: int, known: dict[str, Any]) -> Detail:
+    """The detail of a row with a JSON text for each of its parts, cut short by some builds."""
+    detail = Detail(record=number, **known)
+    connection, layout, streamed = place.connection, place.layout, detail.streamed
+    read = {
+        part: _part(connection, layout.table, part, number)
+        for part in layout.parts
+        if part in (_LATENCY, _TOKENS, _RESPONSE) or not (streamed and part == _ANSWER)
+    }
+    detail.latency, detail.tokens = _json(read.get(_LATENCY)), _json(read[_TOKENS])
+    answer = read.get(_ANSWER)
+    if answer is None:
+        answer = _part(connection, layout.table, _ANSWER, number, most=_HEAD_BYTES)
+    take_answer(detail, answer.strip())
+    if answer and not streamed and _json(answer) is None:
+        detail.body_state = CUT
+    take_request(
+        detail, *(msgspec.Raw(read.get(part, b"")) for part in (_REQUEST, _SENT, _RESPONSE))
+    )
+    return detail
+
+
+def _part(
+    connection: sqlite3.Connection, name: str, part: str, number: int, most: int = _LARGEST
+) -> bytes:
+    """The beginning of one column, all of it where it is no longer than `most`; empty for NULL."""
+    try:
+        with connection.blobopen(name, part, number, readonly=True) as blob:
+            return blob.read(most)
+    except sqlite3.OperationalError as error:
+        if "null" in str(error):
+            return b""
+        raise
+
+
+def _json(content: bytes | None) -> Any:
+    return decode(content) if content else None

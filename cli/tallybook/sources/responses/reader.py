@@ -1,0 +1,157 @@
+"""Folds the blocks of saved responses into reported rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from tallybook.dialects import merge_stream
+from tallybook.dialects.long_streams import add_event, begins_anew, cut_down, is_last_word
+from tallybook.schema import Reported
+from tallybook.sources import lines
+from tallybook.sources.contract import FileFacts
+from tallybook.sources.responses.answers import answer_rows, digest_of
+from tallybook.sources.responses.exchange import Exchange, exchange
+from tallybook.sources.responses.kinds import is_event, is_gemini
+from tallybook.sources.responses.sniff import is_document, values
+from tallybook.values import decode
+
+_DATA = b"data:"
+_DONE = b"[DONE]"
+# Events that are content and nothing else, by how they begin; most of a stream consists of them.
+_CONTENT = (
+    re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"content_block_'),
+    re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"response\.(?!.*"response"\s*:)'),
+)
+# What a chunk of a chat may say besides; quotes in its content are escaped.
+_SAYS = re.compile(
+    rb'"(?:usage|finish_reason|error|x_groq|timings|amazon-bedrock-\w+)"\s*:\s*(?!null|\s)'
+)
+_CHOICES = b'"choices"'
+_UNSAID = (b"event:", b"id:", b"retry:", b":")  # lines of a stream that hold no event
+
+
+class State(msgspec.Struct):
+    """What is known after a block: how far it went, and the stream that is not at its end."""
+
+    records: int = 0
+    events: list[Mapping[str, Any]] = msgspec.field(default_factory=list)
+    place: int = 0  # the record that stated the stream's counts last
+    digest: str = ""
+    prefix: bytes = b""  # what every chunk of the stream's chat begins with, its id among it
+    held: list[Reported] = msgspec.field(default_factory=list)  # problems within the stream
+
+
+def begin(_: FileFacts) -> State:
+    """The first state."""
+    return State()
+
+
+def read(block: bytes, state: State) -> tuple[list[Reported], State]:
+    """The rows of a block of whole lines or of a whole document, and the state after them."""
+    state = msgspec.structs.replace(state, events=[*state.events], held=[*state.held])
+    if state.records == 0 and is_document(lines.Head(block)):
+        return list(_read_document(block, state)), state
+    if block.isspace():
+        state.records += lines.line_count(block)
+        return [], state
+    return list(_read_lines(block, state)), state
+
+
+def finish(state: State) -> list[Reported]:
+    """The row of the stream that the file ends with."""
+    return list(_close(msgspec.structs.replace(state)))
+
+
+def _read_document(block: bytes, state: State) -> Iterator[Reported]:
+    """The rows of one JSON value, or of an array of them: each element is a record."""
+    for value in values(block):
+        state.records += 1
+        if isinstance(value, dict):
+            yield from _read_value(value, msgspec.json.encode(value), state)
+    if block.rstrip()[-1:] not in (b"]", b"}") or not state.records:
+        yield lines.problem(state.records + 1, "torn-line", "the JSON document does not end")
+
+
+def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
+    pieces = block.split(b"\n")
+    last = len(pieces) - 1
+    for index, line in enumerate(pieces):
+        if index < last or line:
+            state.records += 1
+            yield from _read_line(line.strip(), state, is_last=index == last)
+
+
+def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
+    if not line or line.startswith(_UNSAID):
+        return
+    if state.events and _is_content(line, state.prefix):
+        return
+    content = line.removeprefix(_DATA).strip()
+    if content == _DONE:
+        yield from _close(state)
+        return
+    value = decode(content)
+    if isinstance(value, dict):
+        yield from _read_value(value, line, state, is_sent=line.startswith(_DATA))
+    elif content:
+        bad = lines.unreadable(state.records, line, is_last=is_last)
+        if state.events:
+            state.held.append(bad)
+        else:
+            yield bad
+
+
+def _is_content(line: bytes, prefix: bytes) -> bool:
+    """Whether a line says no more than that the answer goes on, as far as its bytes tell."""
+    if not line.endswith(b"}"):
+        return False
+    if prefix and line.startswith(prefix):
+        return _SAYS.search(line, len(prefix)) is None
+    return any(content.match(line) for content in _CONTENT)
+
+
+def _read_value(
+    value: dict[str, Any],
+    content: bytes,
+    state: State,
+    *,
+    is_sent: bool = False,
+) -> Iterator[Reported]:
+    """Follows an event, or gives the rows of a whole response.
+
+    Gemini's events have the form of whole responses, and only what comes next tells them apart.
+    """
+    if is_sent or is_event(value) or is_gemini(value):
+        yield from _follow(value, content, state)
+        return
+    yield from _close(state)
+    found = exchange(value)
+    if found is not None:
+        yield from answer_rows(found, state.records, content)
+
+
+def _follow(value: dict[str, Any], content: bytes, state: State) -> Iterator[Reported]:
+    event = cut_down(value)
+    if begins_anew(state.events, event):
+        yield from _close(state)
+    if is_last_word(state.events, event):
+        state.place = state.records
+    state.events = add_event(state.events, event)
+    state.digest = digest_of(content, state.digest)
+    prefix = content[: max(content.find(_CHOICES), 0)]
+    state.prefix = prefix if b'"id"' in prefix else b""
+
+
+def _close(state: State) -> Iterator[Reported]:
+    """The rows of the stream that ends here, if one was begun, with the problems in their order."""
+    body = merge_stream(state.events)
+    rows = answer_rows(Exchange(body), state.place, b"", state.digest) if body else []
+    if state.events and not rows:
+        rows = [lines.problem(state.place, "no-counts", "a stream without an answer")]
+    yield from sorted([*rows, *state.held], key=lambda row: row.record)
+    state.events, state.held = [], []
+    state.digest, state.place, state.prefix = "", 0, b""

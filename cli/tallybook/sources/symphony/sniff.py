@@ -1,0 +1,81 @@
+"""Tells by structure which of Symphony's files a file is, if any."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from tallybook.sources.lines import Head
+from tallybook.sources.symphony.application_log import LINE
+from tallybook.sources.symphony.mnesia import is_disk_log
+
+AUDIT: Final = "audit"
+LEDGER: Final = "ledger"
+NOTIFICATIONS: Final = "notifications"
+DOCUMENT: Final = "document"
+APPLICATION_LOG: Final = "application-log"
+STORE: Final = "store"
+
+_LOOKED_AT: Final = 50  # lines; the first of a cut log may be broken
+_DECODED: Final = 12
+_NO_ROW: Final = 256  # no table's row fits into this; a table without rows is but a header
+_STORE_NAME: Final = b"symphony_run_store"
+_LEDGER_KEYS: Final = frozenset(
+    {"schema_version", "observed_at", "issue_identifier", "session_id", "turn_count"}
+)
+_NOTIFICATION_KEYS: Final = frozenset({"event", "issue_identifier", "tokens"})
+_LOG_WORDS: Final = re.compile(
+    rb"issue_identifier=|issue_id=|Ignoring message while waiting for response: "
+    rb"|aily token budget|ClaudeCode (?:unparseable line|stdout)|Codex (?:notification|stdout)"
+    rb"|[Ss]ymphony"
+)
+# Keys of a served document that stand in no other tool's, each set alone enough.
+_DOCUMENTS: Final = tuple(
+    tuple(re.compile(rb'"' + name + rb'"\s*:') for name in names)
+    for names in (
+        (b"codex_totals", b"running", b"retrying"),
+        (b"generated_at", b"runs", b"agent_kind"),
+        (b"generated_at", b"runs", b"pr_opened_rate"),
+        (b"issue_identifier", b"restart_count", b"running"),
+        (b"issue_identifier", b"executor_tokens", b"events"),
+        (b"issue_identifier", b"event", b"tokens", b"metadata"),
+    )
+)
+_CUT_AUDIT: Final = re.compile(rb'\{"[^\n]*"event_type":"[^\n]*"issue_identifier":"')
+
+
+def sniff(head: Head) -> bool:
+    """Whether a file begins like one of Symphony's."""
+    return form_of(head) is not None
+
+
+def form_of(head: Head) -> str | None:
+    """Which of Symphony's files begins like this; None for every other tool's."""
+    content = head.content
+    if is_disk_log(content):
+        ours = len(content) < _NO_ROW or _STORE_NAME in content
+        return STORE if ours else None
+    if any(LINE.match(line) for line in head.lines[:_LOOKED_AT]):
+        return APPLICATION_LOG if _LOG_WORDS.search(content) else None
+    values = list(head.objects(_DECODED))
+    form = next(filter(None, map(_form_of_line, values)), None)
+    if form is not None or len(values) == _DECODED:
+        return form  # no document has so many objects in a row, each on its line
+    if not content.lstrip().startswith(b"{"):
+        return None
+    if any(all(key.search(content) for key in keys) for keys in _DOCUMENTS):
+        return DOCUMENT
+    return AUDIT if _CUT_AUDIT.match(content) else None
+
+
+def is_whole(head: Head) -> bool:
+    """Whether a file that begins like this is read in one block."""
+    return form_of(head) in (STORE, DOCUMENT)
+
+
+def _form_of_line(value: dict[str, Any]) -> str | None:
+    if "event_type" in value and ("record_hash" in value or "token_usage_delta" in value):
+        return AUDIT
+    if value.keys() >= _LEDGER_KEYS:
+        return LEDGER
+    return NOTIFICATIONS if value.keys() >= _NOTIFICATION_KEYS else None
