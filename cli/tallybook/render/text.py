@@ -14,7 +14,7 @@ ELLIPSIS: Final = "…"
 
 _ODD = re.compile(r"[^\x20-\x7e]")
 _ODD_IN_JSON = re.compile(r"[^\x20-\x7e\n]")
-_BREAK = re.compile(r" +(?!·)")
+_BREAK = re.compile(r" +(?!· )")
 # One character for one, so that columns stay where they are.
 _ASCII = str.maketrans({"≥": ">", "–": "-", "…": "~", "─": "-", "·": "|"})
 
@@ -53,7 +53,7 @@ def display_width(text: str) -> int:
 
 
 def wrapped(text: str, width: int | None, indent: int | None = None) -> list[str]:
-    """Lines of at most `width` cells, broken at spaces and never before a `·`; None: one line.
+    """Lines of at most `width` cells, broken at spaces and never before a lone `·`; None: one line.
 
     Further lines are indented by `indent` cells, by default two more than the first. A word that is
     too long for a line stands alone in one.
