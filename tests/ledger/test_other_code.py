@@ -20,7 +20,7 @@ import pytest
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry, load, save
 from tallybook.ledger.merging import merge
-from tallybook.ledger.state import PACKAGE, READING, reading_digest
+from tallybook.ledger.state import PACKAGE, READING, code_digest, reading_digest
 from tallybook.ledger.upkeep import compact, status, verify
 from tallybook.sources import sources
 from tallybook.sources.contract import never
@@ -311,3 +311,42 @@ def test_readers_load_nothing_that_the_digest_is_not_of() -> None:
     loaded = {name.split(".")[1] for name in run.stdout.split()}
     assert loaded <= set(READING)
     assert {"dialects", "files", "sources"} <= loaded
+
+
+def test_a_module_of_the_same_size_and_time_is_another_where_it_was_written_anew(
+    tmp_path: Path,
+) -> None:
+    module = put(tmp_path / "tallybook/derive.py", b"SEVEN = 7\n")
+    os.utime(module, (1, 1))  # as installers do that want the same bytes every time
+    before = code_digest.__wrapped__(tmp_path / "tallybook")
+    aside = put(tmp_path / "derive.py", b"SEVEN = 8\n")
+    os.utime(aside, (1, 1))
+    aside.replace(module)
+    assert code_digest.__wrapped__(tmp_path / "tallybook") != before
+
+
+def test_what_other_code_has_derived_is_derived_again(
+    home: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tallybook.ledger import groups  # noqa: PLC0415
+
+    keys: list[int] = []
+    found = groups.link_keys
+
+    def counted(rows: Any) -> Any:
+        keys.append(rows.height)
+        return found(rows)
+
+    monkeypatch.setattr(groups, "link_keys", counted)
+    told(home, ledger)
+    told(home, ledger)
+    assert keys == [18]
+    for name in ("groups", "reading"):
+        monkeypatch.setattr(f"tallybook.ledger.{name}.code_digest", lambda: "other")
+    derived = ledger / "derived/index"
+    before = derived.read_bytes()
+    told(home, ledger)
+    assert keys == [18, 18]
+    assert derived.read_bytes() != before
+    told(home, ledger)
+    assert keys == [18, 18]

@@ -40,14 +40,14 @@ def _own_prices(asked: Asked) -> bytes:
 
 
 @cache
-def code_digest() -> str:
+def code_digest(package: Path = PACKAGE) -> str:
     """Changes with the program itself, so that nothing older than it is taken for derived by it.
 
     Every run asks for it, so it looks at no content: 2 ms, where that would take 8. It tells one
     state of this machine's program from another, and says nothing of other machines.
     """
     facts = []
-    for path in _modules(PACKAGE):
+    for path in _modules(package):
         state = os.stat(path)  # noqa: PTH116 - of the fastest sort
         facts.append((path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
     return blake2b(repr(sorted(facts)).encode(), digest_size=8).hexdigest()
