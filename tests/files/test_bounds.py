@@ -16,14 +16,18 @@ import pytest
 
 from tallybook.files import blocks as module
 from tallybook.files.blocks import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES
+from tallybook.files.pool import work_through
 from tallybook.files.read import read_file
+from tallybook.ledger.compacting import MANY_PARTS
 
 MB = 1 << 20
 # A program that has read nothing takes 60 MB.
 _READ = """
 import json, sys
 from pathlib import Path
+from tallybook.files.pool import work_through
 from tallybook.files.read import read_file
+from tallybook.ledger.compacting import MANY_PARTS
 rows = read_file(Path(sys.argv[1])).to_pylist()
 found = [[row["record"], row["problems"], row["detail"]] for row in rows]
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -125,3 +129,10 @@ def test_a_document_is_read_up_to_the_limit(
     assert read_file(path)["record"].to_pylist() == [1, 2]
     monkeypatch.setattr(module, "MAX_DOCUMENT_BYTES", len(content) - 1)
     assert read_file(path)["problems"].to_pylist() == [["truncated"]]
+
+
+def test_many_small_files_make_few_groups_each_of_which_becomes_a_part() -> None:
+    """More parts than a ledger keeps would be written anew at once, file by file."""
+    found = list(work_through(len, range(20_000), [1] * 20_000, workers=1))
+    assert len(found) < MANY_PARTS
+    assert sum(count for _, count in found) == 20_000

@@ -21,6 +21,7 @@ from tallybook.tables import READ
 # Starting workers costs about 0.1 s of every core, the time in which one core reads this much.
 POOL_BYTES = 48 << 20
 _GROUPS_PER_WORKER = 8
+_MOST_GROUPS = 128  # each is a step of the progress, and may become a part of the ledger
 Progress = Callable[[int, int], None]  # bytes read, bytes in all
 File = tuple[Path, int]
 T = TypeVar("T")
@@ -54,7 +55,8 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     total = sum(sizes)
     workers = min(workers or os.cpu_count() or 1, len(items))
     pooled = is_pooled(total) and workers > 1
-    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else max(len(items) // 64, 1))
+    apart = min(max(len(items) // 64, 1), _MOST_GROUPS)
+    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else apart)
     groups = [items[cut] for cut in cuts]
     weights = [sum(sizes[cut]) for cut in cuts]
     done = 0
