@@ -208,7 +208,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(rows=st.lists(ROWS, min_size=1, max_size=8), limit=st.none() | st.integers(1, 2))
 def test_no_cost_lies_outside_of_its_bounds(
     rates: pricing.Rates, rows: list[Row], limit: int | None

@@ -78,7 +78,7 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
 ORDER = ("path", "record", "part")
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.lists(rows(), min_size=2, max_size=6))
 def test_files_without_a_common_key_are_derived_alike_together_and_apart(
     found: list[dict[str, Any]],

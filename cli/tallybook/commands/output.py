@@ -110,9 +110,8 @@ def _stdout() -> Iterator[IO[bytes]]:
     try:
         yield sys.stdout.buffer
         sys.stdout.flush()
-    except BrokenPipeError as error:
-        _drop(sys.stdout)
-        raise TallybookError("cannot write all of it: the reader has gone away") from error
+    except BrokenPipeError:
+        _drop(sys.stdout)  # the reader has seen enough, as `head` does
     except OSError as error:
         _drop(sys.stdout)
         raise TallybookError(f"cannot write: {error.strerror}") from error

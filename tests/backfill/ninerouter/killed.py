@@ -1,7 +1,8 @@
 """Stops runs that write in place at every step, and checks what they leave.
 
-    python -m tests.backfill.ninerouter.killed FOLDER database|document steps|full
+    python -m tests.backfill.ninerouter.killed FOLDER database|document steps|full [EVERY]
 
+`EVERY` passes over all but every so many steps or sizes.
 Runs in a process of its own, which can be forked. A step is whatever touches the disk; a full disk
 is a limit on how large a file may become.
 """
@@ -146,11 +147,13 @@ class Trial:
         assert self.router.state() == self.before
 
 
-def at_every_step(trial: Trial) -> int:
-    return sum(_deaths(trial, begun, work) for begun, work in ((False, "apply"), (True, "restore")))
+def at_every_step(trial: Trial, every: int) -> int:
+    return sum(
+        _deaths(trial, every, begun, work) for begun, work in ((False, "apply"), (True, "restore"))
+    )
 
 
-def _deaths(trial: Trial, is_changed: bool, work: str) -> int:
+def _deaths(trial: Trial, every: int, is_changed: bool, work: str) -> int:
     step = 0
     while True:
         trial.begin()
@@ -159,10 +162,10 @@ def _deaths(trial: Trial, is_changed: bool, work: str) -> int:
         if not stopped(trial.work(work), step):
             return step
         trial.check()
-        step += 1
+        step += every
 
 
-def on_disks_of_every_size(trial: Trial) -> int:
+def on_disks_of_every_size(trial: Trial, every: int) -> int:
     """From a disk without any room to one with enough; a run that gives up leaves nothing."""
     failures, size = 0, 0
     while True:
@@ -178,7 +181,7 @@ def on_disks_of_every_size(trial: Trial) -> int:
         assert trial.router.state() == trial.before
         assert names == {trial.router.name}, names
         trial.check()
-        failures, size = failures + 1, size + 512
+        failures, size = failures + 1, size + 512 * every
     assert trial.router.state() == trial.after
     return failures
 
@@ -196,9 +199,10 @@ def _not_waiting(*arguments: Any, **options: Any) -> Any:
 def main() -> None:
     os.fsync = _no_sync  # type: ignore[assignment] # it is called with a handle only
     sqlite3.connect = _not_waiting
-    folder, kind, how = sys.argv[1:]
+    folder, kind, how, *step = sys.argv[1:]
+    every = int(step[0]) if step else 1
     trial = Trial(Path(folder), Database if kind == "database" else Document)
-    print(at_every_step(trial) if how == "steps" else on_disks_of_every_size(trial))
+    print(at_every_step(trial, every) if how == "steps" else on_disks_of_every_size(trial, every))
 
 
 if __name__ == "__main__":
