@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -101,3 +102,33 @@ def test_a_block_of_blank_lines_counts_them_as_lines_among_others_do(source: str
             apart = fold(found, path, [blank, first, blank, rest])
             assert apart == fold(found, path, [blank + first + blank + rest]), path
     assert tried or source == "9router"
+
+
+DEEP = b'"deep":' + b"[" * 10_000 + b"]" * 10_000 + b","
+LONG = b'"long":' + b"9" * 5000 + b","
+HALF = b'"half":"\\ud83d","none":NaN,"much":1e999,'
+ODD_CASES = (
+    "9router/usage-json-first-builds",
+    "claude-code/headless-pretty-printed",
+    "claude-code/headless-stream-json",
+    "claude-code/headless-verbose-array",
+    "claude-code/t01-line-per-block",
+    "codex/model-change",
+    "deer-flow/jsonl-events",
+    "responses/openai-chat",
+    "symphony/ledger-beside-states",
+    "symphony/state-openai",
+    "verifiers/v1-3-call-records",
+)
+
+
+@pytest.mark.parametrize("odd", [DEEP, LONG, HALF], ids=["deep", "long", "half"])
+@pytest.mark.parametrize("case", [case for case in CASES if name(case) in ODD_CASES], ids=name)
+def test_what_no_decoder_takes_beside_the_counts_costs_nothing(case: Path, odd: bytes) -> None:
+    """Each object at the beginning of a line gets a member more, which no row is made of."""
+    first = re.compile(rb'^(\[?\s*\{\s*)(?="(?!history"))', re.MULTILINE)  # 9router's is told by it
+    for source, path, data in claimed(case):
+        changed = first.sub(lambda begin: begin[1] + odd, data)
+        assert changed != data, path
+        assert claims(Head(changed), logical_name(path).as_posix()) == [source.name], path
+        assert fold(source, path, [changed]) == fold(source, path, [data]), path
