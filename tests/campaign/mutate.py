@@ -184,6 +184,8 @@ def _change(
     with suppress(sqlite3.Error, OverflowError), closing(sqlite3.connect(path)) as base:
         names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         tables = [name for (name,) in base.execute(names) if not name.startswith("sqlite_")]
+        if not tables:
+            return
         table = random.choice(tables)
         columns = [row[1] for row in base.execute(f'PRAGMA table_info("{table}")')]
         change(base, table, columns)
