@@ -19,7 +19,9 @@ _OTHERS: Final = 0o077
 _SUFFIX: Final = ".aside"
 # The number of the run that writes it, and what tells it from others of that run. The builds before
 # put the number alone, or none.
-_ASIDE: Final = re.compile(r"(?:.*[.-])?(\d+)(?:-[0-9a-f]{16})?\.aside", re.DOTALL)
+_ASIDE: Final = re.compile(
+    r"(?:.*[.-])?(\d+)-[0-9a-f]{16}\.aside|(?:.*[.-])?(\d+)\.aside", re.DOTALL
+)
 # Numbers of runs come again: after a restart, and in each container from 1.
 _ABANDONED_SECONDS: Final = 3600
 # Never through a link that somebody else has put there; and bytes as they are, on Windows.
@@ -187,7 +189,7 @@ def _is_abandoned(entry: os.DirEntry[str], begin: str) -> bool:
     found = _ASIDE.fullmatch(entry.name.removeprefix(begin))
     if found is None:
         return not begin
-    number = int(found[1][-18:])
+    number = int((found[1] or found[2])[-18:])
     if number != os.getpid() and not _is_running(number):
         return True
     return state.st_mtime < time.time() - _ABANDONED_SECONDS

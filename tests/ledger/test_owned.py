@@ -182,8 +182,11 @@ class TestAsides:
         told(home, ledger)
         assert not any(path.exists() for path in left)
 
-    def test_of_a_run_that_still_writes_are_left_alone(self, home: Path, ledger: Path) -> None:
-        name = f"{os.getppid()}-0123456789abcdef.aside"
+    @pytest.mark.parametrize("mark", ["0123456789abcdef", "9999999999999999"])
+    def test_of_a_run_that_still_writes_are_left_alone(
+        self, home: Path, ledger: Path, mark: str
+    ) -> None:
+        name = f"{os.getppid()}-{mark}.aside"
         path = put(ledger / "answers" / name, b"x")
         told(home, ledger)
         assert path.exists()

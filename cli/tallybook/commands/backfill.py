@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -129,16 +130,23 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     plan, answer, notes = read(asking, planned)
     written = write_in_place(plan, apply=apply) if in_place else Written([], set())
     answer |= {"in_place": written.files if in_place else None, "applied": None}
-    try:
+    with _said_whatever_comes(written):
         if apply:
             again = partial(read, asking, lambda now: _plan(now, zone, responses, None))
             answer["applied"] = _apply(plan, again, _folder(ledger), written.calls)
         put([_rendered(answer, chosen, details=details)], chosen)
-    except BaseException:
-        _say_files(written.files)  # what was changed is changed, whatever came then
-        raise
     _remark(answer, notes)
     _judge(written.files)
+
+
+@contextmanager
+def _said_whatever_comes(written: Written) -> Iterator[None]:
+    """What was changed in files is changed, whatever fails then; so it is said."""
+    try:
+        yield
+    except BaseException:
+        _say_files(written.files)
+        raise
 
 
 def _restore(paths: list[Path] | None, chosen: str) -> None:
