@@ -21,7 +21,16 @@ from tallybook.ledger.merging import merge
 from tallybook.ledger.upkeep import compact, forget
 from tallybook.pricing import rates as cache
 from tallybook.tables import CORRECTIONS
-from tests.ledger.homes import document, home_of, opened, put, session, told, transcript
+from tests.ledger.homes import (
+    document,
+    home_of,
+    opened,
+    price_cache,
+    put,
+    session,
+    told,
+    transcript,
+)
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="rights are kept in another way there")
 OTHERS = 0o077
@@ -112,6 +121,7 @@ def test_what_is_read_aside_is_the_users_alone(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Large logs are read into a folder in the place for temporary ones, which all users share."""
+    price_cache()  # made at its first use, and kept where temporary files are
     (tmp_path / "aside").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
     monkeypatch.setattr("tallybook.ledger.open.is_pooled", lambda _: True)
