@@ -279,3 +279,13 @@ def test_sums_are_exact_in_any_order(rates: pricing.Rates) -> None:
     large = price_one(rates, "claude-haiku-5-5", **whole)
     many = pl.concat([once] * 1000).select(pl.col("cost").sum() * 1000)
     assert many.select(in_dollars(pl.col("cost"))).item() == large["cost"] == Decimal("0.735")
+
+
+def test_zeros_beside_unknown_tokens_cost_nothing_known_where_no_price_exists(
+    rates: pricing.Rates,
+) -> None:
+    some = {"cached_input_tokens": 0, "cache_creation_input_tokens": 0}
+    row = price_one(rates, None, **some, lower_bound=True)
+    assert (row["cost"], row["cost_low"], row["price_status"]) == (None, None, "unpriced")
+    row = price_one(rates, None, **claude("0/0/0/0"))
+    assert row["cost"] == 0  # all is stated, and nothing costs nothing

@@ -140,7 +140,13 @@ def _unpriced() -> pl.Expr:
         (pl.col(tokens) != 0).fill_null(value=False) & pl.col(rate).is_null()
         for tokens, rate in _PRICED_COUNTS
     ]
-    return pl.any_horizontal(missing)
+    return pl.any_horizontal(*missing, _unknown_without_price())
+
+
+def _unknown_without_price() -> pl.Expr:
+    """Tokens nobody stated, of a model without any price: zeros beside them prove no cost."""
+    no_price = pl.col("uncached").is_null() & pl.col("output").is_null()
+    return no_price & (pl.col("uncached_tokens").is_null() | pl.col("output_tokens").is_null())
 
 
 def _if_known(cost: pl.Expr) -> pl.Expr:
