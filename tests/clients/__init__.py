@@ -1,0 +1,1 @@
+"""A bench of real clients, outside of the suite: see `tests/clients/__main__.py`."""

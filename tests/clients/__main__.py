@@ -1,0 +1,154 @@
+"""Plays real clients against a stand-in provider, and compares tallybook with what it answered.
+
+    python -m tests.clients codex [--version V]... [--keep DIR]
+
+A client is installed from its registry into a temporary folder, which is also its home. A provider
+on loopback answers it with counts that are known call by call. Scenarios are played (turns, tools,
+resumed and forked threads, compaction, sub-agents, broken streams, retries, upgrades in place), and
+tallybook reads what the client wrote, once with a ledger after every scenario and once afresh.
+
+Of every call the table says what became of it:
+
+    right      all its buckets are as answered, and for the thread that asked
+    unknown    tallybook says that it does not know a bucket, or the call
+    wrong      a count that is false and does not say so; the exit code is then 1
+    unlogged   nothing of the call is in the logs, so no reader could count it
+
+What a version cannot play is said. Without `--version` the versions are those that the client's
+module names and the newest; the newest also goes on in the home of each older one. Nothing is sent
+anywhere but to the registry and to loopback, and nothing is left behind but the folder of `--keep`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.clients.answers import mark
+from tests.clients.compare import WORDS, Verdict, compare
+from tests.clients.play import Play
+from tests.clients.room import NotPlayed, Room, latest, numbers
+from tests.clients.upstream import Answered, Upstream
+
+_CLIENTS: Final = {
+    "codex": "codex",
+}
+
+
+def main() -> None:
+    """Play the client of the command line; exit 1 where a count is wrong."""
+    asked = _arguments()
+    folder = Path(tempfile.mkdtemp(prefix="clients-"))
+    try:
+        sys.exit(_play(asked, folder))
+    finally:
+        if asked.keep:
+            shutil.rmtree(folder / "installed", ignore_errors=True)
+            shutil.copytree(folder, asked.keep, symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.clients")
+    parser.add_argument("client", choices=sorted(_CLIENTS))
+    parser.add_argument("--version", action="append", help="a version, instead of all")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the homes there")
+    return parser.parse_args()
+
+
+def _play(asked: argparse.Namespace, folder: Path) -> int:
+    client = importlib.import_module(f"tests.clients.{_CLIENTS[asked.client]}")
+    wrong = 0
+    with Upstream() as upstream:
+        room = Room(folder, upstream)
+        try:
+            for game in _games(client, room, asked.version):
+                wrong += _say(game)
+        finally:
+            room.end()
+    return 1 if wrong else 0
+
+
+def _games(client: Any, room: Room, asked: list[str] | None) -> Iterator[Play]:
+    newest = latest(client.PACKAGE)
+    versions = asked or [*client.VERSIONS, newest]
+    for version in sorted(versions, key=numbers):
+        try:
+            yield from client.play(room, version)
+        except NotPlayed as reason:
+            print(f"{version}: not played: {reason}")
+    for version in client.VERSIONS if not asked else ():
+        yield from client.upgrade(room, version, newest)
+
+
+def _say(game: Play) -> int:
+    """Print what became of the calls of a game; how many are wrong."""
+    rows, problems = game.read(ledger=False)
+    verdicts = compare(game.answered, rows, problems, _in_logs(game), game.lacks)
+    kept, _ = game.read(ledger=True)
+    verdicts += _same(rows, kept)
+    print(f"\n{game.label}")
+    _print_table(game, verdicts)
+    for code, n in sorted(Counter(problem["code"] for problem in problems).items()):
+        print(f"  tallybook says: {n} {code}")
+    for verdict in verdicts:
+        if verdict.word in {"wrong", "unknown"}:
+            print(f"  {verdict.word}: {_called(verdict)} {verdict.why} {verdict.place}".rstrip())
+    return sum(verdict.word == "wrong" for verdict in verdicts)
+
+
+def _same(rows: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[Verdict]:
+    """A ledger that met the logs after every scenario must say what one afresh says."""
+    aside = {json.dumps({**row, "part": None}, sort_keys=True) for row in kept}
+    lost = [row for row in rows if json.dumps({**row, "part": None}, sort_keys=True) not in aside]
+    why = "the ledger that met the logs step by step says otherwise"
+    return [Verdict("wrong", why, None, f"{row['path']}:{row['record']}") for row in lost]
+
+
+def _in_logs(game: Play) -> Any:
+    texts = [
+        file.read_bytes()
+        for log in game.logs
+        for file in sorted(log.rglob("*"))
+        if file.is_file() and file.suffix in {".json", ".jsonl"}
+    ]
+
+    def logged(call: Answered) -> bool:
+        signs = (mark(call.number).encode(), f'_tokens":{call.counts.cached},'.encode())
+        return any(sign in text for text in texts for sign in signs)
+
+    return logged
+
+
+def _called(verdict: Verdict) -> str:
+    if verdict.call is None:
+        return "a row:"
+    return f"call {verdict.call.number} ({verdict.call.during.partition(': ')[2]}):"
+
+
+def _print_table(game: Play, verdicts: list[Verdict]) -> None:
+    scenarios = [call.during.partition(": ")[2] for call in game.answered]
+    print(f"  {'scenario':<26}" + "".join(f"{word:>10}" for word in WORDS))
+    for name in dict.fromkeys([*scenarios, "no call"]):
+        of = [one for one in verdicts if (_scenario(one) or "no call") == name]
+        counts = Counter(one.word for one in of)
+        if of:
+            print(f"  {name:<26}" + "".join(f"{counts[word]:>10}" for word in WORDS))
+    for name, why in game.left_out.items():
+        print(f"  {name:<26} not played: {why}")
+
+
+def _scenario(verdict: Verdict) -> str | None:
+    return verdict.call.during.partition(": ")[2] if verdict.call else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Compares what tallybook counts with what was answered, call by call."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from tests.clients.upstream import Answered
+
+Row = dict[str, Any]
+Word = Literal["right", "unknown", "wrong", "unlogged"]
+
+WORDS: Final[tuple[Word, ...]] = ("right", "unknown", "wrong", "unlogged")
+# A sum that the log asserts and the calls do not reach says that calls are lacking.
+_SAID: Final = ("no-counts", "total-mismatch")
+_BUCKETS: Final = {
+    "uncached_input_tokens": "uncached",
+    "cached_input_tokens": "cached",
+    "cache_creation_input_tokens": "written",
+    "cache_creation_1h_input_tokens": "written_1h",
+    "output_tokens": "output",
+    "reasoning_output_tokens": "reasoning",
+}
+_INPUT: Final = tuple(_BUCKETS)[:3]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one call, or of one row that no call stands behind (`call` is null)."""
+
+    word: Word
+    why: str
+    call: Answered | None
+    place: str = ""  # file and record of the row
+
+
+def compare(
+    answered: Sequence[Answered],
+    rows: Iterable[Row],
+    problems: Iterable[Row],
+    logged: Callable[[Answered], bool],
+    lacks: frozenset[str] = frozenset(),
+) -> list[Verdict]:
+    """Judge every call that was answered, and every row that is none of them.
+
+    `logged` says whether anything of a call stands in the logs at all; `lacks` names the buckets
+    that the log's way of counting does not have, and which may be null where they are 0.
+    """
+    verdicts: list[Verdict] = []
+    taken: dict[int, Row] = {}
+    signs: list[Row] = []  # rows that say no more than that a call was made
+    others: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row["path"], row["record"])):
+        call = _match(row, answered)
+        if call is None:
+            (signs if _is_empty(row) else others).append(row)
+        elif call.number in taken:
+            verdicts.append(_wrong(f"counted twice: also {_place(taken[call.number])}", call, row))
+        else:
+            taken[call.number] = row
+            verdicts.append(_judged(call, row, lacks))
+    missing = [call for call in answered if call.number not in taken]
+    missing = _sums(missing, others, verdicts)
+    _missing(missing, signs, list(problems), logged, verdicts)
+    return verdicts
+
+
+def _match(row: Row, answered: Sequence[Answered]) -> Answered | None:
+    """Find the call of a row: the one with which it shares most counts, if any."""
+    score: Counter[int] = Counter()
+    for index, call in enumerate(answered):
+        score[index] = sum(
+            _stated(row, bucket) == getattr(call.counts, name) != 0
+            for bucket, name in _BUCKETS.items()
+        ) + 2 * (_stated(row, "input_tokens") == call.counts.prompt)
+    best = max(score, key=lambda index: score[index], default=None)
+    return answered[best] if best is not None and score[best] else None
+
+
+def _stated(row: Row, bucket: str) -> int | None:
+    value = row.get(bucket)
+    return value if isinstance(value, int) else None
+
+
+def _is_empty(row: Row) -> bool:
+    return not any(_stated(row, bucket) for bucket in (*_BUCKETS, "input_tokens"))
+
+
+def _judged(call: Answered, row: Row, lacks: frozenset[str]) -> Verdict:
+    wrong: list[str] = []
+    unknown: list[str] = []
+    thread = str(row.get("thread_id"))
+    if call.session and call.session not in {thread, _conversation(row)}:
+        wrong.append(f"counted for thread {thread}, asked by {call.session}")
+    for bucket, name in _BUCKETS.items():
+        if call.api == "messages" and name == "reasoning":
+            continue  # this API states none
+        if call.api != "messages" and name == "written_1h":
+            continue
+        _bucket(bucket, getattr(call.counts, name), row, lacks, (wrong, unknown))
+    if row.get("unsplit_input_tokens"):
+        stated = _stated(row, "input_tokens")
+        if stated == call.counts.prompt:
+            unknown.append("input is not split")
+        else:
+            wrong.append(f"input {stated} instead of {call.counts.prompt}")
+    if wrong:
+        return _wrong("; ".join(wrong), call, row)
+    if row.get("lower_bound") and not unknown:
+        unknown.append("called a lower bound, though it is whole")
+    word: Word = "unknown" if unknown else "right"
+    return Verdict(word, "; ".join(unknown), call, _place(row))
+
+
+def _bucket(
+    bucket: str, true: int, row: Row, lacks: frozenset[str], said: tuple[list[str], list[str]]
+) -> None:
+    wrong, unknown = said
+    stated = _stated(row, bucket)
+    if stated == true or (stated is None and true == 0 and bucket in lacks):
+        return
+    if row.get("unsplit_input_tokens") and bucket in _INPUT:
+        return  # the sum is judged instead
+    if stated is None:
+        unknown.append(f"{bucket} not stated")
+    elif row.get("lower_bound") and stated < true:
+        unknown.append(f"{bucket} at least {stated}, is {true}")
+    elif row.get(f"{bucket}_origin") == "assumed":
+        unknown.append(f"{bucket} assumed {stated}, is {true}")
+    else:
+        wrong.append(f"{bucket} {stated} instead of {true}")
+
+
+def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> list[Answered]:
+    """Judge the rows that are no single call: a row of many calls is their sum, or wrong."""
+    for row in rows:
+        own = [call for call in missing if call.session in {None, _conversation(row)}]
+        if row.get("calls") != 1 and own and _is_sum(row, own):
+            missing = [call for call in missing if call not in own]
+            verdicts += [Verdict("right", "in a sum", call, _place(row)) for call in own]
+        else:
+            verdicts.append(_wrong("no such call was answered", None, row))
+    return missing
+
+
+def _is_sum(row: Row, calls: Sequence[Answered]) -> bool:
+    prompt = sum(call.counts.prompt for call in calls)
+    output = sum(call.counts.output for call in calls)
+    return _stated(row, "input_tokens") == prompt and _stated(row, "output_tokens") == output
+
+
+def _missing(
+    missing: Sequence[Answered],
+    signs: Iterable[Row],
+    problems: Sequence[Row],
+    logged: Callable[[Answered], bool],
+    verdicts: list[Verdict],
+) -> None:
+    """Judge the calls without a row: a sign of a call without counts stands for one of them."""
+    by_thread: dict[str, list[Row]] = defaultdict(list)
+    for row in signs:
+        by_thread[_conversation(row)].append(row)
+    for call in missing:
+        own = by_thread[str(call.session)]
+        said = [one for one in problems if one["code"] in _SAID and _of(one, call)]
+        if own:
+            verdicts.append(Verdict("unknown", "a call without counts", call, _place(own.pop(0))))
+        elif not logged(call):
+            verdicts.append(Verdict("unlogged", "nothing of it is in the logs", call))
+        elif said:
+            place = f"{said[0]['path']}:{said[0]['record']}"
+            verdicts.append(Verdict("unknown", f"said by {said[0]['code']}", call, place))
+        else:
+            verdicts.append(Verdict("wrong", "it is in the logs and was not counted", call))
+    for rows in by_thread.values():
+        verdicts += [
+            _wrong("a call without counts, where none was made", None, row) for row in rows
+        ]
+
+
+def _of(problem: Row, call: Answered) -> bool:
+    return bool(call.session) and str(call.session) in str(problem["path"])
+
+
+def _conversation(row: Row) -> str:
+    """The session of a row; the thread of a sub-agent of Claude Code stands behind a slash."""
+    return str(row.get("thread_id")).partition("/")[0]
+
+
+def _wrong(why: str, call: Answered | None, row: Row) -> Verdict:
+    return Verdict("wrong", why, call, _place(row))
+
+
+def _place(row: Row) -> str:
+    return f"{row['path']}:{row['record']}"

@@ -1,0 +1,90 @@
+"""A client being played: its scenarios one after the other, with tallybook run after each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.clients.room import NotPlayed, Room
+from tests.clients.upstream import Answered, Script
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Play:
+    """One client version, or one upgrade, in one home: what it wrote and what was answered."""
+
+    label: str
+    room: Room
+    home: Path
+    logs: tuple[Path, ...]
+    lacks: frozenset[str] = frozenset()  # buckets that this version's way of counting has not
+    left_out: dict[str, str] = field(default_factory=dict)  # scenarios not played, and why
+
+    @property
+    def script(self) -> Script:
+        """What the stand-in is to answer, and has answered."""
+        return self.room.upstream.script
+
+    @property
+    def answered(self) -> list[Answered]:
+        """The calls that were answered while this was played."""
+        return [one for one in self.script.answered if one.during.startswith(f"{self.label}: ")]
+
+    @contextmanager
+    def scenario(self, name: str) -> Iterator[None]:
+        """Play a scenario, and let a ledger meet what it left; `NotPlayed` is noted, not raised."""
+        self.script.during = f"{self.label}: {name}"
+        try:
+            yield
+        except NotPlayed as reason:
+            self.left_out[name] = str(reason)
+        self.read(ledger=True)
+
+    def read(self, *, ledger: bool) -> tuple[list[Row], list[Row]]:
+        """Run tallybook on the logs; the rows of its calls, and its problems."""
+        room = self.room.folder / "tallybook" / self.home.name
+        room.mkdir(parents=True, exist_ok=True)
+        calls, problems = room / "calls.jsonl", room / "problems.jsonl"
+        line = [sys.executable, "-m", "tallybook", "export", str(calls)]
+        line += [str(log) for log in self.logs if log.exists()]
+        line += ["--ledger", str(room / "ledger")] if ledger else ["--no-ledger"]
+        kept = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOME": str(room)}
+        problems.unlink(missing_ok=True)
+        done = subprocess.run(
+            [*line, "--timezone", "UTC", "--problems", str(problems)],
+            env={"PATH": os.environ["PATH"], **kept},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"tallybook ended with {done.returncode}: {done.stderr}")
+        return _lines(calls), _lines(problems)
+
+
+def _lines(file: Path) -> list[Row]:
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def succeed(done: subprocess.CompletedProcess[str]) -> str:
+    """The output of a command that ended well; `NotPlayed` with its last word otherwise."""
+    if done.returncode:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        words = f": {said[-1].strip()[:160]}" if said else ""
+        raise NotPlayed(f"{_name(done.args)} ended with {done.returncode}{words}")
+    return done.stdout
+
+
+def _name(line: Sequence[str | Path]) -> str:
+    return " ".join([Path(line[0]).name, *(str(word) for word in line[1:3])])
