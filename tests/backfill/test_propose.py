@@ -282,6 +282,37 @@ def test_an_answer_whose_id_two_calls_state_fills_neither() -> None:
     assert reason(*given, body) == ["ambiguous-match"] * 2
 
 
+def test_a_copy_of_the_row_does_not_keep_it_from_its_answers() -> None:
+    """The old file beside a migrated database, or a backup: the same row again, and no answers."""
+    row = call(1, record_id="row-1", input=9000, cached=0, creation=0, output=5)
+    copies = [
+        row | {"path": path} for path in ("backups/data.sqlite", "usage.json", "old/usage.json")
+    ]
+    detail = answer(at=-3, input=9000, cached=8000, output=5)
+    assert filled(row, *copies, detail) == (1000, 8000, 0)
+    assert propose(rows(row, *copies, detail)).unused == 0
+
+
+def test_a_call_has_the_ids_of_all_its_records() -> None:
+    """The record that counts may have lost what a lesser one still names."""
+    whole = call(1, input=9000, output=5)
+    lesser = call(1, record=2, output=4, input=9000, response_id="resp_1", request_id="req_1")
+    body = answer(at=9_000_000, input=9000, cached=8000, output=5)
+    for name in ({"response_id": "resp_1"}, {"request_id": "req_1"}):
+        assert filled(whole, lesser, body | name) == (1000, 8000, None)
+
+
+def test_what_says_again_what_is_proved_already_belongs_to_its_call() -> None:
+    """Two copies of an answer in two folders, and the detail of a row that its twin has filled."""
+    given = call(input=9000, output=5, response_id="resp_1")
+    body: dict[str, Any] = {"input": 9000, "cached": 8000, "output": 5, "response_id": "resp_1"}
+    copies = [answer(record_id=None, at=9_000_000, path=path, **body) for path in ("a", "b")]
+    found = propose(rows(given, *copies))
+    assert (found.corrections["cached_input_tokens"].to_list(), found.unused) == ([8000], 0)
+    detail = answer(2, input=9000, cached=8000, output=5)
+    assert propose(rows(given, *copies, detail)).unused == 0
+
+
 def test_a_reader_names_the_call_by_its_identity() -> None:
     given = call(source="deer-flow", input=9000, output=5)
     body = answer(

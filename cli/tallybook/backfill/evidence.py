@@ -31,15 +31,17 @@ _COMPARED: Final = ("group", "method", "dialect", "open", "time", "problems")
 _PROMPT: Final = ("seen_uncached", "seen_cached", "seen_creation", "seen_unsplit")
 
 
-def by_link(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+def by_link(calls: pl.DataFrame, names: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     """Pairs that share the provider's response id, a request id, or the word of the reader.
 
-    A request id is given out by the tool that logs it, so it only counts within one source.
+    A request id is given out by the tool that logs it, so it only counts within one source. `names`
+    (`call_id` and ids) are those that the call has in any of its records, whichever of them counts.
     """
+    known = names.join(calls.select("call", "call_id"), on="call_id")
     found = [
         _joined(calls, evidence, ["call_id"], ["seen_answers"]),
-        _joined(calls, evidence, ["response_id"], ["seen_response_id"]),
-        _joined(calls, evidence, ["source", "request_id"], ["seen_source", "seen_request_id"]),
+        _joined(known, evidence, ["response_id"], ["seen_response_id"]),
+        _joined(known, evidence, ["source", "request_id"], ["seen_source", "seen_request_id"]),
     ]
     pairs = pl.concat(found).unique().sort("call", "evidence")
     return _beside(pairs, calls, evidence).with_columns(distance=pl.lit(0, pl.Int64))
@@ -203,19 +205,44 @@ _WHERE: Final = ("path", "record", "part")
 _EVENT_SOURCES: Final = ("deer-flow",)
 
 
-def gather(batches: Iterable[pl.LazyFrame], zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The calls and the evidence in USAGE rows of every kind; see `_calls` and `_evidence`.
+def gather(
+    batches: Iterable[pl.LazyFrame], zone: str
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The calls, their names and the evidence in USAGE rows of every kind.
 
-    Of each batch no more is held than what is compared.
+    See `_calls`, `_names` and `_evidence`. Of each batch no more is held than what is compared.
     """
-    found = [pl.collect_all([_calls(rows), _evidence(rows, zone)]) for rows in batches]
-    calls = pl.concat(calls for calls, _ in found)
-    evidence = pl.concat(evidence for _, evidence in found)
+    found = [
+        pl.collect_all([_calls(rows), _names(rows), _evidence(rows, zone)]) for rows in batches
+    ]
+    calls, names, evidence = (pl.concat(part) for part in zip(*found, strict=True))
+    evidence = _without_copies(evidence, calls)
     return (
         # A call id that stands on several rows cannot say which of them a correction means.
         calls.filter(pl.col("call_id").is_unique()).with_row_index("call"),
+        names,
         evidence.with_columns(pl.col("seen_group").rank("dense")).with_row_index("evidence"),
     )
+
+
+def _names(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The ids of each call in all of its records: a copy may have one that the other lost."""
+    ids = ("response_id", "request_id")
+    stated = pl.col("kind").is_in([CALL, SUM]) & pl.any_horizontal(
+        pl.col(name).is_not_null() for name in ids
+    )
+    call = pl.coalesce("duplicate_of", "call_id").alias("call_id")
+    return rows.filter(stated).select(call, "source", *ids).unique()
+
+
+def _without_copies(evidence: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    """Leaves out what repeats its call: a copy of the record in another file proves nothing."""
+    said = ["call_id", *COUNTS]
+    seen = ["seen_answers", *(f"{SEEN}{name}" for name in COUNTS)]
+    others = evidence.filter("seen_is_twin").join(
+        calls.select(said), left_on=seen, right_on=said, how="anti", nulls_equal=True
+    )
+    return pl.concat([evidence.filter(~pl.col("seen_is_twin")), others])
 
 
 def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:

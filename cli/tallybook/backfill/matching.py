@@ -17,16 +17,22 @@ from tallybook.derive.corrections import INPUT_COUNTS, OUTPUT_COUNTS, or_zero
 class Search:
     """The calls and evidence still free, and the edges found so far.
 
-    `matched` are certain; `refused` could be assigned in more than one way, `rejected` fit but for
-    the prompt, `silent` belong to their calls and fill nothing.
+    `every` are all calls, with their `names`. `matched` are certain; `refused` could be assigned in
+    more than one way, `rejected` fit but for the prompt, `silent` belong to their calls and fill
+    nothing.
     """
 
-    calls: pl.DataFrame
+    every: pl.DataFrame
+    names: pl.DataFrame
     evidence: pl.DataFrame
+    calls: pl.DataFrame = field(init=False)
     matched: list[pl.DataFrame] = field(default_factory=list)
     refused: list[pl.DataFrame] = field(default_factory=list)
     rejected: list[pl.DataFrame] = field(default_factory=list)
     silent: list[pl.DataFrame] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.calls = self.every
 
     def take(self, found: pl.DataFrame, proof: str) -> None:
         """Settle some edges, and leave calls and evidence of the settled ones out from now on."""
@@ -36,6 +42,10 @@ class Search:
         for gone in (matched, refused):
             self.calls = self.calls.join(gone, on="call", how="anti")
             self.evidence = self.evidence.join(gone, on="seen_group", how="anti")
+
+    def own(self, found: pl.DataFrame) -> None:
+        """Leave out the evidence of these edges: it belongs to a call, and to no other one."""
+        self.evidence = self.evidence.join(found, on="seen_group", how="anti")
 
     def left(self, found: pl.DataFrame) -> pl.DataFrame:
         """Those edges whose call and evidence are both still free."""

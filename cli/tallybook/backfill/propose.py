@@ -92,8 +92,8 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
 
 def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
     """As `propose`, of rows that come in batches, at least one."""
-    calls, evidence = gather(batches, zone)
-    search = Search(calls.drop(_SAID_LATER), evidence.drop(_PLACES.values()))
+    calls, names, evidence = gather(batches, zone)
+    search = Search(calls.drop(_SAID_LATER), names, evidence.drop(_PLACES.values()))
     if not evidence.is_empty():
         _match_by_link(search)
         _match_by_time(search)
@@ -112,17 +112,16 @@ def _match_by_link(search: Search) -> None:
     Evidence that fills nothing does not keep its call from other evidence, but it is no other
     call's either.
     """
-    found = edges(judge(evidence.by_link(search.calls, search.evidence)))
+    found = edges(judge(evidence.by_link(search.calls, search.names, search.evidence)))
     fills = pl.col("input_fill").is_not_null()
     search.take(found.filter(fills), "by id")
-    owned = search.left(found.filter(~fills & ~pl.col("is_twin")))
-    search.silent.append(owned)
-    search.evidence = search.evidence.join(owned, on="seen_group", how="anti")
+    search.silent.append(search.left(found.filter(~fills & ~pl.col("is_twin"))))
+    search.own(found.filter(~pl.col("is_twin")))
 
 
 def _match_by_time(search: Search) -> None:
     """The nearest first, and those that state the same prompt and output before all others."""
-    found = edges(judge(evidence.by_time(search.calls, search.evidence)))
+    found = edges(judge(evidence.by_time(search.every, search.evidence)))
     near = pl.col("distance") <= evidence.NEAR
     whole = agrees(INPUT) & agrees(OUTPUT)
     for level, proof in ((whole & near, "at the same time"), (whole, "at nearly the same time")):
@@ -134,6 +133,8 @@ def _match_by_time(search: Search) -> None:
     search.take(silent.filter(alone), "the only one at the time")
     search.refused.append(search.left(silent))
     search.rejected.append(search.left(found.filter(agrees(OUTPUT) & differs(INPUT))))
+    # What only repeats what another record has proved of its call is that call's all the same.
+    search.own(found.filter(whole).join(search.calls, on="call", how="anti"))
 
 
 def _match_captures(search: Search) -> None:

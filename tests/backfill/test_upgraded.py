@@ -1,0 +1,164 @@
+"""Routers that were upgraded: what their files say together, and what backfill makes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tallybook.backfill.propose import propose
+from tallybook.derive.chain import derive
+from tallybook.derive.corrections import apply
+from tallybook.files.find import walk
+from tallybook.files.pool import read_files
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS _meta (key TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE usageHistory (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL,
+    provider TEXT, model TEXT, connectionId TEXT, apiKey TEXT, endpoint TEXT,
+    promptTokens INTEGER DEFAULT 0, completionTokens INTEGER DEFAULT 0, cost REAL DEFAULT 0,
+    status TEXT, tokens TEXT, meta TEXT);
+CREATE INDEX idx_uh_ts ON usageHistory(timestamp DESC);
+CREATE TABLE requestDetails (id TEXT PRIMARY KEY, timestamp TEXT NOT NULL, provider TEXT,
+    model TEXT, connectionId TEXT, status TEXT, data TEXT NOT NULL);
+"""
+Row = dict[str, Any]
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+NODE = "openai-compatible-responses-3c3c3c3c-3333-4333-8333-333333333333"
+_BUCKETS = (
+    "uncached_input_tokens",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+    "unsplit_input_tokens",
+    "output_tokens",
+)
+
+
+def row(stamp: str, provider: str, endpoint: str | None, tokens: Row, **more: Any) -> Row:
+    """A usage row as 9router stores it."""
+    who = {"provider": provider, "model": "gpt-5", "connectionId": "c", "apiKey": "k"}
+    return {"timestamp": stamp, **who, "endpoint": endpoint, "tokens": tokens, **more}
+
+
+def canonical(prompt: int, completion: int, read: int, written: int = 0) -> Row:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "cached_tokens": read,
+        "cache_creation_input_tokens": written,
+    }
+
+
+def twins(stamp: str, provider: str, endpoint: str, *counts: int, **more: Any) -> list[Row]:
+    """Both records of a stream; `counts` are prompt, completion, read, written and reasoning."""
+    names = ("cache_read_input_tokens", "cache_creation_input_tokens", "reasoning_tokens")
+    plain = dict(zip(("prompt_tokens", "completion_tokens"), counts, strict=False))
+    whole = plain | dict(zip(names, counts[2:], strict=True))
+    return [
+        row(stamp, provider, None, whole, **more),
+        row(stamp, provider, endpoint, plain, **more),
+    ]
+
+
+def detail(of: Row, tokens: Row, body: Any = "text", **more: Any) -> Row:
+    """The detail of a usage row; the answer was streamed where its `body` is a text."""
+    stamp, streamed = of["timestamp"], isinstance(body, str)
+    return {
+        "id": f"1796002178764-{abs(hash(stamp)) % 10**9:09d}"
+        if streamed
+        else f"{stamp}-abcdef-gpt-5",
+        **{name: of[name] for name in ("provider", "model", "connectionId", "timestamp")},
+        "status": "success",
+        "latency": {"ttft": 4, "total": 7},
+        "tokens": tokens,
+        "request": {"messages": [], "model": "gpt-5", "stream": streamed},
+        "providerRequest": {},
+        "providerResponse": body,
+        "response": {"content": "x", "thinking": None}
+        | ({"type": "streaming"} if streamed else {"finish_reason": "stop"}),
+        **more,
+    }
+
+
+def database(
+    path: Path, rows: list[Row], details: Sequence[Row] = (), meta: dict[str, str] | None = None
+) -> Path:
+    """A database with what its `_meta` says of it; without, it has no such table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as made:
+        made.executescript(SCHEMA if meta is not None else SCHEMA.partition(";")[2])
+        if meta:
+            made.executemany("INSERT INTO _meta VALUES (?, ?)", meta.items())
+        names = ("timestamp", "provider", "model", "connectionId", "apiKey", "endpoint")
+        made.executemany(
+            "INSERT INTO usageHistory VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, 0, 'ok', ?, '{}')",
+            [
+                (
+                    *(each.get(name) for name in names),
+                    each["tokens"].get("prompt_tokens", 0),
+                    each["tokens"].get("completion_tokens", 0),
+                    json.dumps(each["tokens"]),
+                )
+                for each in rows
+            ],
+        )
+        names = ("id", "timestamp", "provider", "model", "connectionId", "status")
+        made.executemany(
+            "INSERT INTO requestDetails VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(*(each[name] for name in names), json.dumps(each)) for each in details],
+        )
+        made.commit()
+    return path
+
+
+def documents(folder: Path, rows: list[Row], details: list[Row]) -> None:
+    """The files that the router kept before it had a database, and leaves where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "usage.json").write_text(json.dumps({"history": rows, "dailySummary": {}}))
+    (folder / "request-details.json").write_text(json.dumps({"records": details}))
+
+
+def settled(folder: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
+    """The buckets of each counted call before and after backfill, and how many answers are left."""
+    rows = derive(read_files(walk([folder]).files), None)
+    found = propose(rows)
+    counted = pl.col("kind").is_in(["call", "sum"]) & pl.col("duplicate_of").is_null()
+    after = apply(rows.lazy(), found.corrections).collect()
+    before, then = (
+        frame.filter(counted).sort("timestamp", "output_tokens").select(_BUCKETS).rows()
+        for frame in (rows, after)
+    )
+    return before, then, found.unused
+
+
+BACKUP = "schema-0-to-1-0.5.69-20261130-013914"
+
+
+@pytest.mark.parametrize("left", ["documents", "backup", "both", "all in two folders"])
+def test_copies_of_a_row_have_the_answers_of_all_of_them(tmp_path: Path, left: str) -> None:
+    """The old documents beside a migrated database, and backups, which hold no details."""
+    home = tmp_path / "home"
+    rows = twins("2026-05-30T01:29:38.767Z", "glm-node", CHAT, 25239, 2921, 0, 0, 0)
+    answer = detail(
+        rows[1], {"prompt_tokens": 25239, "completion_tokens": 2921, "cached_tokens": 13209}
+    )
+    moved = {"migratedAt": "2026-06-01T00:00:00.000Z"}
+    database(home / "db/data.sqlite", rows, [answer], {"appVersion": "0.5.69"} | moved)
+    if left != "backup":
+        documents(home, rows, [answer])
+    if left != "documents":
+        database(
+            home / "db/backups" / BACKUP / "data.sqlite", rows, (), {"appVersion": "0.5.18"} | moved
+        )
+    if left == "all in two folders":
+        shutil.copytree(home, tmp_path / "a copy")
+    _, after, unused = settled(tmp_path)
+    assert (after, unused) == ([(12030, 13209, None, 0, 2921)], 0)
