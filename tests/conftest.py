@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tallybook.errors import FAILURES
 
 # A stage's first example pays for what is loaded late, and a busy machine for everything.
-settings.register_profile("house", deadline=None)
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 # What a reader raises fails the test, here and in every program that a test starts.
 FAILURES.raised = True
 os.environ["TALLYBOOK_RAISE"] = "1"
 
+# There is a worker for each core already: threads that wait for each other took a quarter more.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+_OURS = ("pytest-of-", "fixture-", "prices-")  # folders that tests share or pytest makes
+_TEMPORARY = pytest.StashKey[tuple[Path, str | None]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--accept` writes the expected rows that are missing, to be read before they are kept."""
     parser.addoption("--accept", action="store_true", help="write missing expected.jsonl files")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all that is temporary lie in one folder, also that of workers and started programs."""
+    if not hasattr(config, "workerinput"):
+        folder = Path(tempfile.mkdtemp(prefix="tallybook-tests-"))
+        folder.chmod(0o1777)  # as any such folder: a test reads as a user who may do nothing else
+        config.stash[_TEMPORARY] = folder, os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that went well and yet has left something that no test is known to share."""
+    if _TEMPORARY in session.config.stash and exitstatus == pytest.ExitCode.OK:
+        folder, _ = session.config.stash[_TEMPORARY]
+        left = [path.name for path in folder.iterdir() if not path.name.startswith(_OURS)]
+        if left:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            print(f"\nleft behind in the temporary folder: {', '.join(left)}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove that folder; `--basetemp=DIR` keeps what tests have written, to look at it."""
+    if _TEMPORARY in config.stash:
+        folder, before = config.stash[_TEMPORARY]
+        shutil.rmtree(folder, ignore_errors=True)
+        tempfile.tempdir = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 @pytest.fixture
