@@ -1,15 +1,16 @@
 """How each provider counts: raw usage objects to counts, and which count lies inside which.
 
 `read_usage` reads a usage object, `find_usage` finds one in a whole response together with the
-model, ids, tier and time, `merge_stream` makes a whole response of a stream's events. `left_out`
-gives the calls within an answer that its usage does not count.
+model, ids, tier and time, `merge_stream` makes a whole response of a stream's events, `restated`
+one usage object of an earlier and a later one. `left_out` gives the calls within an answer that
+its usage does not count.
 """
 
 from __future__ import annotations
 
 from tallybook.dialects.containment import DIALECTS, Dialect
 from tallybook.dialects.responses import Response, find_usage
-from tallybook.dialects.streams import merge_stream, stream_events
+from tallybook.dialects.streams import merge_stream, restated, stream_events
 from tallybook.dialects.usage import Iteration, Usage, left_out, read_usage, state
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "left_out",
     "merge_stream",
     "read_usage",
+    "restated",
     "state",
     "stream_events",
 ]

@@ -129,9 +129,28 @@ def decide(shape: Shape, counts: Counts, provider: str | None) -> Verdict:
     if shape.doubt == FIRM and hinted is None and fits(DIALECTS[prior], counts):
         return Verdict(prior)
     fitting = [name for name in shape.dialects if fits(DIALECTS[name], counts)]
-    if not fitting:
-        return Verdict(hinted or prior)
-    return _among(shape, fitting, counts)
+    if fitting:
+        return _among(shape, fitting, counts)
+    if _OUTSIDE in shape.dialects and _is_too_large(DIALECTS[hinted or prior], counts):
+        return Verdict(_OUTSIDE, ("input",))
+    return Verdict(hinted or prior)
+
+
+_OUTSIDE: Final = "bedrock"  # whose total shows that something else is wrong
+
+
+def _is_too_large(dialect: Dialect, counts: Counts) -> bool:
+    """Whether the caches are more than the input that should hold them."""
+    return (
+        dialect.input_holds_cached
+        and counts.input is not None
+        and _inside(dialect, counts) > counts.input
+    )
+
+
+def _inside(dialect: Dialect, counts: Counts) -> int:
+    cached, creation = counts.cached or 0, counts.creation or 0
+    return cached * dialect.input_holds_cached + creation * dialect.input_holds_cache_creation
 
 
 def _among(shape: Shape, fitting: list[str], counts: Counts) -> Verdict:
@@ -143,6 +162,8 @@ def _among(shape: Shape, fitting: list[str], counts: Counts) -> Verdict:
     }
     if _is_hidden(DIALECTS[first], counts):
         return Verdict(first, ("output",))
+    if shape.doubt == FIRM and _is_outside(DIALECTS[shape.dialects[0]], DIALECTS[first], counts):
+        return Verdict(first, ("input",))
     if not differing or shape.doubt == FIRM:
         return Verdict(first)
     if shape.doubt == AMBIGUOUS and "input" in differing:
@@ -153,7 +174,7 @@ def _among(shape: Shape, fitting: list[str], counts: Counts) -> Verdict:
 def fits(dialect: Dialect, counts: Counts) -> bool:
     """Whether no part is larger than what holds it, and a total is what it should be."""
     cached, creation, reasoning = counts.cached or 0, counts.creation or 0, counts.reasoning or 0
-    inside = cached * dialect.input_holds_cached + creation * dialect.input_holds_cache_creation
+    inside = _inside(dialect, counts)
     if counts.input is not None and inside > counts.input:
         return False
     stated = counts.output
@@ -177,6 +198,12 @@ def _differences(one: Dialect, other: Dialect, counts: Counts) -> tuple[str, ...
     )
     reasoning = counts.reasoning and one.output_holds_reasoning != other.output_holds_reasoning
     return (*(["input"] if cached or creation else []), *(["output"] if reasoning else []))
+
+
+def _is_outside(prior: Dialect, found: Dialect, counts: Counts) -> bool:
+    """Whether caches are taken to lie outside for no other reason than that they are too large."""
+    moved = prior.input_holds_cached and not found.input_holds_cached
+    return moved and not (found.total_is_sum and counts.total is not None)
 
 
 def _is_hidden(dialect: Dialect, counts: Counts) -> bool:

@@ -107,7 +107,7 @@ def begins_anew(events: Sequence[Body], event: Body) -> bool:
         # Some servers give every chunk of a chat an id of its own.
         return bool(before != here) and (ended or "candidates" in event or _says(event, "begun"))
     if not here and _is_chunk(event) and ended:
-        return "candidates" in event
+        return "candidates" in event or bool(event.get("prompt_filter_results"))
     return event.get("done") is not None and any(each.get("done") is True for each in events)
 
 

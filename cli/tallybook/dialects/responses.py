@@ -188,7 +188,7 @@ def _is_response(body: Body) -> bool:
     """Whether a body without counts is an answer all the same."""
     kind, name = body.get("type"), body.get("object")
     return (
-        (name in ("chat.completion", "chat.completion.chunk", "response", "text_completion"))
+        (isinstance(name, str) and name in _OBJECTS)
         or (kind == "message" and body.get("role") == "assistant")
         or isinstance(body.get("candidates"), list)
         or ("model" in body and isinstance(body.get("choices"), list))
@@ -196,6 +196,17 @@ def _is_response(body: Body) -> bool:
         or ("stopReason" in body and isinstance(body.get("output"), Mapping))
         or ("response_metadata" in body and "usage_metadata" in body)
     )
+
+
+_OBJECTS: Final = frozenset(
+    {
+        "chat.completion",
+        "chat.completion.chunk",
+        "response",
+        "response.compaction",
+        "text_completion",
+    }
+)
 
 
 def _service_tier(body: Body) -> str | None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tallybook.dialects.responses import CUT_OFF
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.values import decode, text
+from tallybook.values import count, decode, text
 
 _DATA: Final = b"data:"
 _TERMINAL: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.done"}
 )
-# Counts that a later event of Anthropic's stream replaces; `cache_creation` comes in the first.
+# Counts that a later event of Anthropic's stream replaces.
 _REPLACED: Final = (
     "input_tokens",
     "cache_creation_input_tokens",
+    "cache_creation",
     "cache_read_input_tokens",
     "output_tokens",
     "output_tokens_details",
@@ -109,18 +110,38 @@ def _is_anthropic(event: Body) -> bool:
 def _merge_anthropic(events: Sequence[Body]) -> Body:
     """The start's message with the counts of each delta in place of its own.
 
-    Writes that only a delta states have no lifetime; the split of the start then says less than
-    the whole, which the row shows.
+    A start that says why the answer stopped is the whole of it.
     """
     start = next((mapping(event["message"]) for event in events if _has(event, "message")), {})
     body: dict[str, Any] = {"type": "message", **start, "usage": {**mapping(start.get("usage"))}}
     deltas = [event for event in events if event.get("type") == "message_delta"]
     for delta in deltas:
         usage = mapping(delta.get("usage"))
-        body["usage"] |= {key: usage[key] for key in _REPLACED if usage.get(key) is not None}
+        stated = {key: usage[key] for key in _REPLACED if key in usage}
+        body["usage"] = restated(body["usage"], stated)
         reason = follow(delta, ("delta", "stop_reason"))
         body["stop_reason"] = reason if reason is not None else body.get("stop_reason")
-    return body if deltas else {**body, CUT_OFF: True}
+    is_whole = deltas or text(start.get("stop_reason")) is not None
+    return body if is_whole else {**body, CUT_OFF: True}
+
+
+def restated(before: Body, later: Body) -> dict[str, Any]:
+    """Anthropic's counts with those of a later event; an old count takes its split along.
+
+    Writes that grow have a lifetime in part only; the split of the start then says less than the
+    whole, which the row shows.
+    """
+    stated = {key: value for key, value in later.items() if value is not None}
+    counts = {**before, **stated}
+    written = stated.get("cache_creation_input_tokens")
+    if written is not None and "cache_creation" not in stated:
+        split = mapping(before.get("cache_creation")).values()
+        if sum(n for each in split if (n := count(each, []))) > (count(written, []) or 0):
+            counts.pop("cache_creation")
+    said = stated.get("output_tokens", before.get("output_tokens"))
+    if said != before.get("output_tokens") and "output_tokens_details" not in stated:
+        counts.pop("output_tokens_details", None)
+    return counts
 
 
 def _is_responses(event: Body) -> bool:
@@ -144,19 +165,77 @@ def _is_gemini(event: Body) -> bool:
 
 
 def _merge_gemini(events: Sequence[Body]) -> Body:
-    """The last statement of each count: later chunks leave out some that earlier ones had."""
+    """The last statement of the counts, see `_succeeded`."""
     body: dict[str, Any] = {"candidates": []}
     for event in events:
         for key in ("usageMetadata", "usage_metadata"):
             if _has(event, key):
                 stated = {name: n for name, n in event[key].items() if n is not None}
-                body[key] = {**body.get(key, {}), **stated}
+                body[key] = _succeeded(mapping(body.get(key)), stated)
         for key in ("modelVersion", "model_version", "responseId", "response_id", "createTime"):
             if event.get(key) is not None:
                 body[key] = event[key]
     candidates = [candidate for event in events for candidate in _candidates(event)]
     broken_off = candidates and not any(map(has_ended, candidates))
     return {**body, CUT_OFF: True} if broken_off else body
+
+
+class _Names(NamedTuple):
+    """What Gemini calls its counts; the total is the sum of `parts`, and `cached` lies in one."""
+
+    total: str
+    prompt: str
+    cached: str
+    thoughts: str
+    answers: tuple[str, ...]
+    tools: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (self.prompt, self.thoughts, *self.answers, self.tools)
+
+
+_GEMINI: Final = (
+    _Names(
+        "totalTokenCount",
+        "promptTokenCount",
+        "cachedContentTokenCount",
+        "thoughtsTokenCount",
+        ("candidatesTokenCount", "responseTokenCount"),
+        "toolUsePromptTokenCount",
+    ),
+    _Names(
+        "total_token_count",
+        "prompt_token_count",
+        "cached_content_token_count",
+        "thoughts_token_count",
+        ("candidates_token_count", "response_token_count"),
+        "tool_use_prompt_token_count",
+    ),
+)
+
+
+def _succeeded(before: Body, stated: Body) -> dict[str, Any]:
+    """The counts of a chunk, with those of earlier chunks that it leaves out.
+
+    Later chunks leave out some that earlier ones had. But where its own counts make up its total,
+    a chunk leaves out nothing; and what was cached was so of the prompt of then.
+    """
+    names = _GEMINI["total_token_count" in stated or "prompt_token_count" in stated]
+    left = {name: n for name, n in before.items() if name not in stated}
+    parts = [n for name in names.parts if (n := count(stated.get(name), [])) is not None]
+    if parts and sum(parts) == stated.get(names.total):
+        answered = max(count(stated.get(name), []) or 0 for name in names.answers)
+        # Some gateways have the thoughts inside of the answer.
+        thought = count(left.get(names.thoughts), []) or 0
+        inside = {names.thoughts} if thought <= answered else set()
+        left = {name: n for name, n in left.items() if name not in {*names.parts} - inside}
+    if stated.get(names.prompt, before.get(names.prompt)) != before.get(names.prompt):
+        left.pop(names.cached, None)
+    changed = any(before.get(name) not in (None, stated.get(name)) for name in names.parts)
+    if parts and changed:
+        left.pop(names.total, None)
+    return {**left, **stated}
 
 
 def _candidates(event: Body) -> Sequence[object]:

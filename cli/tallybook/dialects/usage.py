@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tallybook.dialects.containment import Counts, decide
+from tallybook.dialects.namings import is_named_twice, one_naming, said_first
 from tallybook.dialects.shape import Paths, Shape, fetch, follow
 from tallybook.dialects.shapes import SHAPES
 from tallybook.schema import Reported
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     added_input: Paths
     uncached: Paths
     is_completed: bool  # some count may follow from others
+    is_named_twice: bool  # the keys are of two namings of the same counts
     cost: Paths
 
 
@@ -76,6 +78,7 @@ def _plan(shape: Shape, keys: frozenset[str]) -> Plan:
         added_input=added,
         uncached=uncached,
         is_completed=bool(added or uncached) or shape.total_tells_output,
+        is_named_twice=is_named_twice(keys),
         cost=here("cost"),
     )
 
@@ -188,6 +191,10 @@ def read_usage(
     found = plan(usage)
     if found is None:
         return None
+    doubted: list[str] = []
+    if found.is_named_twice:
+        usage, doubted = one_naming(usage)
+        found = plan(usage) or found
     problems: list[str] = []
     read = _stated(usage, found, problems)
     if found.is_completed:
@@ -196,6 +203,8 @@ def read_usage(
         read.dialect = dialect
     else:
         _settle(read, found, provider, problems)
+    if doubted:
+        read.assumed = sorted({*(read.assumed or ()), *doubted})
     read.problems = sorted(set(problems)) if problems else None
     return read
 
@@ -204,7 +213,7 @@ def _stated(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Usage
     shape = found.shape
     read = Usage(dialect=shape.dialects[0], rule=shape.rule)
     for column, paths in found.counts:
-        value = fetch(usage, paths)
+        value = said_first(usage, paths)
         if value is not None:
             setattr(read, column, count(value, problems))
     for column, paths in found.texts:

@@ -12,7 +12,8 @@ _CHAT: Final = Shape(
     rule="openai-chat",
     keys=any_of("prompt_tokens", "completion_tokens"),
     # A total that is no sum of the two tells of reasoning or caches outside, or of hidden thoughts.
-    dialects=("openai", "xai", "bedrock", "disjoint", "gemini-openai"),
+    # Gateways to Claude leave its caches out of the prompt, and of the total too.
+    dialects=("openai", "xai", "bedrock", "disjoint", "gemini-openai", "anthropic"),
     hints=dict.fromkeys(GOOGLE, "gemini-openai"),
     input=at("prompt_tokens"),
     cached=at("prompt_tokens_details/cached_tokens"),
@@ -21,9 +22,16 @@ _CHAT: Final = Shape(
         "prompt_tokens_details/cache_creation_tokens",
         "prompt_tokens_details/cache_creation_input_tokens",  # Qwen
         "prompt_tokens_details/created_cache_tokens",  # vLLM
+        "prompt_tokens_details/cached_creation_tokens",  # New API
     ),
-    creation_5m=at("prompt_tokens_details/cache_creation/ephemeral_5m_input_tokens"),
-    creation_1h=at("prompt_tokens_details/cache_creation/ephemeral_1h_input_tokens"),
+    creation_5m=at(
+        "prompt_tokens_details/cache_creation/ephemeral_5m_input_tokens",
+        "claude_cache_creation_5_m_tokens",  # New API
+    ),
+    creation_1h=at(
+        "prompt_tokens_details/cache_creation/ephemeral_1h_input_tokens",
+        "claude_cache_creation_1_h_tokens",
+    ),
     output=at("completion_tokens"),
     reasoning=at("completion_tokens_details/reasoning_tokens", "reasoning_tokens"),
     total=at("total_tokens"),
@@ -73,7 +81,7 @@ _DEEPSEEK: Final = replace(
     _CHAT,
     rule="deepseek-chat",
     keys=any_of("prompt_tokens prompt_cache_hit_tokens"),
-    dialects=("openai",),
+    dialects=("openai", "bedrock", "anthropic"),
     hints={},
     cached=at("prompt_cache_hit_tokens"),
 )

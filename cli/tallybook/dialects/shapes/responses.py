@@ -16,7 +16,7 @@ _RESPONSES: Final = Shape(
         "input_tokens prompt_tokens_details",  # DashScope
         "input_tokens x_details",  # Qwen
     ),
-    dialects=("openai", "xai", "bedrock", "disjoint"),
+    dialects=("openai", "xai", "bedrock", "disjoint", "anthropic"),
     input=at("input_tokens"),
     cached=at(
         "input_tokens_details/cached_tokens",
@@ -28,10 +28,12 @@ _RESPONSES: Final = Shape(
         "input_tokens_details/cache_write_tokens",
         "input_tokens_details/cache_creation_tokens",
         "input_tokens_details/cache_creation_input_tokens",
+        "input_tokens_details/cached_creation_tokens",  # New API
         "prompt_tokens_details/cache_creation_input_tokens",
         "x_details/0/prompt_tokens_details/cache_creation_input_tokens",
     ),
     creation_5m=at(
+        "input_tokens_details/cache_creation/ephemeral_5m_input_tokens",
         "prompt_tokens_details/cache_creation/ephemeral_5m_input_tokens",
         "x_details/0/prompt_tokens_details/cache_creation/ephemeral_5m_input_tokens",
     ),

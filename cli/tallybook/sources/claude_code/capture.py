@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tallybook.dialects import restated
 from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, EVENT, SUM, Reported
 from tallybook.sources.claude_code.lines import Event, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
@@ -139,7 +140,7 @@ def _amend(held: Held, line: Line, event: Event, record: int, part: str | None) 
     message = held.line.message or Message()
     before = message.usage if isinstance(message.usage, dict) else {}
     after = storable(event.usage) if isinstance(event.usage, dict) else {}
-    message.usage = before | {key: value for key, value in after.items() if value is not None}
+    message.usage = restated(before, after)
     reason = storable(inside(event.delta, "stop_reason"))
     if reason is not None:
         message.stop_reason = reason

@@ -101,14 +101,7 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
         problems: list[str] = []
         row.reported_cost_usd = money(found.cost, problems)
         row.problems = [*(row.problems or []), *problems] or None
-    stated = [count for name in _COUNTS if (count := getattr(row, name)) is not None]
-    if stated and not any(stated) and found.body.get("stopReason") != "guardrail_intervened":
-        # No answer costs nothing: a server that does not count writes zeros.
-        for name in _COUNTS:
-            setattr(row, name, None)
-        row.detail = "all counts are zero"
-        stated = []
-    if not stated:
+    if all(getattr(row, name) is None for name in _COUNTS):
         row.problems = [*(row.problems or []), "no-counts"]
 
 

@@ -11,7 +11,14 @@ from tallybook.values import text
 Value = Mapping[str, Any]
 
 _OBJECTS: Final = frozenset(
-    {"chat.completion", "chat.completion.chunk", "text_completion", "response", "realtime.response"}
+    {
+        "chat.completion",
+        "chat.completion.chunk",
+        "text_completion",
+        "response",
+        "response.compaction",
+        "realtime.response",
+    }
 )
 # What an agent's own log puts beside a message that is otherwise a response.
 _FOREIGN: Final = frozenset(
@@ -50,6 +57,16 @@ _EVENTS: Final = frozenset(
 )
 
 
+# How the events of OpenAI's streams are called: of answers, pictures, transcripts and speech.
+_NAMED: Final = (
+    "response.",
+    "image_generation.",
+    "image_edit.",
+    "transcript.text.",
+    "speech.audio.",
+)
+
+
 def is_response(value: Value) -> bool:
     """Whether the object is a whole response, or a line of a batch's results."""
     return _FOREIGN.isdisjoint(value) and any(tells(value) for tells in _TELLS)
@@ -73,12 +90,22 @@ def is_event(value: Value) -> bool:
     kind = value.get("type")
     if isinstance(kind, str) and _FOREIGN.isdisjoint(value):
         started = kind != "message_start" or isinstance(value.get("message"), Mapping)
-        if (kind in _EVENTS and started) or kind.startswith("response."):
+        if (kind in _EVENTS and started) or kind.startswith(_NAMED):
             return True
     return (
         value.get("object") == "chat.completion.chunk"
+        or _is_filtered(value)
         or _is_ollama(value)  # its last event has the form of a whole response
         or (len(value) == 1 and _is_converse_event(value))
+    )
+
+
+def _is_filtered(value: Value) -> bool:
+    """The first chunk of Azure's, which is before any answer and has neither id nor name."""
+    return (
+        isinstance(value.get("choices"), list)
+        and "prompt_filter_results" in value
+        and not (value["choices"] or value.get("usage"))
     )
 
 
