@@ -288,3 +288,11 @@ def test_the_record_behind_an_unreadable_line_is_not_blamed() -> None:
 def test_the_state_is_plain_and_can_be_kept() -> None:
     state = SOURCE.begin(FileFacts())
     assert msgspec.convert(msgspec.to_builtins(state), type(state)) == state
+
+
+def test_cache_writes_under_the_name_of_a_fork() -> None:
+    """Forks of Codex that serve Claude call cache writes as Anthropic does."""
+    row = Reported(record=1)
+    counts = {"input_tokens": 900, "cache_creation_input_tokens": 200, "output_tokens": 5}
+    assert put_codex(row, counts)
+    assert (row.reported_input_tokens, row.reported_cache_creation_tokens) == (900, 200)

@@ -106,6 +106,7 @@ class Line(
     cache_creation_tokens: Any = None
     # Standard output.
     subtype: Any = None
+    role: Any = None  # in place of the type, in the first builds
     session_id: Any = None
     parent_tool_use_id: Any = None
     model: Any = None

@@ -119,6 +119,8 @@ def _line_rows(  # noqa: PLR0911 - one case a type of line
             return capture.read_event(line, record, part, state)
         case "result":
             return capture.read_result(line, record, part, state)
+        case None if line.role == "system" and line.cost_usd is not None:
+            return capture.read_result(line, record, part, state)
         case "system" if line.subtype == "init":
             capture.read_init(line, state)
     return []

@@ -31,6 +31,8 @@ _CAPTURED: Final = {
     "rate_limit_event": {"rate_limit_info"},
     "result": {"modelUsage", "total_cost_usd", "total_cost", "cost_usd", "duration_api_ms"},
 }
+# The result of a run in the first builds (0.2), which says `role` and no `type`.
+_FIRST_RESULT: Final = frozenset({"cost_usd", "duration_api_ms", "session_id"})
 # Other tools write the same envelope around messages of a different provider: Qwen Code with the
 # first three keys, Gemini CLI with the last two, and in its list of prompts a message as text.
 _FOREIGN: Final = frozenset({"usageMetadata", "systemPayload", "payload", "projectHash", "tokens"})
@@ -93,7 +95,7 @@ def _is_foreign(value: dict[str, Any]) -> bool:
 def _is_ours(value: dict[str, Any]) -> bool:
     kind = value.get("type")
     if not isinstance(kind, str):
-        return False
+        return kind is None and value.get("role") == "system" and value.keys() >= _FIRST_RESULT
     if isinstance(value.get("sessionId"), str) or _LONE.get(kind) in value:
         return True
     if isinstance(value.get("session_id"), str):

@@ -70,6 +70,7 @@ class Usage(msgspec.Struct, gc=False):
     input_tokens: Any = None
     cached_input_tokens: Any = None
     cache_write_input_tokens: Any = None
+    cache_creation_input_tokens: Any = None  # the same, as a fork for Claude names it
     output_tokens: Any = None
     reasoning_output_tokens: Any = None
     total_tokens: Any = None

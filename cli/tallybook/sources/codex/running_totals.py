@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -61,7 +61,7 @@ def vector(usage: Usage | None, problems: list[str]) -> Vector | None:
     stated = (
         usage.input_tokens,
         usage.cached_input_tokens,
-        usage.cache_write_input_tokens,
+        usage.cache_write_input_tokens or _named_otherwise(usage),
         usage.output_tokens,
         usage.reasoning_output_tokens,
         usage.total_tokens,
@@ -75,6 +75,12 @@ def vector(usage: Usage | None, problems: list[str]) -> Vector | None:
         return stated  # nearly always
     a, b, c, d, e, f = (count(value, problems) for value in stated)
     return a, b, c, d, e, f
+
+
+def _named_otherwise(usage: Usage) -> Any:
+    """Cache writes under the other name, or the zero or nothing under Codex's own."""
+    other = usage.cache_creation_input_tokens
+    return usage.cache_write_input_tokens if other is None else other
 
 
 def agree(one: Vector | None, other: Vector | None) -> bool:

@@ -101,7 +101,12 @@ _AUDITED: Final = {
 _CODEX: Final = {
     "reported_input_tokens": ("input_tokens", "inputTokens"),
     "reported_cached_tokens": ("cached_input_tokens", "cachedInputTokens"),
-    "reported_cache_creation_tokens": ("cache_write_input_tokens", "cacheWriteInputTokens"),
+    "reported_cache_creation_tokens": (
+        "cache_write_input_tokens",
+        "cacheWriteInputTokens",
+        "cache_creation_input_tokens",  # forks of Codex
+        "cacheCreationInputTokens",
+    ),
     "reported_output_tokens": ("output_tokens", "outputTokens"),
     "reported_reasoning_tokens": ("reasoning_output_tokens", "reasoningOutputTokens"),
     "reported_total_tokens": ("total_tokens", "totalTokens"),
@@ -236,7 +241,8 @@ def put_codex(row: Reported, usage: Mapping[str, Any]) -> bool:
     problems: list[str] = []
     stated = False
     for field, keys in _CODEX.items():
-        value = next((usage[key] for key in keys if usage.get(key) is not None), None)
+        values = [usage[key] for key in keys if usage.get(key) is not None]
+        value = next(filter(None, values), values[0] if values else None)
         number = count(value, problems)
         setattr(row, field, number)
         stated = stated or number is not None
