@@ -143,13 +143,20 @@ def new_aside(folder: Path, begin: str = "", rights: int = OWN) -> Path:
 
 
 def write_aside(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write beside and rename, the content on the disk before its name is if it has to last.
+    """Write beside and rename; as `writing_aside`."""
+    with writing_aside(path, sync=sync) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing_aside(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write beside, which is renamed then; with `sync` its content is on the disk before.
 
     Raises OSError; nothing is left behind then.
     """
     with aside(path.parent) as beside:
         with beside.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())

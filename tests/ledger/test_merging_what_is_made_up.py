@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from tallybook.commands import app
 from tallybook.errors import TallybookError
 from tallybook.ledger.corrections import append_corrections, corrections
-from tallybook.ledger.manifest import Entry, Manifest, Segment, load, save, sealed
+from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
 from tallybook.ledger.merging import merge
 from tallybook.ledger.upkeep import verify
 from tallybook.tables import CORRECTIONS
@@ -155,7 +155,8 @@ def test_rows_of_another_file(ours: Path, theirs: Path, tmp_path: Path) -> None:
 
 def test_a_source_that_is_unknown(ours: Path, theirs: Path, tmp_path: Path) -> None:
     manifest, _ = load(theirs)
-    change(theirs, place=msgspec.structs.replace(the_fourth(manifest).place, source="evil"))
+    place = msgspec.structs.replace(the_fourth(manifest).place, source="evil")
+    change(theirs, encoded_place=encoded(place))
     is_refused(ours, theirs, tmp_path, "source")
 
 
@@ -334,7 +335,7 @@ def test_a_row_costs_the_files_that_rest_on_it_and_not_all_of_its_part(
     for entry in manifest.entries.values():
         if entry.rows[0].part == segment.part:
             (run,) = entry.rows
-            entry.rows = [Segment(f"{name}.parquet", run.start, run.rows)]
+            entry.rows = (Segment(f"{name}.parquet", run.start, run.rows),)
     save(theirs, manifest)
     merged = merge(ours, theirs)
     assert [refused.what for refused in merged.refused] == [first]

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Entry, load, save
+from tallybook.ledger.manifest import Entry, encoded, load, save
 from tallybook.ledger.merging import merge
 from tallybook.ledger.state import PACKAGE, READING, code_digest, reading_digest
 from tallybook.ledger.upkeep import compact, status, verify
@@ -190,7 +190,7 @@ def rewritten(ledger: Path, change: Callable[[Entry], Entry]) -> None:
 def as_before_digests(entry: Entry) -> Entry:
     """As entries were when sources had a number and nothing else was remembered."""
     return msgspec.structs.replace(
-        entry, code="", place=msgspec.structs.replace(entry.place, version=1)
+        entry, code="", encoded_place=encoded(msgspec.structs.replace(entry.place, version=1))
     )
 
 

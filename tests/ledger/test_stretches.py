@@ -18,7 +18,7 @@ from tallybook.files.find import walk
 from tallybook.files.pool import read_files
 from tallybook.files.resume import Place
 from tallybook.ledger import reading as module
-from tallybook.ledger.manifest import Entry, Segment
+from tallybook.ledger.manifest import Entry, Segment, encoded
 from tallybook.ledger.store import Store
 from tallybook.ledger.stretches import cut_places, stretches
 from tallybook.schema import RESPONSE, SUM, SUMMARY
@@ -186,7 +186,7 @@ def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
     frame = reported(*given).drop("row").collect()
     store = Store([])
     store.take("part", frame.to_arrow().cast(READ))
-    segments = [Segment("part", 0, frame.height)]
+    segments = (Segment("part", 0, frame.height),)
     entry = Entry(
         path="a.jsonl",
         file_id="a",
@@ -195,7 +195,7 @@ def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
         inode=1,
         device=1,
         beside=(),
-        place=Place(version=1),
+        encoded_place=encoded(Place(version=1)),
         rows=segments,
     )
     found = stretches([entry], store, 1)

@@ -30,7 +30,8 @@ _OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
 _WORD: Final = re.compile(r"[A-Za-z][\w-]{0,15}", re.ASCII)
 
 Beside = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
-Entries = Mapping[str, os.DirEntry[str]]  # of a folder, by name
+# Of a folder by name. One that was asked for its state keeps it, 1 KB; so the logs' are let go.
+Entries = dict[str, os.DirEntry[str] | None]
 
 
 class Found(NamedTuple):
@@ -95,14 +96,18 @@ def walk(
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
         _enter(str(path), look_around, copies)
-    plain = {found.path for found in search.found}
-    search.found = sorted(
-        found
-        for found in search.found
-        if not found.path.endswith(".zst") or found.path.removesuffix(".zst") not in plain
-    )
+    search.found = sorted(_without_twins(search.found))
     search.passed_over = dict(sorted(search.passed_over.items()))
     return search
+
+
+def _without_twins(found: Sequence[Found]) -> Iterator[Found]:
+    """The files without those whose plain twin is there."""
+    twins = {each.path.removesuffix(".zst") for each in found if each.path.endswith(".zst")}
+    plain = {each.path for each in found if each.path in twins}
+    for each in found:
+        if not each.path.endswith(".zst") or each.path.removesuffix(".zst") not in plain:
+            yield each
 
 
 def look(path: str) -> Found:
@@ -156,10 +161,12 @@ def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> Non
         try:
             with os.scandir(path_of(folder)) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
+                here: Entries = {text_of(entry.name): entry for entry in entries}
+                del entries
         except OSError as error:
             search.failed.append((Path(folder), error.strerror or str(error)))
             continue
-        pending += reversed(list(look_around(folder, entries)))
+        pending += reversed(list(look_around(folder, here)))
 
 
 class _LookAround:
@@ -182,16 +189,14 @@ class _LookAround:
         self._seen.add(identity)
         return True
 
-    def __call__(
-        self, folder: str, entries: Sequence[os.DirEntry[str]]
-    ) -> Iterator[tuple[str, os.stat_result]]:
+    def __call__(self, folder: str, here: Entries) -> Iterator[tuple[str, os.stat_result]]:
         """Takes the logs of a folder; yields the folders in it."""
-        here = {text_of(entry.name): entry for entry in entries}
         loud, is_barren = _loud(), _holds_no_logs(folder)
         left: list[str] = []
         self._beside.clear()
         for name, entry in here.items():
             try:
+                assert entry is not None  # noqa: S101 - for the type checker
                 if entry.is_dir():
                     if name in _NEVER:
                         self.search.pass_over(f"{name}/")
@@ -219,7 +224,10 @@ class _LookAround:
         self, folder: str, name: str, here: Entries, *, is_loud: bool, left: list[str]
     ) -> None:
         """Takes a file if it is a log, else leaves its name. Raises OSError."""
-        path, state = os.path.join(folder, name), here[name].stat()
+        path, entry = os.path.join(folder, name), here[name]
+        assert entry is not None  # noqa: S101 - for the type checker
+        state = entry.stat()
+        here[name] = None
         is_regular = stat.S_ISREG(state.st_mode)
         if not is_loud and (not is_regular or _is_foreign(path)):
             self.search.foreign.append(_found(path, state, ()))
@@ -269,9 +277,10 @@ def _beside(name: str, folder: str, here: Entries) -> Beside:
 
 
 def _state_of(name: str, folder: str, here: Entries) -> os.stat_result | None:
-    if name in here:
-        return here[name].stat()
-    return _stat(os.path.join(folder, name)) if "/" in name else None
+    entry = here.get(name)
+    if entry is not None:
+        return entry.stat()
+    return _stat(os.path.join(folder, name)) if name in here or "/" in name else None
 
 
 def folders_of(found: Iterable[Found]) -> dict[str, int]:

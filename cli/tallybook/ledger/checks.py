@@ -70,7 +70,7 @@ def claimed(folder: Path, refused: list[Refused]) -> Claimed:
             raise error from None
         refused.append(Refused(NAME, f"{_words(error)}; the one before is taken"))
     entries: dict[str, Entry] = {}
-    ids: dict[str, list[Segment]] = {}
+    ids: dict[str, tuple[Segment, ...]] = {}
     for path in sorted(claims.entries, key=repr):
         try:
             entry = _entry(path, claims.entries[path])
@@ -104,9 +104,11 @@ def _entry(path: object, content: msgspec.Raw) -> Entry:
         raise Damaged("its path is no text")
     try:
         entry = msgspec.msgpack.decode(content, type=Entry)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        place = entry.place
+    except (msgspec.MsgspecError, RecursionError, Damaged) as error:
         raise Damaged("its entry is no entry") from error
-    entry.place.state = b""  # only what this machine has read itself is gone on with
+    place.state = b""  # only what this machine has read itself is gone on with
+    entry.place = place
     fault = _fault(path, entry)
     if fault is not None:
         raise Damaged(fault)
@@ -123,7 +125,16 @@ def _fault(path: str, entry: Entry) -> str | None:
     if not all(map(_is_sound, msgspec.structs.astuple(entry.place))):
         return "a number or a word of its entry is out of bounds"
     own = msgspec.structs.asdict(entry)
-    for name in ("path", "file_id", "place", "states", "beside", "rows", "ending", "deleted"):
+    for name in (
+        "path",
+        "file_id",
+        "encoded_place",
+        "states",
+        "beside",
+        "rows",
+        "ending",
+        "deleted",
+    ):
         del own[name]
     if not all(map(_is_sound, own.values())):
         return "a number or a word of its entry is out of bounds"

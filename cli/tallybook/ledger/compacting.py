@@ -52,8 +52,8 @@ def _rewritten(folder: Folder, loader: _Loader, entries: Sequence[Entry]) -> lis
     ]
     name, _ = writer.close()
 
-    def named(segments: list[Segment]) -> list[Segment]:
-        return [msgspec.structs.replace(segment, part=name) for segment in segments]
+    def named(segments: list[Segment]) -> tuple[Segment, ...]:
+        return tuple(msgspec.structs.replace(segment, part=name) for segment in segments)
 
     return [
         msgspec.structs.replace(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from tallybook.errors import FAILURES
@@ -95,7 +96,8 @@ def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry]) -> None:
             changed.append((entry, found))
     # What was rotated away lies elsewhere now, and another file in its place.
     displaced = [e for e, found in changed if e.inode != found.inode or e.size > found.size]
-    taken = _place_new(plan, new, _Candidates([*vanished, *displaced], manifest.entries))
+    candidates = _Candidates([*vanished, *displaced], manifest.entries, new)
+    taken = _place_new(plan, new, candidates)
     for path in taken:
         plan.unchanged.pop(path, None)
     for entry, found in changed:
@@ -124,10 +126,17 @@ def _state_of(entry: Entry) -> tuple[str, str] | None:
 class _Candidates:
     """Entries whose file is no longer where it was, and so may be one of the new ones."""
 
-    def __init__(self, entries: Iterable[Entry], known: Mapping[str, Entry]) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], known: Mapping[str, Entry], new: Iterable[Found]
+    ) -> None:
+        wanted = {(found.device, found.inode) for found in new} if known else set()
         # A link to a known file is that file under another name.
-        self._inodes = {(e.device, e.inode): e for e in known.values() if e.inode and not e.gone}
-        self._inodes |= {(e.device, e.inode): e for e in entries if e.inode}
+        linked = (each for each in known.values() if wanted and not each.gone)
+        self._inodes = {
+            (each.device, each.inode): each
+            for each in chain(linked, entries)
+            if each.inode and (each.device, each.inode) in wanted
+        }
         self._heads: dict[tuple[int, bytes], list[Entry]] = {}
         for entry in entries:
             if entry.place.head_length:
@@ -175,7 +184,8 @@ def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str
             task = Task(found, os.urandom(8).hex(), first.place, _state_of(first), probes)
         else:
             task = Task(found, os.urandom(8).hex(), probes=probes)
-        plan.origins[found.path] = origins
+        if origins:
+            plan.origins[found.path] = origins
         plan.tasks.append(task)
     return taken
 

@@ -21,14 +21,14 @@ _KEY = ("call_id", "direction")
 _WAIT_SECONDS = 30.0
 
 
-def corrections(ledger: Path) -> pa.Table:
+def corrections(ledger: Path, manifest: Manifest | None = None) -> pa.Table:
     """All corrections in the CORRECTIONS schema, one a call and direction, in their order.
 
-    Raises TallybookError where the ledger cannot be read.
+    A `manifest` that was read already need not be read again. Raises TallybookError where the
+    ledger cannot be read.
     """
     try:
-        manifest, _ = load(ledger)
-        return read_corrections(Folder(ledger), manifest)
+        return read_corrections(Folder(ledger), manifest or load(ledger)[0])
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
 

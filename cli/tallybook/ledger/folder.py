@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from tallybook.errors import UsageError
-from tallybook.ledger.manifest import NAME, PREVIOUS, Manifest, is_manifest, load
+from tallybook.ledger.manifest import NAME, PREVIOUS, Manifest, is_manifest, names_before
 from tallybook.private import make_folder, open_own, sweep, tighten
 
 _ASIDE: Final = ".aside"
@@ -103,19 +103,13 @@ class Folder:
         """Remove what killed runs left and what neither this nor the last generation refers to."""
         kept = set(manifest.parts()) | set(manifest.states())
         with suppress(Exception):
-            before, _ = load_previous(self.root)
-            kept |= set(before.parts()) | set(before.states())
+            kept |= names_before(self.root)
         for folder in (self.parts, self.states):
             _remove_others(folder, kept)
         # Keys of a part that is gone are of no use either.
         stems = {name.partition(".")[0] for name in kept}
         _remove_others(self.derived, stems, suffix=".links")
         _remove_asides(self.root)
-
-
-def load_previous(root: Path) -> tuple[Manifest, str | None]:
-    """The manifest of the generation before."""
-    return load(root, before=True)
 
 
 def _remove_others(folder: Path, kept: Collection[str], suffix: str = "") -> None:

@@ -125,6 +125,7 @@ class _Opened:
         self.stack = stack
         self.damaged = damaged
         self.notes: list[str] = []
+        self.held: Manifest | None = None  # the manifest that names the corrections
         named = asked.paths is not None
         places = _known(asked.environment, asked.home)
         self.known_places = KnownPlaces(places, search.searched if named else ())
@@ -181,6 +182,7 @@ class _Opened:
                     save(folder.root, fewer)
                     after = fewer
             folder.sweep(after)
+        self.held = after
         reading = self._reading(plan, after, changes, store)
         reading.derived, reading.sums = folder.derived, folder.answers
         reading.is_settled = _is_settled(reading.entries, self.search)
@@ -192,6 +194,7 @@ class _Opened:
             manifest, _ = load(folder.root)
         except (Damaged, OSError):
             return self._aside(Manifest(), None)
+        self.held = manifest
         return self._aside(manifest, folder)
 
     def _aside(self, manifest: Manifest, folder: Folder | None) -> Reading:
@@ -279,7 +282,7 @@ class _Opened:
         if self.asked.ledger is None or self.asked.as_recorded:
             return None
         try:
-            return corrections(self.asked.ledger)
+            return corrections(self.asked.ledger, self.held)
         except TallybookError as error:
             self.notes.append(f"without backfill: {error.message}")
             return None

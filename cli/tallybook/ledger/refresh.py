@@ -15,7 +15,7 @@ from tallybook.files.find import Found
 from tallybook.files.pool import Progress, work_through
 from tallybook.ledger.compare import Plan
 from tallybook.ledger.gather import Gathered, Outcome, Task, gather
-from tallybook.ledger.manifest import Entry, Manifest, Segment
+from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded
 from tallybook.ledger.parts import PartWriter
 from tallybook.ledger.store import Store
 from tallybook.schema import COUNTED_KINDS, PROBLEM
@@ -30,7 +30,7 @@ _NAMES = ("identity", "record_id", "response_id", "request_id")
 _PLAIN = ("timestamp", "reported_input_tokens", "reported_output_tokens")
 
 
-def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[list[Segment], int]:
+def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[tuple[Segment, ...], int]:
     """The rows of `known` that are no longer in the database, written into a part of their own.
 
     Also how many calls of them other code has read.
@@ -54,14 +54,14 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[list[Segment
         lost = _unlike(pl.concat([left, taken_out_before]), now)
     lost = lost.filter(pl.col("kind") != PROBLEM)
     if not lost.height:
-        return [], 0
+        return (), 0
     calls = int(lost.filter(pl.col("kind").is_in(COUNTED_KINDS))["calls"].sum())
     return _written(lost, known, store), calls if known.code != entry.code else known.older
 
 
-def _only(entry: Entry, **segments: list[Segment]) -> Entry:
+def _only(entry: Entry, **segments: tuple[Segment, ...]) -> Entry:
     """The file with some of its rows."""
-    nothing: dict[str, list[Segment]] = {"rows": [], "ending": [], "deleted": []}
+    nothing = dict.fromkeys(("rows", "ending", "deleted"), ())
     return msgspec.structs.replace(entry, **(nothing | segments))
 
 
@@ -99,14 +99,14 @@ def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     return rows.select(columns).hash_rows()
 
 
-def _written(rows: pl.DataFrame, known: Entry, store: Store) -> list[Segment]:
+def _written(rows: pl.DataFrame, known: Entry, store: Store) -> tuple[Segment, ...]:
     from tallybook.tables import READ  # noqa: PLC0415
 
     writer = PartWriter(store.parts)
     segment = writer.add_table(rows.to_arrow().cast(READ), known.code, known.file_id)
     name, table = writer.close()
     store.take(name, table)
-    return [msgspec.structs.replace(segment, part=name)]
+    return (msgspec.structs.replace(segment, part=name),)
 
 
 @dataclass(slots=True)
@@ -164,7 +164,7 @@ def refresh(
             _count(changes.counts, task, outcome)
             entry = _entry(plan, manifest, task, outcome, store)
             entry.states = gathered.states if outcome.has_state else None
-            changes.entries[outcome.path] = entry
+            changes.entries[entry.path] = entry
             replaced = _replaced(plan, outcome)
             entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
             changes.removed |= replaced
@@ -220,16 +220,16 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
     known = plan.renamed.get(outcome.path) or manifest.entries.get(outcome.path)
     origin = next(iter(plan.origins.get(outcome.path, ())), known)
     entry = Entry(
-        path=outcome.path,
+        path=task.found.path,  # another worker's text would be one more to hold
         file_id=task.file_id,
         size=task.found.size,
         mtime_ns=task.found.mtime_ns,
         inode=task.found.inode,
         device=task.found.device,
         beside=task.found.beside,
-        place=outcome.place,
-        rows=outcome.rows,
-        ending=outcome.ending,
+        encoded_place=encoded(outcome.place),
+        rows=tuple(outcome.rows),
+        ending=tuple(outcome.ending),
         code=plan.code,
         known=plan.is_known(outcome.path) or (known is not None and bool(known.known)),
     )
@@ -238,11 +238,12 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
         entry.mtime_ns = -1
     was_begun = outcome.is_ours and outcome.place.source is not None
     if outcome.failed and known is not None and not was_begun:
-        entry.place, entry.rows, entry.deleted = known.place, known.rows, known.deleted
+        entry.encoded_place = known.encoded_place
+        entry.rows, entry.deleted = known.rows, known.deleted
         entry.renamed, entry.code = _is_renamed(known, entry), known.code
         entry.older = known.older
     elif outcome.continued and origin is not None:
-        entry.rows = [*origin.rows, *outcome.rows]
+        entry.rows = (*origin.rows, *outcome.rows)
         entry.renamed = _is_renamed(origin, entry)
     elif known is not None and known.place.is_database and entry.place.is_database:
         entry.deleted, entry.older = keep_deleted(known, entry, store)

@@ -26,7 +26,8 @@ _MOST_RUNS: Final = 8
 _PLACE: Final = {"record": pl.Int64, "part": pl.String}
 _SPANS: Final = {"first": pl.UInt32, "last": pl.UInt32}
 _NOTHING: Final = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
-_Cut = list[list[tuple[int, list[Segment]]]]  # of each stretch numbers of entries and their rows
+# Of each stretch numbers of entries and their rows.
+_Cut = list[list[tuple[int, tuple[Segment, ...]]]]
 
 
 def stretches(
@@ -54,8 +55,8 @@ def _load(kept: Path) -> _Cut | None:
     return None
 
 
-def _part_of(entry: Entry, rows: list[Segment]) -> Entry:
-    return msgspec.structs.replace(entry, rows=rows, ending=[], deleted=[])
+def _part_of(entry: Entry, rows: tuple[Segment, ...]) -> Entry:
+    return msgspec.structs.replace(entry, rows=rows, ending=(), deleted=())
 
 
 def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
@@ -95,7 +96,7 @@ class _File:
     `order` has the rows as they are numbered in the segments, in their order; None if they lie so.
     """
 
-    segments: list[Segment]
+    segments: tuple[Segment, ...]
     begin: int
     rows: int
     keys: pl.DataFrame
@@ -217,7 +218,9 @@ def _blocks(spans: pl.DataFrame) -> tuple[list[int], list[int]]:
     return found["first"].to_list(), found["last"].to_list()
 
 
-def _stretch(files: Sequence[_File], first: int, end: int) -> Iterator[tuple[int, list[Segment]]]:
+def _stretch(
+    files: Sequence[_File], first: int, end: int
+) -> Iterator[tuple[int, tuple[Segment, ...]]]:
     """The files of the rows from `first` up to `end`, each with those of its rows."""
     for number, file in enumerate(files):
         begin, behind = max(first, file.begin), min(end, file.begin + file.rows)
@@ -225,7 +228,7 @@ def _stretch(files: Sequence[_File], first: int, end: int) -> Iterator[tuple[int
             yield number, _segments(file, begin - file.begin, behind - file.begin)
 
 
-def _segments(file: _File, begin: int, end: int) -> list[Segment]:
+def _segments(file: _File, begin: int, end: int) -> tuple[Segment, ...]:
     runs = [(begin, end)] if file.order is None else _runs(file.order.slice(begin, end - begin))
     found, passed = [], 0
     for segment in file.segments:
@@ -235,7 +238,7 @@ def _segments(file: _File, begin: int, end: int) -> list[Segment]:
                 place = segment.start + start - passed
                 found.append(Segment(segment.part, place, stop - start))
         passed += segment.rows
-    return found
+    return tuple(found)
 
 
 def _runs(rows: pl.Series) -> list[tuple[int, int]]:

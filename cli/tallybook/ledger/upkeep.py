@@ -133,7 +133,7 @@ def _compared(entry: Entry, store: Store) -> Iterator[Disagreement]:
     import polars as pl  # noqa: PLC0415 - few commands need it
 
     try:
-        kept = store.rows([msgspec.structs.replace(entry, deleted=[])])
+        kept = store.rows([msgspec.structs.replace(entry, deleted=())])
     except PartDamaged as error:
         yield Disagreement(entry.path, f"its rows are damaged: {error}")
         return

@@ -1,0 +1,98 @@
+"""What a run holds of each file of a ledger: a user may have 100,000 of them in a folder."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tallybook.files.find import walk
+from tallybook.files.resume import Place
+from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
+
+FILES = 4000
+
+
+def held(work: Callable[[], Any]) -> tuple[float, float]:
+    """Bytes a file of what `work` gives, and the most there were on the way."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        found = work()
+        now, most = tracemalloc.get_traced_memory()
+        del found
+        return now / FILES, most / FILES
+    finally:
+        tracemalloc.stop()
+
+
+def entry(number: int) -> Entry:
+    """A file as the first look at a folder of small logs puts it into the ledger."""
+    mark = f"{number:08x}" * 2
+    place = Place(
+        source="claude-code",
+        begun=Place.digest(b"begun"),
+        offset=1500 + number,
+        end=1500 + number,
+        head_length=1500 + number,
+        head=Place.digest(mark.encode()),
+        tail_length=1500 + number,
+        tail=Place.digest(mark.encode()),
+    )
+    part = f"{number // 600:032x}.parquet"
+    return Entry(
+        path=f"/home/user/.claude/projects/-home-user-project/{mark}-{mark}.jsonl",
+        file_id=mark,
+        size=1500 + number,
+        mtime_ns=1_700_000_000_000_000_000 + number,
+        inode=900_000 + number,
+        device=2049,
+        beside=(),
+        encoded_place=encoded(place),
+        states=f"{number // 600:024x}.states",
+        rows=(Segment(part, number % 600 * 3, 2),),
+        ending=(Segment(part, number % 600 * 3 + 2, 1),),
+        code="0123456789abcdef" * 2,
+        known=True,
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    entries = {each.path: each for each in map(entry, range(FILES))}
+    save(tmp_path, Manifest(entries=entries, generation=7))
+    return tmp_path
+
+
+def test_an_entry_is_lean(ledger: Path) -> None:
+    now, most = held(lambda: load(ledger)[0])
+    assert now < 1000
+    assert most < 1600  # what is read among it
+
+
+def test_writing_takes_no_copy_of_the_whole(ledger: Path) -> None:
+    manifest, _ = load(ledger)
+    _, most = held(lambda: save(ledger, manifest))
+    assert most < 200
+
+
+def test_what_is_written_piece_by_piece_is_what_is_written_at_once(ledger: Path) -> None:
+    manifest, _ = load(ledger)
+    assert (manifest.generation, len(manifest.entries)) == (7, FILES)
+    at_once = sealed(b"ledger", msgspec.msgpack.encode(manifest))
+    (ledger / "manifest").write_bytes(at_once)
+    assert load(ledger)[0] == manifest
+
+
+def test_a_file_of_a_folder_is_lean(tmp_path: Path) -> None:
+    for number in range(FILES):
+        (tmp_path / f"{number:032x}.jsonl").touch()
+    walk([tmp_path])  # what is loaded once is loaded
+    now, most = held(lambda: walk([tmp_path]))
+    assert now < 450
+    assert most < 750
