@@ -1,6 +1,6 @@
 """Plays real clients against a stand-in provider, and compares tallybook with what it answered.
 
-    python -m tests.clients codex [--version V]... [--keep DIR]
+    python -m tests.clients codex|claude-code [--version V]... [--keep DIR]
 
 A client is installed from its registry into a temporary folder, which is also its home. A provider
 on loopback answers it with counts that are known call by call. Scenarios are played (turns, tools,
@@ -25,6 +25,7 @@ import argparse
 import importlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -40,27 +41,30 @@ from tests.clients.upstream import Answered, Upstream
 
 _CLIENTS: Final = {
     "codex": "codex",
+    "claude-code": "claude_code",
 }
 
 
 def main() -> None:
     """Play the client of the command line; exit 1 where a count is wrong."""
     asked = _arguments()
-    folder = Path(tempfile.mkdtemp(prefix="clients-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is ended and removed
+    if asked.keep:
+        asked.keep.mkdir(parents=True)
+    folder = asked.keep or Path(tempfile.mkdtemp(prefix="clients-"))
     try:
-        sys.exit(_play(asked, folder))
+        sys.exit(_play(asked, folder.resolve()))
     finally:
-        if asked.keep:
-            shutil.rmtree(folder / "installed", ignore_errors=True)
-            shutil.copytree(folder, asked.keep, symlinks=True, dirs_exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder / "installed" if asked.keep else folder, ignore_errors=True)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.clients")
     parser.add_argument("client", choices=sorted(_CLIENTS))
     parser.add_argument("--version", action="append", help="a version, instead of all")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the homes there")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="a new folder to play in, which stays"
+    )
     return parser.parse_args()
 
 
@@ -101,7 +105,8 @@ def _say(game: Play) -> int:
         print(f"  tallybook says: {n} {code}")
     for verdict in verdicts:
         if verdict.word in {"wrong", "unknown"}:
-            print(f"  {verdict.word}: {_called(verdict)} {verdict.why} {verdict.place}".rstrip())
+            place = verdict.place.removeprefix(f"{game.home}/")
+            print(f"  {verdict.word}: {_called(verdict)} {verdict.why} {place}".rstrip())
     return sum(verdict.word == "wrong" for verdict in verdicts)
 
 
@@ -122,7 +127,9 @@ def _in_logs(game: Play) -> Any:
     ]
 
     def logged(call: Answered) -> bool:
-        signs = (mark(call.number).encode(), f'_tokens":{call.counts.cached},'.encode())
+        # A capture states sums: that it holds the words of a call does not make it countable.
+        word = f'"{call.id}"' if game.played else mark(call.number)
+        signs = (word.encode(), f'_tokens":{call.counts.cached},'.encode())
         return any(sign in text for text in texts for sign in signs)
 
     return logged
@@ -130,7 +137,7 @@ def _in_logs(game: Play) -> Any:
 
 def _called(verdict: Verdict) -> str:
     if verdict.call is None:
-        return "a row:"
+        return "no call:"
     return f"call {verdict.call.number} ({verdict.call.during.partition(': ')[2]}):"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from tests.clients.play import Play, succeed
@@ -52,7 +51,9 @@ stream_idle_timeout_ms = 20000
 class _Codex:
     """One installed version, at home in a folder."""
 
-    def __init__(self, room: Room, version: str, home: Path, wire: str = "responses") -> None:
+    def __init__(self, game: Play, version: str, wire: str = "responses") -> None:
+        room, home = game.room, game.home
+        self.game = game
         self.room = room
         self.version = numbers(version)
         self.home = home
@@ -71,6 +72,7 @@ class _Codex:
     def exec(self, *words: str, fails: bool = False) -> str:
         """Run `codex exec` on a prompt; the id of the thread."""
         done = self.run("exec", "--skip-git-repo-check", "--json", *words)
+        self.game.keep(done.stdout)
         out = done.stdout if fails else succeed(done)
         for line in out.splitlines():
             event = json.loads(line) if line.startswith("{") else {}
@@ -87,6 +89,7 @@ def play(room: Room, version: str) -> Iterator[Play]:
     _threads(game, codex, thread)
     _trouble(game, codex)
     yield game
+    yield game.captures_alone()
     if numbers(version) <= (0, 80):
         game, codex = _begin(room, version, f"{label} chat", wire="chat")
         _turns(game, codex)
@@ -95,12 +98,12 @@ def play(room: Room, version: str) -> Iterator[Play]:
 
 def _begin(room: Room, version: str, label: str, wire: str = "responses") -> tuple[Play, _Codex]:
     home = room.home(label.replace(" ", "-"))
-    codex = _Codex(room, version, home, wire)
     # Cache writes are logged from 0.145 on; before, the providers that state them were not met.
-    writes = codex.version >= (0, 145)
+    writes = numbers(version) >= (0, 145)
     room.upstream.script.writes = writes
     lacks = frozenset() if writes else frozenset({"cache_creation_input_tokens"})
-    return Play(label, room, home, (home / "codex",), lacks), codex
+    game = Play(label, room, home, (home / "codex", home / "captures"), lacks)
+    return game, _Codex(game, version, wire)
 
 
 def _turns(game: Play, codex: _Codex) -> str:
@@ -180,7 +183,7 @@ def upgrade(room: Room, old: str, new: str) -> Iterator[Play]:
         if codex.version < (0, 130):
             raise NotPlayed("it has no sub-agents by default")
         codex.exec(prompt(Step("agent", agent=prompt(TOOL, TEXT)), TOOL, TEXT))
-    codex = _Codex(room, new, game.home)
+    codex = _Codex(game, new)
     with game.scenario("resumed after"):
         codex.exec("resume", thread, prompt(TOOL, TEXT))
         codex.exec("resume", compacted, prompt(TEXT))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final, Literal
 
 from tests.clients.upstream import Answered
@@ -63,8 +64,9 @@ def compare(
             verdicts.append(_judged(call, row, lacks))
     missing = [call for call in answered if call.number not in taken]
     missing = _sums(missing, others, verdicts)
-    _missing(missing, signs, list(problems), logged, verdicts)
-    return verdicts
+    problems = list(problems)
+    _missing(missing, signs, problems, logged, verdicts)
+    return verdicts + _false_alarms(verdicts, problems)
 
 
 def _match(row: Row, answered: Sequence[Answered]) -> Answered | None:
@@ -134,21 +136,26 @@ def _bucket(
 
 
 def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> list[Answered]:
-    """Judge the rows that are no single call: a row of many calls is their sum, or wrong."""
+    """Judge the rows that are no single call: a sum of calls that followed each other, or wrong."""
     for row in rows:
-        own = [call for call in missing if call.session in {None, _conversation(row)}]
-        if row.get("calls") != 1 and own and _is_sum(row, own):
-            missing = [call for call in missing if call not in own]
-            verdicts += [Verdict("right", "in a sum", call, _place(row)) for call in own]
-        else:
+        told = [call for call in missing if call.told != "nothing"]
+        own = [call for call in told if call.session in {None, _conversation(row)}]
+        summed = _summed(row, own) if row.get("calls") != 1 else []
+        missing = [call for call in missing if call not in summed]
+        verdicts += [Verdict("right", "in a sum", call, _place(row)) for call in summed]
+        if not summed:
             verdicts.append(_wrong("no such call was answered", None, row))
     return missing
 
 
-def _is_sum(row: Row, calls: Sequence[Answered]) -> bool:
-    prompt = sum(call.counts.prompt for call in calls)
-    output = sum(call.counts.output for call in calls)
-    return _stated(row, "input_tokens") == prompt and _stated(row, "output_tokens") == output
+def _summed(row: Row, calls: list[Answered]) -> list[Answered]:
+    for start, end in combinations(range(len(calls) + 1), 2):
+        counts = [call.counts for call in calls[start:end]]
+        prompt, output = sum(one.prompt for one in counts), sum(one.output for one in counts)
+        cached = sum(one.cached for one in counts)
+        if (prompt, output) == (_stated(row, "input_tokens"), _stated(row, "output_tokens")):
+            return calls[start:end] if _stated(row, "cached_input_tokens") in {None, cached} else []
+    return []
 
 
 def _missing(
@@ -178,6 +185,17 @@ def _missing(
         verdicts += [
             _wrong("a call without counts, where none was made", None, row) for row in rows
         ]
+
+
+def _false_alarms(verdicts: Sequence[Verdict], problems: Iterable[Row]) -> list[Verdict]:
+    """Judge the totals that are said not to match: some call of that thread must be lacking."""
+    made: list[Verdict] = []
+    for problem in problems:
+        own = [one for one in verdicts if one.call and _of(problem, one.call)]
+        if problem["code"] == "total-mismatch" and own and all(one.word == "right" for one in own):
+            why = f"a total that does not match, though all is right: {problem['detail']}"
+            made.append(_wrong(why, None, problem))
+    return made
 
 
 def _of(problem: Row, call: Answered) -> bool:

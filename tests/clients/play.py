@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Play:
     logs: tuple[Path, ...]
     lacks: frozenset[str] = frozenset()  # buckets that this version's way of counting has not
     left_out: dict[str, str] = field(default_factory=dict)  # scenarios not played, and why
+    played: str = ""  # the play whose logs these are, where they are but some of them
 
     @property
     def script(self) -> Script:
@@ -37,7 +38,21 @@ class Play:
     @property
     def answered(self) -> list[Answered]:
         """The calls that were answered while this was played."""
-        return [one for one in self.script.answered if one.during.startswith(f"{self.label}: ")]
+        start = f"{self.played or self.label}: "
+        return [one for one in self.script.answered if one.during.startswith(start)]
+
+    def keep(self, printed: str) -> None:
+        """Keep what a command printed as a user does who sends it to a file."""
+        folder = self.home / "captures"
+        folder.mkdir(exist_ok=True)
+        number = len(list(folder.iterdir())) + 1
+        (folder / f"{number:03d}.jsonl").write_text(printed, "utf-8")
+
+    def captures_alone(self) -> Play:
+        """The same play as somebody sees it who has the captures and not the home."""
+        label = f"{self.label}, captures alone"
+        logs = (self.home / "captures",)
+        return replace(self, label=label, logs=logs, left_out={}, played=self.label)
 
     @contextmanager
     def scenario(self, name: str) -> Iterator[None]:
@@ -51,7 +66,7 @@ class Play:
 
     def read(self, *, ledger: bool) -> tuple[list[Row], list[Row]]:
         """Run tallybook on the logs; the rows of its calls, and its problems."""
-        room = self.room.folder / "tallybook" / self.home.name
+        room = self.room.folder / "tallybook" / self.label.replace(" ", "-")
         room.mkdir(parents=True, exist_ok=True)
         calls, problems = room / "calls.jsonl", room / "problems.jsonl"
         line = [sys.executable, "-m", "tallybook", "export", str(calls)]

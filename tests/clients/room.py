@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -103,9 +104,12 @@ class Room:
         return process
 
     def end(self) -> None:
-        """End every process of the room."""
+        """End every process of the room, also those that left the session they were started in."""
         for process in self._running:
             _end(process)
+        for stray in _at_home(self.folder):
+            with suppress(ProcessLookupError):
+                os.kill(stray, signal.SIGKILL)
 
 
 def latest(package: str) -> str:
@@ -135,6 +139,19 @@ def _install(line: Sequence[str], folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         said = (done.stderr or done.stdout).strip().splitlines()
         raise NotPlayed(f"not installed: {said[-1] if said else done.returncode}")
+
+
+def _at_home(folder: Path) -> Iterator[int]:
+    """The processes whose home lies in a folder; none where the machine does not say it."""
+    home = f"HOME={folder}/".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(value.startswith(home) for value in _values(process)):
+                yield int(process.name)
+
+
+def _values(process: Path) -> list[bytes]:
+    return (process / "environ").read_bytes().split(b"\0")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

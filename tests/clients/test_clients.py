@@ -171,6 +171,14 @@ def test_a_sign_of_a_call_without_counts_stands_for_one_call_of_its_thread() -> 
     assert _words([_call()], [_row(), sign]) == ["right", "wrong"]
 
 
+def test_a_total_that_does_not_match_is_wrong_where_every_call_is_right() -> None:
+    problem = {"path": "t1.jsonl", "record": 9, "code": "total-mismatch", "detail": "2 asserted"}
+    words = [one.word for one in compare([_call()], [_row()], [problem], lambda _: True)]
+    assert words == ["right", "wrong"]
+    words = [one.word for one in compare([_call()], [], [problem], lambda _: True)]
+    assert words == ["unknown"]
+
+
 def test_a_row_of_many_calls_is_right_as_their_sum() -> None:
     calls = [_call(1, counts_of(1)), _call(2, counts_of(2))]
     prompt = sum(call.counts.prompt for call in calls)
