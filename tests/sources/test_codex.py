@@ -490,11 +490,79 @@ def test_a_record_belongs_to_the_thread_it_names() -> None:
 
 def test_an_ordinal_decides_where_nothing_is_named() -> None:
     child = {**header(parent_thread_id=PARENT, subagent_history_start_ordinal=5), "ordinal": 0}
-    rows = read(child, count(FIRST, FIRST, ordinal=3), count(STEP, SECOND, ordinal=7))
+    at_once = count(FIRST, FIRST, ordinal=3, timestamp="2026-02-03T01:56:18.570Z")
+    rows = read(child, at_once, count(STEP, SECOND, ordinal=7))
     assert column(rows, "history") == ["inherited", "own"]
     assert column(rows, "problems") == [["undecided-history"], None]
     (copied,) = read(child, header(PARENT), count(FIRST, FIRST, ordinal=3))
     assert (copied["history"], copied["problems"]) == ("inherited", None)
+
+
+def test_what_was_left_out_too_late_for_a_copy_makes_the_thread_incomplete() -> None:
+    child = {**header(parent_thread_id=PARENT, subagent_history_start_ordinal=5), "ordinal": 0}
+    left_out, thread = read(child, count(FIRST, FIRST, ordinal=3))
+    assert (left_out["history"], thread["kind"]) == ("inherited", "thread")
+    assert left_out["problems"] == thread["problems"] == ["undecided-history"]
+
+
+def test_a_turn_younger_than_the_thread_outweighs_the_ordinal() -> None:
+    child = {**header(parent_thread_id=PARENT, subagent_history_start_ordinal=9), "ordinal": 0}
+    copied = [turn(turn_id=OLD_TURN), count(FIRST, FIRST, ordinal=2)]
+    rows = read(child, *copied, turn(turn_id=NEW_TURN), count(STEP, SECOND, ordinal=4))
+    assert column(rows, "history") == ["inherited", "after-turn"]
+    assert column(rows, "problems") == [None, None]
+
+
+def test_an_ordinal_without_any_other_thread_hides_nothing() -> None:
+    alone = {**header(subagent_history_start_ordinal=9), "ordinal": 0}
+    assert column(read(alone, count(FIRST, FIRST, ordinal=3)), "history") == ["own"]
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_an_answer_that_no_count_follows_is_a_call_of_unknown_counts(cut: int) -> None:
+    old = header(cli_version="0.154.0")
+    again = count(FIRST, FIRST)
+    lines = [old, record("r1", FIRST, FIRST), again, answer(), again, again]
+    lines += [count(), answer(), count()]
+    rows = fold(jsonl(*lines[:cut]), *map(jsonl, lines[cut:]))
+    silent = [row["record"] for row in rows if row["problems"] == ["no-counts"]]
+    assert silent == [5, 9]
+    assert {row["kind"] for row in rows if row["record"] in silent} == {"call"}
+
+
+def test_before_the_usage_records_an_old_total_says_nothing_of_an_answer() -> None:
+    rows = read(header(cli_version="0.110.0"), count(FIRST, FIRST), answer(), count(FIRST, FIRST))
+    assert column(rows, "problems") == [None, None]
+    assert column(rows, "repeat") == [None, "re-emission"]
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        [event("entered_review_mode"), event("exited_review_mode")],
+        [
+            event("item_completed", item={"type": "EnteredReviewMode"}),
+            event("task_started"),
+            event("item_completed", item={"type": "ExitedReviewMode"}),
+        ],
+    ],
+)
+def test_the_result_of_a_review_is_no_answer_of_the_thread_that_asked_for_it(
+    marks: list[Row],
+) -> None:
+    assert read(header(), *marks, answer()) == []
+    (own,) = read(header(), *marks, answer(), event("task_started"), answer())
+    (broken_off,) = read(header(), marks[0], turn(), answer())
+    assert own["problems"] == broken_off["problems"] == ["no-counts"]
+
+
+def test_a_compaction_of_the_provider_is_a_call_of_unknown_counts() -> None:
+    remote = line("compacted", {"message": "", "replacement_history": [{"type": "compaction"}]})
+    local = line("compacted", {"message": "Sum.", "replacement_history": [{"type": "message"}]})
+    _, compacted = read(header(), count(FIRST, FIRST), local, remote)
+    assert (compacted["kind"], compacted["caller"]) == ("call", "compact")
+    assert compacted["problems"] == ["no-counts"]
+    assert len(read(header(cli_version="0.153.0"), count(FIRST, FIRST), remote)) == 1
 
 
 def test_a_record_of_the_thread_itself_outweighs_the_ordinal() -> None:

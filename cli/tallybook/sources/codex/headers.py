@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from tallybook.values import count, instant, party, text, uuid_time
 
 SUBAGENT: Final = "subagent"
 _TIERS: Final = {"fast": "priority", "standard": "default"}
+_VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})\.")
+_FIRST_WITH_RECORDS: Final = (0, 153)
 _CALLERS: Final = {"guardian_review": "guardian", "memory_consolidation": "memory_consolidation"}
 
 
@@ -37,6 +40,7 @@ def _take_first_header(state: State, line: Line, payload: Payload, stated: str |
     thread, boundary = state.thread, state.boundary
     parent = _spawned_by(payload)
     thread.headed = True
+    state.keeps_records = _version(payload.cli_version) >= _FIRST_WITH_RECORDS
     thread.id = stated or thread.id
     thread.begun = instant(line.timestamp)
     thread.caller = _caller(payload, parent)
@@ -53,6 +57,12 @@ def _take_first_header(state: State, line: Line, payload: Payload, stated: str |
     for ancestor in (text(payload.forked_from_id), parent, text(payload.parent_thread_id)):
         if ancestor != thread.id:
             bounds.add_ancestor(boundary, ancestor)
+
+
+def _version(stated: Any) -> tuple[int, ...]:
+    """The first two numbers of a version; nothing where it does not begin with two."""
+    found = _VERSION.match(text(stated) or "")
+    return (int(found[1]), int(found[2])) if found else ()
 
 
 def _born(thread_id: str | None, payload: Payload, line: Line) -> datetime | None:

@@ -22,6 +22,8 @@ class Boundary(msgspec.Struct):
     named: str | None = None  # OWN or INHERITED, by the last line that named a thread
     ever_named: bool = False
     turn_begun: bool = False
+    turn_proved: bool = False  # its id, which tells when it began, is younger than the thread
+    turn_copied: bool = False  # the id of the last turn is older than the thread
     task_open: bool = False  # a task started and no turn has taken it up yet
     task_turn_id: str | None = None
     task_started: datetime | None = None  # to the second
@@ -29,7 +31,7 @@ class Boundary(msgspec.Struct):
 
 def inherits(boundary: Boundary) -> bool:
     """Whether the file may hold lines of another thread at all."""
-    return bool(boundary.ancestors) or boundary.start_ordinal is not None
+    return bool(boundary.ancestors)
 
 
 def history(boundary: Boundary, ordinal: Any) -> str:
@@ -39,9 +41,12 @@ def history(boundary: Boundary, ordinal: Any) -> str:
     if boundary.named is not None:
         return boundary.named
     place = count(ordinal, [])
-    if boundary.start_ordinal is not None and place is not None:
-        return INHERITED if place < boundary.start_ordinal else OWN
-    return AFTER_TURN if boundary.turn_begun else BEFORE_TURN
+    if boundary.start_ordinal is None or place is None:
+        return AFTER_TURN if boundary.turn_begun else BEFORE_TURN
+    if place >= boundary.start_ordinal:
+        return OWN
+    # A migration sets the ordinal behind the last line of a file, own turns included.
+    return AFTER_TURN if boundary.turn_proved else INHERITED
 
 
 def is_own(whose: str) -> bool:
@@ -50,11 +55,8 @@ def is_own(whose: str) -> bool:
 
 
 def is_guess(boundary: Boundary, whose: str) -> bool:
-    """Whether only the stated ordinal calls a line inherited.
-
-    Rewriting an old file in place sets the ordinal behind its last line, own lines included.
-    """
-    named = boundary.ever_named or boundary.foreign_header
+    """Whether only the stated ordinal calls a line inherited, which a migration sets too high."""
+    named = boundary.ever_named or boundary.foreign_header or boundary.turn_copied
     return whose == INHERITED and not named
 
 
@@ -81,7 +83,7 @@ def meet_foreign_header(boundary: Boundary, thread_id: str) -> None:
     add_ancestor(boundary, thread_id)
     boundary.foreign_header = True
     boundary.named = None
-    boundary.turn_begun = False
+    boundary.turn_begun = boundary.turn_proved = False
     _close_task(boundary)
 
 
@@ -90,13 +92,22 @@ def begin_task(boundary: Boundary, turn_id: Any, started_at: Any) -> None:
     boundary.task_open = True
     boundary.task_turn_id = text(turn_id)
     boundary.task_started = instant(started_at)
+    _date_turn(boundary, boundary.task_turn_id)
 
 
 def begin_turn(boundary: Boundary, turn_id: Any) -> None:
     """A `turn_context` ends the copied prefix where its turn is younger than the thread."""
+    _date_turn(boundary, text(turn_id))
     if _is_own_turn(boundary, text(turn_id)):
         _end_prefix(boundary)
     _close_task(boundary)
+
+
+def _date_turn(boundary: Boundary, turn_id: str | None) -> None:
+    turn, born = uuid_time(turn_id), boundary.born
+    if turn is not None and born is not None:
+        boundary.turn_copied = turn < born
+        boundary.turn_proved = boundary.turn_proved or turn > born
 
 
 def trigger_turn(boundary: Boundary) -> None:

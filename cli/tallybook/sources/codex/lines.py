@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,10 +29,19 @@ MARKER: Final = re.compile(
 )
 
 # A model has answered, whether or not the file says what that took.
-ACTIVITY: Final = re.compile(
+_ACTIVITY: Final = (
     rb'"role"[ \t]*:[ \t]*"assistant"|"type"[ \t]*:[ \t]*"(?:reasoning|function_call'
     rb'|custom_tool_call|local_shell_call|web_search_call|agent_message|agent_reasoning)"'
 )
+
+# What tells that another thread has: a review runs in a thread of its own, and its result is put
+# into the one that asked for it as if that had answered.
+_REVIEWED_ACTIVITY: Final = re.compile(
+    rb'"(?P<entered>entered_review_mode|EnteredReviewMode)"'
+    rb'|"(?P<exited>exited_review_mode|ExitedReviewMode)"'
+    rb'|"(?P<asked>turn_context)"|"(?P<begun>task_started)"|' + _ACTIVITY
+)
+Review: TypeAlias = Literal["none", "open", "ended"]  # its result may follow its end
 
 _CLOSERS: Final = b"}\r"
 
@@ -59,6 +68,38 @@ def is_object(line: bytes) -> bool:
     """Whether a line has the ends of a JSON object, or is empty."""
     stripped = line.strip()
     return not stripped or (stripped.startswith(b"{") and stripped.endswith(b"}"))
+
+
+def find_answer(block: bytes, begin: int, end: int, review: Review) -> tuple[bool, Review]:
+    """Whether a model has answered in the lines, and how a review stands after them.
+
+    A review that was broken off is over where the thread asks a model itself.
+    """
+    for found in _REVIEWED_ACTIVITY.finditer(block, begin, end):
+        match found.lastgroup:
+            case "entered":
+                review = "open"
+            case "exited":
+                review = "ended"
+            case "asked":
+                review = "none"
+            case "begun":
+                review = "none" if review == "ended" else review
+            case _ if review == "none":
+                return True, review
+    return False, review
+
+
+class Gap(NamedTuple):
+    """The lines of a block since usage was last stated."""
+
+    block: bytes
+    begin: int
+    end: int
+
+    def is_answered(self) -> bool:
+        """Whether a model has answered in them."""
+        return find_answer(self.block, self.begin, self.end, "none")[0]
 
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
@@ -122,6 +163,7 @@ class Payload(UsageRecord, gc=False):
     parent_thread_id: Any = None
     forked_from_id: Any = None
     agent_role: Any = None
+    cli_version: Any = None
     history_base: Any = None
     subagent_history_start_ordinal: Any = None
     # turn_context, task_started, thread_settings_applied, inter_agent_communication
@@ -130,6 +172,8 @@ class Payload(UsageRecord, gc=False):
     thread_settings: Settings | None = None
     trigger_turn: Any = None
     # compacted
+    message: Any = None
+    replacement_history: Any = None
     compaction_response_id: Any = None
     latest_token_usage_record: UsageRecord | None = None
 

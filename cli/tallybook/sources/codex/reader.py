@@ -13,14 +13,15 @@ from tallybook.sources import lines
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import take_header, take_settings, take_turn
 from tallybook.sources.codex.lines import (
-    ACTIVITY,
     MARKER,
+    Gap,
     Info,
     Line,
     Message,
     Misshapen,
     Payload,
     candidates,
+    find_answer,
     is_object,
     parse,
 )
@@ -131,7 +132,9 @@ def finish(state: State) -> list[Reported]:
     if state.is_document:
         return list(_document_rows(state))
     silent = not state.is_counted and (state.is_bare or state.is_active)
-    return [*state.held, *([_thread_row(state)] if silent else [])]
+    problem = "no-counts" if silent else "undecided-history"
+    is_incomplete = silent or state.is_undecided
+    return [*state.held, *([_thread_row(state, problem)] if is_incomplete else [])]
 
 
 def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
@@ -149,6 +152,7 @@ def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     first, watched, is_whole = state.records + 1, 0, block.endswith(b"\n")
+    stated = 0  # where the last line that states usage ends
     for index, begin, end in candidates(block):
         record = first + index
         if begin == len(block):
@@ -162,21 +166,33 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
         watched = begin
-        row = _read_line(block[begin:end], state, record, is_last=is_last)
+        gap = Gap(block, stated, begin) if state.keeps_records else None
+        row = _read_line(block[begin:end], state, record, gap, is_last=is_last)
         if row is not None:
             yield row
+        if row is not None or _is_compaction(block, begin, end):
+            stated, state.is_answered = end, False
     _watch(block, watched, len(block), state)
+    if state.keeps_records and not state.is_answered:
+        state.is_answered = Gap(block, stated, len(block)).is_answered()
+
+
+def _is_compaction(block: bytes, begin: int, end: int) -> bool:
+    """A line with a history in it that was answered long ago."""
+    return block.find(b'"compacted"', begin, min(end, begin + 120)) >= 0
 
 
 def _watch(block: bytes, begin: int, end: int, state: State) -> None:
     if not state.is_active and state.is_own:
-        state.is_active = ACTIVITY.search(block, begin, end) is not None
+        state.is_active, state.review = find_answer(block, begin, end, state.review)
 
 
-def _read_line(content: bytes, state: State, record: int, *, is_last: bool) -> Reported | None:
+def _read_line(
+    content: bytes, state: State, record: int, gap: Gap | None, *, is_last: bool
+) -> Reported | None:
     line = parse(content)
     if isinstance(line, Line):
-        row = _dispatch(state, line, record)
+        row = _dispatch(state, line, record, gap)
         state.is_counted = state.is_counted or row is not None
         state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
         return row
@@ -188,9 +204,9 @@ def _read_line(content: bytes, state: State, record: int, *, is_last: bool) -> R
     return None
 
 
-def _dispatch(state: State, line: Line, record: int) -> Reported | None:
+def _dispatch(state: State, line: Line, record: int, gap: Gap | None) -> Reported | None:
     if line.payload is not None:
-        return _read_envelope(state, line, line.payload, record)
+        return _read_envelope(state, line, line.payload, record, gap)
     if line.msg is not None:
         return read_message(state, line, line.msg, record)
     match line.type:
@@ -205,10 +221,12 @@ def _dispatch(state: State, line: Line, record: int) -> Reported | None:
     return None
 
 
-def _read_envelope(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+def _read_envelope(
+    state: State, line: Line, payload: Payload, record: int, gap: Gap | None
+) -> Reported | None:
     match line.type:
         case "event_msg":
-            return _read_event(state, line, payload, record)
+            return _read_event(state, line, payload, record, gap)
         case "token_usage_record":
             return read_record(state, line, payload, record)
         case "compacted":
@@ -223,10 +241,12 @@ def _read_envelope(state: State, line: Line, payload: Payload, record: int) -> R
     return None
 
 
-def _read_event(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+def _read_event(
+    state: State, line: Line, payload: Payload, record: int, gap: Gap | None
+) -> Reported | None:
     match payload.type:
         case "token_count":
-            return read_count(state, line, payload.info, record)
+            return read_count(state, line, payload.info, record, gap)
         case "thread_settings_applied":
             take_settings(state, line, payload)
         case "task_started":
@@ -264,12 +284,13 @@ def _document_rows(state: State) -> Iterator[Reported]:
         state.thread.id = stated[1].decode("utf-8", "replace")
     if begun is not None:
         state.thread.begun = instant(begun[1].decode("utf-8", "replace"))
-    yield _thread_row(state)
+    yield _thread_row(state, "no-counts")
     if not state.is_closed:
         yield lines.problem(0, "truncated", "the JSON document does not end")
 
 
-def _thread_row(state: State) -> Reported:
+def _thread_row(state: State, problem: str) -> Reported:
+    """The row of a thread of which not all is known, for the reason that `problem` is."""
     thread, context = state.thread, state.context
     row = Reported(
         record=0,
@@ -284,7 +305,7 @@ def _thread_row(state: State) -> Reported:
         provider=thread.provider,
         model=context.turn_model or context.settings_model,
         timestamp=thread.begun,
-        problems=["no-counts"],
+        problems=[problem],
     )
     if state.capture.thread_id is not None:
         row.thread_id, row.timestamp = state.capture.thread_id, state.capture.begun

@@ -8,6 +8,7 @@ import msgspec
 
 from tallybook.schema import Reported
 from tallybook.sources.codex.inherited import Boundary
+from tallybook.sources.codex.lines import Review
 from tallybook.sources.codex.running_totals import Counter, Pairs
 
 REMEMBERED_IDS = 64
@@ -69,6 +70,10 @@ class State(msgspec.Struct):
     is_closed: bool = False  # the document's last byte so far closes an object
     is_own: bool = True  # whose the last line was that could tell
     is_active: bool = False  # a model has answered in the thread's own part
+    review: Review = "none"  # of another thread
+    is_answered: bool = False  # a model has answered since the last line that states usage
+    keeps_records: bool = False  # a build that writes a usage record for each response
+    is_undecided: bool = False  # a line was left out that may be the thread's own
     is_counted: bool = False  # some line states usage
 
 

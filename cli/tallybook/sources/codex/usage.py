@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -10,10 +11,11 @@ import msgspec
 from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, Reported
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import tier
-from tallybook.sources.codex.lines import Info, Line, Payload, UsageRecord
+from tallybook.sources.codex.lines import Gap, Info, Line, Payload, UsageRecord
 from tallybook.sources.codex.running_totals import (
     Pair,
     Vector,
+    agree,
     is_zero,
     same_components,
     settle,
@@ -26,23 +28,35 @@ from tallybook.values import instant, text
 DIALECT: Final = "openai"
 EMBEDDED: Final = "latest_token_usage_record"
 COMPACT: Final = "compact"
+_COPYING: Final = timedelta(seconds=1)  # a copied history is written at once, nearly always
+# The item that a provider puts in place of the history; the second name is the older one.
+_COMPACTIONS: Final = frozenset({"compaction", "compaction_summary"})
 
 
-def read_count(state: State, line: Line, info: Info | None, record: int) -> Reported | None:
-    """The row of a `token_count`; None where it states limits only."""
+def read_count(
+    state: State, line: Line, info: Info | None, record: int, gap: Gap | None = None
+) -> Reported | None:
+    """The row of a `token_count`; None where it states limits only.
+
+    `gap` are the lines since usage was last stated. Where a model has answered in them and the
+    total stands where it stood, nobody says what the answer took: it ended incomplete, or its
+    provider states no usage.
+    """
     problems: list[str] = []
-    if info is None:
-        return None
+    info = info or Info()
     stated = _pair(info.last_token_usage, info.total_token_usage, problems)
+    whose = bounds.history(state.boundary, line.ordinal)
+    is_old = stated == (None, None) or agree(stated[1], state.counter.total)
+    if is_old and gap is not None and (state.is_answered or gap.is_answered()):
+        return _without_counts(state, line, record, whose, None)
     if stated == (None, None):
         return None
-    whose = bounds.history(state.boundary, line.ordinal)
     fresh = not bounds.inherits(state.boundary) and not state.thread.continues
     step = settle(state.counter, state.pairs, stated, fresh=fresh)
     if step.inherited:
         whose = INHERITED
     elif bounds.is_guess(state.boundary, whose):
-        problems.append("undecided-history")
+        _doubt(state, line, problems)
     row = _row(state, record, whose, _stated_model(info))
     row.kind, row.difference = step.kind, step.difference
     # A copied line is a copy, whatever its original repeated.
@@ -59,6 +73,7 @@ def read_count(state: State, line: Line, info: Info | None, record: int) -> Repo
 def read_record(state: State, line: Line, payload: Payload, record: int) -> Reported:
     """The row of a `token_usage_record`: one response, owned by the thread that it names."""
     state.thread.id = state.thread.id or text(payload.thread_id)
+    state.keeps_records = True
     named = bounds.name_thread(state.boundary, payload.thread_id, state.thread.id)
     whose = named or bounds.history(state.boundary, line.ordinal)
     return _record_row(state, line, payload, record, whose)
@@ -78,7 +93,7 @@ def read_compaction(state: State, line: Line, payload: Payload, record: int) -> 
                 row.caller = COMPACT
     latest = payload.latest_token_usage_record
     if latest is None:
-        return None
+        return _remote_compaction(state, line, payload, record) if maker is None else None
     named = bounds.name_thread(state.boundary, latest.thread_id, state.thread.id)
     response = text(latest.response_id)
     if named != OWN or response is None or response in state.context.responses:
@@ -86,6 +101,41 @@ def read_compaction(state: State, line: Line, payload: Payload, record: int) -> 
     row = _record_row(state, line, latest, record, OWN)
     row.part, row.is_copy = EMBEDDED, True
     return row
+
+
+def _remote_compaction(state: State, line: Line, payload: Payload, record: int) -> Reported | None:
+    """The call that compacted the history on the provider's side, of which no build before the
+    usage records kept the counts.
+
+    A local compaction is an ordinary call: its summary is the message, and the total rises.
+    """
+    whose = bounds.history(state.boundary, line.ordinal)
+    history = payload.replacement_history
+    items = history if isinstance(history, list) else []
+    kinds = {str(item.get("type")) for item in items if isinstance(item, dict)}
+    if state.keeps_records or payload.message != "" or not kinds & _COMPACTIONS:
+        return None
+    return _without_counts(state, line, record, whose, COMPACT)
+
+
+def _without_counts(
+    state: State, line: Line, record: int, whose: str, caller: str | None
+) -> Reported | None:
+    """A call of unknown counts, where the line is the thread's own: copies state no call."""
+    if not bounds.is_own(whose):
+        return None
+    row = _row(state, record, whose, None)
+    row.caller = caller or row.caller
+    row.identity = f"silent:{state.thread.id}:{line.timestamp}"
+    return close(row, line, ["no-counts"])
+
+
+def _doubt(state: State, line: Line, problems: list[str]) -> None:
+    """Left out as copied; where it was written too late for that, the thread may have used it."""
+    problems.append("undecided-history")
+    when, born = instant(line.timestamp), state.boundary.born
+    if when is None or born is None or when - born > _COPYING:
+        state.is_undecided = True
 
 
 def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whose: str) -> Reported:
@@ -97,7 +147,7 @@ def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whos
     if whose == INHERITED and text(stated.thread_id) is not None:
         _disown(row, str(stated.thread_id))
     elif bounds.is_guess(state.boundary, whose):
-        problems.append("undecided-history")
+        _doubt(state, line, problems)
     if response is not None:
         row.identity = f"response:{response}"
         row.request_id = row.response_id = response
