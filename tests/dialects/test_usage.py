@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.dialects import DIALECTS, Usage, read_usage
+from tallybook.dialects import DIALECTS, Usage, read_usage, state
 from tallybook.dialects.shapes import SHAPES
-from tallybook.schema import BUCKETS
+from tallybook.schema import BUCKETS, Reported
 from tests.reported import normalized
 
 LINES = (Path(__file__).parent / "usages.jsonl").read_text("utf-8").splitlines()
@@ -232,3 +232,49 @@ def test_no_object_is_read_wrongly_without_a_word(
         assert not DIALECTS[found.dialect].total_is_sum or (
             got["total_tokens"] == found.reported_total_tokens
         )
+
+
+FOLDED: list[dict[str, Any]] = [
+    {"input_tokens": 1200, "output_tokens": 50, "input_token_details": {"cache_read": 600}},
+    {
+        "gen_ai.usage.input_tokens": 1200,
+        "gen_ai.usage.output_tokens": 50,
+        "gen_ai.usage.cache_read.input_tokens": 600,
+    },
+    {
+        "prompt_tokens": 1200,
+        "completion_tokens": 50,
+        "cache_read_input_tokens": 600,
+        "prompt_tokens_details": {"cached_tokens": 600},
+    },
+]
+
+
+@pytest.mark.parametrize("usage", FOLDED)
+@pytest.mark.parametrize(
+    "model", ["claude-sonnet-4-6", "us.anthropic.Claude-opus-5", "gpt-5.2", None]
+)
+def test_what_a_framework_leaves_of_claudes_prompt_may_be_cache_writes(
+    usage: dict[str, Any], model: str | None
+) -> None:
+    """Of 1,200 with 600 read 600 are left: uncached, or of Claude perhaps written to a cache."""
+    put = state(Reported(record=1, model=model), read(usage, "langchain"))
+    got = normalized(**{name: getattr(put, name) for name in put.__struct_fields__})
+    claude = model is not None and "gpt" not in model
+    want = {"unsplit": 600} if claude else {"uncached": 600, "unsplit": 0}
+    assert buckets(got) == {"cached": 600, "output": 50, **want}
+    assert "total-mismatch" not in got["problems"]
+    assert got["input_tokens"] == 1200
+
+
+def test_claudes_writes_that_a_framework_states_are_known() -> None:
+    usage = {**FOLDED[0], "input_token_details": {"cache_read": 600, "cache_creation": 0}}
+    put = state(Reported(record=1, model="claude-sonnet-4-6"), read(usage, "langchain"))
+    got = normalized(**{name: getattr(put, name) for name in put.__struct_fields__})
+    assert buckets(got) == {
+        "uncached": 600,
+        "cached": 600,
+        "written": 0,
+        "unsplit": 0,
+        "output": 50,
+    }

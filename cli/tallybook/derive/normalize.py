@@ -117,7 +117,7 @@ def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
             cached_input_tokens=pl.when(~pl.col("_negative")).then(cached),
             cache_creation_input_tokens=pl.when(~pl.col("_negative")).then(pl.col("_creation")),
             unsplit_input_tokens=pl.when(~pl.col("_negative") & _INPUT.is_not_null()).then(
-                pl.when(split).then(0).otherwise(_INPUT - held_creation)
+                pl.when(split).then(0).otherwise(_INPUT - held)
             ),
         )
         .with_columns(pl.when(~pl.col("_negative")).then(pl.col("cache_creation_1h_input_tokens")))
@@ -148,7 +148,8 @@ def _with_origins(rows: pl.LazyFrame) -> pl.LazyFrame:
         | (cacheless & pl.col("_nested").is_null() & _FLAT.is_null()),
         "cache_creation_1h_input_tokens": _1H.is_null(),
         "unsplit_input_tokens": (pl.col("unsplit_input_tokens") == 0)
-        | (pl.col("_creation").fill_null(0) > 0),
+        | (pl.col("_creation").fill_null(0) > 0)
+        | (pl.col("_holds_cached") & (pl.col("_cached").fill_null(0) > 0)),
         "output_tokens": pl.col("_output_is_sum"),
         "reasoning_output_tokens": pl.col("_hidden").is_not_null(),
     }

@@ -86,7 +86,14 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "reads-outside": Dialect(
         input_holds_cached=False, input_holds_cache_creation=True, total_is_sum=False
     ),
-    # The same, where the provider stated cache writes outside of the input and they were added.
+    # All inside, from a framework that added Anthropic's cache writes and did not keep them apart.
+    "writes-within": Dialect(
+        input_holds_cached=True,
+        input_holds_cache_creation=True,
+        total_is_sum=True,
+        input_hides_cache_creation=True,
+    ),
+    # Reads outside, and writes that the provider stated outside of the input were added to it.
     "writes-hidden": Dialect(
         input_holds_cached=False,
         input_holds_cache_creation=True,

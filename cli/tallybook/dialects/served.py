@@ -118,6 +118,11 @@ def model_of_address(url: object) -> str | None:
     return found[1] if found else None
 
 
+def is_claude(model: str | None) -> bool:
+    """Whether the model's name is one of Anthropic's, whoever sells it."""
+    return model is not None and "claude" in model.lower()
+
+
 def mapping(value: object) -> Body:
     """The value if it is an object, else an empty one."""
     if value.__class__ is dict or (value is not None and isinstance(value, Mapping)):

@@ -64,11 +64,14 @@ class Shape:
 
     A shape is told by any one of `keys` being there in full, none of `without`, one of the paths
     of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several
-    paths to a count the first that states it is taken: providers say the same number twice.
+    paths to a count the first that leads to more than zero is taken: providers say the same number
+    twice, or leave a zero in one of the places.
     `added_input` is counted on top of the input; `uncached` is what of the input came from no
     cache, from which a missing count follows. `dialects` are those that these keys are in use
     with, `hints` which one a provider uses, and `doubt` what to do where several fit.
-    `total_tells_output`: an output left out is zero where the total proves it.
+    `folds_writes`: who restates counts in this shape adds Anthropic's cache writes to the input,
+    and may not keep them apart. `total_tells_output`: an output left out is zero where the total
+    proves it.
     """
 
     rule: str
@@ -90,6 +93,7 @@ class Shape:
     reasoning: Paths = ()
     total: Paths = ()
     total_tells_output: bool = False
+    folds_writes: bool = False
     service_tier: Paths = ()
     speed: Paths = ()
     inference_geo: Paths = ()

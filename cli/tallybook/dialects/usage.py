@@ -11,6 +11,7 @@ import msgspec
 
 from tallybook.dialects.containment import Counts, decide
 from tallybook.dialects.namings import is_named_twice, one_naming, said_first
+from tallybook.dialects.served import is_claude
 from tallybook.dialects.shape import Paths, Shape, fetch, follow
 from tallybook.dialects.shapes import SHAPES
 from tallybook.schema import Reported
@@ -164,7 +165,11 @@ class Usage(msgspec.Struct, kw_only=True):
 
 
 def state(row: Reported, usage: Usage) -> Reported:
-    """Put the counts of `usage` on `row`, adding to its problems; returns `row`."""
+    """Put the counts of `usage` on `row`, adding to its problems; returns `row`.
+
+    Claude's cache writes have a price of their own. Where a framework folds them into the input
+    and the object does not state them, what is left of the input may be either kind.
+    """
     for name in usage.__struct_fields__:
         value = getattr(usage, name)
         if value is None:
@@ -172,7 +177,21 @@ def state(row: Reported, usage: Usage) -> Reported:
         if name == "problems":
             value = [*(row.problems or []), *value]
         setattr(row, name, value)
+    if usage.dialect == _INSIDE and usage.rule in _FOLDS and is_claude(row.model):
+        writes = (getattr(row, name) for name in _WRITES)
+        if row.reported_cached_tokens is not None and all(count is None for count in writes):
+            row.dialect = _WRITES_WITHIN
     return row
+
+
+_INSIDE: Final = "openai"
+_WRITES_WITHIN: Final = "writes-within"
+_FOLDS: Final = frozenset(shape.rule for shape in SHAPES if shape.folds_writes)
+_WRITES: Final = (
+    "reported_cache_creation_tokens",
+    "reported_cache_creation_5m_tokens",
+    "reported_cache_creation_1h_tokens",
+)
 
 
 def read_usage(

@@ -118,6 +118,7 @@ _LITELLM: Final = replace(
     rule="litellm",
     agree=at("cache_read_input_tokens", "prompt_tokens_details/cached_tokens"),
     doubt=FIRM,
+    folds_writes=True,
 )
 _FLAT_CACHED: Final = replace(
     _CHAT,

@@ -41,6 +41,7 @@ _LANGCHAIN: Final = Shape(
     output=at("output_tokens"),
     reasoning=at("output_token_details/reasoning"),
     total=at("total_tokens"),
+    folds_writes=True,
 )
 _PYDANTIC: Final = Shape(
     rule="pydantic-ai",

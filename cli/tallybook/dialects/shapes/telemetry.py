@@ -23,6 +23,7 @@ _OTEL: Final = Shape(
     reasoning=at("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
     total=at("gen_ai.usage.total_tokens"),
     cost=at("gen_ai.usage.cost"),
+    folds_writes=True,
 )
 # Names from before the convention had any for caches.
 _UNDERSCORED: Final = replace(
@@ -56,6 +57,7 @@ _OPENINFERENCE: Final = Shape(
     output=at("llm.token_count.completion"),
     reasoning=at("llm.token_count.completion_details.reasoning"),
     total=at("llm.token_count.total"),
+    folds_writes=True,
 )
 
 TELEMETRY: Final = (_UNDERSCORED, _OTEL, _OLD, _OPENINFERENCE)

@@ -150,9 +150,6 @@ def _by_model(
         row.identity = f"run:{row.series}:{model}" if row.series else None
         row.model = None if model == _NO_MODEL else model
         _state_usage(row, stated, "run-by-model")
-        if "claude" in model.lower():
-            # What went into the cache is priced on its own, and the program does not keep it apart.
-            row.assumed = ["input"]
         rows.append(row)
     tokens = {row.part or "": _tokens(row) for row in rows}
     owners = divide(tokens, callers)

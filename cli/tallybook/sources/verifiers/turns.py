@@ -11,10 +11,10 @@ import msgspec
 from msgspec import UNSET
 
 from tallybook.dialects import read_usage, state
+from tallybook.dialects.served import is_claude
 from tallybook.schema import Reported
 from tallybook.sources.verifiers.lines import Line, Response, Usage
 from tallybook.sources.verifiers.run import Run
-from tallybook.sources.verifiers.values import is_claude
 from tallybook.values import count, instant, money, text
 
 # What a request went through, as far as it decides how its counts are to be read.

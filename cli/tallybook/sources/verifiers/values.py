@@ -56,8 +56,3 @@ def _host(url: str) -> str | None:
 
 def _domain(host: str) -> str:
     return ".".join(host.partition(":")[0].split(".")[-2:])
-
-
-def is_claude(model: str | None) -> bool:
-    """Whether the model's name is one of Anthropic's."""
-    return model is not None and "claude" in model.lower()
