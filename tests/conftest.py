@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tallybook.errors import FAILURES
-
-# A stage's first example pays for what is loaded late, and a busy machine for everything.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+from tallybook.pricing import rates
+from tests.examples import TIMES, times
 
 # What a reader raises fails the test, here and in every program that a test starts.
 FAILURES.raised = True
@@ -30,10 +30,20 @@ _TEMPORARY = pytest.StashKey[tuple[Path, str | None]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--accept` writes the expected rows that are missing, to be read before they are kept."""
     parser.addoption("--accept", action="store_true", help="write missing expected.jsonl files")
+    parser.addoption("--examples", default="1", help="try so many times as many made-up examples")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let all that is temporary lie in one folder, also that of workers and started programs."""
+    os.environ[TIMES] = config.getoption("examples")
+    # A stage's first example pays for what is loaded late, and a busy machine for everything.
+    settings.register_profile(
+        "house",
+        deadline=None,
+        max_examples=100 * times(),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+    settings.load_profile("house")
     if not hasattr(config, "workerinput"):
         folder = Path(tempfile.mkdtemp(prefix="tallybook-tests-"))
         folder.chmod(0o1777)  # as any such folder: a test reads as a user who may do nothing else
@@ -62,6 +72,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prices_are_read_once() -> Iterator[None]:
+    """A worker reads a table of prices once, as a run of the program does; a changed one again."""
+    read = rates._read
+
+    @cache
+    def once(path: Path, version: str, _state: tuple[int, int, int]) -> rates.Table | None:
+        return read(path, version)
+
+    def kept(path: Path, version: str) -> rates.Table | None:
+        try:
+            state = path.stat()
+        except OSError:
+            return None
+        return once(path, version, (state.st_ino, state.st_size, state.st_mtime_ns))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rates, "_read", kept)
+        yield
 
 
 @pytest.fixture

@@ -10,14 +10,16 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from tallybook.commands import app
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.reading import Reading
 from tallybook.names import is_utf8, path_of, text_of
@@ -111,9 +113,14 @@ class TestThroughTheLedger:
         assert with_usage(asked(home, ledger, paths(home)), gone) == (3, before)
 
 
-def run(
-    home: Path, *arguments: str | bytes | Path, **more: Any
-) -> subprocess.CompletedProcess[bytes]:
+class Done(NamedTuple):
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def started(home: Path, *arguments: str | bytes | Path, **more: Any) -> Done:
+    """What the program does in a process of its own, which takes names from the machine."""
     command = [sys.executable, "-m", "tallybook", *arguments]
     environment: dict[str, str] = {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -122,7 +129,16 @@ def run(
     }
     done = subprocess.run(command, capture_output=True, check=False, env=environment, **more)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return done
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def run(home: Path, *arguments: str | bytes | Path) -> Done:
+    """The same in this process, with the words that the machine makes of such arguments."""
+    words = [os.fsdecode(argument) for argument in arguments]
+    environment = {"HOME": str(home), "TALLYBOOK_LEDGER": None, "COLUMNS": "300"}
+    done = CliRunner().invoke(app, words, env=environment)
+    assert done.exc_info is None or done.exc_info[0] is SystemExit, done.exc_info
+    return Done(done.exit_code, done.stdout_bytes, done.stderr_bytes)
 
 
 class TestTheProgram:
@@ -135,7 +151,7 @@ class TestTheProgram:
 
     def test_names_the_same_in_data_and_in_words(self, home: Path, tmp_path: Path) -> None:
         problems = odd(tmp_path, "problems.jsonl")
-        done = run(home, "usage-report", home, "--json", "--problems", problems)
+        done = started(home, "usage-report", home, "--json", "--problems", problems)
         found = json.loads(done.stdout)
         assert found["query"]["paths"] == [text_of(str(home))]
         assert found["coverage"]["problem_list"][0]["path"].endswith(f"{TOLD}-torn.jsonl")
@@ -208,9 +224,9 @@ class TestTheProgram:
         assert run(home, "usage-report", home, "--prices", prices).returncode == 0
 
     def test_runs_in_such_a_folder(self, home: Path) -> None:
-        done = run(home, "usage-report", ".", "--json", cwd=home)
+        done = started(home, "usage-report", ".", "--json", cwd=home)
         assert json.loads(done.stdout)["totals"]["calls"] == 10
-        assert run(home, "sources").returncode == 0
+        assert started(home, "sources").returncode == 0
 
     def test_says_that_such_a_path_is_not_there(self, home: Path, tmp_path: Path) -> None:
         done = run(home, "usage-report", odd(tmp_path, "none"))

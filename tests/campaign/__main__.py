@@ -2,6 +2,9 @@
 
     python -m tests.campaign fuzz|kill|damage|cut --seconds N --seed S [--keep DIR] [--trial N]
 
+What a test of the suite tries with few made-up examples it tries with more by `pytest --examples
+20`, and kills of commands and mutations of fixtures go on here for as long as there is time.
+
 Each trial is made from the seed and its number alone, so `--trial` repeats one. A worker makes
 them, one after the other; where it dies or hangs, that is the trial's failure and another worker
 goes on with the next. What failed lies in the folder `--keep`, made as small as could be.
@@ -49,7 +52,11 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.campaign")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.campaign",
+        description="Tries what nobody thought of, and keeps what failed.",
+        epilog="The tests try few made-up examples; `pytest --examples 20` tries 20 times as many.",
+    )
     parser.add_argument("what", choices=sorted(_TRIALS))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 from tallybook.ledger.manifest import Entry, load
 
 Row = tuple[Any, ...]
+_NAMES = ("record", "kind", "identity", "reported_output_tokens")
 
 
 def held(ledger: Path) -> dict[str, list[Row]]:
@@ -21,9 +24,15 @@ def held(ledger: Path) -> dict[str, list[Row]]:
 def rows_of(ledger: Path, entry: Entry) -> list[Row]:
     rows: list[Row] = []
     for segment in entry.segments():
-        table = pq.read_table(ledger / "parts" / segment.part, page_checksum_verification=True)
-        part = table.slice(segment.start, segment.rows)
-        assert part.num_rows == segment.rows
-        names = ("record", "kind", "identity", "reported_output_tokens")
-        rows += zip(*(part[name].to_pylist() for name in names), strict=True)
+        part = _part((ledger / "parts" / segment.part).read_bytes())
+        part = part[segment.start : segment.start + segment.rows]
+        assert len(part) == segment.rows
+        rows += part
     return sorted(rows, key=repr)
+
+
+@lru_cache(maxsize=100)
+def _part(content: bytes) -> list[Row]:
+    """The rows of a part, all of whose columns are sound; many files lie in it."""
+    table = pq.read_table(BytesIO(content), page_checksum_verification=True)
+    return list(zip(*(table[name].to_pylist() for name in _NAMES), strict=True))

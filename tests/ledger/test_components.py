@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
@@ -16,21 +15,12 @@ from tallybook.files.find import walk
 from tallybook.files.pool import read_files
 from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
-from tests.built import built
+from tests.examples import few
 from tests.ledger.homes import opened
 from tests.test_fixtures import CASES
 
 NAMES = [f"{case.parent.name}/{case.name}" for case in CASES]
 ORDER = ("path", "record", "part", "kind", "call_id")
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The inputs of all fixtures, each in a folder of its name."""
-    folder = tmp_path_factory.mktemp("mixed")
-    for case, name in zip(CASES, NAMES, strict=True):
-        shutil.copytree(built(case), folder / name)
-    return folder
 
 
 def together(paths: Sequence[Path]) -> pl.DataFrame:
@@ -44,21 +34,18 @@ def apart(paths: Sequence[Path], ledger: Path | None) -> pl.DataFrame:
 
 
 def test_all_fixtures_together_are_derived_alike_in_components(
-    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, whole: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = together([mixed])
-    monkeypatch.setattr(module, "BATCH_ROWS", 40)
-    assert whole.equals(apart([mixed], None), null_equal=True)
+    whole = whole.select(together([]).columns).sort(ORDER)
+    assert together([mixed]).equals(whole, null_equal=True)
     monkeypatch.setattr(module, "BATCH_ROWS", 300)
     ledger = tmp_path / "ledger"
     for _ in range(2):  # derived, then kept
         assert whole.equals(apart([mixed], ledger), null_equal=True)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(chosen=st.sets(st.sampled_from(NAMES), min_size=2, max_size=8))
+@few(4)
+@given(chosen=st.sets(st.sampled_from(NAMES), min_size=2, max_size=6))
 def test_any_fixtures_together_are_derived_alike_in_components(
     mixed: Path, monkeypatch: pytest.MonkeyPatch, chosen: set[str]
 ) -> None:
@@ -86,16 +73,14 @@ def test_runs_of_one_id_are_settled_alike_in_components(
 
 
 def test_the_order_of_rows_is_that_of_a_fresh_run_whatever_was_kept(
-    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, whole: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH_ROWS", 200)
     ledger, half = tmp_path / "ledger", [mixed / name for name in NAMES[::2]]
     with opened(Path("/nowhere"), ledger, half) as reading:
         assert reading.rows.height
     with opened(Path("/nowhere"), ledger, [mixed]) as reading:
-        kept = reading.rows.drop("component")
-    with opened(Path("/nowhere"), None, [mixed]) as reading:
-        assert reading.rows.drop("component").equals(kept, null_equal=True)
+        assert whole.equals(reading.rows.drop("component"), null_equal=True)
 
 
 def test_what_was_derived_for_all_outlives_questions_about_some(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,53 +14,41 @@ from hypothesis import strategies as st
 from tallybook.backfill.plan import make_plan
 from tallybook.derive import chain
 from tallybook.derive.chain import derive
-from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.files.resume import Place
 from tallybook.ledger import reading as module
 from tallybook.ledger.manifest import Entry, Segment, encoded
 from tallybook.ledger.store import Store
 from tallybook.ledger.stretches import cut_places, stretches
 from tallybook.schema import RESPONSE, SUM, SUMMARY
+from tallybook.sources import sources
 from tallybook.tables import READ
 from tests.backfill.database import write
 from tests.backfill.history import history
-from tests.built import built
+from tests.examples import times
 from tests.ledger.homes import document, opened
 from tests.reported import reported
-from tests.test_fixtures import CASES
+from tests.test_fixtures import CASES, read
 
 NOWHERE = Path("/nowhere")
 WHOLE = 10**9
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The inputs of all fixtures, each in a folder of its own."""
-    folder = tmp_path_factory.mktemp("mixed")
-    for case in CASES:
-        shutil.copytree(built(case), folder / case.parent.name / case.name)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The made history of a router as one database; details lie behind all rows of usage."""
     folder = tmp_path_factory.mktemp("router")
-    write(folder / "data.sqlite", history(1500, seed=3))
+    write(folder / "data.sqlite", history(700, seed=3))
     return folder
 
 
-def rows(path: Path, ledger: Path | None = None) -> pl.DataFrame:
-    with opened(NOWHERE, ledger, [path]) as reading:
+def rows(*paths: Path, ledger: Path | None = None) -> pl.DataFrame:
+    with opened(NOWHERE, ledger, paths) as reading:
         return reading.rows.drop("component")
 
 
 def test_all_fixtures_are_derived_alike_and_in_one_order(
-    mixed: Path, monkeypatch: pytest.MonkeyPatch
+    mixed: Path, whole: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BATCH_ROWS", WHOLE)
-    whole = rows(mixed)
     monkeypatch.setattr(module, "BATCH_ROWS", 30)
     assert whole.equals(rows(mixed), null_equal=True)
 
@@ -69,9 +57,10 @@ def test_single_rows_of_a_source_are_derived_alike(
     mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH_ROWS", WHOLE)
-    whole = rows(mixed / "9router")
+    some = sorted((mixed / "9router").iterdir())[::3]
+    whole = rows(*some)
     monkeypatch.setattr(module, "BATCH_ROWS", 1)
-    assert whole.equals(rows(mixed / "9router"), null_equal=True)
+    assert whole.equals(rows(*some), null_equal=True)
 
 
 def test_a_database_is_cut_and_derived_alike_and_kept(
@@ -88,7 +77,7 @@ def test_a_database_is_cut_and_derived_alike_and_kept(
         raise AssertionError
 
     monkeypatch.setattr(module, "derive", never)
-    assert whole.equals(rows(database, tmp_path / "ledger"), null_equal=True)
+    assert whole.equals(rows(database, ledger=tmp_path / "ledger"), null_equal=True)
 
 
 def test_what_a_large_thread_is_kept_as_comes_back_in_slices(
@@ -98,7 +87,7 @@ def test_what_a_large_thread_is_kept_as_comes_back_in_slices(
     path, ledger = mixed / "codex", tmp_path / "ledger"
     whole = rows(path)
     monkeypatch.setattr(module, "BATCH_ROWS", 20)
-    assert whole.equals(rows(path, ledger), null_equal=True)
+    assert whole.equals(rows(path, ledger=ledger), null_equal=True)
     with opened(NOWHERE, ledger, [path]) as reading:
         batches = list(reading.batches())
     assert max(batch.height for batch in batches) <= 20
@@ -125,23 +114,23 @@ def test_backfill_proposes_the_same_of_stretches(
         with opened(NOWHERE, None, [database]) as reading:
             plans.append(make_plan(reading, "UTC"))
     one, other = plans
-    assert one.corrections.height > 300
+    assert one.corrections.height > 140
     for name in ("corrections", "unrecoverable", "before", "after", "rest"):
         assert getattr(one, name).equals(getattr(other, name), null_equal=True), name
     assert one.unused == other.unused
 
 
-def test_columns_of_one_value_are_derived_as_all_others(
-    mixed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in (mixed, *sorted(mixed.iterdir()), *sorted(mixed.glob("*/*"))[::6]):
-        reported = read_files(walk([folder]).files)
+def test_columns_of_one_value_are_derived_as_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = CASES[::6]
+    of_sources = ([case for case in CASES if case.parent.name == name] for name in sources())
+    for cases in (CASES, *of_sources, *([case] for case in some[:: max(3 // times(), 1)])):
+        reported = pa.concat_tables(map(read, cases))
         narrow = derive(reported, None)
         with monkeypatch.context() as patched:
             patched.setattr(chain, "_narrow", lambda rows: rows)
             wide = derive(reported, None)
         assert narrow.schema == wide.schema
-        assert narrow.equals(wide, null_equal=True), folder
+        assert narrow.equals(wide, null_equal=True), cases
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), max_size=12)

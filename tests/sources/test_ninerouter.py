@@ -13,6 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tallybook.derive.chain import derive
+from tallybook.files.pool import read_files
 from tallybook.files.read import read_file
 from tallybook.sources import sources
 from tallybook.sources.ninerouter import SOURCE
@@ -22,7 +24,6 @@ from tallybook.sources.ninerouter.twins import pair
 from tallybook.sources.ninerouter.usage_rows import Numbering, from_document
 from tests.built import built
 from tests.test_fixtures import CASES, FIXTURES
-from tests.test_fixtures import usage as derived
 
 SCHEMA = """
 CREATE TABLE usageHistory (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL,
@@ -169,7 +170,7 @@ def test_a_stream_counts_once_where_a_copy_has_lost_one_of_its_records(
         path.parent.mkdir()
         path.write_text(json.dumps({"history": rows, "totalRequestsLifetime": 5}))
         files.append((path, path.stat().st_size))
-    counted = derived(tmp_path, files).filter(pl.col("duplicate_of").is_null())
+    counted = derive(read_files(files), None).filter(pl.col("duplicate_of").is_null())
     assert counted.select("path", "cached_input_tokens").rows() == [(str(files[0][0]), 50)]
 
 

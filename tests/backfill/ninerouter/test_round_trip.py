@@ -12,9 +12,11 @@ import polars as pl
 from tallybook.backfill.ninerouter.change import Changes, Correction
 from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.backfill.propose import propose
+from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply as put_beside
+from tallybook.files.pool import read_files
 from tests.built import built
-from tests.test_fixtures import FIXTURES, usage
+from tests.test_fixtures import FIXTURES
 
 BUCKETS = (
     "uncached_input_tokens",
@@ -26,7 +28,7 @@ CASE = FIXTURES / "9router" / "database-details"
 
 
 def read(path: Path) -> pl.DataFrame:
-    return usage(CASE, [(path, path.stat().st_size)])
+    return derive(read_files([(path, path.stat().st_size)]), None)
 
 
 def corrections(rows: pl.DataFrame) -> list[Correction]:

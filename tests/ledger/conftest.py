@@ -1,0 +1,34 @@
+"""All fixtures in one folder, and what is derived of them at once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tallybook.ledger import reading
+from tests.built import built
+from tests.ledger.homes import opened
+from tests.test_fixtures import CASES
+
+WHOLE = 10**9  # rows of a batch that nothing is larger than
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inputs of all fixtures, each in a folder of its name; to be read only."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for case in CASES:
+        shutil.copytree(built(case), folder / case.parent.name / case.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(mixed: Path) -> pl.DataFrame:
+    """The rows of all fixtures, derived at once."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading, "BATCH_ROWS", WHOLE)
+        with opened(Path("/nowhere"), None, [mixed]) as found:
+            return found.rows.drop("component")
