@@ -180,7 +180,7 @@ def _inherited(rows: Sequence[Row], copies: dict[int, int], *, turned: bool) -> 
     rest = [row for row in rows if row.row not in copies and row.row not in proved]
     early = {row.row for row in rest if row.history == BEFORE_TURN}
     if not turned:
-        early = set() if copies else _burst([row for row in rest if row.row in early])
+        early = set() if copies else _burst([row for row in rows if row.row in early | proved])
     return proved | early | _stale(rows, proved | early | set(copies))
 
 
