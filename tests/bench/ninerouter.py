@@ -50,9 +50,9 @@ KEY = "sk-feed5678feed5678-k1key0-0badcafe"
 READ = """
 import json, resource, sys, time
 from pathlib import Path
-from tallybook.files.read import Reading
+from tallybook.files.read import FileReading
 begun, rows = time.perf_counter(), 0
-for each in Reading(Path(sys.argv[1])):
+for each in FileReading(Path(sys.argv[1])):
     rows += each.table.num_rows
 seconds = time.perf_counter() - begun
 print(json.dumps({"seconds": seconds, "rows": rows}))

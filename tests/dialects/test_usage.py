@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.dialects import DIALECTS, Usage, read_usage, state
+from tallybook.dialects import DIALECTS, Usage, put_usage, read_usage
 from tallybook.dialects.shapes import SHAPES
 from tallybook.schema import BUCKETS, Reported
 from tests.reported import normalized
@@ -258,7 +258,7 @@ def test_what_a_framework_leaves_of_claudes_prompt_may_be_cache_writes(
     usage: dict[str, Any], model: str | None
 ) -> None:
     """Of 1,200 with 600 read 600 are left: uncached, or of Claude perhaps written to a cache."""
-    put = state(Reported(record=1, model=model), read(usage, "langchain"))
+    put = put_usage(Reported(record=1, model=model), read(usage, "langchain"))
     got = normalized(**{name: getattr(put, name) for name in put.__struct_fields__})
     claude = model is not None and "gpt" not in model
     want = {"unsplit": 600} if claude else {"uncached": 600, "unsplit": 0}
@@ -269,7 +269,7 @@ def test_what_a_framework_leaves_of_claudes_prompt_may_be_cache_writes(
 
 def test_claudes_writes_that_a_framework_states_are_known() -> None:
     usage = {**FOLDED[0], "input_token_details": {"cache_read": 600, "cache_creation": 0}}
-    put = state(Reported(record=1, model="claude-sonnet-4-6"), read(usage, "langchain"))
+    put = put_usage(Reported(record=1, model="claude-sonnet-4-6"), read(usage, "langchain"))
     got = normalized(**{name: getattr(put, name) for name in put.__struct_fields__})
     assert buckets(got) == {
         "uncached": 600,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tallybook.files import sqlite as database
-from tallybook.files.read import Reading, read_file
+from tallybook.files.read import FileReading, read_file
 from tallybook.files.sqlite import connect, is_database, words
 from tallybook.sources import FileFacts, sources
 from tallybook.sources.contract import Rows
@@ -33,7 +33,7 @@ READ_CUTS = """
 import sys
 from pathlib import Path
 from tallybook.errors import FAILURES
-from tallybook.files.read import Reading
+from tallybook.files.read import FileReading
 
 FAILURES.raised = True
 folder = Path(sys.argv[1])
@@ -42,7 +42,7 @@ for line in sys.stdin:
     print(line.strip(), flush=True)
     cut = folder / "cut.sqlite"
     cut.write_bytes((folder / name).read_bytes()[: int(size)])
-    rows = sum(len(found.rows) for found in Reading(cut))
+    rows = sum(len(found.rows) for found in FileReading(cut))
     assert rows < 10_000, rows
 print("done")
 """
@@ -216,7 +216,7 @@ def test_a_statement_without_end_is_ended_and_not_tried_again(
     rows = read_file(path).to_pylist()
     assert calls(rows) == [1, 2]
     assert [code for code, _, _ in said(rows)] == ["truncated"]
-    reading = Reading(path)
+    reading = FileReading(path)
     assert len(list(reading)) > 1
     assert not reading.failed
 

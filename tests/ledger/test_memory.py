@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tallybook.files.find import walk
-from tallybook.files.resume import Place
+from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
 
 FILES = 4000
@@ -34,15 +34,15 @@ def held(work: Callable[[], Any]) -> tuple[float, float]:
 def entry(number: int) -> Entry:
     """A file as the first look at a folder of small logs puts it into the ledger."""
     mark = f"{number:08x}" * 2
-    place = Place(
+    place = ReadPosition(
         source="claude-code",
-        begun=Place.digest(b"begun"),
+        begun=ReadPosition.digest(b"begun"),
         offset=1500 + number,
         end=1500 + number,
         head_length=1500 + number,
-        head=Place.digest(mark.encode()),
+        head=ReadPosition.digest(mark.encode()),
         tail_length=1500 + number,
-        tail=Place.digest(mark.encode()),
+        tail=ReadPosition.digest(mark.encode()),
     )
     part = f"{number // 600:032x}.parquet"
     return Entry(

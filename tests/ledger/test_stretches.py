@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tallybook.backfill.plan import make_plan
 from tallybook.derive import chain
 from tallybook.derive.chain import derive
-from tallybook.files.resume import Place
+from tallybook.files.resume import ReadPosition
 from tallybook.ledger import reading as module
 from tallybook.ledger.manifest import Entry, Segment, encoded
 from tallybook.ledger.store import Store
@@ -184,7 +184,7 @@ def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
         inode=1,
         device=1,
         beside=(),
-        encoded_place=encoded(Place(version=1)),
+        encoded_place=encoded(ReadPosition(version=1)),
         rows=segments,
     )
     found = stretches([entry], store, 1)

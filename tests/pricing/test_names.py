@@ -53,7 +53,7 @@ CASES = [
 def test_a_name_is_found(
     rates: pricing.Rates, provider: str | None, logged: str, found: tuple[str, str, str]
 ) -> None:
-    match = rates.lookup(logged, provider).plan.match
+    match = rates.lookup(logged, provider).tariff.match
     assert match is not None
     assert (match.provider, match.model.id, match.kind) == found
     assert not match.assumed
@@ -85,7 +85,7 @@ def test_a_name_is_found(
 )
 def test_a_name_that_merely_begins_alike_is_not(rates: pricing.Rates, logged: str) -> None:
     quote = rates.lookup(logged)
-    assert quote.plan.match is None
+    assert quote.tariff.match is None
     assert quote.rates == ()
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_merely_begins_alike_is_not(rates: pricing.Rates, logged: st
 def test_the_makers_price_for_another_seller_is_assumed(
     rates: pricing.Rates, provider: str, logged: str
 ) -> None:
-    match = rates.lookup(logged, provider).plan.match
+    match = rates.lookup(logged, provider).tariff.match
     assert match is not None
     assert match.assumed
 

@@ -15,7 +15,7 @@ from tallybook.sources.claude_code.lines import decode
 from tallybook.sources.claude_code.plain import PlainReader
 from tallybook.sources.claude_code.skip import spans
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.claude_code.threads import Place
+from tallybook.sources.claude_code.threads import FileIdentity
 from tallybook.sources.claude_code.transcript import read_assistant
 from tallybook.sources.lines import Head
 
@@ -29,15 +29,17 @@ def fixture_lines() -> Iterator[bytes]:
         yield from (line for line in path.read_bytes().split(b"\n") if b'"usage"' in line)
 
 
-def both_ways(raw: bytes, place: Place) -> tuple[list[Reported], Reported | None]:
+def both_ways(raw: bytes, place: FileIdentity) -> tuple[list[Reported], Reported | None]:
     line = decode(raw)
     is_assistant = line is not None and line.type == "assistant"
     slow = read_assistant(line, 1, None, State(place=place), 0) if line and is_assistant else []
     return slow, PlainReader(State(place=place)).read(raw, 1)
 
 
-@pytest.mark.parametrize("place", [Place(), Place(SESSION), Place(SESSION, "a1", "helper")])
-def test_a_plain_line_is_read_as_any_other_line(place: Place) -> None:
+@pytest.mark.parametrize(
+    "place", [FileIdentity(), FileIdentity(SESSION), FileIdentity(SESSION, "a1", "helper")]
+)
+def test_a_plain_line_is_read_as_any_other_line(place: FileIdentity) -> None:
     found = [both_ways(raw, place) for raw in fixture_lines()]
     plain = [([row], slow) for slow, row in found if row is not None]
     assert len(plain) > 50
@@ -73,12 +75,12 @@ def test_what_departs_from_the_shape_is_left_to_the_other_way(counts: object) ->
         "timestamp": "2026-01-01T00:00:00.000Z",
         "message": message,
     }
-    assert both_ways(json.dumps(line).encode(), Place())[1] is None
+    assert both_ways(json.dumps(line).encode(), FileIdentity())[1] is None
 
 
 def passed_over(*lines: bytes, agent: str | None = None) -> list[int]:
     block = b"\n".join(lines) + b"\n"
-    found = spans(block, State(place=Place(agent=agent)))
+    found = spans(block, State(place=FileIdentity(agent=agent)))
     kept = {index for index, begin, _, _ in found if begin < len(block)}
     return [index for index in range(len(lines)) if index not in kept]
 

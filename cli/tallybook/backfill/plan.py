@@ -53,7 +53,7 @@ _NOW: Final = " now"  # behind the name of what a row states beside a correction
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BackfillPlan:
     """What backfill would change: the calls as recorded and as filled, both priced.
 
     `corrections` and `unrecoverable` are those of the proposal, `reasons` the words of the
@@ -70,7 +70,7 @@ class Plan:
     rest: pl.DataFrame
 
 
-def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> Plan:
+def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> BackfillPlan:
     """What can be filled in a reading that has no corrections, also from stored responses.
 
     `zone` is that of local times in the names of folders.
@@ -86,7 +86,7 @@ def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> 
     is_filled = pl.col("call_id").is_in(proposal.corrections["call_id"].implode())
     rest, before = counted.filter(~is_filled), counted.filter(is_filled)
     del counted
-    return Plan(
+    return BackfillPlan(
         corrections=proposal.corrections,
         unrecoverable=proposal.unrecoverable,
         unused=proposal.unused,
@@ -126,7 +126,7 @@ def fill(reading: Reading, zone: str) -> None:
     reading.corrections = joined([*tables, corrections_table(found)])
 
 
-def stated(plan: Plan, known: pl.DataFrame) -> set[tuple[str, str]]:
+def stated(plan: BackfillPlan, known: pl.DataFrame) -> set[tuple[str, str]]:
     """Which of the corrections, by call and direction, the rows of a plan state themselves by now.
 
     They stated something else when the correction was proved. What the plan would still correct

@@ -28,7 +28,7 @@ from tallybook.names import text_of
 from tallybook.render.formats import envelope, json_text
 
 if TYPE_CHECKING:
-    from tallybook.backfill.plan import Plan
+    from tallybook.backfill.plan import BackfillPlan
     from tallybook.ledger.reading import Reading
 
 _EXAMPLES = """\b
@@ -118,7 +118,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         _restore(paths, chosen)
         return
 
-    def planned(reading: Reading) -> tuple[Plan, dict[str, Any], list[str]]:
+    def planned(reading: Reading) -> tuple[BackfillPlan, dict[str, Any], list[str]]:
         plan = _plan(reading, zone, responses, problems)
         query = _query(paths, responses, everything=everything)
         answer = _answer(plan, reading, query, details=details)
@@ -211,7 +211,7 @@ def _undo(ledger: Path | None) -> None:
 
 
 def _apply(
-    plan: Plan, again: Callable[[], Plan], folder: Path, written: set[str]
+    plan: BackfillPlan, again: Callable[[], BackfillPlan], folder: Path, written: set[str]
 ) -> dict[str, int]:
     """Record what the logs do not state themselves by now; returns how many calls became what.
 
@@ -235,11 +235,13 @@ def _apply(
     }
 
 
-def _plan(reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None) -> Plan:
+def _plan(
+    reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None
+) -> BackfillPlan:
     """The plan; the problems of all that it was made from are written where they are asked for."""
     from tallybook.backfill.plan import make_plan  # noqa: PLC0415 - after the logs are read
 
-    def made(more: Reading | None) -> Plan:
+    def made(more: Reading | None) -> BackfillPlan:
         plan = make_plan(reading, zone, more)
         if more is not None:
             both = Counter(reading.not_looked_at) + Counter(more.not_looked_at)
@@ -269,7 +271,7 @@ def _named(paths: list[Path] | None) -> list[str] | None:
 
 
 def _answer(
-    plan: Plan,
+    plan: BackfillPlan,
     reading: Reading,
     query: dict[str, Any],
     *,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tallybook.backfill.ninerouter.change import Changes, Correction, DayLeft, Done, Skipped
-    from tallybook.backfill.plan import Plan
+    from tallybook.backfill.plan import BackfillPlan
 
 Row = dict[str, Any]
 _SOURCE = "9router"
@@ -33,7 +33,7 @@ class Written(NamedTuple):
     calls: set[str]
 
 
-def write(plan: Plan, *, apply: bool) -> Written:
+def write(plan: BackfillPlan, *, apply: bool) -> Written:
     """Write the corrections into the files that their calls stand in, each after a backup.
 
     Without `apply` only say what would change. A file that cannot be written is left alone, and
@@ -156,7 +156,7 @@ def _skipped(skipped: Sequence[Skipped]) -> Iterator[Row]:
         yield {"reason": reason, "rows": rows, "meaning": REASONS[reason]}
 
 
-def _by_file(plan: Plan) -> list[tuple[Path, tuple[list[Correction], dict[int, str]]]]:
+def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dict[int, str]]]]:
     """Of each file of 9router the corrections of its calls, and the call of each record."""
     import polars as pl  # noqa: PLC0415 - after the logs are read
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from tallybook.dialects.containment import DIALECTS, Dialect
 from tallybook.dialects.responses import Response, find_usage
 from tallybook.dialects.streams import merge_stream, restated, stream_events
-from tallybook.dialects.usage import Iteration, Usage, left_out, read_usage, state
+from tallybook.dialects.usage import Iteration, Usage, left_out, put_usage, read_usage
 
 __all__ = [
     "DIALECTS",
@@ -22,8 +22,8 @@ __all__ = [
     "find_usage",
     "left_out",
     "merge_stream",
+    "put_usage",
     "read_usage",
     "restated",
-    "state",
     "stream_events",
 ]

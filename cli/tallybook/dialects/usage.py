@@ -32,7 +32,7 @@ _COUNTS: Final = {
 _TEXTS: Final = ("service_tier", "speed", "inference_geo")
 
 
-class Plan(NamedTuple):
+class ShapePaths(NamedTuple):
     """A shape with the paths that lead somewhere, by the field of `Usage` that they fill."""
 
     shape: Shape
@@ -45,9 +45,9 @@ class Plan(NamedTuple):
     cost: Paths
 
 
-def plan(usage: Mapping[str, Any]) -> Plan | None:
+def shape_paths(usage: Mapping[str, Any]) -> ShapePaths | None:
     """How to read `usage`; None where its keys are those of no shape."""
-    for found in _plans(frozenset(usage)):
+    for found in _shape_paths(frozenset(usage)):
         if _tells(found.shape, usage):
             return found
     return None
@@ -61,18 +61,18 @@ def _tells(shape: Shape, usage: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=_KEY_SETS)
-def _plans(keys: frozenset[str]) -> tuple[Plan, ...]:
-    return tuple(_plan(shape, keys) for shape in SHAPES if shape.may_have(keys))
+def _shape_paths(keys: frozenset[str]) -> tuple[ShapePaths, ...]:
+    return tuple(_paths_of(shape, keys) for shape in SHAPES if shape.may_have(keys))
 
 
-def _plan(shape: Shape, keys: frozenset[str]) -> Plan:
+def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
     def here(name: str) -> Paths:
         return tuple(path for path in getattr(shape, name) if path[0] in keys)
 
     counts = ((column, here(name)) for column, name in _COUNTS.items())
     texts = ((name, here(name)) for name in _TEXTS)
     added, uncached = here("added_input"), here("uncached")
-    return Plan(
+    return ShapePaths(
         shape=shape,
         counts=tuple((column, paths) for column, paths in counts if paths),
         texts=tuple((name, paths) for name, paths in texts if paths),
@@ -164,7 +164,7 @@ class Usage(msgspec.Struct, kw_only=True):
     problems: list[str] | None = None
 
 
-def state(row: Reported, usage: Usage) -> Reported:
+def put_usage(row: Reported, usage: Usage) -> Reported:
     """Put the counts of `usage` on `row`, adding to its problems; returns `row`.
 
     Claude's cache writes have a price of their own. Where a framework folds them into the input
@@ -207,13 +207,13 @@ def read_usage(
     raw = usage.get("raw")
     if isinstance(raw, Mapping) and (inner := read_usage(raw, provider, dialect)) is not None:
         return inner  # the AI SDK keeps what the provider said
-    found = plan(usage)
+    found = shape_paths(usage)
     if found is None:
         return None
     doubted: list[str] = []
     if found.is_named_twice:
         usage, doubted = one_naming(usage)
-        found = plan(usage) or found
+        found = shape_paths(usage) or found
     problems: list[str] = []
     read = _stated(usage, found, problems)
     if found.is_completed:
@@ -228,7 +228,7 @@ def read_usage(
     return read
 
 
-def _stated(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Usage:
+def _stated(usage: Mapping[str, Any], found: ShapePaths, problems: list[str]) -> Usage:
     shape = found.shape
     read = Usage(dialect=shape.dialects[0], rule=shape.rule)
     for column, paths in found.counts:
@@ -246,7 +246,9 @@ def _stated(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Usage
     return read
 
 
-def _complete(read: Usage, usage: Mapping[str, Any], found: Plan, problems: list[str]) -> None:
+def _complete(
+    read: Usage, usage: Mapping[str, Any], found: ShapePaths, problems: list[str]
+) -> None:
     """Puts in what the other counts prove."""
     added = count(fetch(usage, found.added_input), problems)
     if added and read.reported_input_tokens is not None:
@@ -270,7 +272,7 @@ def _put_cached(read: Usage, uncached: int) -> None:
         read.reported_cached_tokens = rest if rest >= 0 else None
 
 
-def _settle(read: Usage, found: Plan, provider: str | None, problems: list[str]) -> None:
+def _settle(read: Usage, found: ShapePaths, provider: str | None, problems: list[str]) -> None:
     """Puts in the dialect; the input stays whole where it is in doubt."""
     if len(found.shape.dialects) == 1:
         return
@@ -300,7 +302,7 @@ def _counts(read: Usage) -> Counts:
     )
 
 
-def _cost(usage: Mapping[str, Any], found: Plan, problems: list[str]) -> Decimal | None:
+def _cost(usage: Mapping[str, Any], found: ShapePaths, problems: list[str]) -> Decimal | None:
     shape = found.shape
     cost = money(fetch(usage, found.cost), problems)
     if cost is None:

@@ -23,7 +23,7 @@ from tallybook.files.blocks import (
 from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
-from tallybook.files.resume import Place, Trail, encoded, is_continued, rest_of
+from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.sqlite import Unclaimed, is_database, is_passing, read_database, words
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
@@ -36,7 +36,7 @@ _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
 
 
-class Found(NamedTuple):
+class RowsOfFile(NamedTuple):
     """Rows of a file; what is not `lasting` is said anew once the file has grown."""
 
     rows: Rows
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 def read_file(path: Path) -> pa.Table:
     """Every row of one file in the READ schema; never raises for what the file holds."""
-    reading = Reading(path)
+    reading = FileReading(path)
     found = [located(found.rows, path, reading.place.source) for found in reading]
     return pa.concat_tables(found) if found else READ.empty_table()
 
@@ -55,7 +55,7 @@ def located_problem(path: Path, code: str, detail: str) -> pa.Table:
     return located([problem(0, code, detail)], path, None)
 
 
-class Reading:
+class FileReading:
     """One reading of one file, from its beginning or, where it has grown, from `after`.
 
     Iterating gives rows in bounded numbers and raises for nothing that the file holds. Then `place`
@@ -67,27 +67,27 @@ class Reading:
     def __init__(
         self,
         path: Path,
-        after: Place | None = None,
+        after: ReadPosition | None = None,
         probes: Iterable[tuple[int, int]] = (),
         copy: Path | None = None,
     ) -> None:
         self.path = path
         self._content = copy or path
-        self.place = Place()
+        self.place = ReadPosition()
         self.continued = self.failed = self.is_ours = False
         self.trail = Trail(probes=probes)
         self._after = after
         self._begun = False
         self._odd: dict[str, Reported] = {}  # what is said of files beside it
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[RowsOfFile]:
         try:
             for found in self._database() if is_database(self._content) else self._log():
                 if len(found.rows):
                     self._begun = True
                     yield found
             if self._odd:
-                yield Found(list(self._odd.values()), lasting=False)
+                yield RowsOfFile(list(self._odd.values()), lasting=False)
             return
         except Unclaimed as error:
             said = _unclaimed(error.names, self.path, self._content)
@@ -101,16 +101,16 @@ class Reading:
             said = failure(error)
             self.place.state = b""
             self.failed = self.is_ours = True
-        yield Found([said], lasting=False)
+        yield RowsOfFile([said], lasting=False)
 
-    def _database(self) -> Iterator[Found]:
+    def _database(self) -> Iterator[RowsOfFile]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
         for name, rows in read_database(self._content, lambda source, _: self._facts(source)):
             self.place.source = name
-            yield Found(rows, lasting=True)
+            yield RowsOfFile(rows, lasting=True)
 
-    def _log(self) -> Iterator[Found]:
+    def _log(self) -> Iterator[RowsOfFile]:
         after = self._after
         if after is not None and after.state and (known := self._known(after)) is not None:
             self.continued = True
@@ -132,7 +132,7 @@ class Reading:
             if passed:
                 self.place.state = b""
 
-    def _known(self, after: Place) -> tuple[Source, object] | None:
+    def _known(self, after: ReadPosition) -> tuple[Source, object] | None:
         """The source and its state after what was read; None where the file is to be read afresh.
 
         So it is where the file is another now, or the state is not what this code keeps.
@@ -141,7 +141,7 @@ class Reading:
         if source is None:
             return None
         begun = source.begin(self._facts(source))
-        if Place.digest(encoded(begun)) != after.begun:
+        if ReadPosition.digest(encoded(begun)) != after.begun:
             return None
         if not is_continued(self.path, after, source):
             return None
@@ -152,25 +152,25 @@ class Reading:
 
     def _afresh(
         self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
-    ) -> Iterator[Found]:
+    ) -> Iterator[RowsOfFile]:
         state = source.begin(self._facts(source))
-        self.place = Place(
+        self.place = ReadPosition(
             source=source.name,
-            begun=Place.digest(encoded(state)),
+            begun=ReadPosition.digest(encoded(state)),
         )
         if is_whole:
             content = document(pieces)
             self.trail.add(content)
             self.trail.close(self.place)
             rows, state = source.read(content, state)
-            yield Found(rows, lasting=False)
-            yield Found(source.finish(state), lasting=False)
+            yield RowsOfFile(rows, lasting=False)
+            yield RowsOfFile(source.finish(state), lasting=False)
             return
         yield from self._fold(source, state, whole_lines(pieces))
         if self.path.suffix in COMPRESSED:
             self.place.state = b""
 
-    def _fold(self, source: Source, state: object, pieces: Iterable[bytes]) -> Iterator[Found]:
+    def _fold(self, source: Source, state: object, pieces: Iterable[bytes]) -> Iterator[RowsOfFile]:
         """The rows of whole lines last; those of a last line without its end may yet change."""
         for block in pieces:
             end = block.rfind(b"\n") + 1
@@ -178,18 +178,18 @@ class Reading:
             if end:
                 rows, state = source.read(lines, state)
                 self.trail.add(lines)
-                yield Found(rows, lasting=True)
+                yield RowsOfFile(rows, lasting=True)
             if end < len(block):
                 self._keep(source, state)
                 self.trail.add(block[end:])
                 rows, state = source.read(block[end:], state)
-                yield Found(rows, lasting=False)
+                yield RowsOfFile(rows, lasting=False)
                 break
             del block, lines  # a long line is not to be held while the next one is read
         else:
             self._keep(source, state)
         self.trail.close(self.place)
-        yield Found(source.finish(state), lasting=False)
+        yield RowsOfFile(source.finish(state), lasting=False)
 
     def _facts(self, source: Source) -> FileFacts:
         return facts(source, self.path, self._odd)

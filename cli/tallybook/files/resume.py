@@ -23,7 +23,7 @@ _PRINT_BYTES: Final = 4096  # long enough for ids and times, which no two logs s
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class Place(msgspec.Struct, array_like=True):
+class ReadPosition(msgspec.Struct, array_like=True):
     """What it takes to go on reading a file where it ended, or to know it under another name.
 
     `offset` counts plain bytes of whole lines, `end` all plain bytes that were seen, a byte order
@@ -54,7 +54,9 @@ class Trail:
     `met` gives, for each offset asked for as (offset, length), the digest of the bytes before it.
     """
 
-    def __init__(self, after: Place | None = None, probes: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self, after: ReadPosition | None = None, probes: Iterable[tuple[int, int]] = ()
+    ) -> None:
         self._length = after.offset if after else 0
         self._head = b""
         self._tail = b""
@@ -70,22 +72,22 @@ class Trail:
             here = offset - self._length
             if 0 < here <= len(lines):
                 before = (self._tail + lines[max(here - length, 0) : here])[-length:]
-                self.met[offset, length] = Place.digest(before)
+                self.met[offset, length] = ReadPosition.digest(before)
         end = bytes(lines[-_PRINT_BYTES:])
         self._tail = end if len(end) == _PRINT_BYTES else (self._tail + end)[-_PRINT_BYTES:]
         self._length += len(lines)
 
-    def settle(self, place: Place, state: bytes) -> None:
+    def settle(self, place: ReadPosition, state: bytes) -> None:
         """Write into `place` where the whole lines end, and the state there."""
         place.state = state if len(state) <= MAX_STATE_BYTES else b""
         place.offset = self._length
 
-    def close(self, place: Place) -> None:
+    def close(self, place: ReadPosition) -> None:
         """Write into `place` how to know again what was read."""
         if self._after is None:
-            place.head, place.head_length = Place.digest(self._head), len(self._head)
+            place.head, place.head_length = ReadPosition.digest(self._head), len(self._head)
         if self._tail:
-            place.tail, place.tail_length = Place.digest(self._tail), len(self._tail)
+            place.tail, place.tail_length = ReadPosition.digest(self._tail), len(self._tail)
             place.end = self._length
 
 
@@ -95,14 +97,14 @@ def encoded(state: object) -> bytes:
 
 
 @contextmanager
-def rest_of(path: Path, after: Place) -> Iterator[Iterator[bytes]]:
+def rest_of(path: Path, after: ReadPosition) -> Iterator[Iterator[bytes]]:
     """Blocks of what a plain file holds behind `after`."""
     with open_named(path) as stream:
         stream.seek(_mark_length(stream.read(len(_BOM))) + after.offset)
         yield blocks(lambda: stream.read(BLOCK_BYTES))
 
 
-def is_continued(path: Path, after: Place, source: Source) -> bool:
+def is_continued(path: Path, after: ReadPosition, source: Source) -> bool:
     """Whether a plain file still begins with what was read of it, and its source claims it yet."""
     with open_named(path) as stream:
         mark = _mark_length(stream.read(len(_BOM)))
@@ -115,7 +117,7 @@ def is_continued(path: Path, after: Place, source: Source) -> bool:
     return after.offset >= HEAD_BYTES or _is_claimed(path, source)
 
 
-def begins_with(path: Path, after: Place) -> bool:
+def begins_with(path: Path, after: ReadPosition) -> bool:
     """Whether a plain file begins with what was read of another. Raises OSError."""
     with open_named(path) as stream:
         return _holds(stream, _mark_length(stream.read(len(_BOM))), after)
@@ -133,10 +135,10 @@ def head_of(path: Path) -> bytes:
     return content.removeprefix(_BOM)[:_PRINT_BYTES]
 
 
-def _holds(stream: RawIOBase, mark: int, after: Place) -> bool:
+def _holds(stream: RawIOBase, mark: int, after: ReadPosition) -> bool:
     def digest(offset: int, length: int) -> bytes:
         stream.seek(mark + offset)
-        return Place.digest(stream.read(length) or b"")
+        return ReadPosition.digest(stream.read(length) or b"")
 
     return (
         digest(0, after.head_length) == after.head

@@ -11,7 +11,7 @@ from pathlib import Path
 from tallybook.errors import FAILURES
 from tallybook.files.find import COMPRESSED, Found, Search, look
 from tallybook.files.read import facts
-from tallybook.files.resume import Place, encoded, head_of
+from tallybook.files.resume import ReadPosition, encoded, head_of
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Entry, Manifest
 from tallybook.ledger.state import reading_digest
@@ -19,7 +19,7 @@ from tallybook.sources import sources
 
 
 @dataclass(slots=True)
-class Plan:
+class FileComparison:
     """What a run has to do to bring the ledger up to date, entries keyed by path.
 
     `origins` names, for a file to read, the entries that may be the same file under another path;
@@ -39,34 +39,34 @@ class Plan:
     superseded: dict[str, str] = field(default_factory=dict)  # by path the twin that is there
 
 
-def make_plan(
+def compare_files(
     manifest: Manifest,
     search: Search,
     is_known: Callable[[str], bool],
     is_asked_for: Callable[[Entry], bool],
-) -> Plan:
+) -> FileComparison:
     """What is to be done for the files of a search, and for those that lay where was searched.
 
     `is_asked_for` tells which files that the ledger knows from elsewhere are looked at as well. The
     rest of the ledger is left alone.
     """
     found = {each.path: each for each in search.found}
-    plan = Plan(reading_digest(), is_known, found=found)
+    comparison = FileComparison(reading_digest(), is_known, found=found)
     roots = [str(root) for root in search.searched]
     candidates: list[Entry] = []
     for path, entry in manifest.entries.items():
-        if path in plan.found:
+        if path in comparison.found:
             continue
         below = any(_is_below(path, root) for root in roots)
         there = _look(path)
         if there is None:
             candidates.append(entry)
             if below or is_asked_for(entry):
-                plan.gone[path] = entry
+                comparison.gone[path] = entry
         elif not below and is_asked_for(entry):  # below, the search had its reason to leave it out
-            plan.found[path] = there
-    _compare(plan, manifest, candidates)
-    return plan
+            comparison.found[path] = there
+    _compare(comparison, manifest, candidates)
+    return comparison
 
 
 def _is_below(path: str, root: str) -> bool:
@@ -83,39 +83,39 @@ def _look(path: str) -> Found | None:
         return Found(path, -1, 0, 0, 0)
 
 
-def _compare(plan: Plan, manifest: Manifest, vanished: list[Entry]) -> None:
+def _compare(comparison: FileComparison, manifest: Manifest, vanished: list[Entry]) -> None:
     new: list[Found] = []
     changed: list[tuple[Entry, Found]] = []
-    for path, found in plan.found.items():
+    for path, found in comparison.found.items():
         entry = manifest.entries.get(path)
         if entry is None:
             new.append(found)
-        elif found.size < 0 or (entry.is_as(found) and entry.code == plan.code):
-            plan.unchanged[path] = entry
+        elif found.size < 0 or (entry.is_as(found) and entry.code == comparison.code):
+            comparison.unchanged[path] = entry
         else:
             changed.append((entry, found))
     # What was rotated away lies elsewhere now, and another file in its place.
     displaced = [e for e, found in changed if e.inode != found.inode or e.size > found.size]
     candidates = _Candidates([*vanished, *displaced], manifest.entries, new)
-    taken = _place_new(plan, new, candidates)
+    taken = _place_new(comparison, new, candidates)
     for path in taken:
-        plan.unchanged.pop(path, None)
+        comparison.unchanged.pop(path, None)
     for entry, found in changed:
         if entry.path in taken and entry.inode == found.inode:
             continue  # a link: the file is looked at under another name
-        after = None if entry.path in taken else _after(plan, entry)
-        plan.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
-    for path, entry in list(plan.gone.items()):
-        twin = _twin(entry, manifest.entries, plan.found)
+        after = None if entry.path in taken else _after(comparison, entry)
+        comparison.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
+    for path, entry in list(comparison.gone.items()):
+        twin = _twin(entry, manifest.entries, comparison.found)
         if twin is not None:
-            plan.superseded[path] = twin.path
-        if path in taken or path in plan.superseded:
-            plan.gone.pop(path)
+            comparison.superseded[path] = twin.path
+        if path in taken or path in comparison.superseded:
+            comparison.gone.pop(path)
 
 
-def _after(plan: Plan, entry: Entry) -> Place | None:
+def _after(comparison: FileComparison, entry: Entry) -> ReadPosition | None:
     """Where a reading can go on; the state of other code means nothing to this one."""
-    goes_on = entry.states and entry.code == plan.code and not entry.place.is_database
+    goes_on = entry.states and entry.code == comparison.code and not entry.place.is_database
     return entry.place if goes_on else None
 
 
@@ -155,29 +155,29 @@ class _Candidates:
         found = [
             entry
             for (length, digest), entries in self._heads.items()
-            if length <= len(head) and Place.digest(head[:length]) == digest
+            if length <= len(head) and ReadPosition.digest(head[:length]) == digest
             for entry in entries
         ]
         return sorted(found, key=lambda entry: (-entry.place.end, entry.path))
 
 
-def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str]:
+def _place_new(comparison: FileComparison, new: list[Found], candidates: _Candidates) -> set[str]:
     """Sorts new files into moved ones and such that are to be read; returns the paths taken up."""
     taken: set[str] = set()
     for found in new:
         entry = candidates.by_inode(found)
         if entry is not None and entry.path not in taken and _is_untouched(entry, found):
             taken.add(entry.path)
-            if _says_the_same(plan, entry, found):
-                plan.moved.append((entry, found))
+            if _says_the_same(comparison, entry, found):
+                comparison.moved.append((entry, found))
             else:
-                plan.renamed[found.path] = entry
-                plan.tasks.append(Task(found, os.urandom(8).hex()))
+                comparison.renamed[found.path] = entry
+                comparison.tasks.append(Task(found, os.urandom(8).hex()))
             continue
         origins = [each for each in candidates.by_head(found.path) if each.path not in taken]
         if entry is not None and entry.path not in taken and entry not in origins:
             origins.insert(0, entry)
-        first = next((each for each in origins if _after(plan, each)), None)
+        first = next((each for each in origins if _after(comparison, each)), None)
         probes = tuple({(each.place.end, each.place.tail_length) for each in origins})
         if first is not None:
             origins.insert(0, first)
@@ -185,8 +185,8 @@ def _place_new(plan: Plan, new: list[Found], candidates: _Candidates) -> set[str
         else:
             task = Task(found, os.urandom(8).hex(), probes=probes)
         if origins:
-            plan.origins[found.path] = origins
-        plan.tasks.append(task)
+            comparison.origins[found.path] = origins
+        comparison.tasks.append(task)
     return taken
 
 
@@ -195,10 +195,10 @@ def _is_untouched(entry: Entry, found: Found) -> bool:
     return (entry.size, entry.mtime_ns) == (found.size, found.mtime_ns)
 
 
-def _says_the_same(plan: Plan, entry: Entry, found: Found) -> bool:
+def _says_the_same(comparison: FileComparison, entry: Entry, found: Found) -> bool:
     """Whether a file that only has another name says the same under it."""
     source = sources().get(entry.place.source or "")
-    if source is None or entry.place.is_database or entry.code != plan.code:
+    if source is None or entry.place.is_database or entry.code != comparison.code:
         return False
     if _suffix(entry.path) != _suffix(found.path):
         return False
@@ -208,7 +208,7 @@ def _says_the_same(plan: Plan, entry: Entry, found: Found) -> bool:
         if FAILURES.raised:
             raise
         return False
-    return Place.digest(begun) == entry.place.begun
+    return ReadPosition.digest(begun) == entry.place.begun
 
 
 def _suffix(path: str) -> str | None:

@@ -12,8 +12,8 @@ import msgspec
 import pyarrow as pa
 
 from tallybook.files.find import Found
-from tallybook.files.read import Reading
-from tallybook.files.resume import Place
+from tallybook.files.read import FileReading
+from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Segment, sealed
 from tallybook.ledger.parts import PartWriter, Where
 from tallybook.private import write_aside
@@ -24,7 +24,7 @@ class Task(NamedTuple):
 
     found: Found
     file_id: str
-    after: Place | None = None
+    after: ReadPosition | None = None
     states: tuple[str, str] | None = None  # where the state is that `after` lacks: file, file id
     probes: tuple[tuple[int, int], ...] = ()  # offsets and lengths to take a digest before
 
@@ -35,7 +35,7 @@ class Outcome:
 
     path: str
     file_id: str
-    place: Place
+    place: ReadPosition
     continued: bool = False
     failed: bool = False
     is_ours: bool = False
@@ -91,9 +91,9 @@ def _read(task: Task, code: str, writer: PartWriter) -> Outcome:
     return outcome
 
 
-def _read_from(task: Task, after: Place | None, code: str, writer: PartWriter) -> Outcome:
+def _read_from(task: Task, after: ReadPosition | None, code: str, writer: PartWriter) -> Outcome:
     copy = Path(task.found.copy) if task.found.copy else None
-    reading = Reading(Path(task.found.path), after, task.probes, copy)
+    reading = FileReading(Path(task.found.path), after, task.probes, copy)
     rows: list[Segment] = []
     ending: list[Segment] = []
     for found in reading:

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, TypeVar
 import msgspec
 
 from tallybook.files.find import Beside, Found
-from tallybook.files.resume import Place
+from tallybook.files.resume import ReadPosition
 from tallybook.private import open_regular, write_aside, writing_aside
 
 FORMAT: Final = 1
@@ -67,18 +67,18 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     known: bool | None = None  # it came in through a known place; None: as yet nobody noted it
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ReadPosition:
         """Where its reading ended; the state is kept apart, in the file `states`. Raises Damaged.
 
         It is decoded anew each time: what is changed in it has to be set.
         """
         try:
-            return msgspec.msgpack.decode(self.encoded_place, type=Place)
+            return msgspec.msgpack.decode(self.encoded_place, type=ReadPosition)
         except msgspec.MsgspecError as error:
             raise Damaged(str(error)) from error
 
     @place.setter
-    def place(self, place: Place) -> None:
+    def place(self, place: ReadPosition) -> None:
         self.encoded_place = encoded(place)
 
     def is_as(self, found: Found) -> bool:
@@ -96,7 +96,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
         return self.rows + self.ending + self.deleted
 
 
-def encoded(place: Place) -> msgspec.Raw:
+def encoded(place: ReadPosition) -> msgspec.Raw:
     """A place as an entry holds it."""
     return msgspec.Raw(msgspec.msgpack.encode(place))
 
@@ -123,7 +123,7 @@ class Manifest(msgspec.Struct, kw_only=True):
             if any(segment.part in damaged for segment in entry.segments()):
                 entry.deleted = tuple(part for part in entry.deleted if part.part not in damaged)
                 entry.rows, entry.ending, entry.states = (), (), None
-                entry.place, entry.code = Place(), ""
+                entry.place, entry.code = ReadPosition(), ""
                 entry.lost = True
                 touched += 1
         return touched

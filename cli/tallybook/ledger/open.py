@@ -16,7 +16,7 @@ from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
 from tallybook.ledger.compacting import MANY_PARTS, compacted
-from tallybook.ledger.compare import Plan, make_plan
+from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
@@ -169,9 +169,9 @@ class _Opened:
         if said:
             self.notes.append(f"{said}; what came after the state before is read again")
         repaired = self._without_damaged(manifest) + self._marked(manifest)
-        plan = self._plan(manifest)
+        comparison = self._compared(manifest)
         store = Store([], folder.parts, folder.states)
-        changes = refresh(plan, manifest, store, folder.states, self.progress)
+        changes = refresh(comparison, manifest, store, folder.states, self.progress)
         after = manifest
         if changes.entries or changes.removed or said or repaired:
             after = changes.apply(manifest)
@@ -183,7 +183,7 @@ class _Opened:
                     after = fewer
             folder.sweep(after)
         self.held = after
-        reading = self._reading(plan, after, changes, store)
+        reading = self._reading(comparison, after, changes, store)
         reading.derived, reading.sums = folder.derived, folder.answers
         reading.is_settled = _is_settled(reading.entries, self.search)
         return reading
@@ -201,22 +201,22 @@ class _Opened:
         """Reads into a folder of its own, or into memory what is little."""
         self._without_damaged(manifest)
         self._marked(manifest)
-        plan = self._plan(manifest)
+        comparison = self._compared(manifest)
         known = [folder.parts] if folder else []
         states = folder.states if folder else None
-        size = sum(task.found.size for task in plan.tasks)
+        size = sum(task.found.size for task in comparison.tasks)
         if is_pooled(size):
             try:
                 store = Store(known, aside(self.stack))
-                changes = refresh(plan, manifest, store, states, self.progress)
-                return self._reading(plan, changes.apply(manifest), changes, store)
+                changes = refresh(comparison, manifest, store, states, self.progress)
+                return self._reading(comparison, changes.apply(manifest), changes, store)
             except OSError as error:
                 words = error.strerror or str(error)
                 self.notes.append(f"cannot write aside, all is held in memory: {words}")
                 self.stack.close()
         store = Store(known)
-        changes = refresh(plan, manifest, store, states, self.progress)
-        return self._reading(plan, changes.apply(manifest), changes, store)
+        changes = refresh(comparison, manifest, store, states, self.progress)
+        return self._reading(comparison, changes.apply(manifest), changes, store)
 
     def _without_damaged(self, manifest: Manifest) -> int:
         touched = manifest.without(self.damaged) if self.damaged else 0
@@ -225,8 +225,8 @@ class _Opened:
             self.notes.append(f"a part of the ledger is damaged: {files} read again")
         return touched
 
-    def _plan(self, manifest: Manifest) -> Plan:
-        return make_plan(manifest, self.search, self.known_places.hold, self._is_asked_for)
+    def _compared(self, manifest: Manifest) -> FileComparison:
+        return compare_files(manifest, self.search, self.known_places.hold, self._is_asked_for)
 
     def _is_asked_for(self, entry: Entry) -> bool:
         """Whether a file is meant that does not lie where was searched.
@@ -246,12 +246,14 @@ class _Opened:
             self.notes.append(f"{files} outside the known places: from now on only --all has them")
         return len(unmarked)
 
-    def _reading(self, plan: Plan, after: Manifest, changes: Changes, store: Store) -> Reading:
+    def _reading(
+        self, comparison: FileComparison, after: Manifest, changes: Changes, store: Store
+    ) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
 
         _give_back_memory()
-        paths = {*plan.found, *plan.gone} - changes.removed
+        paths = {*comparison.found, *comparison.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]
         return Reading(
             entries=entries,
@@ -260,11 +262,11 @@ class _Opened:
             rates=load_rates(self.asked.cache, self.asked.price_file, read_price_file),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
-            found=[*plan.found.values(), *self.search.foreign],
+            found=[*comparison.found.values(), *self.search.foreign],
             not_looked_at=self.search.passed_over,
-            folders=folders_of(plan.found.values()) | self.search.folders,
+            folders=folders_of(comparison.found.values()) | self.search.folders,
             missing=[
-                *plan.gone,
+                *comparison.gone,
                 *(
                     str(place)
                     for place in self.search.searched

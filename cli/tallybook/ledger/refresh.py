@@ -13,7 +13,7 @@ import msgspec
 from tallybook.derive.chain import load_stages
 from tallybook.files.find import Found
 from tallybook.files.pool import Progress, work_through
-from tallybook.ledger.compare import Plan
+from tallybook.ledger.compare import FileComparison
 from tallybook.ledger.gather import Gathered, Outcome, Task, gather
 from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded
 from tallybook.ledger.parts import PartWriter
@@ -138,44 +138,46 @@ class Changes:
 
 
 def refresh(
-    plan: Plan,
+    comparison: FileComparison,
     manifest: Manifest,
     store: Store,
     states: Path | None,
     progress: Progress | None = None,
 ) -> Changes:
-    """Read what the plan says into the store; `states` is where the ledger keeps its own.
+    """Read what the comparison says into the store; `states` is where the ledger keeps its own.
 
     Raises OSError where the store cannot be written.
     """
-    renamed = (entry.path for entry in plan.renamed.values())
-    changes = Changes(removed={*plan.superseded, *renamed})
-    changes.counts.unchanged = len(plan.unchanged)
-    changes.entries |= _found_again(plan)
-    for entry, found in plan.moved:
+    renamed = (entry.path for entry in comparison.renamed.values())
+    changes = Changes(removed={*comparison.superseded, *renamed})
+    changes.counts.unchanged = len(comparison.unchanged)
+    changes.entries |= _found_again(comparison)
+    for entry, found in comparison.moved:
         changes.removed.add(entry.path)
-        changes.entries[found.path] = _as_found(plan, entry, found)
+        changes.entries[found.path] = _as_found(comparison, entry, found)
         changes.counts.moved += 1
-    tasks = {task.found.path: task for task in plan.tasks}
-    for gathered in _gathered(plan, store, states, progress):
+    tasks = {task.found.path: task for task in comparison.tasks}
+    for gathered in _gathered(comparison, store, states, progress):
         store.take(gathered.part, gathered.table)
         for outcome in gathered.outcomes:
             task = tasks[outcome.path]
             _count(changes.counts, task, outcome)
-            entry = _entry(plan, manifest, task, outcome, store)
+            entry = _entry(comparison, manifest, task, outcome, store)
             entry.states = gathered.states if outcome.has_state else None
             changes.entries[entry.path] = entry
-            replaced = _replaced(plan, outcome)
+            replaced = _replaced(comparison, outcome)
             entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
             changes.removed |= replaced
     # What no source has claimed held nothing to be remembered.
-    changes.removed |= {p for p, e in plan.gone.items() if e.place.source is None and not e.lost}
-    for path, entry in plan.gone.items():
+    changes.removed |= {
+        p for p, e in comparison.gone.items() if e.place.source is None and not e.lost
+    }
+    for path, entry in comparison.gone.items():
         if path not in changes.removed:
             changes.counts.gone += 1
             if not entry.gone:
                 changes.entries[path] = msgspec.structs.replace(entry, gone=True)
-    for path, twin in plan.superseded.items():
+    for path, twin in comparison.superseded.items():
         entry = changes.entries.get(twin) or manifest.entries[twin]
         is_known = bool(entry.known or manifest.entries[path].known)
         changes.entries[twin] = msgspec.structs.replace(entry, known=is_known)
@@ -183,19 +185,19 @@ def refresh(
     return changes
 
 
-def _found_again(plan: Plan) -> Iterator[tuple[str, Entry]]:
+def _found_again(comparison: FileComparison) -> Iterator[tuple[str, Entry]]:
     """Unchanged files that were gone, or that did not come in through a known place until now."""
-    for path, entry in plan.unchanged.items():
-        is_known = bool(entry.known) or plan.is_known(path)
+    for path, entry in comparison.unchanged.items():
+        is_known = bool(entry.known) or comparison.is_known(path)
         if entry.gone or entry.known != is_known:
             yield path, msgspec.structs.replace(entry, gone=False, known=is_known)
 
 
 def _gathered(
-    plan: Plan, store: Store, states: Path | None, progress: Progress | None
+    comparison: FileComparison, store: Store, states: Path | None, progress: Progress | None
 ) -> Iterator[Gathered]:
-    ready = store.with_states(plan.tasks, states)
-    work = partial(gather, code=plan.code, parts=store.parts, states=store.states)
+    ready = store.with_states(comparison.tasks, states)
+    work = partial(gather, code=comparison.code, parts=store.parts, states=store.states)
     # Rows in memory would have to be sent from process to process.
     workers = None if store.parts else 1
     sizes = [_size(task) for task in ready]
@@ -215,10 +217,12 @@ def _count(counts: Counts, task: Task, outcome: Outcome) -> None:
     counts.read_bytes += max(task.found.size - done, 0)
 
 
-def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: Store) -> Entry:
+def _entry(
+    comparison: FileComparison, manifest: Manifest, task: Task, outcome: Outcome, store: Store
+) -> Entry:
     """The file as it is now known, what an earlier reading found of it included."""
-    known = plan.renamed.get(outcome.path) or manifest.entries.get(outcome.path)
-    origin = next(iter(plan.origins.get(outcome.path, ())), known)
+    known = comparison.renamed.get(outcome.path) or manifest.entries.get(outcome.path)
+    origin = next(iter(comparison.origins.get(outcome.path, ())), known)
     entry = Entry(
         path=task.found.path,  # another worker's text would be one more to hold
         file_id=task.file_id,
@@ -230,8 +234,8 @@ def _entry(plan: Plan, manifest: Manifest, task: Task, outcome: Outcome, store: 
         encoded_place=encoded(outcome.place),
         rows=tuple(outcome.rows),
         ending=tuple(outcome.ending),
-        code=plan.code,
-        known=plan.is_known(outcome.path) or (known is not None and bool(known.known)),
+        code=comparison.code,
+        known=comparison.is_known(outcome.path) or (known is not None and bool(known.known)),
     )
     if outcome.failed:
         # Whether it can be read may change without a trace in its size or time.
@@ -256,19 +260,19 @@ def _is_renamed(before: Entry, entry: Entry) -> bool:
     return before.renamed or before.path != entry.path
 
 
-def _replaced(plan: Plan, outcome: Outcome) -> set[str]:
+def _replaced(comparison: FileComparison, outcome: Outcome) -> set[str]:
     """Paths of entries that are proved to be this file, and are no longer there themselves."""
-    origins = plan.origins.get(outcome.path, [])
+    origins = comparison.origins.get(outcome.path, [])
     first = origins[:1] if outcome.continued else []
     met = [
         each
         for each in origins
         if outcome.met.get((each.place.end, each.place.tail_length)) == each.place.tail
     ]
-    return {each.path for each in [*first, *met] if each.path in plan.gone}
+    return {each.path for each in [*first, *met] if each.path in comparison.gone}
 
 
-def _as_found(plan: Plan, entry: Entry, found: Found) -> Entry:
+def _as_found(comparison: FileComparison, entry: Entry, found: Found) -> Entry:
     """A file that only has another name than it had."""
     return msgspec.structs.replace(
         entry,
@@ -280,5 +284,5 @@ def _as_found(plan: Plan, entry: Entry, found: Found) -> Entry:
         beside=found.beside,
         gone=False,
         renamed=True,
-        known=bool(entry.known) or plan.is_known(found.path),
+        known=bool(entry.known) or comparison.is_known(found.path),
     )

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.pricing.applicable import Key, Layer, Plan
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
 from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
+from tallybook.pricing.tariff import Key, Layer, Tariff
 
 KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
 _INPUT_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h")
@@ -35,13 +35,13 @@ SCHEMA: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Every instant, second of the week and prompt size at which any of the plans changes.
+    """Every instant, second of the week and prompt size at which any of the tariffs changes.
 
-    A situation is a plan with a place on each axis. A place is the number of the last edge at or
+    A situation is a tariff with a place on each axis. A place is the number of the last edge at or
     before it, 0 being before the first; what lies beyond the last place is `unknown`.
     """
 
-    plans: tuple[Plan, ...]
+    tariffs: tuple[Tariff, ...]
     instants: tuple[int, ...]
     seconds: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -56,32 +56,34 @@ class _Grid:
 def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
     """Add the columns of SCHEMA to `calls`, in their order."""
     keys = calls.select(KEY_COLUMNS).unique(maintain_order=True)
-    plans = tuple(rates.plan(Key(*row)) for row in keys.iter_rows())
-    grid = _grid(plans, LATEST if now is None else micros(now))
+    tariffs = tuple(rates.tariff(Key(*row)) for row in keys.iter_rows())
+    grid = _grid(tariffs, LATEST if now is None else micros(now))
     calls = calls.join(
-        keys.with_row_index("plan"),
+        keys.with_row_index("tariff"),
         on=KEY_COLUMNS,
         how="left",
         nulls_equal=True,
         maintain_order="left",
     )
-    calls = calls.with_columns(situation=_situations(calls, grid)).drop("plan")
-    found = [_outcome(number, grid) for number in calls["situation"].unique(maintain_order=True)]
+    calls = calls.with_columns(situation=_situations(calls, grid)).drop("tariff")
+    found = [
+        rates_in_force(number, grid) for number in calls["situation"].unique(maintain_order=True)
+    ]
     table = pl.DataFrame(found, schema=SCHEMA, orient="row")
     return calls.join(table, on="situation", how="left", maintain_order="left")
 
 
-def _grid(plans: tuple[Plan, ...], latest: int) -> _Grid:
-    edges = [_edges(plan) for plan in plans]
+def _grid(tariffs: tuple[Tariff, ...], latest: int) -> _Grid:
+    edges = [_edges(tariff) for tariff in tariffs]
     instants, seconds, sizes = (
         tuple(sorted({edge for own in edges for edge in own[axis]})) for axis in range(3)
     )
-    return _Grid(plans, instants, seconds, sizes, latest)
+    return _Grid(tariffs, instants, seconds, sizes, latest)
 
 
-def _edges(plan: Plan) -> tuple[set[int], set[int], set[int]]:
-    """The instants, seconds of the week and prompt sizes at which the plan's rates change."""
-    rows = [row for layer in plan.layers for row in layer.rates]
+def _edges(tariff: Tariff) -> tuple[set[int], set[int], set[int]]:
+    """The instants, seconds of the week and prompt sizes at which the tariff's rates change."""
+    rows = [row for layer in tariff.layers for row in layer.rates]
     instants = {t for row in rows for t in (row.valid_from, row.valid_to) if t is not None}
     seconds = {
         day * DAY + edge
@@ -94,7 +96,7 @@ def _edges(plan: Plan) -> tuple[set[int], set[int], set[int]]:
 
 
 def _situations(calls: pl.DataFrame, grid: _Grid) -> pl.Series:
-    """One number for everything that decides the rates: plan, period, window, prompt size."""
+    """One number for everything that decides the rates: tariff, period, window, prompt size."""
     time = calls["timestamp"].dt.timestamp("us")
     second = (time // 1_000_000 + MONDAY) % WEEK
     is_open = calls["context_tokens"].is_null()
@@ -103,10 +105,10 @@ def _situations(calls: pl.DataFrame, grid: _Grid) -> pl.Series:
         _place(second, grid.seconds, "right"),
         _place(_largest_prompt(calls), grid.sizes, "left"),
     )
-    plan = number = calls["plan"].cast(pl.Int64)
+    tariff = number = calls["tariff"].cast(pl.Int64)
     for axis, (edges, place) in enumerate(zip(grid.axes, places, strict=True)):
         width = len(edges) + 2
-        number = number * width + _own_places(grid, axis).gather(plan * width + place)
+        number = number * width + _own_places(grid, axis).gather(tariff * width + place)
     return number * 2 + is_open.cast(pl.Int64)
 
 
@@ -116,14 +118,14 @@ def _place(values: pl.Series, edges: tuple[int, ...], side: Any) -> pl.Series:
 
 
 def _own_places(grid: _Grid, axis: int) -> pl.Series:
-    """For every plan and place, the first place between which and it the plan does not change.
+    """For every tariff and place, the first place between which and it the tariff does not change.
 
     Without it a model would have as many situations as all models have changes.
     """
     edges = grid.axes[axis]
     places: list[int] = []
-    for plan in grid.plans:
-        own = _edges(plan)[axis]
+    for tariff in grid.tariffs:
+        own = _edges(tariff)[axis]
         first = 0
         places.append(first)
         for place, edge in enumerate(edges, 1):
@@ -142,24 +144,35 @@ def _largest_prompt(calls: pl.DataFrame) -> pl.Series:
     return calls.select(pl.coalesce("context_tokens", whole, pl.lit(LATEST)))["context_tokens"]
 
 
-def _outcome(number: int, grid: _Grid) -> tuple[Any, ...]:
-    """Values of SCHEMA for one situation."""
-    left, is_open = divmod(number, 2)
+def rates_in_force(situation: int, grid: _Grid) -> tuple[Any, ...]:
+    """Values of SCHEMA for one situation: the tariff's rates then, of the tier of its prompt."""
+    left, is_open = divmod(situation, 2)
     places = []
     for edges in reversed(grid.axes):
         left, place = divmod(left, len(edges) + 2)
         places.append(place)
     size, window, period = places
-    plan = grid.plans[left]
+    tariff = grid.tariffs[left]
     instant = _instant(period, grid)
-    layer, rows = plan.in_force(instant, _second(window, grid))
+    layer, rows = tariff.in_force(instant, _second(window, grid))
     largest = grid.sizes[size - 1] + 1 if size else 0
-    rows = tuple(row for row in rows if row.above == 0 or row.above < largest)
+    rows = tier_of_prompt(rows, largest, is_exact=not is_open)
     if layer is None or not rows:
-        return (number, *_unknown(plan, instant))
-    if not is_open:
-        rows = tuple(row for row in rows if row.above == rows[-1].above)
-    return (number, *_priced(plan, layer, rows))
+        return (situation, *_unknown(tariff, instant))
+    return (situation, *_priced(tariff, layer, rows))
+
+
+def tier_of_prompt(rows: tuple[Rate, ...], prompt: int, *, is_exact: bool) -> tuple[Rate, ...]:
+    """The rates of the tier that a request with a prompt of so many tokens is billed at.
+
+    The whole prompt decides, whatever of it was cached. Unless the size `is_exact`, it is the most
+    that the prompt can have been, and every tier up to that one is possible. `rows` are in the
+    order of their tiers.
+    """
+    reached = tuple(row for row in rows if row.above == 0 or row.above < prompt)
+    if not is_exact or not reached:
+        return reached
+    return tuple(row for row in reached if row.above == reached[-1].above)
 
 
 def _instant(period: int, grid: _Grid) -> int:
@@ -176,20 +189,20 @@ def _second(window: int, grid: _Grid) -> int | None:
     return grid.seconds[window - 1] if window else 0
 
 
-def _unknown(plan: Plan, instant: int) -> Iterable[Any]:
+def _unknown(tariff: Tariff, instant: int) -> Iterable[Any]:
     """Values of SCHEMA after the first where no rate is in force."""
-    rows = [row for layer in plan.layers for row in layer.rates]
+    rows = [row for layer in tariff.layers for row in layer.rates]
     starts = [row.valid_from for row in rows if row.valid_from is not None]
     values = dict.fromkeys(list(SCHEMA)[1:])
     values |= {
         "too_early": any(start > instant for start in starts),
-        "price_model": plan.model,
-        "price_provider": plan.provider,
+        "price_model": tariff.model,
+        "price_provider": tariff.provider,
     }
     return values.values()
 
 
-def _priced(plan: Plan, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
+def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
     """Values of SCHEMA after the first: the lowest tier's rates, bounds over all `rows`."""
     lowest = [row for row in rows if row.above == rows[0].above]
     base = max(lowest, key=lambda row: row.day_to - row.day_from)
@@ -204,8 +217,8 @@ def _priced(plan: Plan, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
     yield base.uncached == 0 and not any(rates)
     yield layer.assumed
     yield False
-    yield plan.model
-    yield plan.provider
+    yield tariff.model
+    yield tariff.provider
     yield since
 
 

@@ -14,10 +14,10 @@ from typing import Final
 
 import msgspec
 
-from tallybook.pricing.applicable import Key, Layer, Plan, make_plan
 from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
+from tallybook.pricing.tariff import Key, Layer, Tariff, tariff_of
 from tallybook.private import aside, make_folder, sweep
 
 _DISTRIBUTION: Final = "genai_prices"
@@ -133,15 +133,15 @@ class Quote:
     `rates` is empty where there is no price; without a time it holds those of all daily windows.
     """
 
-    plan: Plan
+    tariff: Tariff
     layer: Layer | None
     rates: tuple[Rate, ...]
 
     @property
     def path(self) -> tuple[str, ...]:
         """The way from the logged name to the price, in words."""
-        match = self.plan.match.path if self.plan.match else ("no model of that name is known",)
-        return (*self.plan.notes, *match, *(self.layer.notes if self.layer else ()))
+        match = self.tariff.match.path if self.tariff.match else ("no model of that name is known",)
+        return (*self.tariff.notes, *match, *(self.layer.notes if self.layer else ()))
 
 
 class Rates:
@@ -157,13 +157,13 @@ class Rates:
         self.digest = sha256(f"{table.digest} {overrides.digest}".encode()).hexdigest()[:16]
         self._names = Names(table.providers)
         self._overrides = overrides
-        self._plans: dict[Key, Plan] = {}
+        self._tariffs: dict[Key, Tariff] = {}
 
-    def plan(self, key: Key) -> Plan:
+    def tariff(self, key: Key) -> Tariff:
         """The rates for `key` at all times; worked out once."""
-        if key not in self._plans:
-            self._plans[key] = make_plan(key, self._names, self._overrides)
-        return self._plans[key]
+        if key not in self._tariffs:
+            self._tariffs[key] = tariff_of(key, self._names, self._overrides)
+        return self._tariffs[key]
 
     def lookup(self, model: str, provider: str | None = None, at: datetime | None = None) -> Quote:
         """The standard rates of a model at `at` (aware; None: the last in force), and why these."""
@@ -171,11 +171,11 @@ class Rates:
 
     def quote(self, key: Key, at: datetime | None = None) -> Quote:
         """The rates for all that a call states, at `at`; see `lookup`."""
-        plan = self.plan(key)
+        tariff = self.tariff(key)
         if at is None:
-            return Quote(plan, *plan.in_force(LATEST, None))
+            return Quote(tariff, *tariff.in_force(LATEST, None))
         instant = micros(at)
-        return Quote(plan, *plan.in_force(instant, week_second(instant)))
+        return Quote(tariff, *tariff.in_force(instant, week_second(instant)))
 
 
 def load(

@@ -28,8 +28,8 @@ class Comparison:
     after: Row
 
 
-class Plan(Protocol):
-    """What would change; see `tallybook.backfill.plan.Plan`."""
+class PlannedBackfill(Protocol):
+    """What would change; see `tallybook.backfill.plan.BackfillPlan`."""
 
     @property
     def corrections(self) -> pl.DataFrame:
@@ -56,7 +56,7 @@ class Plan(Protocol):
         """All other priced counted rows."""
 
 
-def compare(plan: Plan, *, details: bool = True) -> Comparison:
+def compare(plan: PlannedBackfill, *, details: bool = True) -> Comparison:
     """Compare what is recorded with what would be; the largest of the `changes` comes first.
 
     There are none without `details`.

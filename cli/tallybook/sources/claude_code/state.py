@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from tallybook.sources.claude_code.lines import Line
-from tallybook.sources.claude_code.threads import Link, Place
+from tallybook.sources.claude_code.threads import FileIdentity, Link
 
 
 class Capture(msgspec.Struct):
@@ -33,7 +33,7 @@ class Held(msgspec.Struct):
 class State(msgspec.Struct):
     """Small, plain and serialisable."""
 
-    place: Place = Place()
+    place: FileIdentity = FileIdentity()
     record: int = 0  # lines read so far
     form: Literal["lines", "document", "oversize"] | None = None  # None until a line is not blank
     pending: bytes = b""  # of a document that is not complete yet

@@ -101,7 +101,7 @@ _LABEL: Final = re.compile(r"a([a-z][a-z_-]*)-[0-9a-f]+")
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
-class Place(msgspec.Struct, frozen=True):
+class FileIdentity(msgspec.Struct, frozen=True):
     """What a file's name and its neighbour say about every line in it."""
 
     session: str | None = None
@@ -111,16 +111,18 @@ class Place(msgspec.Struct, frozen=True):
     spawner: str | None = None  # the agent that started this one, where it was not the lead
 
 
-def place(facts: FileFacts) -> Place:
+def place(facts: FileFacts) -> FileIdentity:
     """Reads the layout: main files, sub-agent folders, flat sub-agent files, nested sessions."""
     if not facts.parts:
-        return Place()
+        return FileIdentity()
     *folders, name = facts.parts
     named = _AGENT_FILE.match(name)
     if not named:
-        return Place(session=_folder_session(folders) or _session(name) or _last_session(folders))
+        return FileIdentity(
+            session=_folder_session(folders) or _session(name) or _last_session(folders)
+        )
     meta = decode(facts.neighbour) if facts.neighbour else None
-    return Place(
+    return FileIdentity(
         session=_folder_session(folders),
         agent=named[1],
         agent_type=text(inside(meta, "agentType")),
@@ -165,7 +167,7 @@ def neighbour(name: str) -> str | None:
     return f"agent-{found[1]}.meta.json" if found else None
 
 
-def whose(line: Line, place: Place, run: int) -> dict[str, Any]:
+def whose(line: Line, place: FileIdentity, run: int) -> dict[str, Any]:
     """Thread columns of a transcript line; `run` numbers the inline sidechains of the file."""
     stated = text(line.session)
     session = place.session or stated

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tallybook.dialects import Usage, read_usage, state
+from tallybook.dialects import Usage, put_usage, read_usage
 from tallybook.schema import EVENT, RESPONSE, SUM, Reported
 from tallybook.sources.deer_flow.event_parts import Answer, Content, Event, Extra, Metadata
 from tallybook.sources.deer_flow.values import (
@@ -181,7 +181,7 @@ def _state_counts(row: Reported, usage: Usage | None) -> None:
     if usage is None:
         row.problems = ["no-counts"]
     else:
-        state(row, usage)
+        put_usage(row, usage)
 
 
 def _unnamed(event: Event, metadata: Metadata, row: Reported) -> str | None:
@@ -209,7 +209,7 @@ def _tells_more(evidence: Usage, usage: Usage) -> bool:
 
 
 def _response(row: Reported, evidence: Usage, place: str | None) -> Reported:
-    return state(
+    return put_usage(
         Reported(
             record=row.record,
             part="response_metadata" if place is None else f"{place}.response_metadata",

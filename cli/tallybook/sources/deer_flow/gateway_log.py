@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tallybook.dialects import read_usage, state
+from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import Reported
 from tallybook.sources import lines
 from tallybook.sources.deer_flow.events import HINT
@@ -76,7 +76,7 @@ def _row(record: int, stamp: str | None, metrics: re.Match[str]) -> Reported:
     if counts is None:
         row.problems = ["no-counts"]
     else:
-        state(row, counts)
+        put_usage(row, counts)
     if stamp is not None and not stamp.endswith("Z") and "+" not in stamp:
         # Lines of text have the time of the machine, which they do not name.
         row.problems = [*(row.problems or []), "assumed-time"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects import read_usage, state
+from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import ASSERTION, EVENT, SUM, Reported
 from tallybook.sources.deer_flow.events import HINT
 from tallybook.sources.deer_flow.values import instant, text
@@ -189,7 +189,7 @@ def _state_usage(row: Reported, stated: Mapping[str, Any], rule: str) -> None:
     if usage is None:
         row.problems = ["no-counts"]
     else:
-        state(row, usage)
+        put_usage(row, usage)
     row.rule = rule
 
 

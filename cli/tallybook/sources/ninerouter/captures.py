@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tallybook.dialects import find_usage, merge_stream, read_usage, state, stream_events
+from tallybook.dialects import find_usage, merge_stream, put_usage, read_usage, stream_events
 from tallybook.schema import EVENT, RESPONSE, Reported
 from tallybook.sources import lines
 from tallybook.sources.ninerouter.details import BODY, HINTS
@@ -81,7 +81,7 @@ def _row(
     if usage is None:
         row.rule, row.problems = "log/silent", ["no-counts"]
         return row
-    state(row, usage)
+    put_usage(row, usage)
     row.rule = f"log/{usage.rule}"
     return row
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects import Usage, find_usage, read_usage, state
+from tallybook.dialects import Usage, find_usage, put_usage, read_usage
 from tallybook.schema import CALL, EVENT, RESPONSE, Reported
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.eras import upstream_of
@@ -275,7 +275,7 @@ def _tokens_row(detail: Detail) -> Reported:
     if usage is None:
         row.rule, row.problems = "detail/silent", ["no-counts"]
     else:
-        state(row, usage)
+        put_usage(row, usage)
     missing = _MISSING.get(detail.body_state or "")
     if missing and usage is not None and usage.reported_cached_tokens is None:
         row.problems = [*(row.problems or []), missing]
@@ -292,7 +292,7 @@ def _body_row(detail: Detail) -> Reported | None:
     if usage is None:
         return None
     row = _row(detail, BODY)
-    state(row, settle(usage, found.usage, detail.body, _prompts(detail.tokens)))
+    put_usage(row, settle(usage, found.usage, detail.body, _prompts(detail.tokens)))
     row.response_id = found.response_id
     return row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final
 
-from tallybook.dialects import Iteration, Response, find_usage, left_out, read_usage, state
+from tallybook.dialects import Iteration, Response, find_usage, left_out, put_usage, read_usage
 from tallybook.dialects.served import mapping
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.responses.exchange import Exchange
@@ -95,7 +95,7 @@ def _without_answer(found: Exchange, record: int, saved: bytes, before: str) -> 
 def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     usage = read_usage(response.usage, row.provider) if response.usage else None
     if usage is not None:
-        state(row, usage)
+        put_usage(row, usage)
     row.service_tier = response.service_tier or row.service_tier
     if row.reported_cost_usd is None:
         problems: list[str] = []
@@ -132,4 +132,4 @@ def _iteration(row: Reported, inner: Iteration) -> Reported:
     for name in ("provider", "timestamp", "request_id", "thread_id"):
         setattr(extra, name, getattr(row, name))
     usage = read_usage(inner.usage, "anthropic")
-    return state(extra, usage) if usage else extra
+    return put_usage(extra, usage) if usage else extra

@@ -256,7 +256,7 @@ _CHANGE: Final = 3  # elements of a change: what of, the row, what was done
 _BEFORE_CHANGES: Final = 3  # elements of a transaction between its name and the changes on disk
 
 
-class Place(NamedTuple):
+class TableRowPosition(NamedTuple):
     """Where a table's row stands: its item and the position in that item's content."""
 
     record: int
@@ -277,7 +277,7 @@ def read_store(block: bytes, state: State) -> Iterator[Reported]:
     was paid for all the same. Several files of a store that state one run are settled as any
     records of one run are.
     """
-    last: dict[Any, Place] = {}
+    last: dict[Any, TableRowPosition] = {}
     for item in items(block):
         state.records = item.number
         try:
@@ -288,7 +288,7 @@ def read_store(block: bytes, state: State) -> Iterator[Reported]:
         yield from _rows(table, place)
 
 
-def _written(item: Item) -> Iterator[tuple[tuple[str, Any], Place]]:
+def _written(item: Item) -> Iterator[tuple[tuple[str, Any], TableRowPosition]]:
     """Table and key of every row of ours that the item writes, and where the row stands."""
     if item.content is None:
         raise TermError("the item is cut off or damaged")
@@ -300,14 +300,17 @@ def _written(item: Item) -> Iterator[tuple[tuple[str, Any], Place]]:
     inner = cursor.position
     first = cursor.term()
     if isinstance(first, str) and first in _TABLES:
-        yield (first, hashable(cursor.term())), Place(item.number, None, begin, cursor.data)
+        yield (
+            (first, hashable(cursor.term())),
+            TableRowPosition(item.number, None, begin, cursor.data),
+        )
     elif size == _CHANGE and isinstance(first, tuple):
         yield from _changed(Cursor(cursor.data, inner), item.number, None)
     elif size == _COMMIT and first == "commit":
         yield from _committed(cursor, item.number)
 
 
-def _committed(cursor: Cursor, record: int) -> Iterator[tuple[tuple[str, Any], Place]]:
+def _committed(cursor: Cursor, record: int) -> Iterator[tuple[tuple[str, Any], TableRowPosition]]:
     for _ in range(_BEFORE_CHANGES):
         cursor.term()
     size = cursor.list_size()
@@ -323,7 +326,7 @@ def _committed(cursor: Cursor, record: int) -> Iterator[tuple[tuple[str, Any], P
 
 def _changed(
     cursor: Cursor, record: int, change: int | None
-) -> Iterator[tuple[tuple[str, Any], Place]]:
+) -> Iterator[tuple[tuple[str, Any], TableRowPosition]]:
     """A change, read up to its row; what deletes writes the key alone in the row's place."""
     what = cursor.term()
     if not isinstance(what, tuple) or len(what) != 2:
@@ -333,10 +336,10 @@ def _changed(
         return
     row = Cursor(cursor.data, cursor.position)
     if row.begins_tuple() and row.tuple_size() > 2:
-        yield (table, hashable(key)), Place(record, change, cursor.position, cursor.data)
+        yield (table, hashable(key)), TableRowPosition(record, change, cursor.position, cursor.data)
 
 
-def _rows(table: str, place: Place) -> Iterator[Reported]:
+def _rows(table: str, place: TableRowPosition) -> Iterator[Reported]:
     try:
         row = Cursor(place.content, place.position).term()
     except TermError as error:
@@ -352,7 +355,9 @@ def _rows(table: str, place: Place) -> Iterator[Reported]:
             yield made
 
 
-def _stated(table: str, stated: Mapping[str, Any], place: Place) -> Iterator[Reported | None]:
+def _stated(
+    table: str, stated: Mapping[str, Any], place: TableRowPosition
+) -> Iterator[Reported | None]:
     record, part = place.record, place.part
     if table == _TOTALS:
         yield totals_row(stated, record, part(), None)

@@ -19,7 +19,7 @@ from tallybook.sources.verifiers.sniff import is_description, outline
 from tallybook.sources.verifiers.state import State
 from tallybook.sources.verifiers.traces import (
     NODES,
-    Place,
+    TracePosition,
     misshapen,
     no_calls,
     read_episode,
@@ -75,7 +75,7 @@ def _read_line(content: bytes, state: State, *, is_last: bool) -> Iterator[Repor
     if state.run_id is None:
         state.run_id = hashlib.blake2b(content, digest_size=4).hexdigest()
     line, complaints = records.parse(content)
-    place = Place(state.record, project=state.run.project)
+    place = TracePosition(state.record, project=state.run.project)
     if line is None:
         yield lines.unreadable(state.record, content, is_last=is_last)
         return
@@ -87,7 +87,7 @@ def _read_line(content: bytes, state: State, *, is_last: bool) -> Iterator[Repor
             yield row
 
 
-def _rows(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:
+def _rows(line: Line, content: bytes, place: TracePosition, state: State) -> Iterator[Reported]:
     if line.traces is not None and line.nodes is UNSET:
         yield from read_episode(line, place, state.run)
     elif line.nodes is not UNSET or line.calls is not None:
@@ -100,16 +100,16 @@ def _rows(line: Line, content: bytes, place: Place, state: State) -> Iterator[Re
         yield misshapen(place, "", "no rollout, trace or episode")
 
 
-def _turns(line: Line, place: Place, state: State) -> Iterator[Reported]:
+def _turns(line: Line, place: TracePosition, state: State) -> Iterator[Reported]:
     template = template_of(line, place, state.run)
     rows = list(turn_rows(line, template))
     yield from rows or [no_calls(place, template)]
 
 
-def _rollout(line: Line, content: bytes, place: Place, state: State) -> Iterator[Reported]:
+def _rollout(line: Line, content: bytes, place: TracePosition, state: State) -> Iterator[Reported]:
     """An uploaded rollout holds its episode, which says all that the rollout says and more."""
     episode, complaints = records.wrapped(line.info)
-    within = Place(place.record, "info.native_wrapper.", project=place.project)
+    within = TracePosition(place.record, "info.native_wrapper.", project=place.project)
     for complaint in complaints:
         yield misshapen(within, complaint.place, complaint.what)
     if episode is not None:

@@ -17,8 +17,8 @@ from tallybook.sources.verifiers.turns import (
     WHOLE_PROMPT,
     api_of,
     put_bridged,
+    put_counts,
     put_no_counts,
-    put_usage,
 )
 from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import count, error_name, instant, text
@@ -31,7 +31,7 @@ JUDGE: Final = "judge"
 _LEAD: Final = "agent"  # the name of the only agent of most environments
 
 
-class Place(msgspec.Struct, frozen=True):
+class TracePosition(msgspec.Struct, frozen=True):
     """Where a trace stands: its record, the part of it, and the episode it belongs to."""
 
     record: int
@@ -40,14 +40,14 @@ class Place(msgspec.Struct, frozen=True):
     project: str | None = None
 
 
-def read_episode(line: Line, place: Place, run: Run) -> Iterator[Reported]:
+def read_episode(line: Line, place: TracePosition, run: Run) -> Iterator[Reported]:
     """Rows of an attempt at a task, in which several agents may have had their parts."""
     env = text(line.env) or text(inside(line.env, "id"))
     episode = text(line.id)
     traces = line.traces or []
     for index, trace in enumerate(traces):
         if trace is not None:
-            where = Place(
+            where = TracePosition(
                 place.record, f"{place.part}traces[{index}].", episode, env or place.project
             )
             yield from read_trace(trace, where, run, EPISODE)
@@ -55,7 +55,7 @@ def read_episode(line: Line, place: Place, run: Run) -> Iterator[Reported]:
         yield _event(place, episode, env or place.project, "an episode without a rollout")
 
 
-def read_trace(trace: Trace, place: Place, run: Run, era: str) -> Iterator[Reported]:
+def read_trace(trace: Trace, place: TracePosition, run: Run, era: str) -> Iterator[Reported]:
     """Rows of one rollout."""
     template = template_of(trace, place, run)
     if era == NODES and trace.calls is not None:
@@ -71,12 +71,12 @@ def read_trace(trace: Trace, place: Place, run: Run, era: str) -> Iterator[Repor
         yield no_calls(place, template)
 
 
-def no_calls(place: Place, template: Reported) -> Reported:
+def no_calls(place: TracePosition, template: Reported) -> Reported:
     """The row of a rollout that failed before it asked a model anything."""
     return _event(place, template.thread_id, template.project, "a rollout without a call")
 
 
-def _event(place: Place, thread: str | None, project: str | None, words: str) -> Reported:
+def _event(place: TracePosition, thread: str | None, project: str | None, words: str) -> Reported:
     return Reported(
         record=place.record,
         part=place.part.rstrip(".") or None,
@@ -89,7 +89,7 @@ def _event(place: Place, thread: str | None, project: str | None, words: str) ->
     )
 
 
-def template_of(trace: Trace, place: Place, run: Run) -> Reported:
+def template_of(trace: Trace, place: TracePosition, run: Run) -> Reported:
     """What all calls of the rollout have in common."""
     agent = trace.agent or records.Agent()
     config = agent.config or records.AgentConfig()
@@ -110,7 +110,7 @@ def template_of(trace: Trace, place: Place, run: Run) -> Reported:
 
 
 def _calls(
-    trace: Trace, template: Reported, place: Place, run: Run, era: str
+    trace: Trace, template: Reported, place: TracePosition, run: Run, era: str
 ) -> Iterator[Reported]:
     if trace.calls is not None:
         for index, call in enumerate(trace.calls):
@@ -144,7 +144,7 @@ def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
         # The older generation made it: it wrote neither, and the rollout has no agent's settings.
         put_bridged(row, call.usage, era, run)
     else:
-        put_usage(row, call.usage, era, api_of(endpoint, row.model))
+        put_counts(row, call.usage, era, api_of(endpoint, row.model))
 
 
 def _failure(call: Call) -> str | None:
@@ -156,7 +156,9 @@ def _failure(call: Call) -> str | None:
     return " ".join(["failed:", *words])
 
 
-def _node_calls(raw: msgspec.Raw, template: Reported, place: Place, run: Run) -> Iterator[Reported]:
+def _node_calls(
+    raw: msgspec.Raw, template: Reported, place: TracePosition, run: Run
+) -> Iterator[Reported]:
     found, complaints = records.nodes(raw)
     for complaint in complaints:
         yield misshapen(place, f"nodes{complaint.place}", complaint.what)
@@ -184,7 +186,7 @@ def _put_node_usage(row: Reported, usage: Usage, run: Run) -> None:
     if run.is_bridged:
         put_bridged(row, usage, NODES, run)
         return
-    put_usage(row, usage, NODES, api_of(None, row.model))
+    put_counts(row, usage, NODES, api_of(None, row.model))
     if usage.cached_input_tokens is None:
         # Of bridged environments, which look the same here, no 0 for reasoning is a count.
         row.reported_reasoning_tokens = row.reported_reasoning_tokens or None
@@ -230,7 +232,7 @@ def _own_length(node: TokenNode | None) -> tuple[int, int] | None:
 
 
 def _judgements(
-    trace: Trace, template: Reported, place: Place, run: Run, era: str
+    trace: Trace, template: Reported, place: TracePosition, run: Run, era: str
 ) -> Iterator[Reported]:
     """Calls made while the rollout was scored; the line does not say by which model."""
     begun = trace.timing.scoring if trace.timing else None
@@ -241,7 +243,7 @@ def _judgements(
         row.caller = JUDGE
         row.model, row.provider = run.judge_model, run.judge_provider
         row.timestamp = (instant(begun.start) if begun else None) or row.timestamp
-        put_usage(row, usage, f"{era}/judge", "openai")
+        put_counts(row, usage, f"{era}/judge", "openai")
         # A replay judges old answers again, but for those of rollouts that ended in an error.
         row.is_copy = run.is_replay and trace.stop_condition == "error"
         if row.identity is not None:
@@ -251,7 +253,7 @@ def _judgements(
         yield row
 
 
-def misshapen(place: Place, part: str, what: str) -> Reported:
+def misshapen(place: TracePosition, part: str, what: str) -> Reported:
     """The row of a place in a record that could not be read."""
     row = problem(place.record, "bad-line", what)
     row.part = f"{place.part}{part}" or None

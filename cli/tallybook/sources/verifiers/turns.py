@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET
 
-from tallybook.dialects import read_usage, state
+from tallybook.dialects import put_usage, read_usage
 from tallybook.dialects.served import is_claude
 from tallybook.schema import Reported
 from tallybook.sources.verifiers.lines import Line, Response, Usage
@@ -47,7 +47,7 @@ def api_of(endpoint: str | None, model: str | None) -> Api:
     return "messages" if is_claude(model) else "openai"
 
 
-def put_usage(row: Reported, usage: Usage, era: str, api: Api) -> None:
+def put_counts(row: Reported, usage: Usage, era: str, api: Api) -> None:
     """Put the counts of one call on its row."""
     problems: list[str] = []
     row.reported_input_tokens = count(usage.prompt_tokens, problems)
@@ -72,7 +72,7 @@ def put_bridged(row: Reported, usage: Usage, era: str, run: Run) -> None:
 
     It never had a place for cache reads, and wrote 0 for reasoning that it did not count.
     """
-    put_usage(row, usage, era, "openai")
+    put_counts(row, usage, era, "openai")
     if usage.cached_input_tokens is None:
         put_dialect(row, f"{era}/bridged", run, None)
     row.reported_reasoning_tokens = row.reported_reasoning_tokens or None
@@ -151,7 +151,7 @@ def turn_rows(line: Line, template: Reported) -> Iterator[Reported]:
         if usage is None:
             put_no_counts(row, _V1)
         else:
-            put_usage(row, as_usage(usage, row), _V1, "openai")
+            put_counts(row, as_usage(usage, row), _V1, "openai")
         yield row
 
 
@@ -197,13 +197,13 @@ def _put_provider_usage(row: Reported, usage: Any, run: Run) -> None:
     if found is None:
         put_no_counts(row, _V0)
     else:
-        state(row, found).rule = f"{_V0}/{found.rule}"
+        put_usage(row, found).rule = f"{_V0}/{found.rule}"
 
 
 def _put_normalised_usage(row: Reported, usage: Any, run: Run) -> None:
     """The program's own object since 0.1.11: no cache, and reasoning is 0 where it is not known."""
     stated = as_usage(usage, row)
-    put_usage(row, stated, _V0, "openai")
+    put_counts(row, stated, _V0, "openai")
     row.reported_reasoning_tokens = row.reported_reasoning_tokens or None
     if isinstance(usage, dict):
         problems: list[str] = []

@@ -59,7 +59,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Tariff:
     """All rates for a key; where several layers have one in force, the first holds."""
 
     provider: str | None
@@ -82,7 +82,7 @@ class Plan:
         return None, ()
 
 
-def make_plan(key: Key, names: Names, overrides: Overrides) -> Plan:
+def tariff_of(key: Key, names: Names, overrides: Overrides) -> Tariff:
     """Resolve the names of `key` and collect the rates: the user's, then the list's."""
     logged = key
     key, notes = _aliased(key, names, overrides)
@@ -98,7 +98,7 @@ def make_plan(key: Key, names: Names, overrides: Overrides) -> Plan:
     seller = match.provider if match else own[0].provider if own else None
     if match is None and layers and not own:
         model, seller = key.model, key.provider
-    return Plan(seller, model, match, tuple(layers), notes)
+    return Tariff(seller, model, match, tuple(layers), notes)
 
 
 def _aliased(key: Key, names: Names, overrides: Overrides) -> tuple[Key, tuple[str, ...]]:
