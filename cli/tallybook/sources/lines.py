@@ -1,18 +1,19 @@
-"""Finds the candidate lines of a JSONL block by a byte marker, and the lines that are broken."""
+"""What all readers need of a file's bytes: its head, its lines by a marker, a problem's row."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tallybook.schema import PROBLEM, Reported
 from tallybook.values import decode
 
-_OPENER, _CLOSER = b"{}"
 _BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 256 << 10  # what a source recognises a file by
 _LOOKED_AT = 128  # lines; no source looks at more of them
+# An array of objects. Another bracket begins a line of words, as wrappers of a program print them.
+ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|\Z)")
 
 
 class Head:
@@ -60,34 +61,3 @@ def line_count(block: bytes) -> int:
 def problem(record: int, code: str, detail: str) -> Reported:
     """A row that stands for a record which could not be read."""
     return Reported(record=record, kind=PROBLEM, calls=None, problems=[code], detail=detail)
-
-
-def unreadable(record: int, line: bytes, *, is_last: bool) -> Reported:
-    """The problem row of a line that is no JSON object: torn at the file's end, else bad."""
-    code = "torn-line" if is_last else "bad-line"
-    return problem(record, code, f"not a JSON object ({len(line)} bytes)")
-
-
-def broken(block: bytes, first: int, seen: Collection[int] = ()) -> Iterator[Reported]:
-    """Problem rows of the lines that are no JSON object, but for the records in `seen`."""
-    if block.isspace():
-        return
-    begin, record, size = 0, first, len(block)
-    find = block.find
-    while begin < size:
-        end = find(b"\n", begin)
-        is_last = end < 0
-        if is_last:
-            end = size
-        # Whole lines are told by their first and last byte, which takes no copy of them.
-        has_ends = block[begin] == _OPENER and block[end - 1] == _CLOSER
-        if not has_ends and record not in seen and not is_object(block, begin, end):
-            yield unreadable(record, block[begin:end], is_last=is_last)
-        record += 1
-        begin = end + 1
-
-
-def is_object(block: bytes, begin: int, end: int) -> bool:
-    """Whether a line has the ends of a JSON object, or is blank."""
-    text = block[begin:end].strip()
-    return not text or (text.startswith(b"{") and text.endswith(b"}"))

@@ -9,16 +9,15 @@ from typing import Final, Literal
 import msgspec
 
 from tallybook.schema import Reported
+from tallybook.sources import jsonl
 from tallybook.sources.claude_code import capture, transcript
 from tallybook.sources.claude_code.lines import Line, decode, decode_document
-from tallybook.sources.claude_code.plain import PlainReader
 from tallybook.sources.claude_code.skip import CUT_OFF, spans
 from tallybook.sources.claude_code.sniff import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
-from tallybook.sources.claude_code.transcript import follow
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.lines import is_object, line_count, problem, unreadable
+from tallybook.sources.lines import ARRAY, line_count, problem
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
@@ -40,17 +39,17 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """Rows of the block and the state after it; the given state is left as it is."""
     state = _copy(state)
-    if state.record == 0:
+    if state.records == 0:
         block = block.removeprefix(BOM)
     if block.isspace() and not state.pending:
-        state.record += line_count(block)
+        state.records += line_count(block)
         return [], state
     if state.form is None:
         state.form = _form(block)
     if state.form == "lines":
         return list(_read_lines(block, state)), state
     rows = _read_documents(block, state) if state.form == "document" else []
-    state.record += line_count(block)
+    state.records += line_count(block)
     return rows, state
 
 
@@ -60,7 +59,7 @@ def finish(state: State) -> list[Reported]:
     rows: list[Reported] = []
     if state.pending.strip():
         found = _document_rows(state.pending, state)
-        last = unreadable(state.pending_record, state.pending, is_last=True)
+        last = jsonl.unreadable(state.pending_record, state.pending, is_last=True)
         rows = [last] if found is None else found
     return rows + capture.release_all(state)
 
@@ -74,43 +73,30 @@ def _form(block: bytes) -> Literal["lines", "document"] | None:
     first = _FIRST_WORDS.search(block)
     if first is None:
         return None
-    is_open = first[0].startswith(b"[") or first[0].rstrip() == b"{"
+    is_open = ARRAY.match(first[0]) is not None or first[0].rstrip() == b"{"
     return "document" if is_open else "lines"
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    first, is_whole = state.record + 1, block.endswith(b"\n")
-    plain = PlainReader(state)
-    for index, begin, end, is_response in spans(block, state):
-        record = first + index
-        if begin == len(block):
-            state.record += index
-            break
-        if is_response and (row := plain.read(block[begin:end], record)):
-            yield row
+    for record, begin, end in jsonl.candidates(block, MARKER, spans(block, state)):
+        raw = block[begin:end]
+        line = decode(raw)
+        if line is None:
+            yield jsonl.unreadable(record, raw, is_last=end == len(block))
             continue
-        run = 0 if is_response else follow(block, begin, end, state)
-        if is_response or MARKER.search(block, begin, end):
-            raw = block[begin:end]
-            line = decode(raw)
-            if line is not None:
-                yield from _line_rows(line, record, None, state, run)
-                if line.is_meta is True and line.type == "user" and _TOLD_CUT_OFF.search(raw):
-                    yield from transcript.read_cut_off(line, record, None, state, run)
-                continue
-        elif is_object(block, begin, end):
-            continue
-        yield unreadable(record, block[begin:end], is_last=end == len(block) and not is_whole)
+        yield from _line_rows(line, record, None, state)
+        if line.is_meta is True and line.type == "user" and _TOLD_CUT_OFF.search(raw):
+            yield from transcript.read_cut_off(line, record, None, state)
 
 
 def _line_rows(  # noqa: PLR0911 - one case a type of line
-    line: Line, record: int, part: str | None, state: State, run: int = 0
+    line: Line, record: int, part: str | None, state: State
 ) -> list[Reported]:
     match line.type:
         case "assistant" if line.session_id is not None and line.session is None:
             return capture.read_message(line, record, part, state)
         case "assistant":
-            return transcript.read_assistant(line, record, part, state, run)
+            return transcript.read_assistant(line, record, part, state)
         case "progress":
             return transcript.read_progress(line, record, part, state)
         case "cost-state":
@@ -130,7 +116,7 @@ def _read_documents(block: bytes, state: State) -> list[Reported]:
     rows: list[Reported] = []
     text, start = state.pending + block, 0
     position = len(state.pending)
-    record = state.record
+    record = state.records
     while position < len(text):
         begin, position = position, text.find(b"\n", position) + 1 or len(text)
         record += 1

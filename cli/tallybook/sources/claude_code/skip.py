@@ -1,4 +1,4 @@
-"""Walks a block line by line and passes over those that can state nothing by how they begin."""
+"""Passes over the lines of a block that can state nothing by how they begin."""
 
 from __future__ import annotations
 
@@ -44,49 +44,66 @@ _NEEDED: Final = {
     b'"message":{"rol': b'"usage"',  # "role": the message of a user
 }
 _WHAT: Final = 15
+_WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
 _CLOSER: Final = ord("}")
 
 
 def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
-    """(index, begin, end, is_response) of each line that cannot be passed over.
+    """Each line that cannot be passed over, as `jsonl.spans` has them; counts all lines.
 
-    `is_response` says that the line holds a message of the model. The last one is no line but the
-    block's end, so its index is the number of lines. While the lines belong to a sidechain in a
-    session's own file, each is given: somebody has to see where it ends.
+    A message of the model is sure to be a candidate. Of each line that is not passed over, and of
+    each one while the lines belong to a sidechain, it is noted whose it is.
     """
     # Nearly all lines have the members of the line before, and equal bytes need no pattern.
     known: dict[bytes, bytes] = {}
-    begin, index, size, width = 0, 0, len(block), 0
+    begin, record, size, width = 0, state.records, len(block), 0
     find, starts, aside = block.find, block.startswith, state.in_sidechain
     while begin < size:
         end = find(b"\n", begin)
         if end < 0:
             end = size
-        mark = known.get(block[begin + _LINK_END : begin + width])
+        record += 1
+        if aside and block[end - 1] == _CLOSER:
+            aside = _follow(block, begin, end, state)
         passed = is_response = False
-        if mark is not None:
-            # Behind its link, the members are the line's own.
-            if starts(_LINK, begin) and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END:
-                is_response = mark is _ALWAYS
-                if mark is _BEHIND:
-                    missing = not starts(_TELLS_CUT_OFF, begin + width)
-                else:
-                    missing = mark is _NEVER or (
-                        not is_response and find(mark, begin + width, end) < 0
-                    )
-                passed = missing and block[end - 1] == _CLOSER
-        elif not aside and block[end - 1] == _CLOSER:
+        mark = known.get(block[begin + _LINK_END : begin + width])
+        if mark is None and block[end - 1] == _CLOSER:
             passed = starts(_UNLINKED, begin)
             if not passed:
                 known, width = _learn(block, begin, state) or (known, width)
-        if not passed:
-            yield index, begin, end, is_response
-            aside = state.in_sidechain
-            if aside:
-                known = {}
-        index += 1
+                mark = known.get(block[begin + _LINK_END : begin + width])
+        # Behind its link, the members are the line's own.
+        if (
+            mark is not None
+            and starts(_LINK, begin)
+            and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END
+        ):
+            is_response = mark is _ALWAYS
+            if mark is _BEHIND:
+                missing = not starts(_TELLS_CUT_OFF, begin + width)
+            else:
+                missing = mark is _NEVER or (not is_response and find(mark, begin + width, end) < 0)
+            passed = missing and block[end - 1] == _CLOSER
+        # The last line of a file may be cut behind any brace.
+        if not passed or end == size:
+            if not is_response and not aside and block[end - 1] == _CLOSER:
+                aside = _follow(block, begin, end, state)
+            yield record, begin, end, is_response or end == size
         begin = end + 1
-    yield index, size, size, False
+    state.records = record
+
+
+def _follow(block: bytes, begin: int, end: int, state: State) -> bool:
+    """Whether the lines belong to a sidechain with this one; counts the runs of such lines.
+
+    A run ends with the first line of the session itself. The files of sub-agents have none.
+    """
+    word = None if state.place.agent else _WORD.search(block, begin, end)
+    if word is not None:
+        inside = word[1] == b"true"
+        state.sidechain_run += inside and not state.in_sidechain
+        state.in_sidechain = inside
+    return state.in_sidechain
 
 
 def _learn(block: bytes, begin: int, state: State) -> tuple[dict[bytes, bytes], int] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
-from tallybook.sources.lines import Head
+from tallybook.sources.lines import ARRAY, Head
 from tallybook.values import begins, decode
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -66,7 +66,7 @@ def sniff(head: Head) -> bool:
 def _values(head: Head) -> Iterator[object]:
     """The values on the first lines, or in the document that the head begins with."""
     content = head.content.lstrip()
-    if content.startswith(b"["):
+    if ARRAY.match(content):
         yield from _elements(content[1:].decode("utf-8", "replace"))
     elif re.match(rb"\{\s*\n", content):
         end = re.search(rb"^\}", content, re.MULTILINE)

@@ -34,7 +34,7 @@ class State(msgspec.Struct):
     """Small, plain and serialisable."""
 
     place: FileIdentity = FileIdentity()
-    record: int = 0  # lines read so far
+    records: int = 0  # lines read so far
     form: Literal["lines", "document", "oversize"] | None = None  # None until a line is not blank
     pending: bytes = b""  # of a document that is not complete yet
     pending_record: int = 0  # where it begins

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from tallybook.schema import ASSERTION, COPY, EVENT, Reported
 from tallybook.sources.claude_code.lines import Carried, Line, Message, inside
@@ -43,26 +42,7 @@ def totals(
         yield model, row
 
 
-_WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
-
-
-def follow(block: bytes, begin: int, end: int, state: State) -> int:
-    """The run of sidechain lines that a line belongs to, from 1; 0 where it is in none.
-
-    A run ends with the first line of the session itself. The files of sub-agents have none.
-    """
-    word = None if state.place.agent else _WORD.search(block, begin, end)
-    if word is None:
-        return 0
-    inside = word[1] == b"true"
-    state.sidechain_run += inside and not state.in_sidechain
-    state.in_sidechain = inside
-    return state.sidechain_run if inside else 0
-
-
-def read_assistant(
-    line: Line, record: int, part: str | None, state: State, run: int
-) -> list[Reported]:
+def read_assistant(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
     """Rows of a line that holds a block of a response; none if it states no usage."""
     message = _with_usage(line)
     if message is None:
@@ -80,29 +60,27 @@ def read_assistant(
         record_id=uuid,
         chain_id=chain(state.links, uuid, text(line.parent_uuid), text(message.id), request_id),
         block_index=count(line.block_index, []),
-        **whose(line, state.place, run),
+        **whose(line, state.place, state.sidechain_run),
     )
     word = "streamCutCause" if line.cut_cause is not None else "isAbortedMidStream"
     if line.cut_cause is None and line.is_aborted is not True:
         return rows
     if rows[0].kind == EVENT:  # what the client wrote in the place of the rest
-        return rows + read_cut_off(line, record, within(part, word), state, run)
-    return [*rows, _cut_off(rows[0].identity, line, within(part, word), record, state, run)]
+        return rows + read_cut_off(line, record, within(part, word), state)
+    return [*rows, _cut_off(rows[0].identity, line, within(part, word), record, state)]
 
 
-def read_cut_off(
-    line: Line, record: int, part: str | None, state: State, run: int
-) -> list[Reported]:
+def read_cut_off(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
     """The client's word that the response before broke off; nothing if it is not in the file.
 
     Its lines have the count that the stream began with, and a stop reason that the client made up.
     """
     link = state.links.get(text(line.parent_uuid) or "")
-    return [_cut_off(link.identity, line, part, record, state, run)] if link else []
+    return [_cut_off(link.identity, line, part, record, state)] if link else []
 
 
-def _cut_off(  # noqa: PLR0913, PLR0917 - the response, and where the word about it stands
-    identity: str | None, line: Line, part: str | None, record: int, state: State, run: int
+def _cut_off(
+    identity: str | None, line: Line, part: str | None, record: int, state: State
 ) -> Reported:
     """An event that says of the response with that identity that its counts are not final."""
     return Reported(
@@ -114,7 +92,7 @@ def _cut_off(  # noqa: PLR0913, PLR0917 - the response, and where the word about
         finished=False,
         project=text(line.cwd),
         timestamp=moment(line.timestamp, []),
-        **whose(line, state.place, run),
+        **whose(line, state.place, state.sidechain_run),
     )
 
 

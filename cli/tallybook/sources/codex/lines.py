@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -16,16 +15,17 @@ _EVENTS: Final = (
 
 # The start of a line in the order that Codex writes. Anything that it does not match is looked at
 # with MARKER, so another key order or spacing costs time and never a line.
-_BYPASS: Final = re.compile(
+BYPASS: Final = re.compile(
     rb'\{"timestamp":"[^"\\\n]*",(?:"ordinal":\d+,)?"type":"'
     rb'(?:response_item"|world_state"|event_msg","payload":\{"type":"(?!(?:' + _EVENTS + rb')"))'
 )
 
-# Values, not keys: inside a text the closing quote would be escaped, so no message can match.
+# Values, not keys: inside a text the closing quote would be escaped, so no message can match. The
+# header of the oldest logs has nothing else to tell it than its id.
 MARKER: Final = re.compile(
     rb'"(?:' + _EVENTS + rb"|token_usage_record|turn_context|session_meta|compacted"
     rb"|inter_agent_communication(?:_metadata)?|thread\.started|turn\.completed"
-    rb'|session_configured|record_type|workdir)"'
+    rb'|session_configured|record_type|workdir|id"[ \t]*:[ \t]*"[0-9a-fA-F-]{36})"'
 )
 
 # A model has answered, whether or not the file says what that took.
@@ -42,32 +42,6 @@ _REVIEWED_ACTIVITY: Final = re.compile(
     rb'|"(?P<asked>turn_context)"|"(?P<begun>task_started)"|' + _ACTIVITY
 )
 Review: TypeAlias = Literal["none", "open", "ended"]  # its result may follow its end
-
-_CLOSERS: Final = b"}\r"
-
-
-def candidates(block: bytes) -> Iterator[tuple[int, int, int]]:
-    """(index, begin, end) of each line that cannot be passed over by its first and last bytes.
-
-    The last one is no line but the block's end, so its index is the number of lines.
-    """
-    begin, index, size = 0, 0, len(block)
-    find, bypass = block.find, _BYPASS.match
-    while begin < size:
-        end = find(b"\n", begin)
-        if end < 0:
-            end = size
-        if bypass(block, begin) is None or block[end - 1] not in _CLOSERS:
-            yield index, begin, end
-        index += 1
-        begin = end + 1
-    yield index, size, size
-
-
-def is_object(line: bytes) -> bool:
-    """Whether a line has the ends of a JSON object, or is empty."""
-    stripped = line.strip()
-    return not stripped or (stripped.startswith(b"{") and stripped.endswith(b"}"))
 
 
 def find_answer(block: bytes, begin: int, end: int, review: Review) -> tuple[bool, Review]:

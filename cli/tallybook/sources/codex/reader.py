@@ -9,10 +9,11 @@ from typing import Final
 import msgspec
 
 from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, SUM, THREAD, Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import take_header, take_settings, take_turn
 from tallybook.sources.codex.lines import (
+    BYPASS,
     MARKER,
     Gap,
     Info,
@@ -20,9 +21,7 @@ from tallybook.sources.codex.lines import (
     Message,
     Misshapen,
     Payload,
-    candidates,
     find_answer,
-    is_object,
     parse,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
@@ -117,13 +116,10 @@ def begin(facts: FileFacts) -> State:
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
-    if block.isspace() and not state.is_document:
-        state.records += lines.line_count(block)
-        return [], state
     if state.is_document or (not state.is_begun and is_document(block)):
         _read_document(block, state)
         return [], state
-    state.is_begun = True
+    state.is_begun = state.is_begun or not block.isspace()
     return list(_in_order(_read_lines(block, state), state)), state
 
 
@@ -151,23 +147,18 @@ def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    first, watched, is_whole = state.records + 1, 0, block.endswith(b"\n")
+    watched, found = 0, jsonl.spans(block, state, BYPASS)
     stated = 0  # where the last line that states usage ends
-    for index, begin, end in candidates(block):
-        record = first + index
-        if begin == len(block):
-            state.records += index
-            break
-        is_last = end == len(block) and not is_whole
-        if record > 1 and MARKER.search(block, begin, end) is None:
-            if not is_object(block[begin:end]):
-                yield lines.unreadable(record, block[begin:end], is_last=is_last)
-            continue
+    for record, begin, end in jsonl.candidates(block, MARKER, found):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
         watched = begin
+        line = parse(block[begin:end])
+        if line is None:
+            yield jsonl.unreadable(record, block[begin:end], is_last=end == len(block))
+            continue
         gap = Gap(block, stated, begin) if state.keeps_records else None
-        row = _read_line(block[begin:end], state, record, gap, is_last=is_last)
+        row = _read_line(line, state, record, gap)
         if row is not None:
             yield row
         if row is not None or _is_compaction(block, begin, end):
@@ -188,20 +179,15 @@ def _watch(block: bytes, begin: int, end: int, state: State) -> None:
 
 
 def _read_line(
-    content: bytes, state: State, record: int, gap: Gap | None, *, is_last: bool
+    line: Line | Misshapen, state: State, record: int, gap: Gap | None
 ) -> Reported | None:
-    line = parse(content)
-    if isinstance(line, Line):
-        row = _dispatch(state, line, record, gap)
-        state.is_counted = state.is_counted or row is not None
-        state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
-        return row
     if isinstance(line, Misshapen):
-        if _STATES_USAGE & {line.type, line.event}:
-            return lines.problem(record, "bad-line", line.complaint)
-    elif content.strip():
-        return lines.unreadable(record, content, is_last=is_last)
-    return None
+        states_usage = _STATES_USAGE & {line.type, line.event}
+        return lines.problem(record, "bad-line", line.complaint) if states_usage else None
+    row = _dispatch(state, line, record, gap)
+    state.is_counted = state.is_counted or row is not None
+    state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
+    return row
 
 
 def _dispatch(state: State, line: Line, record: int, gap: Gap | None) -> Reported | None:
@@ -217,7 +203,7 @@ def _dispatch(state: State, line: Line, record: int, gap: Gap | None) -> Reporte
         case None if line.workdir is not None:
             configure(state, line)
         case _:
-            _read_bare(state, line, record)
+            _read_bare(state, line)
     return None
 
 
@@ -257,15 +243,18 @@ def _read_event(
     return None
 
 
-def _read_bare(state: State, line: Line, record: int) -> None:
+def _read_bare(state: State, line: Line) -> None:
     """A line from before the envelope: none states usable counts, the first one is a header."""
-    is_header = record == 1 and line.type is None and text(line.id) is not None
-    if is_header or line.record_type is not None:
-        state.is_bare = True
-    if is_header or (line.record_type == "session_meta" and not state.thread.headed):
-        thread = state.thread
+    thread, stated = state.thread, text(line.id)
+    if line.record_type is None:
+        is_header = line.type is None and UUID.fullmatch(stated or "") is not None
+    else:
+        is_header = line.record_type == "session_meta"
+    is_header = is_header and not thread.headed
+    state.is_bare = state.is_bare or is_header or line.record_type is not None
+    if is_header:
         thread.headed = True
-        thread.id = text(line.id) or thread.id
+        thread.id = stated or thread.id
         thread.begun = instant(line.timestamp)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.deer_flow.events import HINT
 from tallybook.sources.deer_flow.values import instant, text
 from tallybook.values import decode, encode
@@ -47,9 +47,9 @@ def _is_ours(value: Mapping[str, Any]) -> bool:
     return str(value["logger"]).startswith(("deerflow.", "app.gateway."))
 
 
-def read_log(block: bytes, first: int) -> Iterator[Reported]:
-    """The rows of a block of whole lines, `first` the number of the first one."""
-    for record, line in lines.scan(block, _MARKER, first):
+def read_log(block: bytes, state: jsonl.Counting) -> Iterator[Reported]:
+    """The rows of a block of whole lines. Most lines are of text, and of anybody's."""
+    for record, line in lines.scan(block, _MARKER, state.records + 1):
         value = decode(line) if line.lstrip().startswith(b"{") else None
         if isinstance(value, dict):
             message, stamp = text(value.get("message")), text(value.get("timestamp"))
@@ -60,6 +60,7 @@ def read_log(block: bytes, first: int) -> Iterator[Reported]:
         metrics = _METRICS.search(message or "")
         if metrics is not None:
             yield _row(record, stamp, metrics)
+    state.records += lines.line_count(block)
 
 
 def _row(record: int, stamp: str | None, metrics: re.Match[str]) -> Reported:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.deer_flow import gateway_log
 from tallybook.sources.deer_flow.event_parts import parse_event
@@ -60,11 +60,12 @@ def begin(facts: FileFacts) -> State:
 
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
-    first = state.records + 1
-    is_log = state.is_log or (not state.is_begun and gateway_log.sniff(lines.Head(block)))
-    rows = list(gateway_log.read_log(block, first) if is_log else _read_lines(block, first))
-    is_begun = state.is_begun or not block.isspace()
-    return rows, State(state.records + lines.line_count(block), is_log, is_begun)
+    after = msgspec.structs.replace(state)
+    if not state.is_begun:
+        after.is_log = state.is_log or gateway_log.sniff(lines.Head(block))
+        after.is_begun = not block.isspace()
+    read_block = gateway_log.read_log if after.is_log else _read_lines
+    return list(read_block(block, after)), after
 
 
 def finish(_: State) -> list[Reported]:
@@ -72,16 +73,13 @@ def finish(_: State) -> list[Reported]:
     return []
 
 
-def _read_lines(block: bytes, first: int) -> Iterator[Reported]:
-    broken: list[int] = []
-    for record, line in lines.scan(block, _MARKER, first):
-        if _TOOL_RESULT.search(line) and TASK_USAGE not in line:
+def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
+    for record, begin, end in jsonl.candidates(block, _MARKER, jsonl.spans(block, state)):
+        line = block[begin:end]
+        if _TOOL_RESULT.search(line) and TASK_USAGE not in line and line.endswith(b"}"):
             continue
         event = parse_event(line)
         if event is not None:
             yield from read_event(event, record)
-        elif line.strip().endswith(b"}"):
-            # What lacks its end as well is found below, with the lines that lack the marker.
-            broken.append(record)
-            yield lines.unreadable(record, line, is_last=False)
-    yield from lines.broken(block, first, broken)
+        else:
+            yield jsonl.unreadable(record, line, is_last=end == len(block))

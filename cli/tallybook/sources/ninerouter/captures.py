@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tallybook.dialects import find_usage, merge_stream, put_usage, read_usage, stream_events
 from tallybook.schema import EVENT, RESPONSE, Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl
 from tallybook.sources.ninerouter.details import BODY, HINTS
 from tallybook.values import decode, instant
 
@@ -29,7 +29,7 @@ def read_answer(content: bytes, name: str, folder: str) -> list[Reported]:
         return [_row(merge_stream(events) or _own(events), folder, "stream", None)]
     logged = decode(content)
     if logged is None:
-        return [lines.unreadable(1, content, is_last=True)]
+        return [jsonl.unreadable(1, content, is_last=True)]
     logged = logged if isinstance(logged, dict) else {}
     body = logged.get("body")
     row = _row(body if isinstance(body, Mapping) else None, folder, "whole", logged)

@@ -11,13 +11,13 @@ import msgspec
 from tallybook.dialects import merge_stream
 from tallybook.dialects.long_streams import add_event, begins_anew, cut_down, is_last_word
 from tallybook.schema import Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.responses.answers import answer_rows, digest_of
 from tallybook.sources.responses.exchange import Exchange, exchange
 from tallybook.sources.responses.kinds import is_event, is_gemini
 from tallybook.sources.responses.sniff import is_document, values
-from tallybook.values import decode
+from tallybook.values import UNDECODABLE, decode
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
@@ -31,6 +31,7 @@ _SAYS = re.compile(
     rb'"(?:usage|finish_reason|error|x_groq|timings|amazon-bedrock-\w+)"\s*:\s*(?!null|\s)'
 )
 _CHOICES = b'"choices"'
+_SKIP = msgspec.json.Decoder(msgspec.defstruct("Skipped", ()))  # checks all and keeps nothing
 _UNSAID = (b"event:", b"id:", b"retry:", b":")  # lines of a stream that hold no event
 
 
@@ -55,9 +56,6 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     state = msgspec.structs.replace(state, events=[*state.events], held=[*state.held])
     if state.records == 0 and is_document(lines.Head(block)):
         return list(_read_document(block, state)), state
-    if block.isspace():
-        state.records += lines.line_count(block)
-        return [], state
     return list(_read_lines(block, state)), state
 
 
@@ -77,20 +75,17 @@ def _read_document(block: bytes, state: State) -> Iterator[Reported]:
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    pieces = block.split(b"\n")
-    last = len(pieces) - 1
-    for index, line in enumerate(pieces):
-        if index < last or line:
-            state.records += 1
-            yield from _read_line(line.strip(), state, is_last=index == last)
+    for record, begin, end in jsonl.candidates(block, jsonl.ANYTHING, jsonl.spans(block, state)):
+        state.records = record
+        yield from _read_line(block[begin:end].strip(), state, is_last=end == len(block))
 
 
 def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
-    if not line or line.startswith(_UNSAID):
-        return
-    if state.events and _is_content(line, state.prefix):
+    if line.startswith(_UNSAID):
         return
     content = line.removeprefix(_DATA).strip()
+    if state.events and _is_content(line, state.prefix) and _is_object(content):
+        return
     if content == _DONE:
         yield from _close(state)
         return
@@ -98,7 +93,7 @@ def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported
     if isinstance(value, dict):
         yield from _read_value(value, line, state, is_sent=line.startswith(_DATA))
     elif content:
-        bad = lines.unreadable(state.records, line, is_last=is_last)
+        bad = jsonl.unreadable(state.records, line, is_last=is_last)
         if state.events:
             state.held.append(bad)
         else:
@@ -112,6 +107,14 @@ def _is_content(line: bytes, prefix: bytes) -> bool:
     if prefix and line.startswith(prefix):
         return _SAYS.search(line, len(prefix)) is None
     return any(content.match(line) for content in _CONTENT)
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        _SKIP.decode(content)
+    except UNDECODABLE:
+        return False
+    return True
 
 
 def _read_value(

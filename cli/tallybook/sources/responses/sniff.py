@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from tallybook.dialects.served import told_by_address
 from tallybook.dialects.streams import decode_event
-from tallybook.sources.lines import Head
+from tallybook.sources.lines import ARRAY, Head
 from tallybook.sources.responses.exchange import dumped
 from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
 from tallybook.values import begins, decode
 
 _LOOKED_AT: Final = 20
 _STREAM: Final = re.compile(rb"\s*(?:data:|event:|id:|retry:|:)")
-_PRETTY: Final = re.compile(rb"\s*[\[{]\s*\n")
+_PRETTY: Final = re.compile(rb"\s*\{\s*\n")
 # What stands before the content, where the first record is longer than the head.
 _CUT: Final = (
     re.compile(rb'"object"\s*:\s*"(?:chat\.completion|text_completion|response)"'),
@@ -72,8 +72,7 @@ def is_document(head: Head) -> bool:
     """Whether the file is one JSON value over several lines, or an array, and not lines of JSON."""
     if _STREAM.match(head.content):
         return False
-    begins_array = head.content.lstrip().startswith(b"[")
-    return begins_array or _PRETTY.match(head.content) is not None
+    return any(form.match(head.content) for form in (ARRAY, _PRETTY))
 
 
 def _events(head: Head) -> Iterator[Mapping[str, Any]]:

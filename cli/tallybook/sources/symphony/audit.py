@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.schema import LOG, SUM, Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.symphony.state import Chain, State, highest
 from tallybook.sources.symphony.tokens import (
     CLAUDE,
@@ -134,41 +134,38 @@ _DECODER: Final = msgspec.json.Decoder(Record)
 
 
 def read_audit(block: bytes, state: State) -> Iterator[Reported]:
-    """The rows of a block of whole lines: one a token record, one a record that is not sound."""
-    start, size = 0, len(block)
-    while start < size:
-        end = block.find(b"\n", start)
-        is_last = end < 0
-        line = block[start : size if is_last else end]
-        state.records += 1
-        row = _read_line(line, state, is_last=is_last)
+    """The rows of a block of whole lines: one a token record, one a record that is not sound.
+
+    Each record is a link of the chain, so each line is looked at.
+    """
+    for record, begin, end in jsonl.candidates(block, jsonl.ANYTHING, jsonl.spans(block, state)):
+        row = _read_line(block[begin:end], record, state, is_last=end == len(block))
         if row is not None:
             yield row
-        start = size if is_last else end + 1
 
 
-def _read_line(line: bytes, state: State, *, is_last: bool) -> Reported | None:
+def _read_line(line: bytes, number: int, state: State, *, is_last: bool) -> Reported | None:
     states_usage = _DELTA in line
     record = _decode(line) if states_usage or _PROMPT in line else None
     ends_well = line[:1] == b"{" and (line[-1:] == b"}" or line.rstrip().endswith(b"}"))
     if not ends_well or (states_usage and record is None):
-        return _unreadable(line, state, is_last=is_last)
+        return _unreadable(line, number, state, is_last=is_last)
     if _LEFT_OUT in line and b"record_hash" not in line:
         lose(state.chain)
-        return lines.problem(state.records, "bad-line", "the export could not encode this record")
+        return lines.problem(number, "bad-line", "the export could not encode this record")
     complaint = check(state.chain, line)
-    row = _read_record(record, state) if record is not None else None
+    row = _read_record(record, number, state) if record is not None else None
     if complaint is not None:
-        row = row or lines.problem(state.records, _BROKEN, f"the record {complaint}")
+        if record is None and not isinstance(decode(line), dict):
+            return _unreadable(line, number, state, is_last=is_last)
+        row = row or lines.problem(number, _BROKEN, f"the record {complaint}")
         add_problem(row, _BROKEN, f"the record {complaint}")
     return row
 
 
-def _unreadable(line: bytes, state: State, *, is_last: bool) -> Reported | None:
-    if not line or line.isspace():
-        return None
+def _unreadable(line: bytes, number: int, state: State, *, is_last: bool) -> Reported:
     lose(state.chain)
-    return lines.unreadable(state.records, line, is_last=is_last)
+    return jsonl.unreadable(number, line, is_last=is_last)
 
 
 def _decode(line: bytes) -> Record | None:
@@ -179,7 +176,7 @@ def _decode(line: bytes) -> Record | None:
         return msgspec.convert(value, Record) if isinstance(value, dict) else None
 
 
-def _read_record(record: Record, state: State) -> Reported | None:
+def _read_record(record: Record, number: int, state: State) -> Reported | None:
     if record.event_type == "prompt_sent":
         named = agent_of_module(record.agent)
         if named is not None and text(record.run_id) is not None:
@@ -190,7 +187,7 @@ def _read_record(record: Record, state: State) -> Reported | None:
     run_id = text(record.run_id)
     agent = _agent(state.agents.get(run_id or ""), where)
     row = Reported(
-        record=state.records,
+        record=number,
         kind=SUM,
         calls=None,
         evidence=LOG,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.symphony.runs import part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State, highest
 from tallybook.sources.symphony.tokens import (
@@ -31,31 +31,23 @@ def read_ledger(block: bytes, state: State) -> Iterator[Reported]:
 
     The counters run on while the session id changes with every turn, so they belong to the thread.
     """
-    found = block.split(b"\n")
-    for index, line in enumerate(found):
-        is_last = index == len(found) - 1
-        if is_last and not line:
-            return
-        state.records += 1
-        if not line.strip():
-            continue
-        value = decode(line)
-        if not isinstance(value, dict):
-            yield lines.unreadable(state.records, line, is_last=is_last)
-        elif value.get("schema_version") != _VERSION:
-            version = str(value.get("schema_version"))[:20]
-            yield lines.problem(state.records, "unknown-version", f"schema version {version}")
-        else:
-            yield _row(value, state)
+    return jsonl.rows(block, state, lambda value, record: [_ledger_row(value, record, state)])
 
 
-def _row(value: dict[str, Any], state: State) -> Reported:
+def _ledger_row(value: dict[str, Any], record: int, state: State) -> Reported:
+    if value.get("schema_version") == _VERSION:
+        return _row(value, record, state)
+    version = str(value.get("schema_version"))[:20]
+    return lines.problem(record, "unknown-version", f"schema version {version}")
+
+
+def _row(value: dict[str, Any], record: int, state: State) -> Reported:
     problems: list[str] = []
     stated = read_tokens(value, problems)
     where = session(value.get("session_id"))
     issue = text(value.get("issue_identifier"))
     row = Reported(
-        record=state.records,
+        record=record,
         kind=SUM,
         calls=None,
         evidence=LOG,
@@ -102,17 +94,7 @@ def read_document(block: bytes, state: State) -> Iterator[Reported]:
 
 def read_notifications(block: bytes, state: State) -> Iterator[Reported]:
     """The rows of notification bodies, one a line."""
-    found = block.split(b"\n")
-    for index, line in enumerate(found):
-        is_last = index == len(found) - 1
-        if is_last and not line:
-            return
-        state.records += 1
-        value = decode(line) if line.strip() else {}
-        if isinstance(value, dict):
-            yield from document_rows(value, state.records)
-        else:
-            yield lines.unreadable(state.records, line, is_last=is_last)
+    return jsonl.rows(block, state, document_rows)
 
 
 def document_rows(value: Mapping[str, Any], record: int) -> Iterator[Reported]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from tallybook.schema import ASSERTION, EVENT, Reported
-from tallybook.sources import lines
+from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.verifiers import lines as records
 from tallybook.sources.verifiers.lines import Line
@@ -44,9 +44,6 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     if state.is_description:
         state.is_open = not outline(block, max(block.find(b"{"), 0)).is_closed
         return [], state
-    if block.isspace():
-        state.record += lines.line_count(block)
-        return [], state
     return list(_read_lines(block, state)), state
 
 
@@ -59,32 +56,21 @@ def finish(state: State) -> list[Reported]:
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    start, size = 0, len(block)
-    while start < size:
-        end = block.find(b"\n", start)
-        is_last = end < 0
-        end = size if is_last else end
-        state.record += 1
-        content = block[start:end].strip()
-        if content:
-            yield from _read_line(content, state, is_last=is_last)
-        start = end + 1
-
-
-def _read_line(content: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
-    if state.run_id is None:
-        state.run_id = hashlib.blake2b(content, digest_size=4).hexdigest()
-    line, complaints = records.parse(content)
-    place = TracePosition(state.record, project=state.run.project)
-    if line is None:
-        yield lines.unreadable(state.record, content, is_last=is_last)
-        return
-    for complaint in complaints:
-        yield misshapen(place, complaint.place, complaint.what)
-    for row in _rows(line, content, place, state):
-        # What could not be read may have been the calls that seem not to be there.
-        if not complaints or row.kind != EVENT:
-            yield row
+    for record, begin, end in jsonl.candidates(block, jsonl.ANYTHING, jsonl.spans(block, state)):
+        content = block[begin:end].strip()
+        line, complaints = records.parse(content)
+        if line is None:
+            yield jsonl.unreadable(record, content, is_last=end == len(block))
+            continue
+        if state.run_id is None:
+            state.run_id = hashlib.blake2b(content, digest_size=4).hexdigest()
+        place = TracePosition(record, project=state.run.project)
+        for complaint in complaints:
+            yield misshapen(place, complaint.place, complaint.what)
+        for row in _rows(line, content, place, state):
+            # What could not be read may have been the calls that seem not to be there.
+            if not complaints or row.kind != EVENT:
+                yield row
 
 
 def _rows(line: Line, content: bytes, place: TracePosition, state: State) -> Iterator[Reported]:

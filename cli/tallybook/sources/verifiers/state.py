@@ -43,8 +43,8 @@ class State(msgspec.Struct):
     """Small, plain and serialisable."""
 
     run: Run = Run()
-    run_id: str | None = None  # the folder's, else made of the first line
-    record: int = 0  # lines read so far
+    run_id: str | None = None  # the folder's, else made of the first line that can be read
+    records: int = 0  # lines read so far
     is_description: bool | None = None  # None until a line is not blank
     is_open: bool = False  # a description whose end is missing
     sums: Sums = msgspec.field(default_factory=Sums)
