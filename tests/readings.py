@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from tallybook.ledger.question import Asked
+from tallybook.ledger.question import Question
 
 T = TypeVar("T")
 
@@ -29,11 +29,11 @@ class MadeReading:
         self.notes: list[str] = []
         self.sums: Path | None = None
         self.is_settled = False
-        self.asked: Asked | None = None
+        self.question: Question | None = None
 
-    def with_usage(self, asked: Asked, work: Callable[[MadeReading], T], _: Any = None) -> T:
+    def with_usage(self, question: Question, work: Callable[[MadeReading], T], _: Any = None) -> T:
         """Stands for `tallybook.ledger.open.with_usage`."""
-        self.asked = asked
+        self.question = question
         return work(self)
 
     def components(self) -> list[str]:

@@ -65,8 +65,8 @@ CAPTURE_TOTAL: Final = "capture-total"  # running totals in saved standard outpu
 CAPTURE_LINE: Final = "capture-line"  # single messages in saved standard output
 STATE: Final = "state"  # in a saved state of the thread, not tied to a run
 COPY: Final = "copy"  # embedded in a record of another thread
-ACCOUNTS: Final = (LOG, TRANSCRIPT, SUMMARY, SNAPSHOT)  # that may all tell of one run
-EVIDENCE: Final = (*ACCOUNTS, CAPTURE_TOTAL, CAPTURE_LINE, STATE, COPY)
+RUN_RECORDS: Final = (LOG, TRANSCRIPT, SUMMARY, SNAPSHOT)  # that may all tell of one run
+EVIDENCE: Final = (*RUN_RECORDS, CAPTURE_TOTAL, CAPTURE_LINE, STATE, COPY)
 
 # Whose past a row belongs to, in a file that may begin with another thread's history.
 OWN: Final = "own"  # proved to be the thread's own

@@ -32,10 +32,10 @@ class HistoryReading(MadeReading):
         self.rates = pricing.load(None, None)
         self.corrections: Any = None
 
-    def with_usage(self, asked: Any, work: Callable[[Any], T], _: Any = None) -> T:
-        known = asked.ledger and not asked.as_recorded and asked.ledger.exists()
-        self.corrections = corrections(asked.ledger) if known else None
-        return super().with_usage(asked, work)
+    def with_usage(self, question: Any, work: Callable[[Any], T], _: Any = None) -> T:
+        known = question.ledger and not question.as_recorded and question.ledger.exists()
+        self.corrections = corrections(question.ledger) if known else None
+        return super().with_usage(question, work)
 
     def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         for part in self.rows.iter_slices(200):

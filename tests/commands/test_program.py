@@ -141,7 +141,7 @@ class TestWrongUsage:
         done = run("usage-report", *arguments)
         assert (done.exit_code, done.stdout) == (2, "")
         assert all(word in done.stderr for word in words), done.stderr
-        assert reading.asked is None
+        assert reading.question is None
         assert Path("log.json").read_text() == "{}\n"
 
     @pytest.mark.parametrize(
@@ -285,23 +285,23 @@ class TestReading:
         self, run: Run, reading: MadeReading, tmp_path: Path
     ) -> None:
         run("usage-report")
-        assert reading.asked
-        assert reading.asked.paths is None
-        assert reading.asked.home == tmp_path
-        assert reading.asked.cache == tmp_path / ".cache" / "tallybook"
+        assert reading.question
+        assert reading.question.paths is None
+        assert reading.question.home == tmp_path
+        assert reading.question.cache == tmp_path / ".cache" / "tallybook"
 
     def test_no_ledger_writes_nothing(self, run: Run, reading: MadeReading) -> None:
         run("usage-report", "--no-ledger")
-        assert reading.asked
-        assert reading.asked.cache is reading.asked.ledger is None
+        assert reading.question
+        assert reading.question.cache is reading.question.ledger is None
 
     def test_the_ledger_is_the_one_asked_for_else_of_the_environment_else_where_data_lies(
         self, run: Run, reading: MadeReading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def ledger(*arguments: str) -> Path | None:
             run("usage-report", *arguments)
-            assert reading.asked
-            return reading.asked.ledger
+            assert reading.question
+            return reading.question.ledger
 
         assert ledger() == tmp_path / ".local/share/tallybook/ledger"
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -338,7 +338,7 @@ class TestStrict:
         assert done.exit_code == 3
         assert done.stdout == run("usage-report").stdout
         assert "strict: 1 problem, 50 tokens unpriced" in done.stderr
-        assert reading.asked
+        assert reading.question
 
     def test_complete_data_exit_with_0(self, run: Run, reading: MadeReading) -> None:
         reading.rows = usage_frame(ROWS[:1])

@@ -11,7 +11,7 @@ from typing import Any
 
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.ledger.open import usage, with_usage
-from tallybook.ledger.question import Asked
+from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
 from tallybook.ledger.state import state
 from tallybook.report.answer import answer
@@ -33,8 +33,8 @@ def asked(
     environment: Mapping[str, str] | None = None,
     *,
     everything: bool = False,
-) -> Asked:
-    return Asked(
+) -> Question:
+    return Question(
         paths=paths,
         environment=environment or {},
         home=home,

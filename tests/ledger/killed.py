@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tallybook.ledger.open import usage
-from tallybook.ledger.question import Asked
+from tallybook.ledger.question import Question
 from tests.ledger.homes import home_of, put, session, transcript
 from tests.ledger.rows import Row, held
 
@@ -61,7 +61,7 @@ class Trial:
 
     def refresh(self, ledger: Path | None = None) -> None:
         """Bring a ledger up to date, in this process."""
-        asked = Asked(
+        asked = Question(
             None, {}, self.home, ledger or self.ledger, self.folder / "cache"
         )  # fmt: skip
         with usage(asked) as reading:

@@ -11,7 +11,7 @@ import pytest
 
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.ledger.open import with_usage
-from tallybook.ledger.question import Asked
+from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
 from tallybook.ledger.state import state
 from tallybook.report.query import Query
@@ -33,11 +33,11 @@ def settle(folder: Path) -> None:
         os.utime(path, (OLD, OLD))
 
 
-def question(home: Path, paths: list[Path] | None = None) -> Asked:
+def question(home: Path, paths: list[Path] | None = None) -> Question:
     return asked(home, home.parent / "ledger", paths)
 
 
-def keep(question: Asked, query: Query | None = None) -> Answers:
+def keep(question: Question, query: Query | None = None) -> Answers:
     answers = Answers(question, query or Query(), state(question))
 
     def work(reading: Reading) -> None:
@@ -110,7 +110,7 @@ def test_what_has_just_changed_is_not_trusted(home: Path) -> None:
 
 def test_another_environment_or_ledger_state_is_another_question(home: Path) -> None:
     answers = keep(question(home))
-    other = Asked(
+    other = Question(
         None,
         {"CODEX_HOME": "/x"},
         home,

@@ -56,7 +56,7 @@ def entry(number: int) -> Entry:
         encoded_place=encoded(place),
         states=f"{number // 600:024x}.states",
         rows=(Segment(part, number % 600 * 3, 2),),
-        ending=(Segment(part, number % 600 * 3 + 2, 1),),
+        tentative=(Segment(part, number % 600 * 3 + 2, 1),),
         code="0123456789abcdef" * 2,
         known=True,
     )

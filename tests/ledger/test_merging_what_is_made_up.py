@@ -86,7 +86,7 @@ def write(ledger: Path, table: pa.Table) -> None:
     pq.write_table(table, aside)
     name = blake2b(aside.read_bytes(), digest_size=16).hexdigest() + ".parquet"
     aside.rename(ledger / "parts" / name)
-    change(ledger, rows=[Segment(name, 0, table.num_rows)], ending=[])
+    change(ledger, rows=[Segment(name, 0, table.num_rows)], tentative=[])
 
 
 def forge(ledger: Path, column: str, values: pa.Array) -> None:

@@ -17,7 +17,7 @@ from tallybook.errors import UsageError
 from tallybook.report.query import Query
 
 if TYPE_CHECKING:
-    from tallybook.ledger.question import Asked
+    from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
     from tallybook.report.summary import Report
 
@@ -25,7 +25,7 @@ _INCOMPLETE = 3
 T = TypeVar("T")
 
 
-def question(  # noqa: PLR0913 - one parameter an option
+def question_of(  # noqa: PLR0913 - one parameter an option
     paths: list[Path] | None,
     prices: Path | None,
     ledger: Path | None,
@@ -33,15 +33,15 @@ def question(  # noqa: PLR0913 - one parameter an option
     no_ledger: bool,
     as_recorded: bool,
     everything: bool = False,
-) -> Asked:
+) -> Question:
     """What the options ask of the ledger. Raises UsageError."""
-    from tallybook.ledger.question import Asked  # noqa: PLC0415 - help needs none
+    from tallybook.ledger.question import Question  # noqa: PLC0415 - help needs none
 
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
     check_all(paths, everything=everything, no_ledger=no_ledger)
     home = terminal.home_folder(os.environ)
-    return Asked(
+    return Question(
         paths=paths or None,
         environment=os.environ,
         home=home,
@@ -61,12 +61,12 @@ def check_all(paths: list[Path] | None, *, everything: bool, no_ledger: bool) ->
         raise UsageError("--all and --no-ledger exclude each other")
 
 
-def read(asked: Asked, work: Callable[[Reading], T]) -> T:
+def read(question: Question, work: Callable[[Reading], T]) -> T:
     """What `work` makes of what is asked for, with a bar on a terminal while it is read."""
     from tallybook.ledger.open import with_usage  # noqa: PLC0415 - loads the readers
 
     with terminal.progress(sys.stderr) as progress:
-        return with_usage(asked, work, progress)
+        return with_usage(question, work, progress)
 
 
 def answered(reading: Reading, query: Query) -> Report:

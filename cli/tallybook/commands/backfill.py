@@ -15,7 +15,7 @@ import typer
 
 from tallybook import __version__
 from tallybook.commands import options, terminal
-from tallybook.commands.answering import question, read
+from tallybook.commands.answering import question_of, read
 from tallybook.commands.in_place import LEFT_ALONE, Written
 from tallybook.commands.in_place import restore as from_backup
 from tallybook.commands.in_place import write as write_in_place
@@ -124,15 +124,15 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         answer = _answer(plan, reading, query, details=details)
         return plan, answer, reading.notes
 
-    asking = question(
+    question = question_of(
         paths, prices, ledger, no_ledger=no_ledger, as_recorded=True, everything=everything
     )
-    plan, answer, notes = read(asking, planned)
+    plan, answer, notes = read(question, planned)
     written = write_in_place(plan, apply=apply) if in_place else Written([], set())
     answer |= {"in_place": written.files if in_place else None, "applied": None}
     with _said_whatever_comes(written):
         if apply:
-            again = partial(read, asking, lambda now: _plan(now, zone, responses, None))
+            again = partial(read, question, lambda now: _plan(now, zone, responses, None))
             answer["applied"] = _apply(plan, again, _folder(ledger), written.calls)
         put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
@@ -251,8 +251,8 @@ def _plan(
 
     if not responses:
         return made(None)
-    asking = question(responses, None, None, no_ledger=True, as_recorded=True)
-    return read(asking, made)
+    question = question_of(responses, None, None, no_ledger=True, as_recorded=True)
+    return read(question, made)
 
 
 def _query(

@@ -10,12 +10,12 @@ import typer
 
 from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import answered, judge, question, read, remark, told
+from tallybook.commands.answering import answered, judge, question_of, read, remark, told
 from tallybook.commands.kept_answers import Answer
 from tallybook.commands.output import say, writing
 from tallybook.commands.problems import check_problems, write_problems
 from tallybook.commands.program import app
-from tallybook.commands.question import asked, check_files
+from tallybook.commands.question import check_files, query_of
 from tallybook.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise UsageError(
             f"{file}: its suffix names no format", hint=f"suffixes: {', '.join(_SUFFIXES)}"
         )
-    query = asked(
+    query = query_of(
         by=by or ["model"],
         since=since,
         until=until,
@@ -86,7 +86,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     check_files(paths, prices, file)
     check_problems(problems, paths, file)
-    asking = question(
+    question = question_of(
         paths,
         prices,
         ledger,
@@ -100,7 +100,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         write_problems(problems, reading.batches())
         return done
 
-    answer, count = read(asking, written)
+    answer, count = read(question, written)
     say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
     remark(answer)
     if strict:

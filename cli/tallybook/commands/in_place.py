@@ -16,7 +16,13 @@ from tallybook.names import path_of, text_of
 if TYPE_CHECKING:
     import polars as pl
 
-    from tallybook.backfill.ninerouter.change import Changes, Correction, DayLeft, Done, Skipped
+    from tallybook.backfill.ninerouter.change import (
+        AppliedChanges,
+        Correction,
+        DayLeft,
+        PlannedChanges,
+        Skipped,
+    )
     from tallybook.backfill.plan import BackfillPlan
 
 Row = dict[str, Any]
@@ -123,7 +129,7 @@ def _file(path: Path, calls: int | None = None) -> Row:
     }
 
 
-def _say_rows(row: Row, state: str, count: int, found: Changes | Done) -> None:
+def _say_rows(row: Row, state: str, count: int, found: PlannedChanges | AppliedChanges) -> None:
     row |= {
         "state": state if count else _NOTHING,
         "rows": count,
@@ -131,9 +137,9 @@ def _say_rows(row: Row, state: str, count: int, found: Changes | Done) -> None:
         "days_left": list(_days_left(found.days_left)),
         "skipped": list(_skipped(found.skipped)),
     }
-    from tallybook.backfill.ninerouter.change import Done  # noqa: PLC0415 - as above
+    from tallybook.backfill.ninerouter.change import AppliedChanges  # noqa: PLC0415 - as above
 
-    if isinstance(found, Done):
+    if isinstance(found, AppliedChanges):
         row |= {
             "backup": text_of(str(found.backup)) if found.backup else None,
             "passed_over": [text_of(str(each)) for each in found.passed_over],
@@ -183,7 +189,7 @@ def _dicts(frame: pl.DataFrame) -> Iterator[Row]:
     yield from frame.iter_rows(named=True)
 
 
-def _planned(path: Path, corrections: list[Correction]) -> Changes:
+def _planned(path: Path, corrections: list[Correction]) -> PlannedChanges:
     """What would change. Raises TallybookError where it plainly could not be written."""
     from tallybook.backfill.ninerouter.backup import require_writable  # noqa: PLC0415
     from tallybook.backfill.ninerouter.database import plan_changes  # noqa: PLC0415
@@ -200,10 +206,12 @@ def _planned(path: Path, corrections: list[Correction]) -> Changes:
     return changes
 
 
-def _applied(path: Path, changes: Changes) -> Done:
+def _applied(path: Path, changes: PlannedChanges) -> AppliedChanges:
     from tallybook.backfill.ninerouter.database import apply  # noqa: PLC0415
     from tallybook.backfill.ninerouter.document import apply_document  # noqa: PLC0415
     from tallybook.files.sqlite import is_database  # noqa: PLC0415 - as above
 
-    write: Callable[[Path, Changes], Done] = apply if is_database(path) else apply_document
+    write: Callable[[Path, PlannedChanges], AppliedChanges] = (
+        apply if is_database(path) else apply_document
+    )
     return write(_opened(path), changes)

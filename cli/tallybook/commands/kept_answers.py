@@ -17,7 +17,7 @@ from tallybook.private import write_aside
 from tallybook.report.query import Query, Unmatched
 
 if TYPE_CHECKING:
-    from tallybook.ledger.question import Asked
+    from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
 
 _KEPT: Final = 32
@@ -43,13 +43,13 @@ class Answers:
     generation of the ledger, and where every file and folder that was looked at is as it was.
     """
 
-    def __init__(self, asked: Asked, query: Query, salt: str) -> None:
-        self._asked = asked
+    def __init__(self, question: Question, query: Query, salt: str) -> None:
+        self._question = question
         self._begun = time.time_ns()
-        self._folder = asked.ledger / "answers" if asked.ledger else None
-        paths = [str(path.absolute()) for path in asked.paths or ()]
-        places = [asked.paths is None, asked.everything, paths, str(asked.home)]
-        self._salt = _digest([places, salt, str(asked.cache)])
+        self._folder = question.ledger / "answers" if question.ledger else None
+        paths = [str(path.absolute()) for path in question.paths or ()]
+        places = [question.paths is None, question.everything, paths, str(question.home)]
+        self._salt = _digest([places, salt, str(question.cache)])
         self._name = _digest([self._salt, query.document()])
 
     def find(self) -> Answer | None:
@@ -66,7 +66,7 @@ class Answers:
 
     def _holds(self, watched: Mapping[str, Any]) -> bool:
         return (
-            all(self._asked.environment.get(k) == v for k, v in watched["environment"].items())
+            all(self._question.environment.get(k) == v for k, v in watched["environment"].items())
             and self._ledger_state() == watched["ledger"]
             and all(map(_is_as, watched["files"]))
             and all(_mtime(path) == mtime for path, mtime in watched["folders"])
@@ -74,8 +74,8 @@ class Answers:
         )
 
     def _ledger_state(self) -> list[int] | None:
-        assert self._asked.ledger is not None  # noqa: S101 - for the type checker
-        state = os.stat(self._asked.ledger / "manifest")
+        assert self._question.ledger is not None  # noqa: S101 - for the type checker
+        state = os.stat(self._question.ledger / "manifest")
         return [state.st_size, state.st_mtime_ns, state.st_ino]
 
     def keep(self, answer: Answer, reading: Reading) -> None:
@@ -101,7 +101,7 @@ class Answers:
     def _watched(self, reading: Reading) -> dict[str, Any]:
         names = reading.variables
         watched: dict[str, Any] = {
-            "environment": {name: self._asked.environment.get(name) for name in names},
+            "environment": {name: self._question.environment.get(name) for name in names},
             "ledger": self._ledger_state(),
             "files": [[f.path, f.size, f.mtime_ns, f.inode, f.beside] for f in reading.found],
             "folders": sorted(reading.folders.items()),

@@ -17,7 +17,7 @@ from tallybook.names import text_of
 from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
 
 
-def asked(  # noqa: PLR0913 - one parameter an option
+def query_of(  # noqa: PLR0913 - one parameter an option
     *,
     by: Sequence[str],
     since: str | None,
@@ -48,14 +48,14 @@ def asked(  # noqa: PLR0913 - one parameter an option
     )
 
 
-def _check_sources(asked: Sequence[str]) -> None:
+def _check_sources(named: Sequence[str]) -> None:
     """Raise UsageError for a source that there is not: they are known before anything is read."""
-    if not asked:
+    if not named:
         return
     from tallybook.sources import sources  # noqa: PLC0415 - loads the readers
 
     names = list(sources())
-    for name in asked:
+    for name in named:
         if name not in names:
             close = get_close_matches(name, names, n=2, cutoff=0.5)
             perhaps = f"perhaps {' or '.join(close)}; " if close else ""
@@ -65,16 +65,16 @@ def _check_sources(asked: Sequence[str]) -> None:
             )
 
 
-def chosen_zone(asked: str | None) -> str:
-    """The zone that is asked for, else the machine's. Raises UsageError."""
-    if asked is None:
+def chosen_zone(named: str | None) -> str:
+    """The zone that is named, else the machine's. Raises UsageError."""
+    if named is None:
         return terminal.machine_zone(os.environ)
-    if not terminal.is_zone(asked):
+    if not terminal.is_zone(named):
         raise UsageError(
-            f"--timezone {asked!r} is not a zone of the IANA database",
+            f"--timezone {named!r} is not a zone of the IANA database",
             hint="such as Europe/Berlin or UTC",
         )
-    return asked
+    return named
 
 
 def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:

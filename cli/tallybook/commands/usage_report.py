@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import answered, judge, question, read, remark, told
+from tallybook.commands.answering import answered, judge, question_of, read, remark, told
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.commands.output import chosen_format, put, stdout_colour, stdout_width
 from tallybook.commands.problems import check_problems, write_problems
 from tallybook.commands.program import app
-from tallybook.commands.question import asked, check_files
+from tallybook.commands.question import check_files, query_of
 from tallybook.errors import UsageError
 from tallybook.render.formats import envelope, json_pieces
 
 if TYPE_CHECKING:
-    from tallybook.ledger.question import Asked
+    from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
     from tallybook.report.query import Query
     from tallybook.report.summary import Report
@@ -71,7 +71,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     chosen = chosen_format(format_, json=json, target=output)
     if backfill and as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
-    query = asked(
+    query = query_of(
         by=by or ["model"],
         since=since,
         until=until,
@@ -85,7 +85,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     check_files(paths, prices, output, "-o")
     check_problems(problems, paths, output)
-    asking = question(
+    question = question_of(
         paths,
         prices,
         ledger,
@@ -93,14 +93,14 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         as_recorded=as_recorded,
         everything=everything,
     )
-    answer, page = _found(asking, query, chosen, problems, backfill=backfill)
+    answer, page = _found(question, query, chosen, problems, backfill=backfill)
     _tell(answer, page, chosen, output)
     if strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 
 def _found(
-    asking: Asked, query: Query, chosen: str, problems: Path | None, *, backfill: bool
+    question: Question, query: Query, chosen: str, problems: Path | None, *, backfill: bool
 ) -> tuple[Answer, str]:
     """The answer that was kept where it still holds, else a new one, and the page asked for.
 
@@ -108,12 +108,12 @@ def _found(
     """
     from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
 
-    answers = Answers(asking, query, state(asking))
+    answers = Answers(question, query, state(question))
     known = None if chosen == "html" or problems or backfill else answers.find()
     if known is not None:
         return known, ""
     kept = None if backfill else answers
-    return read(asking, lambda reading: _answer(reading, query, chosen, problems, kept))
+    return read(question, lambda reading: _answer(reading, query, chosen, problems, kept))
 
 
 def _answer(

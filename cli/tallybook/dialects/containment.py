@@ -103,7 +103,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
 }
 
 
-class Counts(NamedTuple):
+class StatedCounts(NamedTuple):
     """The stated counts of one usage object."""
 
     input: int | None
@@ -122,7 +122,7 @@ class Verdict(NamedTuple):
     ambiguous: bool = False
 
 
-def decide(shape: Shape, counts: Counts, provider: str | None) -> Verdict:
+def decide(shape: Shape, counts: StatedCounts, provider: str | None) -> Verdict:
     """Picks among the dialects of a shape: by the provider, else by the numbers that they fit.
 
     Where none fits the first one stands, and its contradiction shows as a problem later on.
@@ -146,7 +146,7 @@ def decide(shape: Shape, counts: Counts, provider: str | None) -> Verdict:
 _OUTSIDE: Final = "bedrock"  # whose total shows that something else is wrong
 
 
-def _is_too_large(dialect: Dialect, counts: Counts) -> bool:
+def _is_too_large(dialect: Dialect, counts: StatedCounts) -> bool:
     """Whether the caches are more than the input that should hold them."""
     return (
         dialect.input_holds_cached
@@ -155,12 +155,12 @@ def _is_too_large(dialect: Dialect, counts: Counts) -> bool:
     )
 
 
-def _inside(dialect: Dialect, counts: Counts) -> int:
+def _inside(dialect: Dialect, counts: StatedCounts) -> int:
     cached, creation = counts.cached or 0, counts.creation or 0
     return cached * dialect.input_holds_cached + creation * dialect.input_holds_cache_creation
 
 
-def _among(shape: Shape, fitting: list[str], counts: Counts) -> Verdict:
+def _among(shape: Shape, fitting: list[str], counts: StatedCounts) -> Verdict:
     first = fitting[0]
     differing = {
         direction
@@ -178,7 +178,7 @@ def _among(shape: Shape, fitting: list[str], counts: Counts) -> Verdict:
     return Verdict(first, tuple(sorted(differing)))
 
 
-def fits(dialect: Dialect, counts: Counts) -> bool:
+def fits(dialect: Dialect, counts: StatedCounts) -> bool:
     """Whether no part is larger than what holds it, and a total is what it should be."""
     cached, creation, reasoning = counts.cached or 0, counts.creation or 0, counts.reasoning or 0
     inside = _inside(dialect, counts)
@@ -197,7 +197,7 @@ def fits(dialect: Dialect, counts: Counts) -> bool:
     return rest == cached + creation - inside + reasoning * (not dialect.output_holds_reasoning)
 
 
-def _differences(one: Dialect, other: Dialect, counts: Counts) -> tuple[str, ...]:
+def _differences(one: Dialect, other: Dialect, counts: StatedCounts) -> tuple[str, ...]:
     """The directions whose buckets would not be the same."""
     cached = counts.cached and one.input_holds_cached != other.input_holds_cached
     creation = counts.creation and (
@@ -207,11 +207,11 @@ def _differences(one: Dialect, other: Dialect, counts: Counts) -> tuple[str, ...
     return (*(["input"] if cached or creation else []), *(["output"] if reasoning else []))
 
 
-def _is_outside(prior: Dialect, found: Dialect, counts: Counts) -> bool:
+def _is_outside(prior: Dialect, found: Dialect, counts: StatedCounts) -> bool:
     """Whether caches are taken to lie outside for no other reason than that they are too large."""
     moved = prior.input_holds_cached and not found.input_holds_cached
     return moved and not (found.total_is_sum and counts.total is not None)
 
 
-def _is_hidden(dialect: Dialect, counts: Counts) -> bool:
+def _is_hidden(dialect: Dialect, counts: StatedCounts) -> bool:
     return dialect.total_holds_hidden and counts.reasoning is None

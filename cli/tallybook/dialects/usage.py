@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tallybook.dialects.containment import Counts, decide
+from tallybook.dialects.containment import StatedCounts, decide
 from tallybook.dialects.namings import is_named_twice, one_naming, said_first
 from tallybook.dialects.served import is_claude
 from tallybook.dialects.shape import Paths, Shape, fetch, follow
@@ -287,12 +287,12 @@ def _settle(read: Usage, found: ShapePaths, provider: str | None, problems: list
         read.reported_cache_creation_1h_tokens = None
 
 
-def _counts(read: Usage) -> Counts:
+def _counts(read: Usage) -> StatedCounts:
     written = read.reported_cache_creation_tokens
     if not written:
         five, hour = read.reported_cache_creation_5m_tokens, read.reported_cache_creation_1h_tokens
         written = (five or 0) + (hour or 0) or written
-    return Counts(
+    return StatedCounts(
         read.reported_input_tokens,
         read.reported_cached_tokens,
         written,

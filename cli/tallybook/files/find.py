@@ -89,22 +89,22 @@ def walk(
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
     is taken whatever its name; below a folder a name of any sort of file is taken only where a
-    source claims what is in it. The compressed twin of a plain file is left out where its tool
+    source claims what is in it. The compressed copy of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
     search = Search(searched=[Path(text_of(str(path))) for path in paths])
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
         _enter(str(path), look_around, copies)
-    search.found = sorted(_without_twins(search.found))
+    search.found = sorted(_without_compressed(search.found))
     search.passed_over = dict(sorted(search.passed_over.items()))
     return search
 
 
-def _without_twins(found: Sequence[Found]) -> Iterator[Found]:
-    """The files without those whose plain twin is there."""
-    twins = {each.path.removesuffix(".zst") for each in found if each.path.endswith(".zst")}
-    plain = {each.path for each in found if each.path in twins}
+def _without_compressed(found: Sequence[Found]) -> Iterator[Found]:
+    """The files without those whose plain form is there."""
+    packed = {each.path.removesuffix(".zst") for each in found if each.path.endswith(".zst")}
+    plain = {each.path for each in found if each.path in packed}
     for each in found:
         if not each.path.endswith(".zst") or each.path.removesuffix(".zst") not in plain:
             yield each

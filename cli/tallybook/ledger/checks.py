@@ -132,7 +132,7 @@ def _fault(path: str, entry: Entry) -> str | None:
         "states",
         "beside",
         "rows",
-        "ending",
+        "tentative",
         "deleted",
     ):
         del own[name]

@@ -46,7 +46,7 @@ def _rewritten(folder: Folder, loader: _Loader, entries: Sequence[Entry]) -> lis
     written = [
         [
             _copied(writer, loader, entry, segments)
-            for segments in (entry.rows, entry.ending, entry.deleted)
+            for segments in (entry.rows, entry.tentative, entry.deleted)
         ]
         for entry in entries
     ]
@@ -59,11 +59,11 @@ def _rewritten(folder: Folder, loader: _Loader, entries: Sequence[Entry]) -> lis
         msgspec.structs.replace(
             entry,
             rows=named(rows),
-            ending=named(ending),
+            tentative=named(tentative),
             deleted=named(deleted),
             renamed=False,
         )
-        for entry, (rows, ending, deleted) in zip(entries, written, strict=True)
+        for entry, (rows, tentative, deleted) in zip(entries, written, strict=True)
     ]
 
 

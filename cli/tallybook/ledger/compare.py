@@ -36,7 +36,7 @@ class FileComparison:
     origins: dict[str, list[Entry]] = field(default_factory=dict)
     renamed: dict[str, Entry] = field(default_factory=dict)  # by new path: to be read anew
     gone: dict[str, Entry] = field(default_factory=dict)
-    superseded: dict[str, str] = field(default_factory=dict)  # by path the twin that is there
+    superseded: dict[str, str] = field(default_factory=dict)  # by path its compressed copy
 
 
 def compare_files(
@@ -106,9 +106,9 @@ def _compare(comparison: FileComparison, manifest: Manifest, vanished: list[Entr
         after = None if entry.path in taken else _after(comparison, entry)
         comparison.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
     for path, entry in list(comparison.gone.items()):
-        twin = _twin(entry, manifest.entries, comparison.found)
-        if twin is not None:
-            comparison.superseded[path] = twin.path
+        copy = _compressed_copy(entry, manifest.entries, comparison.found)
+        if copy is not None:
+            comparison.superseded[path] = copy.path
         if path in taken or path in comparison.superseded:
             comparison.gone.pop(path)
 
@@ -215,15 +215,17 @@ def _suffix(path: str) -> str | None:
     return next((suffix for suffix in COMPRESSED if path.endswith(suffix)), None)
 
 
-def _twin(entry: Entry, known: Mapping[str, Entry], found: Mapping[str, Found]) -> Entry | None:
-    """The compressed twin that has taken the place of a plain file that is gone."""
-    twins = (
-        twin
-        for twin in _twins(entry.path, known)
-        if twin.place.head == entry.place.head and twin.place.end >= entry.place.end > 0
+def _compressed_copy(
+    entry: Entry, known: Mapping[str, Entry], found: Mapping[str, Found]
+) -> Entry | None:
+    """The compressed copy that has taken the place of a plain file that is gone."""
+    copies = (
+        copy
+        for copy in _compressed_copies(entry.path, known)
+        if copy.place.head == entry.place.head and copy.place.end >= entry.place.end > 0
     )
-    return next((twin for twin in twins if twin.path in found), None)
+    return next((copy for copy in copies if copy.path in found), None)
 
 
-def _twins(path: str, known: Mapping[str, Entry]) -> Iterator[Entry]:
+def _compressed_copies(path: str, known: Mapping[str, Entry]) -> Iterator[Entry]:
     return filter(None, (known.get(path + suffix) for suffix in COMPRESSED))

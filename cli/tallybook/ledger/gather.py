@@ -42,7 +42,7 @@ class Outcome:
     has_state: bool = False
     met: dict[tuple[int, int], bytes] = field(default_factory=dict)
     rows: list[Segment] = field(default_factory=list)
-    ending: list[Segment] = field(default_factory=list)
+    tentative: list[Segment] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def gather(tasks: Sequence[Task], code: str, parts: Path | None, states: Path | 
             each.failed = each.is_ours = True
             each.place.state = b""
         each.rows = [msgspec.structs.replace(segment, part=part) for segment in each.rows]
-        each.ending = [msgspec.structs.replace(segment, part=part) for segment in each.ending]
+        each.tentative = [msgspec.structs.replace(segment, part=part) for segment in each.tentative]
     kept = {each.file_id: each.place.state for each in outcomes if each.place.state}
     name = None
     if states is not None and kept:
@@ -95,11 +95,11 @@ def _read_from(task: Task, after: ReadPosition | None, code: str, writer: PartWr
     copy = Path(task.found.copy) if task.found.copy else None
     reading = FileReading(Path(task.found.path), after, task.probes, copy)
     rows: list[Segment] = []
-    ending: list[Segment] = []
+    tentative: list[Segment] = []
     for found in reading:
         place = reading.place
         where = Where(place.source, task.found.path, code, task.file_id)
-        _join(rows if found.lasting else ending, writer.add(found.rows, where))
+        _join(rows if found.lasting else tentative, writer.add(found.rows, where))
     return Outcome(
         task.found.path,
         task.file_id,
@@ -109,7 +109,7 @@ def _read_from(task: Task, after: ReadPosition | None, code: str, writer: PartWr
         is_ours=reading.is_ours,
         met=reading.trail.met,
         rows=rows,
-        ending=ending,
+        tentative=tentative,
     )
 
 

@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     encoded_place: msgspec.Raw  # see `place`
     states: str | None = None
     rows: tuple[Segment, ...] = ()
-    ending: tuple[Segment, ...] = ()  # what is said anew once the file has grown
+    tentative: tuple[Segment, ...] = ()  # what is said anew once the file has grown
     deleted: tuple[Segment, ...] = ()  # rows that the owner has taken out of a database since
     gone: bool = False  # the file is no longer there
     renamed: bool = False  # its rows name another path than it has now
@@ -93,7 +93,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
 
     def segments(self) -> tuple[Segment, ...]:
         """All its rows."""
-        return self.rows + self.ending + self.deleted
+        return self.rows + self.tentative + self.deleted
 
 
 def encoded(place: ReadPosition) -> msgspec.Raw:
@@ -122,7 +122,7 @@ class Manifest(msgspec.Struct, kw_only=True):
         for entry in self.entries.values():
             if any(segment.part in damaged for segment in entry.segments()):
                 entry.deleted = tuple(part for part in entry.deleted if part.part not in damaged)
-                entry.rows, entry.ending, entry.states = (), (), None
+                entry.rows, entry.tentative, entry.states = (), (), None
                 entry.place, entry.code = ReadPosition(), ""
                 entry.lost = True
                 touched += 1

@@ -146,4 +146,4 @@ def _holds_the_same(mine: Entry, other: Entry) -> bool:
 
 
 def _rows(entry: Entry, store: Store) -> pl.DataFrame:
-    return store.rows([msgspec.structs.replace(entry, ending=(), deleted=())]).drop("path")
+    return store.rows([msgspec.structs.replace(entry, tentative=(), deleted=())]).drop("path")

@@ -20,9 +20,9 @@ from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
-from tallybook.ledger.question import Asked
+from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading, aside
-from tallybook.ledger.refresh import Changes, refresh
+from tallybook.ledger.refresh import EntryChanges, refresh
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.names import path_of, text_of
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def usage(
-    asked: Asked,
+    question: Question,
     progress: Progress | None = None,
     damaged: Collection[str] = (),
     copies: Mapping[str, str] = _NO_COPIES,
@@ -51,24 +51,26 @@ def usage(
     """
     stack = ExitStack()
     try:
-        search = find(asked.paths, asked.environment, asked.home, copies)
-        opened = _Opened(asked, search, progress, stack, damaged)
+        search = find(question.paths, question.environment, question.home, copies)
+        opened = _Opened(question, search, progress, stack, damaged)
         return opened.reading()
     except BaseException:
         stack.close()
         raise
 
 
-def with_usage(asked: Asked, work: Callable[[Reading], T], progress: Progress | None = None) -> T:
+def with_usage(
+    question: Question, work: Callable[[Reading], T], progress: Progress | None = None
+) -> T:
     """What `work` makes of the usage; it is begun again where it meets a damaged part.
 
     Pipes among the paths are read to their end first. Raises TallybookError as `usage` does, for
     such a pipe, and where a part stays damaged.
     """
     damaged: set[str] = set()
-    with copied(map(_absolute, asked.paths or ())) as copies:
+    with copied(map(_absolute, question.paths or ())) as copies:
         while True:
-            with usage(asked, progress, damaged, copies) as reading:
+            with usage(question, progress, damaged, copies) as reading:
                 try:
                     return work(reading)
                 except PartDamaged as error:
@@ -77,9 +79,9 @@ def with_usage(asked: Asked, work: Callable[[Reading], T], progress: Progress | 
                     damaged.add(error.name)
 
 
-def usage_batches(asked: Asked, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+def usage_batches(question: Question, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
     """Priced USAGE rows in batches of bounded size; see `Reading.batches`."""
-    with usage(asked, progress) as reading:
+    with usage(question, progress) as reading:
         yield from reading.batches()
 
 
@@ -113,28 +115,28 @@ class _Opened:
 
     def __init__(
         self,
-        asked: Asked,
+        question: Question,
         search: Search,
         progress: Progress | None,
         stack: ExitStack,
         damaged: Collection[str],
     ) -> None:
-        self.asked = asked
+        self.question = question
         self.search = search
         self.progress = progress
         self.stack = stack
         self.damaged = damaged
         self.notes: list[str] = []
         self.held: Manifest | None = None  # the manifest that names the corrections
-        named = asked.paths is not None
-        places = _known(asked.environment, asked.home)
+        named = question.paths is not None
+        places = _known(question.environment, question.home)
         self.known_places = KnownPlaces(places, search.searched if named else ())
 
     def reading(self) -> Reading:
         """Through the ledger, where there is one that can be used."""
-        if self.asked.ledger is None:
+        if self.question.ledger is None:
             return self._aside(Manifest(), None)
-        folder = Folder(self.asked.ledger)
+        folder = Folder(self.question.ledger)
         piped = [found.path for found in self.search.found if found.copy]
         if piped:
             # The path means another content the next time, so nothing can be known by it.
@@ -233,7 +235,7 @@ class _Opened:
 
         What once lay in a known place is, whatever variable made it known.
         """
-        return self.asked.everything or (self.asked.paths is None and bool(entry.known))
+        return self.question.everything or (self.question.paths is None and bool(entry.known))
 
     def _marked(self, manifest: Manifest) -> int:
         """Note how files came in where an older program did not, by where they lie; how many."""
@@ -247,7 +249,7 @@ class _Opened:
         return len(unmarked)
 
     def _reading(
-        self, comparison: FileComparison, after: Manifest, changes: Changes, store: Store
+        self, comparison: FileComparison, after: Manifest, changes: EntryChanges, store: Store
     ) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
@@ -259,7 +261,7 @@ class _Opened:
             entries=entries,
             searched=self.search.searched,
             store=store,
-            rates=load_rates(self.asked.cache, self.asked.price_file, read_price_file),
+            rates=load_rates(self.question.cache, self.question.price_file, read_price_file),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
             found=[*comparison.found.values(), *self.search.foreign],
@@ -281,10 +283,10 @@ class _Opened:
 
     def _corrections(self) -> pa.Table | None:
         """What backfill has recorded, unless the question is what the logs themselves record."""
-        if self.asked.ledger is None or self.asked.as_recorded:
+        if self.question.ledger is None or self.question.as_recorded:
             return None
         try:
-            return corrections(self.asked.ledger, self.held)
+            return corrections(self.question.ledger, self.held)
         except TallybookError as error:
             self.notes.append(f"without backfill: {error.message}")
             return None

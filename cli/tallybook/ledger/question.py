@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Question:
     """What the command line knows and nothing below it may ask for.
 
     `paths`: files and folders, None for the known places, with what lay there and is gone; with

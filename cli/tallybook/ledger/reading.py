@@ -15,7 +15,7 @@ from tallybook.derive.chain import corrected, derive, priced
 from tallybook.files.find import Found
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.manifest import Entry
-from tallybook.ledger.refresh import Counts
+from tallybook.ledger.refresh import FileCounts
 from tallybook.ledger.state import code_digest, reading_digest
 from tallybook.ledger.store import Store, empty_rows
 
@@ -46,7 +46,7 @@ class Reading:
     corrections: pa.Table | None = None  # what backfill proved; rows are kept without it
     derived: Path | None = None  # where derived rows may be kept
     sums: Path | None = None  # where sums of them may be kept
-    counts: Counts = field(default_factory=Counts)
+    counts: FileCounts = field(default_factory=FileCounts)
     is_settled: bool = False  # all of it is in the ledger, and stays so while nothing changes
     found: list[Found] = field(default_factory=list)
     not_looked_at: dict[str, int] = field(default_factory=dict)  # files by suffix, see `Search`

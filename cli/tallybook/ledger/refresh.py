@@ -44,11 +44,11 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[tuple[Segmen
 
     if entry.place.source != known.place.source:
         return known.deleted, known.older
-    now = store.rows([_only(entry, rows=entry.rows, ending=entry.ending)])
+    now = store.rows([_only(entry, rows=entry.rows, tentative=entry.tentative)])
     if known.code == entry.code:
         lost = _taken_out(store.rows([known]), now)
     else:
-        before = store.rows([_only(known, rows=known.rows, ending=known.ending)])
+        before = store.rows([_only(known, rows=known.rows, tentative=known.tentative)])
         taken_out_before = store.rows([_only(known, deleted=known.deleted)])
         left = before.join(now.select("record"), on="record", how="anti", maintain_order="left")
         lost = _unlike(pl.concat([left, taken_out_before]), now)
@@ -61,7 +61,7 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[tuple[Segmen
 
 def _only(entry: Entry, **segments: tuple[Segment, ...]) -> Entry:
     """The file with some of its rows."""
-    nothing = dict.fromkeys(("rows", "ending", "deleted"), ())
+    nothing = dict.fromkeys(("rows", "tentative", "deleted"), ())
     return msgspec.structs.replace(entry, **(nothing | segments))
 
 
@@ -110,7 +110,7 @@ def _written(rows: pl.DataFrame, known: Entry, store: Store) -> tuple[Segment, .
 
 
 @dataclass(slots=True)
-class Counts:
+class FileCounts:
     """How many files were found to be what, and how many bytes were read for it."""
 
     unchanged: int = 0
@@ -122,12 +122,12 @@ class Counts:
 
 
 @dataclass(slots=True)
-class Changes:
+class EntryChanges:
     """Entries to put into the manifest, and paths to take out of it."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
-    counts: Counts = field(default_factory=Counts)
+    counts: FileCounts = field(default_factory=FileCounts)
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The next generation."""
@@ -143,13 +143,13 @@ def refresh(
     store: Store,
     states: Path | None,
     progress: Progress | None = None,
-) -> Changes:
+) -> EntryChanges:
     """Read what the comparison says into the store; `states` is where the ledger keeps its own.
 
     Raises OSError where the store cannot be written.
     """
     renamed = (entry.path for entry in comparison.renamed.values())
-    changes = Changes(removed={*comparison.superseded, *renamed})
+    changes = EntryChanges(removed={*comparison.superseded, *renamed})
     changes.counts.unchanged = len(comparison.unchanged)
     changes.entries |= _found_again(comparison)
     for entry, found in comparison.moved:
@@ -177,10 +177,10 @@ def refresh(
             changes.counts.gone += 1
             if not entry.gone:
                 changes.entries[path] = msgspec.structs.replace(entry, gone=True)
-    for path, twin in comparison.superseded.items():
-        entry = changes.entries.get(twin) or manifest.entries[twin]
+    for path, copy in comparison.superseded.items():
+        entry = changes.entries.get(copy) or manifest.entries[copy]
         is_known = bool(entry.known or manifest.entries[path].known)
-        changes.entries[twin] = msgspec.structs.replace(entry, known=is_known)
+        changes.entries[copy] = msgspec.structs.replace(entry, known=is_known)
     changes.removed -= changes.entries.keys()  # another file is in the place of one that moved
     return changes
 
@@ -210,7 +210,7 @@ def _size(task: Task) -> int:
     return max(task.found.size - done, 0)
 
 
-def _count(counts: Counts, task: Task, outcome: Outcome) -> None:
+def _count(counts: FileCounts, task: Task, outcome: Outcome) -> None:
     done = task.after.offset if task.after and outcome.continued else 0
     counts.continued += outcome.continued
     counts.read += not outcome.continued
@@ -233,7 +233,7 @@ def _entry(
         beside=task.found.beside,
         encoded_place=encoded(outcome.place),
         rows=tuple(outcome.rows),
-        ending=tuple(outcome.ending),
+        tentative=tuple(outcome.tentative),
         code=comparison.code,
         known=comparison.is_known(outcome.path) or (known is not None and bool(known.known)),
     )

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from tallybook.ledger.question import Asked
+from tallybook.ledger.question import Question
 from tallybook.pricing.rates import installed_version
 
 PACKAGE: Final = Path(__file__).parent.parent
@@ -26,17 +26,17 @@ READING: Final = (
 )
 
 
-def state(asked: Asked) -> str:
+def state(question: Question) -> str:
     """Changes with what an answer depends on besides the logs."""
-    return f"{code_digest()} {installed_version()} {asked.price_file} {_own_prices(asked)!r}"
+    return f"{code_digest()} {installed_version()} {question.price_file} {_own_prices(question)!r}"
 
 
-def _own_prices(asked: Asked) -> bytes:
-    if asked.price_file is None:
+def _own_prices(question: Question) -> bytes:
+    if question.price_file is None:
         return b""
     from tallybook.files.price_file import read_price_file  # noqa: PLC0415 - loads the readers
 
-    return read_price_file(asked.price_file)
+    return read_price_file(question.price_file)
 
 
 @cache

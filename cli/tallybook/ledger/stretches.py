@@ -56,7 +56,7 @@ def _load(kept: Path) -> _Cut | None:
 
 
 def _part_of(entry: Entry, rows: tuple[Segment, ...]) -> Entry:
-    return msgspec.structs.replace(entry, rows=rows, ending=(), deleted=())
+    return msgspec.structs.replace(entry, rows=rows, tentative=(), deleted=())
 
 
 def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:

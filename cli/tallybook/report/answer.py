@@ -24,7 +24,7 @@ _KEPT_FILES: Final = 64
 _DIGEST: Final = 16  # bytes in front of the rest that show damage
 
 
-class Usage(Protocol):
+class UsageOfFiles(Protocol):
     """What a reading has to offer; see `tallybook.ledger.reading.Reading`."""
 
     @property
@@ -39,7 +39,7 @@ class Usage(Protocol):
 
 
 def answer(
-    usage: Usage, query: Query, read: Mapping[str, Any], cache: Path | None, salt: str
+    usage: UsageOfFiles, query: Query, read: Mapping[str, Any], cache: Path | None, salt: str
 ) -> Report:
     """Answer `query`; `read` opens the coverage.
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tallybook.backfill.ninerouter.change import Changes, Correction, Done
+from tallybook.backfill.ninerouter.change import AppliedChanges, Correction, PlannedChanges
 from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.backfill.ninerouter.document import apply_document, plan_document, restore_document
 from tests.backfill.ninerouter.made import database, document, insert
@@ -23,17 +23,17 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.path = database(folder / self.name)
 
-    def plan(self, corrections: list[Correction]) -> Changes:
+    def plan(self, corrections: list[Correction]) -> PlannedChanges:
         with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as connection:
             return plan_changes(connection, corrections)
 
-    def apply(self, planned: Changes) -> Done:
+    def apply(self, planned: PlannedChanges) -> AppliedChanges:
         return apply(self.path, planned)
 
-    def change(self, corrections: list[Correction]) -> Done:
+    def change(self, corrections: list[Correction]) -> AppliedChanges:
         return self.apply(self.plan(corrections))
 
-    def restore(self) -> Done:
+    def restore(self) -> AppliedChanges:
         return restore(self.path)
 
     def state(self) -> tuple[list[Any], dict[str, Any]]:
@@ -68,16 +68,16 @@ class Document:
     def __init__(self, folder: Path) -> None:
         self.path = document(folder / self.name)
 
-    def plan(self, corrections: list[Correction]) -> Changes:
+    def plan(self, corrections: list[Correction]) -> PlannedChanges:
         return plan_document(self.path.read_bytes(), corrections)
 
-    def apply(self, planned: Changes) -> Done:
+    def apply(self, planned: PlannedChanges) -> AppliedChanges:
         return apply_document(self.path, planned)
 
-    def change(self, corrections: list[Correction]) -> Done:
+    def change(self, corrections: list[Correction]) -> AppliedChanges:
         return self.apply(self.plan(corrections))
 
-    def restore(self) -> Done:
+    def restore(self) -> AppliedChanges:
         return restore_document(self.path)
 
     def state(self) -> tuple[list[Any], dict[str, Any]]:

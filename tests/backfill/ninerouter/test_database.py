@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tallybook.backfill.ninerouter.backup import backups
-from tallybook.backfill.ninerouter.change import Changes, Correction, Done
+from tallybook.backfill.ninerouter.change import AppliedChanges, Correction, PlannedChanges
 from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.errors import TallybookError
 from tests.backfill.ninerouter.made import (
@@ -57,12 +57,12 @@ time.sleep(60)
 """
 
 
-def plan(path: Path, corrections: list[Correction] | None = None) -> Changes:
+def plan(path: Path, corrections: list[Correction] | None = None) -> PlannedChanges:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         return plan_changes(connection, CORRECTIONS if corrections is None else corrections)
 
 
-def change(path: Path, corrections: list[Correction] | None = None) -> Done:
+def change(path: Path, corrections: list[Correction] | None = None) -> AppliedChanges:
     return apply(path, plan(path, corrections))
 
 

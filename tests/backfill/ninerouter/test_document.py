@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tallybook.backfill.ninerouter.backup import backups
-from tallybook.backfill.ninerouter.change import Done
+from tallybook.backfill.ninerouter.change import AppliedChanges
 from tallybook.backfill.ninerouter.document import apply_document, plan_document, restore_document
 from tallybook.errors import TallybookError
 from tests.backfill.ninerouter.made import AFTER, CORRECTIONS, ROWS, days_of, document
 
 
-def change(path: Path) -> Done:
+def change(path: Path) -> AppliedChanges:
     return apply_document(path, plan_document(path.read_bytes(), CORRECTIONS))
 
 

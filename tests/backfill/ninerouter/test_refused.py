@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tallybook.backfill.ninerouter.backup import backups
-from tallybook.backfill.ninerouter.change import Done
+from tallybook.backfill.ninerouter.change import AppliedChanges
 from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.errors import TallybookError
 from tests.backfill.ninerouter.made import CORRECTIONS, SCHEMA, database
@@ -28,7 +28,7 @@ CREATE TRIGGER written INSTEAD OF UPDATE ON usageHistory BEGIN DELETE FROM rows;
 """
 
 
-def change(path: Path) -> Done:
+def change(path: Path) -> AppliedChanges:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         planned = plan_changes(connection, CORRECTIONS)
     return apply(path, planned)

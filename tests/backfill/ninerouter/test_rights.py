@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tallybook.backfill.ninerouter.backup import backups, record_beside
-from tallybook.backfill.ninerouter.change import Done
+from tallybook.backfill.ninerouter.change import AppliedChanges
 from tallybook.backfill.ninerouter.database import apply
 from tallybook.backfill.ninerouter.document import apply_document, plan_document, restore_document
 from tests.backfill.ninerouter.made import CORRECTIONS, database, document
@@ -19,7 +19,7 @@ from tests.backfill.ninerouter.test_database import plan
 OTHER_USER, OTHER_GROUP = 12345, 23456
 
 
-def change(path: Path) -> Done:
+def change(path: Path) -> AppliedChanges:
     return apply_document(path, plan_document(path.read_bytes(), CORRECTIONS))
 
 

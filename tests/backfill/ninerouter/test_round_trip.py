@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tallybook.backfill.ninerouter.change import Changes, Correction
+from tallybook.backfill.ninerouter.change import Correction, PlannedChanges
 from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.backfill.propose import propose
 from tallybook.derive.chain import derive
@@ -47,7 +47,7 @@ def counts(rows: pl.DataFrame) -> list[tuple[object, ...]]:
     return calls.sort("record").select("record", pl.col(BUCKETS).fill_null(0)).rows()
 
 
-def plan(path: Path, rows: pl.DataFrame) -> Changes:
+def plan(path: Path, rows: pl.DataFrame) -> PlannedChanges:
     with closing(sqlite3.connect(path)) as connection:
         return plan_changes(connection, corrections(rows))
 

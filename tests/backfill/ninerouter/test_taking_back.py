@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tallybook.backfill.ninerouter.backup import backups, record_beside
-from tallybook.backfill.ninerouter.change import Changes, Done
+from tallybook.backfill.ninerouter.change import AppliedChanges, PlannedChanges
 from tallybook.errors import TallybookError
 from tests.backfill.ninerouter.made import (
     CORRECTIONS,
@@ -208,7 +208,9 @@ def test_two_runs_at_once_are_one(router: Database) -> None:
         planned = router.plan(CORRECTIONS)
         start = threading.Barrier(2)
 
-        def run(planned: Changes = planned, start: threading.Barrier = start) -> Done:
+        def run(
+            planned: PlannedChanges = planned, start: threading.Barrier = start
+        ) -> AppliedChanges:
             start.wait()
             return router.apply(planned)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tallybook.backfill.ninerouter.rates import Counts, Overrides, cost_of, rates_of
+from tallybook.backfill.ninerouter.rates import Overrides, RowCounts, cost_of, rates_of
 from tallybook.sources.ninerouter import tokens as shapes
 from tallybook.sources.ninerouter.tokens import SHORT, TWIN, convert
 from tallybook.values import MAX_COUNT
@@ -29,7 +29,7 @@ class DayLeft(NamedTuple):
 
 
 @dataclass(slots=True)
-class Changes:
+class PlannedChanges:
     """What would change, row by row, and the records left as they are with the reason.
 
     `days` counts the sums that follow, `days_left` are those that cannot.
@@ -42,7 +42,7 @@ class Changes:
 
 
 @dataclass(slots=True)
-class Done:
+class AppliedChanges:
     """What was changed: the records of the rows, and how many days' sums followed.
 
     `backup` is the copy that was made, or the one that the file was given back. `passed_over` are
@@ -86,7 +86,7 @@ class Correction:
     reasoning_output_tokens: int | None = None
 
 
-class State(NamedTuple):
+class RowState(NamedTuple):
     """What a row states that a correction may change; `cost` is None where the row has none."""
 
     tokens: str | None
@@ -105,14 +105,14 @@ class Row(NamedTuple):
     connection: str | None
     key: str | None
     endpoint: str | None
-    state: State
+    state: RowState
 
 
 class Change(NamedTuple):
     """What becomes of a row."""
 
     row: Row
-    after: State
+    after: RowState
 
 
 class Skipped(NamedTuple):
@@ -153,12 +153,12 @@ def change_row(
         return None, skipped or [Skipped(row.record, "stated")]
     tokens = _tokens(made)
     whole = made.prompt if made.whole is None else made.whole
-    counts = Counts(whole or 0, made.completion or 0, *_extra(made))
-    old = Counts(stated.prompt or 0, stated.completion or 0, *_extra(stated))
+    counts = RowCounts(whole or 0, made.completion or 0, *_extra(made))
+    old = RowCounts(stated.prompt or 0, stated.completion or 0, *_extra(stated))
     cost, reason = _cost(row, old, counts, overrides)
     if reason:
         skipped.append(Skipped(row.record, reason))
-    after = State(tokens, made.prompt or 0, made.completion or 0, cost)
+    after = RowState(tokens, made.prompt or 0, made.completion or 0, cost)
     if after == row.state:
         return None, [*skipped, Skipped(row.record, "stated")]
     return Change(row, after), skipped
@@ -349,7 +349,7 @@ def _extra(stated: _Stated) -> tuple[int, int, int]:
 
 
 def _cost(
-    row: Row, before: Counts, after: Counts, overrides: Overrides
+    row: Row, before: RowCounts, after: RowCounts, overrides: Overrides
 ) -> tuple[float | None, str | None]:
     """What the corrected counts cost at the row's own rates; the stored cost where none fits."""
     stored = row.state.cost

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
-from tallybook.backfill.ninerouter.change import Change, Row, State
+from tallybook.backfill.ninerouter.change import Change, Row, RowState
 from tallybook.sources.ninerouter import tokens as shapes
 
 _QUARTER: Final = timedelta(minutes=15)
@@ -124,7 +124,7 @@ def _difference(change: Change) -> dict[str, float]:
     }
 
 
-def _cached(state: State) -> int:
+def _cached(state: RowState) -> int:
     """What a day counts as cached of a row: reads, whatever their key."""
     tokens = shapes.decode(state.tokens or "null", [])
     return (tokens.cached_tokens or tokens.cache_read_input_tokens or 0) if tokens else 0

@@ -21,14 +21,14 @@ from tallybook.backfill.ninerouter.backup import (
     take_away,
 )
 from tallybook.backfill.ninerouter.change import (
+    AppliedChanges,
     Change,
-    Changes,
     Correction,
     DayLeft,
-    Done,
+    PlannedChanges,
     Row,
+    RowState,
     Skipped,
-    State,
     by_record,
     change_row,
     is_count,
@@ -83,13 +83,15 @@ _UPDATE: Final = (
 _AROUND: Final = timedelta(hours=38)  # a local day and what offsets may shift it by
 
 
-def plan_changes(connection: sqlite3.Connection, corrections: Iterable[Correction]) -> Changes:
+def plan_changes(
+    connection: sqlite3.Connection, corrections: Iterable[Correction]
+) -> PlannedChanges:
     """What the corrections make of the rows; nothing is written.
 
     Raises TallybookError for a database that is not laid out as 9router lays it out.
     """
     wanted, skipped = by_record(corrections)
-    changes = Changes(skipped=skipped)
+    changes = PlannedChanges(skipped=skipped)
     if not wanted:
         return changes
     connection.text_factory = _text
@@ -109,13 +111,13 @@ def plan_changes(connection: sqlite3.Connection, corrections: Iterable[Correctio
     return changes
 
 
-def apply(path: Path, changes: Changes) -> Done:
+def apply(path: Path, changes: PlannedChanges) -> AppliedChanges:
     """Write the changes, after a backup beside the database, in one transaction.
 
     9router may be running. A row that it, or anything else, changed since the plan is left. Raises
     TallybookError where the database cannot be written to; then nothing is changed.
     """
-    done = Done(skipped=list(changes.skipped))
+    done = AppliedChanges(skipped=list(changes.skipped))
     if not changes.rows:
         return done
     with _opened(path) as connection:
@@ -146,7 +148,7 @@ def _is_unchanged(connection: sqlite3.Connection, changes: Iterable[Change]) -> 
         return False
 
 
-def restore(path: Path) -> Done:
+def restore(path: Path) -> AppliedChanges:
     """Take back what all runs changed: the rows state again what they did before the first.
 
     Rows that came since stay, and count in their days; what others changed since is left. Raises
@@ -155,7 +157,7 @@ def restore(path: Path) -> Done:
     found = backups(path)
     if not found:
         raise TallybookError("there is no backup beside it")
-    done = Done()
+    done = AppliedChanges()
     with _opened(path) as connection:
         _require_layout(connection)
         copies = _copies(connection, found, done)
@@ -235,13 +237,13 @@ def _row(connection: sqlite3.Connection, record: int) -> Row | None:
 def _made(found: Sequence[Any]) -> Row:
     record, timestamp, provider, model, connection, key, endpoint, *state = found
     words = (str(timestamp), provider or "", model or "", connection, key, endpoint)
-    return Row(record, *words, State(*state))
+    return Row(record, *words, RowState(*state))
 
 
 def _write(
     connection: sqlite3.Connection,
     rows: Sequence[Change],
-    done: Done,
+    done: AppliedChanges,
     before_commit: Callable[[Sequence[Change]], None],
 ) -> None:
     """All or nothing: the rows that are still as planned, and the sums of their days."""
@@ -352,7 +354,9 @@ def _row_of(connection: sqlite3.Connection, key: Key) -> Row | None:
     return row if row is not None and row.timestamp == time else None
 
 
-def _copies(connection: sqlite3.Connection, found: Sequence[Path], done: Done) -> list[Copy]:
+def _copies(
+    connection: sqlite3.Connection, found: Sequence[Path], done: AppliedChanges
+) -> list[Copy]:
     """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
     records = {backup: recorded(backup) for backup in found}
     named = {each.record for changed in records.values() for each in changed or ()}

@@ -20,14 +20,14 @@ from tallybook.backfill.ninerouter.backup import (
     take_away,
 )
 from tallybook.backfill.ninerouter.change import (
+    AppliedChanges,
     Change,
-    Changes,
     Correction,
     DayLeft,
-    Done,
+    PlannedChanges,
     Row,
+    RowState,
     Skipped,
-    State,
     by_record,
     change_row,
     is_sound,
@@ -49,10 +49,10 @@ Document = dict[str, Any]
 _Mark = tuple[int, int, int]
 
 
-def plan_document(content: bytes, corrections: Iterable[Correction]) -> Changes:
+def plan_document(content: bytes, corrections: Iterable[Correction]) -> PlannedChanges:
     """What the corrections make of the rows of a document. Raises TallybookError for another."""
     wanted, skipped = by_record(corrections)
-    changes = Changes(skipped=skipped)
+    changes = PlannedChanges(skipped=skipped)
     if not wanted:
         return changes
     history = _history(_document(content))
@@ -65,20 +65,20 @@ def plan_document(content: bytes, corrections: Iterable[Correction]) -> Changes:
         changes.skipped += skipped
         if change is not None:
             changes.rows.append(change)
-    done = Done()
+    done = AppliedChanges()
     _changed(content, changes.rows, done)
     changes.days, changes.days_left = done.days, done.days_left
     return changes
 
 
-def apply_document(path: Path, changes: Changes) -> Done:
+def apply_document(path: Path, changes: PlannedChanges) -> AppliedChanges:
     """Write the changes aside, after a backup, and put the document in its place.
 
     A link stays one; what it leads to is replaced. 9router keeps the document in memory and must
     not be running. Raises TallybookError where the document changed meanwhile, or cannot be
     written; then it is as it was.
     """
-    done = Done(skipped=list(changes.skipped))
+    done = AppliedChanges(skipped=list(changes.skipped))
     if not changes.rows:
         return done
     content, before = _read(path)
@@ -99,7 +99,7 @@ def apply_document(path: Path, changes: Changes) -> Done:
     return done
 
 
-def restore_document(path: Path) -> Done:
+def restore_document(path: Path) -> AppliedChanges:
     """Take back what all runs changed: the rows state again what they did before the first.
 
     Rows that came since stay, and count in their days; what others changed since is left. Raises
@@ -108,7 +108,7 @@ def restore_document(path: Path) -> Done:
     found = backups(path)
     if not found:
         raise TallybookError("there is no backup beside it")
-    done = Done()
+    done = AppliedChanges()
     content, before = _read(path)
     now = _keyed(_history(_document(content)))
     copies = _copies(found, done)
@@ -166,7 +166,7 @@ def _row(history: Sequence[Any], record: int) -> Row | None:
         text = None  # half a surrogate pair, or a number of a thousand digits
     prompt = _count(tokens.get("prompt_tokens") or tokens.get("input_tokens"))
     completion = _count(tokens.get("completion_tokens") or tokens.get("output_tokens"))
-    return Row(record, *words, *links, State(text, prompt, completion, row.get("cost")))
+    return Row(record, *words, *links, RowState(text, prompt, completion, row.get("cost")))
 
 
 def _count(value: object) -> int:
@@ -189,7 +189,7 @@ def _keyed(history: Sequence[Any]) -> dict[Key, Row]:
     return found
 
 
-def _copies(found: Sequence[Path], done: Done) -> list[Copy]:
+def _copies(found: Sequence[Path], done: AppliedChanges) -> list[Copy]:
     """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
     copies: list[Copy] = []
     is_known = True  # whether the next run's changes are known
@@ -216,7 +216,7 @@ def _copy(backup: Path, changed: Sequence[Changed] | None) -> Copy:
 
 
 def _changed(
-    content: bytes, rows: Sequence[Change], done: Done
+    content: bytes, rows: Sequence[Change], done: AppliedChanges
 ) -> tuple[Document, Sequence[Change]]:
     """The document with the changes of those rows that are still as planned, and of their days."""
     document = _document(content)
@@ -257,7 +257,7 @@ def _put_days(
     document: Document,
     days: Mapping[str, tuple[datetime, datetime]],
     written: Sequence[Change],
-    done: Done,
+    done: AppliedChanges,
 ) -> None:
     counted: set[int] = set()
     for key, (begin, end) in days.items():
@@ -277,7 +277,7 @@ def _why_left(day: Any) -> str:
     return "other-rows" if isinstance(day, dict) else "unreadable"
 
 
-def _replace(path: Path, document: Document, before: _Mark, done: Done) -> None:
+def _replace(path: Path, document: Document, before: _Mark, done: AppliedChanges) -> None:
     """Put the document in its place, unless somebody else changed it meanwhile. Raises OSError."""
 
     def check() -> None:

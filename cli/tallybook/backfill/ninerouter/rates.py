@@ -24,7 +24,7 @@ _SAME: Final = 1e-9
 Overrides = Mapping[tuple[str, str], Rates]  # provider, model -> what the user set
 
 
-class Counts(NamedTuple):
+class RowCounts(NamedTuple):
     """A row's counts as 9router keeps them: the prompt holds the cache or does not."""
 
     prompt: int
@@ -35,7 +35,7 @@ class Counts(NamedTuple):
 
 
 def rates_of(
-    provider: str, model: str, timestamp: str, stated: tuple[Counts, float], overrides: Overrides
+    provider: str, model: str, timestamp: str, stated: tuple[RowCounts, float], overrides: Overrides
 ) -> Rates | None:
     """The rates that make the stored cost of the stated counts; None where none of them do.
 
@@ -49,7 +49,7 @@ def rates_of(
     return next((rates for rates in known if _makes(rates, counts, cost)), None)
 
 
-def cost_of(rates: Rates, counts: Counts) -> float:
+def cost_of(rates: Rates, counts: RowCounts) -> float:
     """Dollars for counts whose prompt holds the cache and whose completion holds the reasoning.
 
     9router adds the price of the reasoning to that of the completion; no provider does.
@@ -95,13 +95,13 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, text.split("*"))) + r"\Z", re.IGNORECASE)
 
 
-def _makes(rates: Rates, counts: Counts, cost: float) -> bool:
+def _makes(rates: Rates, counts: RowCounts, cost: float) -> bool:
     """Whether one of the formulas that 9router has had gives the cost."""
     held = (counts.read, counts.read + counts.written)
     return any(abs(_as_stored(rates, counts, inside) - cost) <= _SAME for inside in held)
 
 
-def _as_stored(rates: Rates, counts: Counts, inside: int) -> float:
+def _as_stored(rates: Rates, counts: RowCounts, inside: int) -> float:
     return (
         max(counts.prompt - inside, 0) * rates.input
         + counts.read * (rates.cached or rates.input)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tallybook.backfill.ninerouter.backup import record_beside
-from tallybook.backfill.ninerouter.change import Change, Row, Skipped, State, is_sound
+from tallybook.backfill.ninerouter.change import Change, Row, RowState, Skipped, is_sound
 
 Key = tuple[Any, ...]  # what a row is known by, wherever it stands by now
 _VERSION: Final = 1
@@ -20,8 +20,8 @@ class Changed(NamedTuple):
     """A row that a run changed: its record then, and what it stated before and after."""
 
     record: int
-    before: State
-    after: State
+    before: RowState
+    after: RowState
 
 
 class _Record(msgspec.Struct):
@@ -38,7 +38,7 @@ class Copy:
 
     path: Path
     stated: Mapping[Key, Row]
-    made: Mapping[Key, State] | None
+    made: Mapping[Key, RowState] | None
 
 
 def encode(changes: Iterable[Change]) -> bytes:
@@ -58,7 +58,7 @@ def recorded(backup: Path) -> list[Changed] | None:
 
 def made_of(
     changed: Sequence[Changed] | None, key_of: Mapping[int, Key], stated: Mapping[Key, Row]
-) -> Mapping[Key, State] | None:
+) -> Mapping[Key, RowState] | None:
     """What became of the rows of a copy, by their keys. Raises ValueError where the two differ."""
     if changed is None:
         return None
@@ -79,7 +79,7 @@ def way_back(
     is left.
     """
     rows: dict[Key, Row | None] = {}
-    states: dict[Key, State] = {}
+    states: dict[Key, RowState] = {}
     first: dict[Key, Row] = {}
     for copy in reversed(copies):
         for key in copy.stated if copy.made is None else copy.made:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from tallybook.derive.duplicates.best_record import winners
-from tallybook.derive.duplicates.other_sources import mark_witnesses
+from tallybook.derive.duplicates.other_sources import mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
 from tallybook.derive.duplicates.reused_ids import reused_identities
-from tallybook.derive.duplicates.same_run import TELLING, lesser_accounts
+from tallybook.derive.duplicates.same_run import TELLING, lesser_records_of_run
 from tallybook.derive.normalize import add_problem
 from tallybook.schema import (
     BEFORE_TURN,
@@ -65,8 +65,8 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         (pl.col("history") != OWN, _mark_replayed_history),
         (pl.col("call_id").is_duplicated(), _mark_same_call),
         (_is_capture("evidence"), _mark_captures),
-        (pl.col("evidence").is_in(TELLING), _mark_lesser_accounts),
-        (_is_seen_elsewhere(), mark_witnesses),
+        (pl.col("evidence").is_in(TELLING), _mark_lesser_records_of_run),
+        (_is_seen_elsewhere(), mark_stated_elsewhere),
         (pl.col("kind") == THREAD, _mark_threads_with_counts),
     )
     for concerned, stage in stages:
@@ -268,9 +268,9 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
     return _mark(rows, _FREE & known & better, of, "capture")
 
 
-def _mark_lesser_accounts(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Of the records that a tool keeps of one run, one account counts, the others are witnesses."""
-    lesser = lesser_accounts(rows.filter(_FREE)).lazy().rename({"run": "_run"})
+def _mark_lesser_records_of_run(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the records that a tool keeps of one run, one kind counts, the others are witnesses."""
+    lesser = lesser_records_of_run(rows.filter(_FREE)).lazy().rename({"run": "_run"})
     of = pl.concat_str("source", pl.lit(":"), "_run")
     return (
         rows.join(lesser, on="row", how="left", maintain_order="left")

@@ -17,7 +17,7 @@ _MEASURED = (
 )
 
 
-def mark_witnesses(rows: pl.LazyFrame) -> pl.LazyFrame:
+def mark_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Marks free rows as duplicates for the reason `witness`, on proof by ids only.
 
     A thread that its own source's log counts call by call is not counted again where a program

@@ -1,21 +1,22 @@
-"""Of several accounts of one run, all by the tool that ran it, finds the one that counts."""
+"""Of several kinds of records of one run, all by the tool that ran it, finds those that count."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from tallybook.schema import ACCOUNTS, LOG, SNAPSHOT, SUMMARY, TRANSCRIPT
+from tallybook.schema import LOG, RUN_RECORDS, SNAPSHOT, SUMMARY, TRANSCRIPT
 
 TELLING = (TRANSCRIPT, SUMMARY, SNAPSHOT)
-_LISTS = (LOG, TRANSCRIPT)  # whose rows together are one account; of the others each row is one
+# Whose rows together are one telling of a run; of the others each row is one.
+_LISTS = (LOG, TRANSCRIPT)
 
 
-def lesser_accounts(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Columns `row` and `run` of the rows whose account of a run yields to a better one.
+def lesser_records_of_run(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Columns `row` and `run` of the rows whose telling of a run yields to a better one.
 
-    `rows` are those that count so far, no call of them twice. Better is the account that has more
+    `rows` are those that count so far, no call of them twice. Better is the telling that has more
     output, for counters of a run can miss what they did not see but never add to it; then the one
-    that splits the input; then the better evidence. It counts as a whole: rows of two accounts are
+    that splits the input; then the better evidence. It counts as a whole: rows of two tellings are
     never mixed.
     """
     told = _told(rows)
@@ -26,7 +27,7 @@ def lesser_accounts(rows: pl.LazyFrame) -> pl.DataFrame:
         .filter(pl.col("run").is_not_null())
         .filter(pl.col("evidence").is_in(TELLING).any().over("source", "run"))
         .with_columns(
-            account=pl.when(pl.col("evidence").is_in(_LISTS))
+            telling=pl.when(pl.col("evidence").is_in(_LISTS))
             .then(pl.concat_str("evidence", pl.col("parent_thread_id").fill_null("")))
             .otherwise(pl.coalesce("series", "call_id"))
         )
@@ -34,7 +35,7 @@ def lesser_accounts(rows: pl.LazyFrame) -> pl.DataFrame:
     best = _best(groups)
     return (
         groups.join(best, on=["source", "run"])
-        .filter(pl.col("account") != pl.col("best"))
+        .filter(pl.col("telling") != pl.col("best"))
         .select("row", "run")
     )
 
@@ -47,7 +48,7 @@ def _told(rows: pl.LazyFrame) -> pl.DataFrame:
         | pl.col("reported_cache_creation_tokens").is_not_null()
     )
     return (
-        rows.filter(pl.col("evidence").is_in(ACCOUNTS) & several)
+        rows.filter(pl.col("evidence").is_in(RUN_RECORDS) & several)
         .select(
             "row",
             "source",
@@ -87,11 +88,11 @@ def _with_run(told: pl.DataFrame) -> pl.DataFrame:
 
 def _best(groups: pl.DataFrame) -> pl.DataFrame:
     rank = pl.col("evidence").replace_strict(
-        {evidence: place for place, evidence in enumerate(ACCOUNTS)}, return_dtype=pl.Int64
+        {evidence: place for place, evidence in enumerate(RUN_RECORDS)}, return_dtype=pl.Int64
     )
     output = pl.col("output_tokens")
     return (
-        groups.group_by("source", "run", "account")
+        groups.group_by("source", "run", "telling")
         .agg(
             pl.when(output.is_not_null().any()).then(output.sum()).alias("output"),
             pl.col("splits").all(),
@@ -101,10 +102,10 @@ def _best(groups: pl.DataFrame) -> pl.DataFrame:
             "output",
             "splits",
             "rank",
-            "account",
+            "telling",
             descending=[True, True, False, False],
             nulls_last=True,
         )
         .group_by("source", "run", maintain_order=True)
-        .agg(best=pl.col("account").first())
+        .agg(best=pl.col("telling").first())
     )

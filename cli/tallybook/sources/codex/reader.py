@@ -102,7 +102,7 @@ def read_message(state: State, line: Line, message: Message, record: int) -> Rep
 _DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
 _DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
 _DOCUMENT_TIME: Final = re.compile(rb'"timestamp"\s*:\s*"([^"\\]+)"')
-_HELD: Final = 4  # a record, its twin and what may be repeated before the compaction is noted
+_HELD: Final = 4  # a record, its other form and what may be repeated before the compaction is noted
 _STATES_USAGE: Final = frozenset({"token_count", "token_usage_record", "turn.completed"})
 
 

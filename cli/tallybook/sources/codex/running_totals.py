@@ -23,7 +23,7 @@ _NOTHING: Final = (None,) * 6
 
 RE_EMISSION: Final = "re-emission"
 STALE_TOTAL: Final = "stale-total"
-TWIN: Final = "twin"
+SAME_CALL_OTHER_FORM: Final = "twin"
 
 
 class Counter(msgspec.Struct):
@@ -36,7 +36,7 @@ class Counter(msgspec.Struct):
 
 
 class Pairs(msgspec.Struct):
-    """Statements of the two forms that have not met their twin in the other form."""
+    """Statements of the two forms that have not met the same call in the other form."""
 
     records: list[Pair] = msgspec.field(default_factory=list)
     counts: list[Pair] = msgspec.field(default_factory=list)
@@ -119,12 +119,12 @@ def settle(counter: Counter, pairs: Pairs, stated: Pair, *, fresh: bool) -> Step
     if agree(total, counter.total):
         counter.seen = total
         return Step(last, EVENT) if is_zero(last) else Step(last, repeat=RE_EMISSION)
-    twin = _take_record(pairs, stated)
-    step = _advance(counter, stated, fresh=fresh, certain=twin)
-    if is_zero(step.counts) and (twin or step.repeat is None):
+    repeated = _take_record(pairs, stated)
+    step = _advance(counter, stated, fresh=fresh, certain=repeated)
+    if is_zero(step.counts) and (repeated or step.repeat is None):
         return step._replace(kind=EVENT, mismatch=None)
-    if twin:
-        return step._replace(kind=CALL, repeat=TWIN, mismatch=None, inherited=False)
+    if repeated:
+        return step._replace(kind=CALL, repeat=SAME_CALL_OTHER_FORM, mismatch=None, inherited=False)
     if step.repeat is None:
         pairs.counts = [*pairs.counts[1 - REMEMBERED :], stated]
         pairs.adjacent = True
@@ -136,14 +136,14 @@ def settle_record(pairs: Pairs, stated: Pair) -> str | None:
     adjacent, pairs.adjacent = pairs.adjacent, False
     for index in reversed(range(len(pairs.counts))):
         nearest = adjacent and index == len(pairs.counts) - 1
-        if _is_twin(stated, pairs.counts[index], nearest=nearest):
+        if _is_same_call(stated, pairs.counts[index], nearest=nearest):
             del pairs.counts[index]
-            return TWIN
+            return SAME_CALL_OTHER_FORM
     pairs.records = [*pairs.records[1 - REMEMBERED :], stated]
     return None
 
 
-def _is_twin(record: Pair, count: Pair, *, nearest: bool) -> bool:
+def _is_same_call(record: Pair, count: Pair, *, nearest: bool) -> bool:
     if record[1] is None or count[1] is None:
         return nearest and agree(record[0], count[0])
     return agree(record[1], count[1]) and (count[0] is None or agree(record[0], count[0]))

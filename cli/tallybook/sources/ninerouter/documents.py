@@ -39,21 +39,21 @@ class State(msgspec.Struct):
     folder: str = ""
 
 
-class Usage(msgspec.Struct):
+class UsageDocument(msgspec.Struct):
     """The document `usage.json`."""
 
     history: list[Any]
     dailySummary: Any = None  # noqa: N815 - the key of the log
 
 
-class Details(msgspec.Struct):
+class DetailsDocument(msgspec.Struct):
     """The document `request-details.json`."""
 
     records: list[msgspec.Raw]
 
 
-_USAGE: Final = msgspec.json.Decoder(Usage)
-_REQUESTS: Final = msgspec.json.Decoder(Details)
+_USAGE: Final = msgspec.json.Decoder(UsageDocument)
+_REQUESTS: Final = msgspec.json.Decoder(DetailsDocument)
 
 
 def begin(facts: FileFacts) -> State:

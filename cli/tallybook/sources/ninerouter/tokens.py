@@ -38,7 +38,7 @@ class Tokens(msgspec.Struct, gc=False):
     reasoning: Count | None = None
 
 
-class Counts(msgspec.Struct, gc=False):
+class TokenCounts(msgspec.Struct, gc=False):
     """What a token object states; `read` and `written` say nothing where their keys are absent."""
 
     shape: str
@@ -71,7 +71,7 @@ def convert(found: Any, problems: list[str]) -> Tokens | None:
     return Tokens(*(count(found.get(name), problems) for name in _NAMES))
 
 
-def counts(tokens: Tokens, *, has_endpoint: bool) -> Counts:
+def counts(tokens: Tokens, *, has_endpoint: bool) -> TokenCounts:
     """The counts of a token object by its shape.
 
     The zero of a twin or a short object stands for whatever was not found; of reasoning it never
@@ -79,10 +79,12 @@ def counts(tokens: Tokens, *, has_endpoint: bool) -> Counts:
     """
     t = tokens
     if t.prompt_tokens is None and (t.input is not None or t.output is not None):
-        return Counts(SHORT, t.input, t.output, t.cacheRead, t.cacheCreation, t.reasoning or None)
+        return TokenCounts(
+            SHORT, t.input, t.output, t.cacheRead, t.cacheCreation, t.reasoning or None
+        )
     prompt, completion = t.prompt_tokens, t.completion_tokens
     if t.cached_tokens is not None and t.total_tokens is not None:
-        return Counts(
+        return TokenCounts(
             CANONICAL,
             prompt,
             completion,
@@ -94,12 +96,12 @@ def counts(tokens: Tokens, *, has_endpoint: bool) -> Counts:
     read, written = t.cache_read_input_tokens, t.cache_creation_input_tokens
     if read is None and written is None and t.cached_tokens is None:
         if t.reasoning_tokens is None and t.total_tokens is None and t.input_tokens is None:
-            return Counts(STRIPPED, prompt, completion)
+            return TokenCounts(STRIPPED, prompt, completion)
     elif not has_endpoint and None not in (read, written, t.reasoning_tokens, prompt):
-        return Counts(TWIN, prompt, completion, read, written, t.reasoning_tokens or None)
+        return TokenCounts(TWIN, prompt, completion, read, written, t.reasoning_tokens or None)
     is_flat = t.cached_tokens is not None
     is_anthropic = prompt is None and t.input_tokens is not None
-    return Counts(
+    return TokenCounts(
         RAW,
         t.input_tokens if is_anthropic else prompt,
         t.output_tokens if completion is None else completion,

@@ -10,7 +10,7 @@ import msgspec
 
 from tallybook.sources.ninerouter.tokens import (
     COLUMNS,
-    Counts,
+    TokenCounts,
     Tokens,
     convert,
     counts,
@@ -35,7 +35,7 @@ class Entry(msgspec.Struct, gc=False):
     key: str | None  # a secret: only ever compared or hashed
     endpoint: str | None
     cost: float | None
-    counts: Counts
+    counts: TokenCounts
     problems: list[str] | None
     nth: int  # how many records before it bear the same name
     when: int = UNKNOWN  # microseconds since 1970
@@ -127,14 +127,14 @@ def _from_database(row: tuple[Any, ...], names: Numbering) -> Entry:
 
 def _odd_counts(
     stated: Any, columns: list[Any], problems: list[str], *, has_endpoint: bool
-) -> Counts:
+) -> TokenCounts:
     """The counts of a token object with odd numbers in it; where it is none, of the columns."""
     tokens = decode(stated, problems) if isinstance(stated, str | bytes) else None
     if tokens is not None:
         return counts(tokens, has_endpoint=has_endpoint)
     if stated is not None:
         problems.append("bad-tokens")
-    return Counts(COLUMNS, *_columns(columns, problems))
+    return TokenCounts(COLUMNS, *_columns(columns, problems))
 
 
 def _columns(values: list[Any], problems: list[str]) -> tuple[int | None, int | None]:

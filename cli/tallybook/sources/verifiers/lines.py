@@ -14,7 +14,7 @@ from tallybook.values import UNDECODABLE, encode, lenient
 # Messages, tools and token ids are in no struct: they make up nearly all of a line and are skipped.
 
 
-class Usage(msgspec.Struct, gc=False):
+class CallUsage(msgspec.Struct, gc=False):
     """Counts of one call as the program writes them since its first v1 builds."""
 
     prompt_tokens: Any = None
@@ -42,7 +42,7 @@ class Call(msgspec.Struct, gc=False):
 
     model: Any = None
     endpoint: Any = None
-    usage: Usage | None = None
+    usage: CallUsage | None = None
     time: Span | None = None
     error: Failure | None = None
 
@@ -52,7 +52,7 @@ class Node(msgspec.Struct, gc=False):
 
     sampled: Any = None
     timestamp: Any = None
-    usage: Usage | None = None
+    usage: CallUsage | None = None
 
 
 class TokenNode(msgspec.Struct, gc=False):
@@ -102,7 +102,7 @@ class Trace(msgspec.Struct, gc=False):
     agent: Agent | None = None
     calls: list[Call | None] | None = None
     nodes: Raw | UnsetType = UNSET
-    extra_usage: list[Usage | None] | None = None
+    extra_usage: list[CallUsage | None] | None = None
     timing: Timing | None = None
     stop_condition: Any = None
 

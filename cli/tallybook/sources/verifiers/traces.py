@@ -11,7 +11,7 @@ from msgspec import UNSET
 from tallybook.schema import CALL, EVENT, Reported
 from tallybook.sources.lines import problem
 from tallybook.sources.verifiers import lines as records
-from tallybook.sources.verifiers.lines import Call, Line, Node, TokenNode, Trace, Usage
+from tallybook.sources.verifiers.lines import Call, CallUsage, Line, Node, TokenNode, Trace
 from tallybook.sources.verifiers.run import Run
 from tallybook.sources.verifiers.turns import (
     WHOLE_PROMPT,
@@ -182,7 +182,7 @@ def _is_answer(node: Node) -> bool:
     return node.sampled is True or node.usage is not None
 
 
-def _put_node_usage(row: Reported, usage: Usage, run: Run) -> None:
+def _put_node_usage(row: Reported, usage: CallUsage, run: Run) -> None:
     if run.is_bridged:
         put_bridged(row, usage, NODES, run)
         return

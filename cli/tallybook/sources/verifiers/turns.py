@@ -13,7 +13,7 @@ from msgspec import UNSET
 from tallybook.dialects import put_usage, read_usage
 from tallybook.dialects.served import is_claude
 from tallybook.schema import Reported
-from tallybook.sources.verifiers.lines import Line, Response, Usage
+from tallybook.sources.verifiers.lines import CallUsage, Line, Response
 from tallybook.sources.verifiers.run import Run
 from tallybook.values import count, instant, money, text
 
@@ -47,7 +47,7 @@ def api_of(endpoint: str | None, model: str | None) -> Api:
     return "messages" if is_claude(model) else "openai"
 
 
-def put_counts(row: Reported, usage: Usage, era: str, api: Api) -> None:
+def put_counts(row: Reported, usage: CallUsage, era: str, api: Api) -> None:
     """Put the counts of one call on its row."""
     problems: list[str] = []
     row.reported_input_tokens = count(usage.prompt_tokens, problems)
@@ -67,7 +67,7 @@ def _reading(era: str, api: Api, has_reads: bool) -> tuple[str, str]:
     return dialect, f"{era}/{reading}"
 
 
-def put_bridged(row: Reported, usage: Usage, era: str, run: Run) -> None:
+def put_bridged(row: Reported, usage: CallUsage, era: str, run: Run) -> None:
     """Put the counts of a call that the older generation made for the newer one.
 
     It never had a place for cache reads, and wrote 0 for reasoning that it did not count.
@@ -213,9 +213,9 @@ def _put_normalised_usage(row: Reported, usage: Any, run: Run) -> None:
         put_dialect(row, f"{_V0}/normalised", run, row.response_id)
 
 
-def as_usage(usage: Any, row: Reported) -> Usage:
+def as_usage(usage: Any, row: Reported) -> CallUsage:
     """The counts that a turn's usage object has; `bad-number` where it is no object."""
     if not isinstance(usage, dict):
         add_problems(row, ("bad-number",))
-        return Usage()
-    return Usage(*(usage.get(name) for name in Usage.__struct_fields__))
+        return CallUsage()
+    return CallUsage(*(usage.get(name) for name in CallUsage.__struct_fields__))
