@@ -56,6 +56,8 @@ USAGE: Mapping[str, Any] = {
     "input_lower_bound": pl.Boolean,
     "output_lower_bound": pl.Boolean,
     "lower_bound": pl.Boolean,
+    "unbounded": pl.Boolean,
+    "perhaps_uncached_tokens": pl.Int64,
     "difference": pl.Boolean,
     "context_tokens": pl.Int64,
     "service_tier": pl.String,
@@ -86,6 +88,7 @@ def usage_row(record: int = 1, **stated: Any) -> dict[str, Any]:
         "calls": 1 if kind == "call" else None,
         "input_lower_bound": False,
         "output_lower_bound": False,
+        "perhaps_uncached_tokens": 0,
         "difference": False,
         "problems": [],
     }
@@ -94,6 +97,8 @@ def usage_row(record: int = 1, **stated: Any) -> dict[str, Any]:
         row["lower_bound"] = row["input_lower_bound"] or row["output_lower_bound"]
     elif row["lower_bound"] and not row["output_lower_bound"]:
         row["input_lower_bound"] = True
+    if row["unbounded"] is None:
+        row["unbounded"] = row["lower_bound"]
     row |= {
         f"{name}_origin": row[f"{name}_origin"] or "reported"
         for name in BUCKETS

@@ -46,6 +46,12 @@ MOST_AT_BEGIN: Final = 8
 # The problem of an output that the log never replaced by the final count.
 PLACEHOLDER_OUTPUT: Final = "placeholder-output"
 
+# Problems of a prompt that may hold its cache once more, or once less, than is taken of it: by as
+# much as the cache it may be larger.
+CACHE_TWICE: Final = "cache-perhaps-twice"
+CACHE_BESIDE: Final = "cache-perhaps-beside"
+PERHAPS_MORE: Final = (CACHE_TWICE, CACHE_BESIDE)
+
 # Problems of what a row leaves unsaid, which matter where it counts and nowhere else.
 SAID_OF_COUNTED: Final = (
     "no-time",

@@ -52,6 +52,14 @@ def is_suspect(one: Made) -> bool:
     return one.fate == EVICTED and one.route.name.startswith("claude-openai")
 
 
+def is_least(one: Made, row: dict[str, Any]) -> bool:
+    """Whether the row states what was used if its cache is in its prompt twice, and says so."""
+    uncached, cached, creation = (row[name] for name in COUNTS)
+    more = row["perhaps_uncached_tokens"]
+    same = (cached, creation) == one.truth[1:3] and more == cached + creation
+    return bool(same and one.truth.uncached in {uncached, uncached + more})
+
+
 def is_untouched(one: Made, row: dict[str, Any]) -> bool:
     if one.zero:
         return bool(row["cached_input_tokens"] == one.rows[0]["tokens"]["cached_tokens"])

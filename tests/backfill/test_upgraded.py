@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply
 from tallybook.files.find import walk
 from tallybook.files.pool import read_files
+from tallybook.pricing.rates import Rates, load
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS _meta (key TEXT PRIMARY KEY, value TEXT);
@@ -162,3 +164,69 @@ def test_copies_of_a_row_have_the_answers_of_all_of_them(tmp_path: Path, left: s
         shutil.copytree(home, tmp_path / "a copy")
     _, after, unused = settled(tmp_path)
     assert (after, unused) == ([(12030, 13209, None, 0, 2921)], 0)
+
+
+@pytest.mark.parametrize(
+    ("provider", "reasoning", "before"),
+    [
+        # Usage in a chunk of its own keeps its reasoning: the prompt holds the cache.
+        ("chat-node", 32, (12030, 13209, 0, 0, 2921)),
+        ("glm", 32, (12030, 13209, 0, 0, 2921)),
+        # It may, so nothing less was used, and the detail has the last word.
+        ("chat-node", 0, (12030, 13209, 0, 0, 2921)),
+        # These state it in the chunk that ends the answer, from which the cache was taken out.
+        ("deepseek", 0, (25239, 13209, 0, 0, 2921)),
+        ("codex", 0, (25239, 13209, 0, 0, 2921)),
+    ],
+)
+def test_a_stream_made_into_claude_s_tells_by_its_reasoning_what_its_prompt_holds(
+    tmp_path: Path, provider: str, reasoning: int, before: tuple[int, ...]
+) -> None:
+    stamp = "2026-05-30T01:29:38.767Z"
+    rows = twins(stamp, provider, MESSAGES, 25239, 2921, 13209, 0, reasoning)
+    alone = database(tmp_path / "alone/data.sqlite", rows, (), {"appVersion": "0.5.69"})
+    assert settled(alone.parent)[0] == [before]
+    inside = {"prompt_tokens": 25239, "completion_tokens": 2921, "cached_tokens": 13209}
+    beside = {"input_tokens": 25239, "output_tokens": 2921, "cache_read_input_tokens": 13209}
+    for uncached, tokens in ((12030, inside), (25239, beside)):
+        if uncached == before[0] or not reasoning:
+            folder = tmp_path / str(uncached)
+            database(folder / "data.sqlite", rows, [detail(rows[1], tokens)])
+            assert settled(folder)[1:] == ([(uncached, 13209, 0, 0, 2921)], 0)
+
+
+@pytest.fixture(scope="module")
+def rates() -> Rates:
+    return load(None, None)
+
+
+def _bounds(folder: Path, rates: Rates) -> tuple[Any, ...]:
+    row = derive(read_files(walk([folder]).files), rates).row(0, named=True)
+    return (
+        row["problems"],
+        row["lower_bound"],
+        row["perhaps_uncached_tokens"],
+        *(Decimal(row[name]).scaleb(-15) for name in ("cost_low", "cost", "cost_high")),
+    )
+
+
+def test_what_may_be_in_the_prompt_once_more_is_within_the_bounds(
+    tmp_path: Path, rates: Rates
+) -> None:
+    """Claude to a client of another format, and a twin that nothing decides.
+
+    Of 36219 the cache is 12621 read and 907 written. If it is in there twice, 9163 are uncached,
+    else 22691. At 3, 15, 0.3 and 3.75 dollars a million both cost 0.0305 more than the other.
+    """
+    stamp = "2026-09-30T01:28:36.000Z"
+    tokens = canonical(36219, 1549, 12621, 907)
+    claude = {"model": "claude-sonnet-4-5"}
+    for endpoint in (CHAT, RESPONSES):
+        folder = tmp_path / endpoint.replace("/", "-")
+        database(folder / "data.sqlite", [row(stamp, "claude", endpoint, tokens, **claude)])
+        problems, least, more, *costs = _bounds(folder, rates)
+        assert (problems, least, more) == (["cache-perhaps-twice"], True, 13528)
+        # 9163 * 3 + 12621 * 0.3 + 907 * 3.75 + 1549 * 15; the writes at most at 6, for an hour.
+        low = Decimal("0.05791155")
+        assert costs[:2] == [low, low]
+        assert costs[2] == low + (13528 * 3 + 907 * (6 - Decimal("3.75"))) / 10**6

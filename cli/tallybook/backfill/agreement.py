@@ -167,18 +167,26 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
             split & said("open") & bare & more & (said("uncached") == total),
         ),
         ("cache added twice", complete & _folded_twice(uncached, cache)),
+        ("cache taken from the prompt too often", complete & _held_once(uncached, cache)),
     )
     return [Rule(f"{words}{name}", holds, uncached, creation) for words, holds in states]
 
 
-def _folded_twice(uncached: pl.Expr, cache: pl.Expr) -> pl.Expr:
+def _same_cache(cache: pl.Expr) -> pl.Expr:
     same = (said("cached") == seen("cached")) & (
         or_zero(said("creation")) == or_zero(seen("creation"))
     )
+    return pl.col("_whole") & (cache > 0) & same
+
+
+def _folded_twice(uncached: pl.Expr, cache: pl.Expr) -> pl.Expr:
     from_such = said("source").is_in(FALSE_ZEROS)
-    return (
-        pl.col("_whole") & from_such & (cache > 0) & same & (said("uncached") == uncached + cache)
-    )
+    return _same_cache(cache) & from_such & (said("uncached") == uncached + cache)
+
+
+def _held_once(uncached: pl.Expr, cache: pl.Expr) -> pl.Expr:
+    """Whether too much cache was taken from a prompt: it held that once only, or not at all."""
+    return _same_cache(cache) & said("open") & (said("uncached") == uncached - cache)
 
 
 def _buffered() -> list[Rule]:

@@ -19,7 +19,7 @@ from tallybook.derive.corrections import (
     whole_prompt,
 )
 from tallybook.derive.normalize import dialect_holds
-from tallybook.schema import ASSUMED, CALL, RESPONSE, SUM
+from tallybook.schema import ASSUMED, CALL, PERHAPS_MORE, RESPONSE, SUM
 
 # Microseconds between a row and the detail of the same request: what is usual, and what is allowed.
 NEAR: Final = 250_000
@@ -254,7 +254,7 @@ def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
     counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
     return (
         rows.filter(counted)
-        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=_open() | _is_doubted())
+        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=in_doubt())
         .with_columns(
             needs_input=(pl.col("unsplit").fill_null(0) > 0)
             | ~whole_prompt()
@@ -327,9 +327,9 @@ def _open() -> pl.Expr:
     return pl.any_horizontal(*guessed, has_problem("ambiguous-dialect"))
 
 
-def _is_doubted() -> pl.Expr:
-    """Whether the reader says that what the record states may be wrong as it stands."""
-    return has_problem("cache-perhaps-twice")
+def in_doubt() -> pl.Expr:
+    """Whether a row's prompt was guessed, or may be wrong as its reader says."""
+    return _open() | pl.any_horizontal(has_problem(code) for code in PERHAPS_MORE)
 
 
 def _method(twin: pl.Expr) -> pl.Expr:

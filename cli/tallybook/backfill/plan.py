@@ -129,17 +129,20 @@ def fill(reading: Reading, zone: str) -> None:
 def stated(plan: BackfillPlan, known: pl.DataFrame) -> set[tuple[str, str]]:
     """Which of the corrections, by call and direction, the rows of a plan state themselves by now.
 
-    They stated something else when the correction was proved. What the plan would still correct
-    they do not state, nor what they state another count of.
+    They stated something else when the correction was proved, or were in doubt and are no longer.
+    What the plan would still correct they do not state, nor what they state another count of.
     """
     import polars as pl  # noqa: PLC0415 - after the logs are read
 
+    from tallybook.backfill.evidence import in_doubt  # noqa: PLC0415
     from tallybook.derive.corrections import COUNTS  # noqa: PLC0415
 
     key, names = ["call_id", "direction"], list(COUNTS.values())
-    rows = pl.concat([plan.before, plan.rest]).select("call_id", *names)
+    rows = pl.concat([plan.before, plan.rest]).select("call_id", *names, doubted=in_doubt())
     left = known.join(plan.corrections, on=key, how="anti")
-    beside = left.join(rows, on="call_id", suffix=_NOW).filter(pl.col("recorded") != _recorded())
+    beside = left.join(rows, on="call_id", suffix=_NOW).filter(
+        (pl.col("recorded") != _recorded()) | ~pl.col("doubted")
+    )
     # A correction is of one direction, and nothing of the other.
     same = [pl.col(name).is_null() | pl.col(name).eq_missing(_now(name)) for name in names]
     return set(beside.filter(*same).select(key).iter_rows())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import polars as pl
 
 from tallybook.derive.normalize import dialect_holds
-from tallybook.schema import PLACEHOLDER_OUTPUT
+from tallybook.schema import PERHAPS_MORE, PLACEHOLDER_OUTPUT
 
 
 def with_bounds(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Adds `input_lower_bound`, `output_lower_bound`, and `lower_bound` where one of them is true.
 
     A prompt is a lower bound where the dialect counts a part of it outside of the rest and the row
-    does not state that part. A part inside of the rest may be missing: the sum holds it.
+    does not state that part. A part inside of the rest may be missing: the sum holds it. Where the
+    prompt may be larger by its cache and by nothing else, that is its `perhaps_uncached_tokens`;
+    where nothing tells how much more was used, the row is `unbounded`.
     """
     prompt = pl.col("uncached_input_tokens").is_not_null() | (
         pl.col("unsplit_input_tokens").is_not_null()
@@ -24,8 +26,16 @@ def with_bounds(rows: pl.LazyFrame) -> pl.LazyFrame:
         & (cached | dialect_holds("input_holds_cached"))
         & (creation | dialect_holds("input_holds_cache_creation"))
     )
+    doubted = [pl.col("problems").list.contains(code) for code in PERHAPS_MORE]
+    perhaps = pl.when(pl.any_horizontal(doubted).fill_null(value=False)).then(
+        pl.sum_horizontal("cached_input_tokens", "cache_creation_input_tokens")
+    )
     placeholder = pl.col("problems").list.contains(PLACEHOLDER_OUTPUT).fill_null(value=False)
     return rows.with_columns(
-        input_lower_bound=~whole,
+        perhaps_uncached_tokens=perhaps.fill_null(0),
         output_lower_bound=pl.col("output_tokens").is_null() | placeholder,
-    ).with_columns(lower_bound=pl.col("input_lower_bound") | pl.col("output_lower_bound"))
+        unbounded=~whole | pl.col("output_tokens").is_null() | placeholder,
+    ).with_columns(
+        input_lower_bound=~whole | (pl.col("perhaps_uncached_tokens") > 0),
+        lower_bound=pl.col("unbounded") | (pl.col("perhaps_uncached_tokens") > 0),
+    )

@@ -16,6 +16,7 @@ from tallybook.schema import (
     DERIVED,
     INPUT,
     OUTPUT,
+    PERHAPS_MORE,
     PLACEHOLDER_OUTPUT,
     REPORTED_ORIGIN,
 )
@@ -80,7 +81,7 @@ def whole_prompt(names: Mapping[str, str] | None = None) -> pl.Expr:
 _DIRECTIONS: Final = {INPUT: INPUT_COUNTS, OUTPUT: OUTPUT_COUNTS}
 # Problems of a direction that are none any more when it is filled.
 _ANSWERED: Final = {
-    INPUT: ("ambiguous-dialect", "cache-not-read", "cache-perhaps-twice", "input-lost"),
+    INPUT: ("ambiguous-dialect", "cache-not-read", "input-lost", *PERHAPS_MORE),
     OUTPUT: (PLACEHOLDER_OUTPUT,),
 }
 _PLACES: Final = ("backfill_method", "backfill_path", "backfill_record")

@@ -6,7 +6,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tallybook.dialects import DIALECTS
-from tallybook.schema import ASSUMED, BUCKETS, DERIVED, REPORTED_ORIGIN, SUBCOUNTS
+from tallybook.schema import ASSUMED, BUCKETS, CACHE_TWICE, DERIVED, REPORTED_ORIGIN, SUBCOUNTS
 
 _INPUT = pl.col("reported_input_tokens")
 _CACHED = pl.col("reported_cached_tokens")
@@ -108,6 +108,9 @@ def _with_input(rows: pl.LazyFrame) -> pl.LazyFrame:
     cached = pl.col("_cached")
     held_creation = pl.when(holds_creation).then(pl.col("_creation").fill_null(0)).otherwise(0)
     held = pl.when(holds_cached).then(cached.fill_null(0)).otherwise(0) + held_creation
+    # Of a cache that was perhaps added twice the least is taken: the prompt without both.
+    twice = pl.col("problems").list.contains(CACHE_TWICE).fill_null(value=False)
+    held = pl.when(twice).then(2 * held).otherwise(held)
     hidden = dialect_holds("input_hides_cache_creation") & pl.col("_creation").is_null()
     split = _INPUT.is_not_null() & (~holds_cached | cached.is_not_null()) & ~hidden
     return (

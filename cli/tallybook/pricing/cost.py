@@ -49,7 +49,8 @@ _NEEDED: Final = (
     "context_tokens",
     "input_tokens",
     "input_lower_bound",
-    "lower_bound",
+    "perhaps_uncached_tokens",
+    "unbounded",
     "uncached_input_tokens",
     "cached_input_tokens",
     "cache_creation_input_tokens",
@@ -65,7 +66,8 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
 
     Costs are null where a counted token has no price (`price_status` says why) and on rows that do
     not count. `cost_low` and `cost_high` differ from `cost` where the split of the input, the
-    lifetime of a cache write or the tier is unknown; `cost_high` of a lower bound is null. Calls
+    lifetime of a cache write or the tier is unknown, or where the prompt may be larger by its
+    cache; `cost_high` of what nothing bounds is null. Calls
     without a time get the price in force at `now`, or the last one known.
     """
 
@@ -101,8 +103,7 @@ def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFr
     )
     calls = calls.with_columns(_stated=_any_stated(), _unpriced=_unpriced())
     calls = calls.with_columns(cost=_if_known(pl.sum_horizontal(BUCKET_COSTS)))
-    # More was used than a lower bound says, and nothing tells how much.
-    bounded = pl.when(~col("lower_bound")).then(_if_known(_high()))
+    bounded = pl.when(~col("unbounded")).then(_if_known(_high()))
     calls = calls.with_columns(cost_low=_if_known(_low()), cost_high=bounded)
     calls = calls.with_columns(price_status=_status())
     kept = [pl.when("counted").then(name).alias(name) for name in COSTS]
@@ -170,6 +171,7 @@ def _high() -> pl.Expr:
     unknown_lifetime = pl.col("cache_creation_1h_input_tokens").is_null()
     return pl.sum_horizontal(
         _cost("uncached_input_tokens", "uncached_high"),
+        _cost("perhaps_uncached_tokens", "uncached_high"),
         _cost("unsplit_input_tokens", "input_high"),
         _cost("cached_input_tokens", "cached_high"),
         pl.when(unknown_lifetime)

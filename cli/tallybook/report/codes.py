@@ -57,7 +57,12 @@ CODES: Final[Mapping[str, Code]] = {
     "perhaps-estimated": Code("the tool may have estimated the counts", "they count, as assumed"),
     "input-lost": Code("a router dropped the count of the prompt", "the input is unknown"),
     "cache-not-read": Code("a router did not keep what was cached", _SPLIT_UNKNOWN),
-    "cache-perhaps-twice": Code("a router may have added the cache twice", "input may be too high"),
+    "cache-perhaps-twice": Code(
+        "a router may have added the cache twice", "it counts once; the input is a lower bound"
+    ),
+    "cache-perhaps-beside": Code(
+        "a router's input may hold its cache, or not", "it counts once; the input is a lower bound"
+    ),
     "truncated-body": Code("a stored answer was cut before its counts", _SPLIT_UNKNOWN),
     "body-altered": Code("the counts were taken out of a stored answer", _SPLIT_UNKNOWN),
     "mixed-agents": Code("a run of one agent ends in a thread of another", "its split may be off"),

@@ -110,13 +110,14 @@ def sums() -> list[pl.Expr]:
     return [
         *(_stated(pl.col(name), name) for name in COUNTS if name != "unsplit_input_tokens"),
         pl.col("unsplit_input_tokens").sum(),
-        *_bounded(costs, least["total_tokens"]),
+        *_bounded(costs),
         _stated(pl.col("reported_cost_usd"), "reported_cost_usd"),
         unpriced.sum().alias("unpriced_tokens"),
         *(_count(_unknown(name), f"unknown {name}") for name in UNKNOWN),
         *(_count(pl.col("origin") == name, f"origin {name}") for name in ORIGINS),
         _count(pl.col("calls").is_null(), "records_without_calls"),
         *(condition.any().alias(f"least {name}") for name, condition in least.items()),
+        pl.col("unbounded").any(),
     ]
 
 
@@ -125,14 +126,17 @@ def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
     names = [name for name in groups.columns if groups.schema[name].is_numeric()]
     added = {name: _stated(pl.col(name), name) for name in names}
     return [
-        *_bounded(added, pl.col("least total_tokens")),
+        *_bounded(added),
         *(pl.col(f"least {name}").any() for name in AT_LEAST),
+        pl.col("unbounded").any(),
     ]
 
 
 def _unknown(name: str) -> pl.Expr:
     """Whether a row does not state a bucket, or no more than what had come of it."""
     unstated = pl.col(name).is_null()
+    if name == "uncached_input_tokens":
+        unstated |= pl.col("perhaps_uncached_tokens") > 0
     return unstated | pl.col("output_lower_bound") if name == "output_tokens" else unstated
 
 
@@ -149,10 +153,10 @@ def _at_least() -> dict[str, pl.Expr]:
     return {name: found[name] for name in AT_LEAST}
 
 
-def _bounded(added: dict[str, pl.Expr], least: pl.Expr) -> list[pl.Expr]:
-    """The sums, without the highest cost where there is a lower bound among what is added."""
-    name = "cost_high_usd"
-    return [*(added | {name: pl.when(~least.any()).then(added[name]).alias(name)}).values()]
+def _bounded(added: dict[str, pl.Expr]) -> list[pl.Expr]:
+    """The sums, without the highest cost where nothing bounds a part of what is added."""
+    name, unbounded = "cost_high_usd", pl.col("unbounded").any()
+    return [*(added | {name: pl.when(~unbounded).then(added[name]).alias(name)}).values()]
 
 
 def _stated(value: pl.Expr, name: str) -> pl.Expr:

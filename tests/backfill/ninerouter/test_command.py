@@ -149,26 +149,21 @@ def test_without_being_recorded_before_it_stays_as_well(run: Run, tmp_path: Path
 
 def twin(path: Path) -> tuple[Path, dict[str, int]]:
     """The two records of one call of an early stream with its detail, and what is right of it."""
-    both = bare(25239, 2921)
+    both, who = bare(25239, 2921), ("deepseek", "deepseek-chat")
     first = both | {"cache_read_input_tokens": 13209, "cache_creation_input_tokens": 0}
     rows = [
-        row("2026-06-01T01:29:38.767Z", ("openai", "gpt-5"), first | {"reasoning_tokens": 32},
-            0.0915, endpoint=None),
-        row("2026-06-01T01:29:38.767Z", ("openai", "gpt-5"), both, 0.1108, endpoint=MESSAGES),
+        row("2026-06-01T01:29:38.767Z", who, first | {"reasoning_tokens": 0}, 0.09, endpoint=None),
+        row("2026-06-01T01:29:38.767Z", who, both, 0.1108, endpoint=MESSAGES),
     ]  # fmt: skip
     made(path, rows)
     with closing(sqlite3.connect(path)) as connection:
-        tokens = both | {
-            "prompt_tokens_details": {"cached_tokens": 13209},
-            "completion_tokens_details": {"reasoning_tokens": 32},
-        }
-        detail(connection, rows[1], tokens | {"cached_tokens": 13209, "reasoning_tokens": 32})
+        tokens = both | {"prompt_tokens_details": {"cached_tokens": 13209}}
+        detail(connection, rows[1], tokens | {"cached_tokens": 13209})
         connection.commit()
     right = {
         "uncached_input_tokens": 12030,
         "cached_input_tokens": 13209,
         "output_tokens": 2921,
-        "reasoning_output_tokens": 32,
     }
     return path, right
 

@@ -308,10 +308,11 @@ def _recorded(correction: Correction) -> list[int | None]:
 
 
 def _prompts(recorded: list[int | None]) -> set[int]:
-    """The prompts that a row may state whose buckets were these."""
+    """The prompts that a row may state whose buckets were these, be its cache in it twice."""
     uncached, cached, creation, _, unsplit = (*recorded, None, None, None, None, None)[:5]
-    parts = [uncached, cached, creation, unsplit]
-    return {sum(part or 0 for part in parts), uncached or 0, unsplit or 0}
+    cache = (cached or 0) + (creation or 0)
+    whole = (uncached or 0) + cache + (unsplit or 0)
+    return {whole, whole + cache, uncached or 0, unsplit or 0}
 
 
 def _tokens(made: _Stated) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tallybook.schema import CACHE_BESIDE, CACHE_TWICE
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry
 
@@ -20,6 +21,8 @@ _OWN: Final = frozenset({"kiro", "ollama", "commandcode", "cursor", "grok-web", 
 _ESTIMATING: Final = frozenset({"cursor", "grok-web", "perplexity-web"})
 # Kiro's counts are now stated, now worked out from a percentage and a length.
 _GUESSES: Final = {**dict.fromkeys(_ESTIMATING, "estimated"), "kiro": "perhaps-estimated"}
+# They state the usage of a stream in the chunk that ends the answer, not in one of its own.
+_USAGE_AT_END: Final = frozenset({"deepseek", "mistral"})
 # What their providers state of the cache is not read, or not before the last builds.
 _CACHE_UNREAD: Final = frozenset({"commandcode", "kiro", *_ESTIMATING})
 
@@ -178,6 +181,7 @@ class Case(NamedTuple):
     written: bool | None
     exceeds: bool  # the cache is more than the prompt
     is_half: bool  # the cache is half of the prompt or less
+    reasons: bool  # reasoning is more than 0
     thinks: bool  # there is more reasoning than completion
     is_flat: bool
     is_anthropic: bool
@@ -239,6 +243,7 @@ def judge(entry: Entry, era: Era) -> Verdict:
         None if written is None else written > 0,
         cache > (prompt or 0),
         2 * cache <= (prompt or 0),
+        bool(counts.reasoning),
         (counts.reasoning or 0) > (counts.completion or 0),
         counts.is_flat or entry.is_included,
         counts.is_anthropic,
@@ -299,6 +304,13 @@ def _prompt(case: Case, way: Route) -> _Prompt:
 
 def _by_route(case: Case, way: Route) -> _Prompt:
     has_cache = bool(case.read or case.written)
+    if has_cache and way.client == "claude" and case.shape == TWIN:
+        # Usage in a chunk of its own was taken as it came, reasoning and all; usage in the chunk
+        # that ends the answer was made into Claude's, which knows no reasoning.
+        if case.reasons:
+            return _Prompt(INCLUSIVE, f"{way.why}-with-reasoning")
+        if way.upstream == "openai" and case.provider not in _USAGE_AT_END:
+            return _Prompt(INCLUSIVE, way.why, problem=CACHE_BESIDE)
     if way.reading is not None:
         return _Prompt(way.reading, way.why, has_cache and way.client is None)
     if not has_cache and case.read is not None and not _is_filled(case, way):
@@ -324,7 +336,7 @@ def _canonical(case: Case, way: Route) -> _Prompt:
         return _Prompt(INCLUSIVE, way.why, problem="cache-not-read")
     folded = way.is_claude and way.client not in (None, "claude") and way.streamed is not False
     if folded and (case.read or case.written) and case.is_half:
-        return _Prompt(INCLUSIVE, way.why, problem="cache-perhaps-twice")
+        return _Prompt(INCLUSIVE, way.why, problem=CACHE_TWICE)
     return _Prompt(INCLUSIVE, way.why)
 
 
