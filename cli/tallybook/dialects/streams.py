@@ -49,16 +49,25 @@ def stream_events(data: bytes) -> Iterator[Body]:
     has it. A stream cut off in the middle of an event ends with the last whole one.
     """
     held: list[bytes] = []
-    for line in data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
-        event = decode_event(line)
-        if event is None and line.startswith(_DATA):
+    for raw in data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
+        line = raw.strip()
+        is_sent = line.startswith(_DATA)
+        event = None if held and is_sent else decode_event(line)
+        if is_sent and event is None:
             held.append(line.removeprefix(_DATA))
             continue
-        if held and not line.strip():
-            event = decode_event(b"".join(held))
-        held = []
+        if event is not None or not line:
+            yield from _joined(held)
+            held = []
         if event is not None:
             yield event
+    yield from _joined(held)
+
+
+def _joined(lines: Sequence[bytes]) -> Iterator[Body]:
+    """The event whose data stands on these lines; of what is none, the lines that are."""
+    event = decode_event(b"\n".join(lines)) if len(lines) > 1 else None
+    yield from [event] if event is not None else filter(None, map(decode_event, lines))
 
 
 def decode_event(line: bytes) -> Body | None:

@@ -21,4 +21,5 @@ SOURCE: Final = Source(
     read=read,
     finish=finish,
     whole=is_document,
+    holds=("parts",),
 )

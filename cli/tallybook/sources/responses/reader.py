@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ _SAYS = re.compile(
 )
 _CHOICES = b'"choices"'
 _SKIP = msgspec.json.Decoder(msgspec.defstruct("Skipped", ()))  # checks all and keeps nothing
+_MOST_DATA = 64 << 20  # bytes of one event over several lines
 _UNSAID = (b"event:", b"id:", b"retry:", b":")  # lines of a stream that hold no event
 
 
@@ -44,6 +45,10 @@ class State(msgspec.Struct):
     digest: str = ""
     prefix: bytes = b""  # what every chunk of the stream's chat begins with, its id among it
     held: list[Reported] = msgspec.field(default_factory=list)  # problems within the stream
+    # The lines of an event whose data stands on several: record, line, whether the file ends so.
+    parts: list[tuple[int, bytes, bool]] = msgspec.field(default_factory=list)
+    upto: int = 0  # the record of the last line that belongs to them; a blank line ends an event
+    width: int = 0  # bytes of these lines
 
 
 def begin(_: FileFacts) -> State:
@@ -53,7 +58,7 @@ def begin(_: FileFacts) -> State:
 
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines or of a whole document, and the state after them."""
-    state = msgspec.structs.replace(state, events=[*state.events], held=[*state.held])
+    state = _copy(state)
     if state.records == 0 and is_document(lines.Head(block)):
         return list(_read_document(block, state)), state
     return list(_read_lines(block, state)), state
@@ -61,7 +66,14 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
 
 def finish(state: State) -> list[Reported]:
     """The row of the stream that the file ends with."""
-    return list(_close(msgspec.structs.replace(state)))
+    state = _copy(state)
+    return [*_dispatch(state), *_close(state)]
+
+
+def _copy(state: State) -> State:
+    return msgspec.structs.replace(
+        state, events=[*state.events], held=[*state.held], parts=[*state.parts]
+    )
 
 
 def _read_document(block: bytes, state: State) -> Iterator[Reported]:
@@ -77,10 +89,25 @@ def _read_document(block: bytes, state: State) -> Iterator[Reported]:
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     for record, begin, end in jsonl.candidates(block, jsonl.ANYTHING, jsonl.spans(block, state)):
         state.records = record
-        yield from _read_line(block[begin:end].strip(), state, is_last=end == len(block))
+        yield from _read_ended(block[begin:end].strip(), state, is_last=end == len(block))
+
+
+def _read_ended(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
+    """Reads a line, or the lines in it that end with CR alone."""
+    if b"\r" not in line or decode(line) is not None:
+        yield from _read_line(line, state, is_last=is_last)
+        return
+    pieces = line.split(b"\r")
+    for index, piece in enumerate(pieces, 1):
+        yield from _read_line(piece.strip(), state, is_last=is_last and index == len(pieces))
+        state.records += index < len(pieces)
 
 
 def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
+    if not line:
+        return
+    if state.parts and (yield from _belongs(line, state, is_last=is_last)):
+        return
     if line.startswith(_UNSAID):
         return
     content = line.removeprefix(_DATA).strip()
@@ -92,12 +119,59 @@ def _read_line(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported
     value = decode(content)
     if isinstance(value, dict):
         yield from _read_value(value, line, state, is_sent=line.startswith(_DATA))
+    elif line.startswith(_DATA):
+        # The event may go on.
+        state.parts, state.upto = [(state.records, line, is_last)], state.records
+        state.width = len(line)
     elif content:
-        bad = jsonl.unreadable(state.records, line, is_last=is_last)
-        if state.events:
-            state.held.append(bad)
-        else:
-            yield bad
+        yield from _refuse(line, state, is_last=is_last)
+
+
+def _refuse(line: bytes, state: State, *, is_last: bool) -> Iterator[Reported]:
+    bad = jsonl.unreadable(state.records, line, is_last=is_last)
+    if state.events:
+        state.held.append(bad)
+    else:
+        yield bad
+
+
+def _belongs(line: bytes, state: State, *, is_last: bool) -> Generator[Reported, None, bool]:
+    """Whether a line is within the event over several lines; else the rows of that one."""
+    is_field = line.startswith(_UNSAID)
+    if state.records == state.upto + 1 and (is_field or line.startswith(_DATA)):
+        content = line.removeprefix(_DATA).strip()
+        state.width += len(line)
+        if content != _DONE and state.width <= _MOST_DATA:
+            state.upto = state.records
+            if not is_field:
+                state.parts.append((state.records, line, is_last))
+            return True
+    yield from _dispatch(state)
+    return False
+
+
+def _dispatch(state: State) -> Iterator[Reported]:
+    """The rows of an event whose data stood on several lines, or of each line that is an event."""
+    parts, now = state.parts, state.records
+    if not parts:
+        return
+    state.parts = []
+    content = b"\n".join(line.removeprefix(_DATA) for _, line, _ in parts)
+    alone = [decode(line.removeprefix(_DATA)) for _, line, _ in parts]
+    if isinstance(value := decode(content), dict):
+        state.records = parts[0][0]
+        yield from _read_value(value, content, state, is_sent=True)
+    elif not any(isinstance(each, dict) for each in alone):
+        state.records = parts[0][0]
+        if content.strip():
+            yield from _refuse(content, state, is_last=parts[-1][2])
+    else:
+        for (state.records, line, is_last), each in zip(parts, alone, strict=True):
+            if isinstance(each, dict):
+                yield from _read_value(each, line, state, is_sent=True)
+            elif line != _DATA:
+                yield from _refuse(line, state, is_last=is_last)
+    state.records = now
 
 
 def _is_content(line: bytes, prefix: bytes) -> bool:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from tallybook.dialects.served import told_by_address
-from tallybook.dialects.streams import decode_event
+from tallybook.dialects.streams import decode_event, stream_events
 from tallybook.sources.lines import ARRAY, Head
 from tallybook.sources.responses.exchange import dumped
 from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
@@ -34,7 +34,7 @@ _BEFORE: Final = re.compile(r"[\s,\[]*(?=\{)")  # what may stand before a value 
 def sniff(head: Head) -> bool:
     """Whether the first bytes of a file are responses of providers, alone or in a proxy's dump."""
     if _STREAM.match(head.content):
-        return any(is_ours(event) for event in islice(_events(head), _LOOKED_AT))
+        return any(is_ours(event) for event in islice(stream_events(head.content), _LOOKED_AT))
     ours = others = 0
     for value in islice(_values(head), _LOOKED_AT):
         if isinstance(value, Mapping):
@@ -73,13 +73,6 @@ def is_document(head: Head) -> bool:
     if _STREAM.match(head.content):
         return False
     return any(form.match(head.content) for form in (ARRAY, _PRETTY))
-
-
-def _events(head: Head) -> Iterator[Mapping[str, Any]]:
-    for line in head.lines:
-        event = decode_event(line) if line.lstrip().startswith(b"data:") else None
-        if event is not None:
-            yield event
 
 
 def _values(head: Head) -> Iterator[object]:
