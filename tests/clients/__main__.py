@@ -1,6 +1,6 @@
 """Plays real clients against a stand-in provider, and compares tallybook with what it answered.
 
-    python -m tests.clients codex|claude-code [--version V]... [--keep DIR]
+    python -m tests.clients codex|claude-code|9router [--version V]... [--keep DIR]
 
 A client is installed from its registry into a temporary folder, which is also its home. A provider
 on loopback answers it with counts that are known call by call. Scenarios are played (turns, tools,
@@ -42,6 +42,7 @@ from tests.clients.upstream import Answered, Upstream
 _CLIENTS: Final = {
     "codex": "codex",
     "claude-code": "claude_code",
+    "9router": "ninerouter",
 }
 
 
@@ -97,16 +98,19 @@ def _say(game: Play) -> int:
     """Print what became of the calls of a game; how many are wrong."""
     rows, problems = game.read(ledger=False)
     verdicts = compare(game.answered, rows, problems, _in_logs(game), game.lacks)
-    kept, _ = game.read(ledger=True)
-    verdicts += _same(rows, kept)
+    if not game.ledger:
+        verdicts += _same(rows, game.read(ledger=True)[0])
     print(f"\n{game.label}")
     _print_table(game, verdicts)
     for code, n in sorted(Counter(problem["code"] for problem in problems).items()):
         print(f"  tallybook says: {n} {code}")
+    unknown = Counter(one.why for one in verdicts if one.word == "unknown")
+    for why, n in sorted(unknown.items()):
+        print(f"  unknown: {n} {why}")
     for verdict in verdicts:
-        if verdict.word in {"wrong", "unknown"}:
+        if verdict.word == "wrong":
             place = verdict.place.removeprefix(f"{game.home}/")
-            print(f"  {verdict.word}: {_called(verdict)} {verdict.why} {place}".rstrip())
+            print(f"  wrong: {_called(verdict)} {verdict.why} {place}".rstrip())
     return sum(verdict.word == "wrong" for verdict in verdicts)
 
 
@@ -123,7 +127,7 @@ def _in_logs(game: Play) -> Any:
         file.read_bytes()
         for log in game.logs
         for file in sorted(log.rglob("*"))
-        if file.is_file() and file.suffix in {".json", ".jsonl"}
+        if file.is_file() and file.suffix.lower() in game.suffixes
     ]
 
     def logged(call: Answered) -> bool:
@@ -143,14 +147,14 @@ def _called(verdict: Verdict) -> str:
 
 def _print_table(game: Play, verdicts: list[Verdict]) -> None:
     scenarios = [call.during.partition(": ")[2] for call in game.answered]
-    print(f"  {'scenario':<26}" + "".join(f"{word:>10}" for word in WORDS))
+    print(f"  {'scenario':<34}" + "".join(f"{word:>10}" for word in WORDS))
     for name in dict.fromkeys([*scenarios, "no call"]):
         of = [one for one in verdicts if (_scenario(one) or "no call") == name]
         counts = Counter(one.word for one in of)
         if of:
-            print(f"  {name:<26}" + "".join(f"{counts[word]:>10}" for word in WORDS))
+            print(f"  {name:<34}" + "".join(f"{counts[word]:>10}" for word in WORDS))
     for name, why in game.left_out.items():
-        print(f"  {name:<26} not played: {why}")
+        print(f"  {name:<34} not played: {why}")
 
 
 def _scenario(verdict: Verdict) -> str | None:

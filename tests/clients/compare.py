@@ -96,7 +96,10 @@ def _judged(call: Answered, row: Row, lacks: frozenset[str]) -> Verdict:
     thread = str(row.get("thread_id"))
     if call.session and call.session not in {thread, _conversation(row)}:
         wrong.append(f"counted for thread {thread}, asked by {call.session}")
+    told = _told_apart(call, row)
     for bucket, name in _BUCKETS.items():
+        if bucket == "uncached_input_tokens" and not told:
+            continue
         if call.api == "messages" and name == "reasoning":
             continue  # this API states none
         if call.api != "messages" and name == "written_1h":
@@ -114,6 +117,13 @@ def _judged(call: Answered, row: Row, lacks: frozenset[str]) -> Verdict:
         unknown.append("called a lower bound, though it is whole")
     word: Word = "unknown" if unknown else "right"
     return Verdict(word, "; ".join(unknown), call, _place(row))
+
+
+def _told_apart(call: Answered, row: Row) -> bool:
+    """Whether what was written to a cache is told apart; where it is null, the uncached hold it."""
+    held = call.counts.uncached + call.counts.written
+    null = _stated(row, "cache_creation_input_tokens") is None
+    return not (null and _stated(row, "uncached_input_tokens") == held)
 
 
 def _bucket(

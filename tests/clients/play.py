@@ -28,7 +28,9 @@ class Play:
     logs: tuple[Path, ...]
     lacks: frozenset[str] = frozenset()  # buckets that this version's way of counting has not
     left_out: dict[str, str] = field(default_factory=dict)  # scenarios not played, and why
-    played: str = ""  # the play whose logs these are, where they are but some of them
+    played: str = ""  # the play whose logs these are, where they are seen in another way
+    ledger: str = ""  # the ledger of that play, where it is what is to be seen
+    suffixes: tuple[str, ...] = (".json", ".jsonl")  # of the logs, in lower case
 
     @property
     def script(self) -> Script:
@@ -54,36 +56,57 @@ class Play:
         logs = (self.home / "captures",)
         return replace(self, label=label, logs=logs, left_out={}, played=self.label)
 
+    def kept(self, what: str) -> Play:
+        """The same play as its ledger has it after something was done to it."""
+        label, ledger = f"{self.label}, {what}", self.ledger or self.label
+        return replace(
+            self, label=label, left_out={}, played=self.played or self.label, ledger=ledger
+        )
+
     @contextmanager
-    def scenario(self, name: str) -> Iterator[None]:
-        """Play a scenario, and let a ledger meet what it left; `NotPlayed` is noted, not raised."""
+    def scenario(self, name: str, *, settle: bool = True) -> Iterator[None]:
+        """Play a scenario, and note `NotPlayed`; where all is written then, a ledger meets it."""
         self.script.during = f"{self.label}: {name}"
         try:
             yield
         except NotPlayed as reason:
             self.left_out[name] = str(reason)
-        self.read(ledger=True)
+        if settle:
+            self.read(ledger=True)
 
     def read(self, *, ledger: bool) -> tuple[list[Row], list[Row]]:
-        """Run tallybook on the logs; the rows of its calls, and its problems."""
-        room = self.room.folder / "tallybook" / self.label.replace(" ", "-")
-        room.mkdir(parents=True, exist_ok=True)
-        calls, problems = room / "calls.jsonl", room / "problems.jsonl"
-        line = [sys.executable, "-m", "tallybook", "export", str(calls)]
-        line += [str(log) for log in self.logs if log.exists()]
-        line += ["--ledger", str(room / "ledger")] if ledger else ["--no-ledger"]
-        kept = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOME": str(room)}
+        """Export the calls of the logs; their rows, and the problems."""
+        calls, problems = self._room / "calls.jsonl", self._room / "problems.jsonl"
         problems.unlink(missing_ok=True)
+        words = [] if ledger or self.ledger else ["--no-ledger"]
+        words += ["--problems", str(problems)]
+        self.tallybook("export", str(calls), *words)
+        return _lines(calls), _lines(problems)
+
+    @property
+    def _room(self) -> Path:
+        """Where tallybook keeps what it is given to keep."""
+        name = (self.ledger or self.label).replace(" ", "-")
+        folder = self.room.folder / "tallybook" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def tallybook(self, *words: str) -> None:
+        """Run a command of tallybook on the logs, with their ledger unless it is to have none."""
+        line = [sys.executable, "-m", "tallybook", *words]
+        line += [str(log) for log in self.logs if log.exists()]
+        if "--no-ledger" not in words:
+            line += ["--ledger", str(self._room / "ledger")]
+        kept = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOME": str(self._room)}
         done = subprocess.run(
-            [*line, "--timezone", "UTC", "--problems", str(problems)],
+            [*line, "--timezone", "UTC"],
             env={"PATH": os.environ["PATH"], **kept},
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"tallybook ended with {done.returncode}: {done.stderr}")
-        return _lines(calls), _lines(problems)
+            raise RuntimeError(f"tallybook {words[0]} ended with {done.returncode}: {done.stderr}")
 
 
 def _lines(file: Path) -> list[Row]:

@@ -41,12 +41,13 @@ class Room:
         (home / "work").mkdir(parents=True, exist_ok=True)
         return home
 
-    def npm(self, package: str, version: str) -> Path:
-        """Install a version of an npm package; its folder of programs."""
+    def npm(self, package: str, version: str, *, scripts: bool = True) -> Path:
+        """Install a version of an npm package, with its install scripts; its folder of programs."""
         folder = self.folder / "installed" / f"{package.replace('/', '-')}-{version}"
         if not folder.exists():
             cache = str(self.folder / "npm")
             line = ["npm", "install", "--no-audit", "--no-fund", "--no-update-notifier"]
+            line += [] if scripts else ["--ignore-scripts"]
             line += ["--cache", cache, "--prefix", str(folder), f"{package}@{version}"]
             _install(line, folder)
             shutil.rmtree(cache, ignore_errors=True)

@@ -138,6 +138,7 @@ def test_a_count_or_a_thread_that_is_not_so_is_wrong(row: dict[str, Any]) -> Non
     [
         {"output_tokens": 2, "reasoning_output_tokens": None, "lower_bound": True},
         {"cached_input_tokens": None},
+        {"cache_creation_input_tokens": None, "uncached_input_tokens": 700},
         {"unsplit_input_tokens": 1000, "uncached_input_tokens": 0, "cached_input_tokens": None},
     ],
 )
