@@ -14,6 +14,6 @@ def times() -> int:
     return int(os.environ.get(TIMES, "1"))
 
 
-def few(number: int) -> settings:
+def tries(number: int) -> settings:
     """Settings of a test that tries so many examples, times what is asked for."""
     return settings(max_examples=number * times())

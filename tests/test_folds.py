@@ -17,9 +17,10 @@ from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head
 from tallybook.sources.rows import table
 from tests.built import built
+from tests.examples import times
 from tests.test_fixtures import CASES, name
 
-CUTS = 40
+CUTS = 16 * times()  # `python -m tests.campaign cut` goes on for as long as is asked
 
 
 def content(path: Path) -> bytes:

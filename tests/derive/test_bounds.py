@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
@@ -21,6 +21,7 @@ from tallybook.pricing import rates as pricing
 from tallybook.report.query import KEYS, Query
 from tallybook.report.summary import Row, summarise
 from tallybook.sources import sources
+from tests.examples import tries
 from tests.reported import settled
 from tests.test_fixtures import FIXTURES
 
@@ -208,7 +209,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@tries(10)
 @given(rows=st.lists(ROWS, min_size=1, max_size=8), limit=st.none() | st.integers(1, 2))
 def test_no_cost_lies_outside_of_its_bounds(
     rates: pricing.Rates, rows: list[Row], limit: int | None

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import tries
 from tests.reported import settled
 
 Row = dict[str, Any]
@@ -225,7 +226,7 @@ def test_a_task_in_a_saved_state_is_the_one_among_the_records() -> None:
 COUNTS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9)), max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@tries(20)
 @given(recorded=st.tuples(COUNTS, COUNTS), lost=st.tuples(COUNTS, COUNTS))
 def test_what_is_on_record_and_the_rests_add_up_to_the_sums(recorded: Any, lost: Any) -> None:
     rows = []

@@ -54,6 +54,7 @@ class Trial:
                 put(transcript(self.home, 9), session(9, calls=3))
         for name in ("derived", "answers"):
             shutil.rmtree(self.states["bare"] / name)
+        self.right = told(self.home, None)
 
     def questions(self) -> Iterator[tuple[str, Path]]:
         """Copies of all states, each with its name."""
@@ -66,25 +67,21 @@ class Trial:
 
     def answered(self, most: int) -> None:
         """Each report is right, nothing half is left, and the next one finds a sound ledger."""
-        right = told(self.home, None)
         for name, ledger in self.questions():
             with full(most):
                 found = answers(self.home, ledger, Query(by=("model", "thread")))
-            assert found == right, (name, most)
+            assert found == self.right, (name, most)
             assert not list(ledger.rglob("*.aside")), (name, most)
             with_usage(asked(self.home, ledger), lambda reading: _no_notes(reading.notes))
-            assert told(self.home, ledger) == right, (name, most)
+            assert told(self.home, ledger) == self.right, (name, most)
 
     def answered_aside(self, most: int) -> None:
         """Logs that are large enough to be read into a folder aside are then held in memory."""
-        with patch("tallybook.ledger.open.is_pooled", lambda _: True):
-            right = told(self.home, None)
-            with full(most):
-                assert told(self.home, None) == right, most
+        with patch("tallybook.ledger.open.is_pooled", lambda _: True), full(most):
+            assert told(self.home, None) == self.right, most
 
     def kept_up(self, most: int) -> None:
         """What cannot be done says so, and costs nothing."""
-        right = told(self.home, None)
         for work in (compact, lambda ledger: merge(ledger, self.states["behind"])):
             for name, ledger in self.questions():
                 if name in {"none", "bare"}:
@@ -94,7 +91,7 @@ class Trial:
                     said = _failure(work, ledger)
                 assert said is None or "cannot write" in said, said
                 assert not list(ledger.rglob("*.aside")), (name, most)
-                assert told(self.home, ledger) == right, (name, most)
+                assert told(self.home, ledger) == self.right, (name, most)
 
 
 def _no_notes(notes: list[str]) -> None:

@@ -15,7 +15,7 @@ from tallybook.files.find import walk
 from tallybook.files.pool import read_files
 from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
-from tests.examples import few
+from tests.examples import tries
 from tests.ledger.homes import opened
 from tests.test_fixtures import CASES
 
@@ -44,7 +44,7 @@ def test_all_fixtures_together_are_derived_alike_in_components(
         assert whole.equals(apart([mixed], ledger), null_equal=True)
 
 
-@few(4)
+@tries(4)
 @given(chosen=st.sets(st.sampled_from(NAMES), min_size=2, max_size=6))
 def test_any_fixtures_together_are_derived_alike_in_components(
     mixed: Path, monkeypatch: pytest.MonkeyPatch, chosen: set[str]

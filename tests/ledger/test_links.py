@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
@@ -18,6 +18,7 @@ from tallybook.files.pool import read_files
 from tallybook.ledger import groups as module
 from tallybook.ledger.groups import COLUMNS, components, every_key, link_keys
 from tests.built import built
+from tests.examples import tries
 from tests.reported import reported
 from tests.test_fixtures import CASES
 
@@ -78,7 +79,7 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
 ORDER = ("path", "record", "part")
 
 
-@settings(max_examples=40)
+@tries(20)
 @given(st.lists(rows(), min_size=2, max_size=6))
 def test_files_without_a_common_key_are_derived_alike_together_and_apart(
     found: list[dict[str, Any]],

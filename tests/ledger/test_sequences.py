@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
+from tests.examples import tries
 from tests.ledger.homes import FIXTURES, coverage, put, told
 
 # Forks, copies, sub-agents, captures, documents and broken lines: what depends on other files.
@@ -112,7 +113,7 @@ def _zstd(content: bytes) -> bytes:
 
 
 # A failure is not made smaller: that takes minutes, and the steps are few.
-@settings(max_examples=15, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(tries(6), phases=[Phase.reuse, Phase.generate])
 @given(first=st.integers(0, len(LOGS) - 1), steps=STEPS)
 def test_the_ledger_says_what_a_fresh_reading_says(first: int, steps: list[Step]) -> None:
     with TemporaryDirectory() as name:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
@@ -16,6 +16,7 @@ from tallybook.report.problems import SHOWN, gathered
 from tallybook.report.query import KEYS, Query, check_days, parse_day, parse_keys
 from tallybook.report.shortfalls import shortfalls
 from tallybook.report.summary import Report, money, summarise, summarise_batches
+from tests.examples import tries
 from tests.frames import USAGE, usage_frame
 
 USD = 10**15
@@ -368,6 +369,7 @@ class TestCoverage:
         assert found["problems_listed"] == sum(each["count"] for each in listed) == 999 + 7
         assert (listed[-1]["code"], listed[-1]["count"]) == ("estimated", 7)
 
+    @tries(30)
     @given(
         st.lists(
             st.tuples(
@@ -448,7 +450,7 @@ def counted_by(rows: Sequence[dict[str, Any]], name: str) -> Mapping[str, int]:
     return found
 
 
-@settings(deadline=None)
+@tries(40)
 @given(
     rows=st.lists(ROWS, max_size=12),
     by=st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=3, unique=True),

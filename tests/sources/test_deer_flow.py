@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
@@ -26,6 +26,7 @@ from tallybook.sources.deer_flow.runs import Run, divide
 from tallybook.sources.rows import table
 from tallybook.sources.sqlite_rows import tables_of
 from tallybook.tables import READ
+from tests.examples import tries
 
 Row = dict[str, Any]
 EVENT = ("thread_id", "run_id", "event_type", "content", "event_metadata", "created_at")
@@ -358,7 +359,7 @@ TABLES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@tries(30)
 @given(TABLES)
 def test_no_value_in_any_column_raises_and_each_run_has_a_row(tables: Any) -> None:
     found = query(tables)
@@ -367,7 +368,7 @@ def test_no_value_in_any_column_raises_and_each_run_has_a_row(tables: Any) -> No
     assert {n for n, kind in enumerate(kinds, 1) if kind in (None, "run")} <= of_runs
 
 
-@settings(max_examples=25, deadline=None)
+@tries(10)
 @given(TABLES)
 def test_whatever_was_read_is_settled_without_a_row_too_many_or_too_few(tables: Any) -> None:
     found = query(tables)
@@ -386,7 +387,7 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@tries(30)
 @given(st.lists(mostly(EVENTS, DOCUMENTS | st.text(max_size=20)), max_size=5))
 def test_no_line_raises(rows: list[Any]) -> None:
     kinds = set(lines(*rows)["kind"].to_pylist())
