@@ -76,15 +76,16 @@ def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl  # noqa: PLC0415 - as above
 
+    schema = rows.schema  # made anew each time it is asked for
     ends = rows[[0, -1]] if rows.height else rows
     likely = [
         name
-        for name, dtype in rows.schema.items()
+        for name, dtype in schema.items()
         if dtype in {pl.String, pl.Boolean, pl.Int64} or ends[name].null_count() == ends.height
     ]
     same = rows.select(pl.col(likely).eq_missing(pl.col(likely).first()).all())
     return rows.with_columns(
-        pl.lit(rows[name][0], rows.schema[name]).alias(name)
+        pl.lit(rows[name][0], schema[name]).alias(name)
         for name in likely
         if rows.height and same[name].item()
     )

@@ -195,9 +195,10 @@ def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     import polars as pl  # noqa: PLC0415 - as above
 
     wanted = {name: dtype for name, dtype in empty_rows().schema.items() if name in columns}
-    if all(frame.schema.get(name) == dtype for name, dtype in wanted.items()):
+    there = frame.schema  # made anew each time it is asked for
+    if all(there.get(name) == dtype for name, dtype in wanted.items()):
         return frame
-    missing = {n: DEFAULTS[n] for n in wanted if n in DEFAULTS and n not in frame.columns}
+    missing = {n: DEFAULTS[n] for n in wanted if n in DEFAULTS and n not in there}
     added = [pl.lit(value, wanted[name]).alias(name) for name, value in missing.items()]
     return frame.with_columns(added).select(columns).cast(pl.Schema(wanted))
 

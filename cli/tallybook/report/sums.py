@@ -123,7 +123,7 @@ def sums() -> list[pl.Expr]:
 
 def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
     """The sums of several groups, under the same names."""
-    names = [name for name in groups.columns if groups.schema[name].is_numeric()]
+    names = [name for name, dtype in groups.schema.items() if dtype.is_numeric()]
     added = {name: _stated(pl.col(name), name) for name in names}
     return [
         *_bounded(added),
