@@ -37,6 +37,13 @@ ASSERTION: Final = "assertion"  # the log's own total: checked, never counted
 EVENT: Final = "event"  # a usage-shaped record that is no request: synthetic rows, fillers
 RESPONSE: Final = "response"  # stored evidence of a call that another record states
 PROBLEM: Final = "problem"  # a record or file that could not be read
+RUNNING_COUNTS: Final = (
+    "reported_input_tokens",
+    "reported_cached_tokens",
+    "reported_cache_creation_tokens",
+    "reported_output_tokens",
+    "reported_reasoning_tokens",
+)
 COUNTED_KINDS: Final = (CALL, SUM, THREAD)
 
 # Output tokens that the first event of a stream states at most, by every client that was watched.
@@ -126,6 +133,7 @@ class Reported(msgspec.Struct, kw_only=True):
     sidechain: bool = False
     finished: bool | None = None  # the counts of the response are final; None where nobody can tell
     block_index: int | None = None  # place among the records of one response
+    turn_counts: list[int | None] | None = None  # RUNNING_COUNTS of a running total's last turn
     running: bool = False  # counts run up over `series`, they are not those of one call
     series: str | None = None  # the process, turn or run that counts run up or are summed over
     # Counts as logged; `dialect` says which contains which.

@@ -23,27 +23,22 @@ _KEY = ("source", "thread", "model")
 def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Puts `total-mismatch` on the last assertion of a conversation and model that does not hold.
 
-    Asserted are running totals per root thread and model: an assertion record, or a capture that
-    yielded to the thread's own log. Nothing is repaired.
+    Asserted are running totals per root thread and model: an assertion record, else a capture that
+    yielded to the thread's own log. A fork may begin with the totals of the thread that it copied.
+    Nothing is repaired.
     """
-    asserted = _asserted(rows)
-    if asserted.is_empty():
+    asserting = _asserting(rows)
+    if asserting.is_empty():
         return rows
-    counted = (
-        rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind").is_in(["call", "sum"]))
-        .group_by("source", pl.col("root_thread_id").alias("thread"), "model")
-        .agg(pl.col(name).sum().alias(f"counted_{name}") for name in _COMPARED)
+    calls = rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind").is_in(["call", "sum"]))
+    counted = _sums(calls.with_columns(thread="root_thread_id"), "counted")
+    differing = (
+        _asserted(asserting).lazy().join(counted, on=_KEY, how="left").filter(_differs()).collect()
     )
-    differs = pl.any_horizontal(
-        pl.col(name).is_not_null() & (pl.col(name) != pl.col(f"counted_{name}").fill_null(0))
-        for name in _COMPARED
-    )
-    failed = (
-        asserted.lazy()
-        .join(counted, on=_KEY, how="left")
-        .filter(differs)
-        .select("row", _detail=_words())
-    )
+    if differing.is_empty():
+        return rows
+    explained = _inherited(differing.lazy(), rows, calls, asserting.lazy())
+    failed = differing.lazy().join(explained, on="row", how="anti").select("row", _detail=_words())
     return (
         rows.join(failed, on="row", how="left", maintain_order="left")
         .with_columns(
@@ -52,6 +47,51 @@ def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
         )
         .drop("_detail")
     )
+
+
+def _sums(rows: pl.LazyFrame, prefix: str) -> pl.LazyFrame:
+    sums = [pl.col(name).sum().alias(f"{prefix}_{name}") for name in _COMPARED]
+    return rows.group_by(_KEY).agg(sums)
+
+
+def _differs(more: str | None = None) -> pl.Expr:
+    """Whether what is asserted is not what was counted, together with the columns of `more`."""
+    return pl.any_horizontal(
+        pl.col(name).is_not_null()
+        & (
+            pl.col(name)
+            != pl.col(f"counted_{name}").fill_null(0)
+            + (pl.col(f"{more}_{name}").fill_null(0) if more else 0)
+        )
+        for name in _COMPARED
+    )
+
+
+def _inherited(
+    differing: pl.LazyFrame, rows: pl.LazyFrame, calls: pl.LazyFrame, asserting: pl.LazyFrame
+) -> pl.LazyFrame:
+    """The `row` of each total that holds with what its thread had taken over from another one.
+
+    That are the calls whose copies lie in the thread, or a total that their owner asserted: it may
+    hold calls of which there is no line to copy.
+    """
+    copied = pl.col("is_copy") & pl.col("duplicate_of").is_not_null()
+    copies = rows.filter(copied).select("source", "call_id", thread="root_thread_id").unique()
+    owned = calls.select("source", "call_id", "model", *_COMPARED, owner="root_thread_id")
+    taken = copies.join(owned, on=("source", "call_id")).filter(pl.col("thread") != pl.col("owner"))
+    stated = asserting.select(
+        "source",
+        "model",
+        *(pl.col(name).alias(f"taken_{name}") for name in _COMPARED),
+        owner="thread_id",
+    )
+    owners = taken.select("source", "thread", "owner").unique()
+    by_calls = differing.join(_sums(taken, "taken"), on=_KEY)
+    by_total = differing.join(owners, on=("source", "thread")).join(
+        stated, on=("source", "owner", "model")
+    )
+    held = [each.filter(~_differs("taken")).select("row") for each in (by_calls, by_total)]
+    return pl.concat(held).unique()
 
 
 def _words() -> pl.Expr:
@@ -70,15 +110,22 @@ def _words() -> pl.Expr:
     return pl.concat_str(parts, separator="; ", ignore_nulls=True)
 
 
-def _asserted(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Per conversation and model the last asserting row and the sum that it stands for."""
+def _asserting(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The rows with running totals: assertions, else captures, which say the same once more."""
     yielded = (pl.col("duplicate_reason") == "capture") & pl.col("running")
-    asserting = (
-        rows.filter((pl.col("kind") == ASSERTION) | yielded)
+    is_assertion = pl.col("kind") == ASSERTION
+    best = is_assertion | ~is_assertion.any().over("source", "thread_id", "model")
+    return (
+        rows.filter(is_assertion | yielded)
         .filter(pl.col("model").is_not_null(), pl.col("running"))
         .select("row", "source", "thread_id", "model", "kind", "series", *_COMPARED)
+        .filter(best)
         .collect()
     )
+
+
+def _asserted(asserting: pl.DataFrame) -> pl.DataFrame:
+    """Per conversation and model the last asserting row and the sum that it stands for."""
     found = [
         (*key, *_sum(group)) for key, group in asserting.group_by("source", "thread_id", "model")
     ]

@@ -9,17 +9,9 @@ from typing import Any, NamedTuple
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.schema import ASSERTION
+from tallybook.schema import ASSERTION, RUNNING_COUNTS
 
-COUNTS = (
-    "reported_input_tokens",
-    "reported_cached_tokens",
-    "reported_cache_creation_tokens",
-    "reported_output_tokens",
-    "reported_reasoning_tokens",
-    "web_search_requests",
-    "reported_cost_usd",
-)
+COUNTS = (*RUNNING_COUNTS, "web_search_requests", "reported_cost_usd")
 Total = tuple[int | Decimal | None, ...]
 
 
@@ -28,18 +20,20 @@ class Snapshot(NamedTuple):
 
     row: int
     total: Total
+    turn: list[int | None] | None = None  # what its last turn took, where that is known
 
 
 def settle_running(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Replaces running totals of a `series` by differences; `rows` carry a unique `row` number.
 
     The first total of a process counts in full. Another file of the same series goes on from the
-    last total where none of its counts is lower, else it starts anew. A total that was seen before
-    becomes a repeat. Assertions stay as they are: nobody adds them up.
+    last total where none of its counts is lower and the last turn fits into the increase, else it
+    starts anew: for years a process that resumed a session began at zero. A total that was seen
+    before becomes a repeat. Assertions stay as they are: nobody adds them up.
     """
     running = (
         rows.filter(pl.col("running"), pl.col("kind") != ASSERTION)
-        .select("row", "source", "series", "path", *COUNTS)
+        .select("row", "source", "series", "path", "turn_counts", *COUNTS)
         .collect()
     )
     if running.is_empty():
@@ -74,9 +68,9 @@ def _series(running: pl.DataFrame) -> Iterable[list[list[Snapshot]]]:
     """The snapshots of each series, a list a file, in the order in which the files went on."""
     for _, group in running.group_by("source", "series", maintain_order=True):
         files: dict[str, list[Snapshot]] = {}
-        for row, _source, _series_id, path, *counts in group.iter_rows():
+        for row, _source, _series_id, path, turn, *counts in group.iter_rows():
             if any(value is not None for value in counts):
-                files.setdefault(path, []).append(Snapshot(row, tuple(counts)))
+                files.setdefault(path, []).append(Snapshot(row, tuple(counts), turn))
         yield sorted(files.values(), key=in_order)
 
 
@@ -97,11 +91,19 @@ def settle(files: list[list[Snapshot]]) -> Iterable[tuple[Any, ...]]:
             if snapshot.total in seen:
                 yield (snapshot.row, False, "same-record", *snapshot.total)
                 continue
-            if last is not None and _is_lower(snapshot.total, last):
+            if last is not None and not _goes_on(snapshot, last):
                 last = None
             yield (snapshot.row, last is not None, None, *_minus(snapshot.total, last))
             last = snapshot.total
             seen.add(snapshot.total)
+
+
+def _goes_on(snapshot: Snapshot, last: Total) -> bool:
+    rise = _minus(snapshot.total, last)
+    return not _is_lower(snapshot.total, last) and not any(
+        took is not None and more is not None and more < took
+        for took, more in zip(snapshot.turn or (), rise, strict=False)
+    )
 
 
 def _is_lower(total: Total, last: Total) -> bool:

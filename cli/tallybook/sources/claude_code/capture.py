@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 
 from tallybook.dialects import restated
-from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, EVENT, SUM, Reported
+from tallybook.schema import (
+    CAPTURE_LINE,
+    CAPTURE_TOTAL,
+    EVENT,
+    RUNNING_COUNTS,
+    SUM,
+    Reported,
+)
 from tallybook.sources.claude_code.lines import Event, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
     DIALECT,
@@ -202,12 +209,15 @@ def read_result(line: Line, record: int, part: str | None, state: State) -> list
     cost_problems: list[str] = []
     cost = _spent(line, capture, cost_problems)
     served, capture.models = capture.models or [capture.announced_model or ""], []
-    if isinstance(line.model_usage, dict) and line.model_usage:
-        return _run_totals(line.model_usage, part, problems, columns)
-    if line.usage is None and cost is None:
-        return []
     model = (served[0] or None) if len(served) == 1 else None
-    return [_turn(line, part, model, cost, problems + cost_problems, columns)]
+    if isinstance(line.model_usage, dict) and line.model_usage:
+        rows = _run_totals(line.model_usage, part, problems, columns)
+        _put_turn(rows, model, line.usage)
+    elif line.usage is None and cost is None:
+        return []
+    else:
+        rows = [_turn(line, part, model, cost, problems + cost_problems, columns)]
+    return [row for row in rows if not _is_nothing(row)]
 
 
 def _run_totals(
@@ -218,6 +228,22 @@ def _run_totals(
         row.series = f"{row.thread_id or ''}|{model}"
         rows.append(row)
     return rows
+
+
+def _put_turn(rows: list[Reported], model: str | None, usage: object) -> None:
+    """Puts what the turn took on the total of the only model that can have answered in it."""
+    stated = usage_counts(usage, [])
+    turn = [stated[name] for name in RUNNING_COUNTS]
+    for row in rows:
+        if any(turn) and (len(rows) == 1 or row.model == model is not None):
+            row.turn_counts = turn
+
+
+def _is_nothing(row: Reported) -> bool:
+    """A run that failed before it asked a model states zeros: there was no call."""
+    stated = [getattr(row, name) for name in (*RUNNING_COUNTS, "reported_cost_usd")]
+    unsound = "bad-number" in (row.problems or ())
+    return not unsound and not any(stated) and any(value is not None for value in stated)
 
 
 def _turn(  # noqa: PLR0913, PLR0917 - the parts of one message and where it stands

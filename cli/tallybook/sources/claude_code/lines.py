@@ -55,6 +55,7 @@ class Line(
         "parent_uuid": "parentUuid",
         "session": "sessionId",
         "request_id": "requestId",
+        "asking_session": "requestSessionId",
         "agent_id": "agentId",
         "agent_type": "attributionAgent",
         "is_sidechain": "isSidechain",
@@ -83,6 +84,7 @@ class Line(
     timestamp: Any = None
     cwd: Any = None
     request_id: Any = None
+    asking_session: Any = None  # of a line that a fork copied: the session that it is of
     agent_id: Any = None
     agent_type: Any = None
     is_sidechain: Any = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
 
+from tallybook import values
 from tallybook.schema import Reported
 from tallybook.sources import jsonl
 from tallybook.sources.claude_code import capture, transcript
@@ -18,6 +20,7 @@ from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import ARRAY, line_count, problem
+from tallybook.values import instant
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
@@ -28,6 +31,7 @@ MARKER: Final = re.compile(
     rb"|" + CUT_OFF + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
+_QUEUE_ENTRY: Final = re.compile(rb'[^\n]*"queue-operation"[^\n]*')
 _FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
 
 
@@ -41,6 +45,7 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     state = _copy(state)
     if state.records == 0:
         block = block.removeprefix(BOM)
+        state.begun = _begun(block)
     if block.isspace() and not state.pending:
         state.records += line_count(block)
         return [], state
@@ -66,6 +71,13 @@ def finish(state: State) -> list[Reported]:
 
 def _copy(state: State) -> State:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State)
+
+
+def _begun(block: bytes) -> datetime | None:
+    """When the client began to write, where the first line is an entry of its queue."""
+    first = _QUEUE_ENTRY.match(block)
+    entry = values.decode(first[0]) if first else None
+    return instant(entry.get("timestamp")) if isinstance(entry, dict) else None
 
 
 def _form(block: bytes) -> Literal["lines", "document"] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -35,6 +36,7 @@ class State(msgspec.Struct):
 
     place: FileIdentity = FileIdentity()
     records: int = 0  # lines read so far
+    begun: datetime | None = None  # when the client began the file, where its first line says it
     form: Literal["lines", "document", "oversize"] | None = None  # None until a line is not blank
     pending: bytes = b""  # of a document that is not complete yet
     pending_record: int = 0  # where it begins

@@ -172,16 +172,17 @@ def whose(line: Line, place: FileIdentity, run: int) -> dict[str, Any]:
     stated = text(line.session)
     session = place.session or stated
     strayed = place.session is not None and stated not in (None, place.session)
+    forked = bool(line.forked_from) or text(line.asking_session) not in (None, session)
     agent = place.agent or _agent(line, run)
     if agent is None:
-        return {**thread(session), "is_copy": strayed or bool(line.forked_from)}
+        return {**thread(session), "is_copy": strayed or forked}
     # A lead's line in a sub-agent's file was carried over from the lead's own file.
     carried = place.agent is not None and line.is_sidechain is False
     return {
         **thread(session, agent, place.spawner),
         "caller": place.agent_type or text(line.agent_type) or place.label or SUBAGENT,
         "sidechain": True,
-        "is_copy": strayed or carried or bool(line.forked_from),
+        "is_copy": strayed or carried or forked,
     }
 
 

@@ -62,12 +62,20 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
         block_index=count(line.block_index, []),
         **whose(line, state.place, state.sidechain_run),
     )
+    _mark_older(rows, state)
     word = "streamCutCause" if line.cut_cause is not None else "isAbortedMidStream"
     if line.cut_cause is None and line.is_aborted is not True:
         return rows
     if rows[0].kind == EVENT:  # what the client wrote in the place of the rest
         return rows + read_cut_off(line, record, within(part, word), state)
     return [*rows, _cut_off(rows[0].identity, line, within(part, word), record, state)]
+
+
+def _mark_older(rows: list[Reported], state: State) -> None:
+    """A line that is older than its file was copied into it: a fork begins with its parent's."""
+    if state.begun is not None:
+        for row in rows:
+            row.is_copy |= row.timestamp is not None and row.timestamp < state.begun
 
 
 def read_cut_off(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
