@@ -613,9 +613,18 @@ def test_logs_from_before_the_envelope_are_threads_without_counts() -> None:
         {"type": "message", "role": "user", "content": []},
         {"record_type": "state"},
     ]
-    (row,) = read(*bare)
-    assert (row["kind"], row["thread_id"]) == ("thread", OWN)
-    assert row["timestamp"].isoformat() == "2025-07-14T09:30:01+00:00"
+    for before in ([], ["", " "]):  # blank lines
+        (row,) = read(*before, *bare)
+        assert (row["kind"], row["thread_id"]) == ("thread", OWN)
+        assert row["timestamp"].isoformat() == "2025-07-14T09:30:01+00:00"
+
+
+def test_the_header_from_before_the_envelope_is_told_by_its_id_alone() -> None:
+    other = {"id": PARENT, "timestamp": "2025-07-15T09:30:01.000Z"}
+    header = {"timestamp": "2025-07-14T09:30:01.000Z", "git": {}, "id": OWN}
+    message = {"type": "message", "id": PARENT, "role": "user", "content": []}
+    assert column(read('{"cut', message, header, other), "thread_id") == [None, OWN]
+    assert read(message) == []
 
 
 @pytest.mark.parametrize("indent", [None, 2])
