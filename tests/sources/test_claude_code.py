@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from tallybook.schema import Reported
 from tallybook.sources import claims
+from tallybook.sources.claude_code import SOURCE, reader
+from tallybook.sources.claude_code.lines import Line, decode_document
 from tallybook.sources.claude_code.skip import spans
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import FileIdentity
+from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import Head
 
+TIME = "2026-01-01T00:00:00.000Z"
 SESSION = "11111111-1111-4111-8111-111111111111"
 LINK = "22222222-2222-4222-8222-222222222222"
 
@@ -76,3 +81,49 @@ CHAT: list[dict[str, Any]] = [
 )
 def test_what_gemini_cli_keeps_is_not_claimed(content: bytes) -> None:
     assert claims(Head(content)) == []
+
+
+def message(number: int, indent: int | None = None) -> str:
+    usage = {"input_tokens": number, "output_tokens": 5}
+    body = {"model": "claude-x", "id": f"msg_{number}", "usage": usage, "content": ["}", '{"']}
+    line = {"type": "assistant", "session_id": SESSION, "timestamp": TIME, "message": body}
+    return json.dumps(line, indent=indent)
+
+
+def inputs(*lines: str) -> list[tuple[int, int | None, list[str] | None]]:
+    """Record, input and problems of the rows of a file that is read a line at a time."""
+    state, rows = SOURCE.begin(FileFacts()), list[Reported]()
+    for line in lines:
+        found, state = SOURCE.read(line.encode(), state)
+        rows += found
+    rows += SOURCE.finish(state)
+    return [(row.record, row.reported_input_tokens, row.problems) for row in rows]
+
+
+def test_a_document_is_decoded_once_and_not_at_each_bracket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its brackets may stand at the margin, as those of an array do that was put together."""
+    sizes: list[int] = []
+
+    def decoded(raw: bytes) -> Line | list[Line | None] | None:
+        sizes.append(len(raw))
+        return decode_document(raw)
+
+    monkeypatch.setattr(reader, "decode_document", decoded)
+    array = "[\n" + ",\n".join(message(number, 0) for number in range(1, 51)) + "\n]\n"
+    assert [row[1] for row in inputs(*array.splitlines(keepends=True))] == [*range(1, 51)]
+    assert [row[1] for row in inputs(array)] == [*range(1, 51)]
+    assert sizes == [len(array)] * 2
+
+
+def test_a_document_that_is_broken_costs_none_of_the_others() -> None:
+    first, second = (message(number, 2) + "\n" for number in (1, 2))
+    broken = "{\n" + '  "type": "assistant" "message": {}\n' + "}\n"
+    length = first.count("\n")
+    assert inputs(*(first + broken + second).splitlines(keepends=True)) == [
+        (1, 1, None),
+        (length + 1, None, ["bad-line"]),
+        (length + 4, 2, None),
+    ]
+    assert inputs(first + second[:-3]) == [(1, 1, None), (length + 1, None, ["torn-line"])]

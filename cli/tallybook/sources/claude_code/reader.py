@@ -32,6 +32,7 @@ MARKER: Final = re.compile(
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _QUEUE_ENTRY: Final = re.compile(rb'[^\n]*"queue-operation"[^\n]*')
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
 
 
@@ -138,18 +139,35 @@ def _read_documents(block: bytes, state: State) -> list[Reported]:
             if not line:
                 start = position
                 continue
-        found = None
         if _may_close(line, is_first=start == begin):
-            found = _document_rows(text[start:position], state)
-        if found is not None:
-            rows += found
-            start = position
-        elif position - start > MAX_DOCUMENT:
+            closed, rows_of_it = _closed_rows(text, start, position, state)
+            rows += rows_of_it
+            start = position if closed else start
+        if position - start > MAX_DOCUMENT:
             rows.append(_oversize(state))
             start = len(text)
             break
     state.pending = text[start:]
     return rows
+
+
+def _closed_rows(text: bytes, start: int, end: int, state: State) -> tuple[bool, list[Reported]]:
+    """Whether the document that begins at `start` ends here, and its rows.
+
+    Only then it is decoded: at each bracket a long array would be decoded as often as it has lines.
+    """
+    bare = _TEXT.sub(b"", text[start + state.measured : end])
+    if b'"' in bare:
+        return False, []  # a text that goes on
+    state.depth += bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
+    state.measured = end - start
+    if state.depth > 0:
+        return False, []
+    state.depth = state.measured = 0
+    rows = _document_rows(text[start:end], state)
+    if rows is None:
+        rows = [jsonl.unreadable(state.pending_record, text[start:end], is_last=False)]
+    return True, rows
 
 
 def _may_close(line: bytes, *, is_first: bool) -> bool:

@@ -40,6 +40,8 @@ class State(msgspec.Struct):
     form: Literal["lines", "document", "oversize"] | None = None  # None until a line is not blank
     pending: bytes = b""  # of a document that is not complete yet
     pending_record: int = 0  # where it begins
+    measured: int = 0  # bytes of it, which open so many brackets more than they close:
+    depth: int = 0
     links: dict[str, Link] = {}  # record id -> its place in a response
     capture_links: dict[str, Link] = {}  # thread -> its last message
     sidechain_run: int = 0  # inline sidechains begun so far
