@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from decimal import Decimal
@@ -74,7 +75,7 @@ def detail(of: Row, tokens: Row, body: Any = "text", **more: Any) -> Row:
     """The detail of a usage row; the answer was streamed where its `body` is a text."""
     stamp, streamed = of["timestamp"], isinstance(body, str)
     return {
-        "id": f"1796002178764-{abs(hash(stamp)) % 10**9:09d}"
+        "id": f"1796002178764-{zlib.crc32(json.dumps(of).encode()) % 10**9:09d}"
         if streamed
         else f"{stamp}-abcdef-gpt-5",
         **{name: of[name] for name in ("provider", "model", "connectionId", "timestamp")},
@@ -230,3 +231,58 @@ def test_what_may_be_in_the_prompt_once_more_is_within_the_bounds(
         low = Decimal("0.05791155")
         assert costs[:2] == [low, low]
         assert costs[2] == low + (13528 * 3 + 907 * (6 - Decimal("3.75"))) / 10**6
+
+
+@pytest.mark.parametrize("backup", [None, {"appVersion": "0.5.18"}, "no _meta"])
+def test_an_upgrade_does_not_make_old_zeros_true(tmp_path: Path, backup: Any) -> None:
+    """The database names the build that had it last; with or without a backup nothing says more."""
+    stamp, whole = "2026-11-30T01:26:45.117Z", {"cached_tokens": 12393}
+    rows = [
+        row(stamp, "codex", CHAT, canonical(21703, 1017, 0)),
+        row(stamp, NODE, RESPONSES, canonical(21534, 1926, 0)),
+        row(stamp, "chat-node", MESSAGES, canonical(20000, 2900, 0)),
+    ]
+    if backup is not None:
+        meta = None if backup == "no _meta" else backup
+        database(tmp_path / "db/backups" / BACKUP / "data.sqlite", rows, (), meta)
+    streamed = {"prompt_tokens": 21703, "completion_tokens": 1017, "prompt_tokens_details": whole}
+    body = {
+        "id": "resp_1",
+        "object": "response",
+        "usage": {
+            "input_tokens": 23534,
+            "input_tokens_details": {"cached_tokens": 12354},
+            "output_tokens": 1926,
+            "output_tokens_details": {"reasoning_tokens": 36},
+        },
+    }
+    details = [
+        detail(rows[0], streamed),
+        detail(rows[1], {"prompt_tokens": 21534, "completion_tokens": 1926}, body),
+        # It states that nothing was read, and that is taken.
+        detail(
+            rows[2], {"input_tokens": 20000, "output_tokens": 2900, "cache_read_input_tokens": 0}
+        ),
+    ]
+    database(tmp_path / "db/data.sqlite", rows, details, {"appVersion": "0.5.69"})
+    before, after, unused = settled(tmp_path)
+    assert before == [
+        (None, None, None, 21703, 1017),
+        (None, None, None, 21534, 1926),
+        (None, None, None, 20000, 2900),
+    ]
+    assert after == [
+        (9310, 12393, None, 0, 1017),
+        (9180, 12354, None, 0, 1926),
+        (20000, 0, None, 0, 2900),
+    ]
+    assert unused == 0
+
+
+def test_what_no_build_reads_stays_unknown_beside_its_detail(tmp_path: Path) -> None:
+    """Codex, whole: the answer was put together of a stream, and the detail is as bare."""
+    rows = [row("2026-11-30T01:26:27.490Z", "codex", CHAT, canonical(20416, 324, 0))]
+    bare = {"prompt_tokens": 20416, "completion_tokens": 324}
+    database(tmp_path / "data.sqlite", rows, [detail(rows[0], bare, {})], {"appVersion": "0.5.69"})
+    unknown = [(None, None, None, 20416, 324)]
+    assert settled(tmp_path) == (unknown, unknown, 0)

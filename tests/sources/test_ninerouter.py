@@ -19,6 +19,7 @@ from tallybook.files.read import read_file
 from tallybook.sources import sources
 from tallybook.sources.ninerouter import SOURCE
 from tallybook.sources.ninerouter import columns as history
+from tallybook.sources.ninerouter.builds import Builds
 from tallybook.sources.ninerouter.eras import Era, judge, route, take_streams
 from tallybook.sources.ninerouter.twins import pair
 from tallybook.sources.ninerouter.usage_rows import Numbering, from_document
@@ -236,11 +237,55 @@ def canonical(prompt: int, read: int, **more: Any) -> Row:
     return usage(prompt, 5, tokens=tokens, **more)
 
 
-def test_a_zero_is_one_where_the_build_looked_for_the_count() -> None:
-    row = canonical(900, 0, provider="codex", timestamp="2026-10-01T00:00:00.000Z")
-    assert verdict(row) == ("openai", None)
-    assert verdict(row, Era(version=(0, 5, 40))) == ("openai", ["cache-not-read"])
-    assert verdict(row | {"timestamp": "2026-07-01T00:00:00.000Z"})[1] == ["cache-not-read"]
+NODE = "openai-compatible-responses-1"
+OCTOBER = "2026-10-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "build"),
+    [
+        # Translated streams; a whole answer of Responses to a client of chat leaves no row.
+        (NODE, "/v1/chat/completions", (0, 5, 59)),
+        ("gemini", "/v1/chat/completions", (0, 5, 59)),
+        # What is no stream, and the row does not say whether it was one.
+        (NODE, "/v1/responses", (0, 5, 69)),
+        ("openai", "/v1/messages", (0, 5, 69)),
+        ("glm", "/v1/messages", (0, 5, 69)),
+        # Whole answers that were put together of a stream never have the count.
+        ("codex", "/v1/responses", (9,)),
+        ("codex", "/v1/messages", (9,)),
+        # Found by every build.
+        ("openai", "/v1/chat/completions", (0,)),
+        ("claude", "/v1/messages", (0,)),
+    ],
+)
+def test_a_zero_is_one_where_the_build_looked_for_the_count(
+    provider: str, endpoint: str, build: tuple[int, ...]
+) -> None:
+    """Which build wrote a row is not known of the build that had the file last."""
+    row = canonical(900, 0, provider=provider, endpoint=endpoint, timestamp=OCTOBER)
+    since = "2026-09-30T00:00:00.000Z"
+    for known in ((0, 5, 58), (0, 5, 59), (0, 5, 69), (0, 5, 91)):
+        problems = None if known >= build else ["cache-not-read"]
+        assert verdict(row, Era(builds=Builds(since=((since, known),))))[1] == problems
+        early = row | {"timestamp": "2026-09-29T00:00:00.000Z"}
+        problems = None if build == (0,) else ["cache-not-read"]
+        assert verdict(early, Era(builds=Builds(since=((since, known),))))[1] == problems
+        assert verdict(row, Era(builds=Builds(last=known)))[1] == problems
+
+
+def test_a_count_that_only_newer_builds_find_tells_of_the_rows_after_it() -> None:
+    rows = [
+        canonical(900, 0, provider=NODE, ms=1),
+        canonical(900, 500, provider=NODE, ms=2),
+        canonical(900, 0, provider=NODE, ms=3),
+    ]
+    for last, problems in ((None, None), ((0, 5, 69), None), ((0, 5, 40), ["cache-not-read"])):
+        era = Era(builds=Builds(last=last))
+        stamped = [row | {"timestamp": row["timestamp"].replace("04-20", "10-20")} for row in rows]
+        assert [verdict(row, era)[1] for row in stamped] == [["cache-not-read"], None, problems]
+    era = Era()
+    assert [verdict(row, era)[1] for row in rows] == [["cache-not-read"], None, ["cache-not-read"]]
 
 
 def test_a_cache_that_may_have_been_added_twice_is_said() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tallybook.schema import ASSERTION, Reported
 from tallybook.sources.contract import FileFacts, Rows, Tables
+from tallybook.sources.ninerouter.builds import Builds
 from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_layouts, detail_rows
 from tallybook.sources.ninerouter.eras import Era
@@ -171,7 +172,7 @@ def _era(connection: sqlite3.Connection, found: Tables, *, is_copy: bool) -> Era
         first_twin=first,
         last_twin=last,
         nested_since=stated.get("migratedAt", ""),
-        version=_version(stated.get("appVersion")),
+        builds=Builds(_version(stated.get("appVersion"))),
         is_copy=is_copy,
     )
 

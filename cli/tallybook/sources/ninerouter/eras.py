@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tallybook.schema import CACHE_BESIDE, CACHE_TWICE
+from tallybook.sources.ninerouter.builds import (
+    NESTED,
+    NEVER,
+    NO_BUILD,
+    WHOLE,
+    Builds,
+    Version,
+    latest,
+)
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry
 
@@ -21,6 +31,8 @@ _OWN: Final = frozenset({"kiro", "ollama", "commandcode", "cursor", "grok-web", 
 _ESTIMATING: Final = frozenset({"cursor", "grok-web", "perplexity-web"})
 # Kiro's counts are now stated, now worked out from a percentage and a length.
 _GUESSES: Final = {**dict.fromkeys(_ESTIMATING, "estimated"), "kiro": "perhaps-estimated"}
+# They stream whatever was asked for; for a client that did not ask the answer is put together.
+_ONLY_STREAMING: Final = frozenset({"codex", "grok-cli"})
 # They state the usage of a stream in the chunk that ends the answer, not in one of its own.
 _USAGE_AT_END: Final = frozenset({"deepseek", "mistral"})
 # What their providers state of the cache is not read, or not before the last builds.
@@ -147,9 +159,6 @@ def _agreed(readings: set[tuple[str | None, str]]) -> tuple[str | None, str]:
     return (found.pop() if len(found) == 1 else None), why
 
 
-# The canonical builds read nested cache counts from this version on, which came out on this day.
-_NESTED_READ: Final = (0, 5, 59)
-_NESTED_READ_DAY: Final = "2026-08-29"
 _CASES: Final = 10_000  # a database has some dozens
 
 
@@ -158,13 +167,13 @@ class Era(msgspec.Struct, frozen=True, kw_only=True):
 
     `first_twin` and `last_twin` are records of twins: a build between them wrote every stream
     twice. Twins from `nested_since` on (ISO text, None is never) come from builds that read nested
-    cache counts, so that their zeros mean zero. `version` is the build that had the file last.
+    cache counts, so that their zeros mean zero. `builds` says the same of canonical rows.
     """
 
     first_twin: int | None = None
     last_twin: int | None = None
     nested_since: str | None = None
-    version: tuple[int, ...] | None = None
+    builds: Builds = msgspec.field(default_factory=Builds)
     is_copy: bool = False
 
 
@@ -185,7 +194,8 @@ class Case(NamedTuple):
     thinks: bool  # there is more reasoning than completion
     is_flat: bool
     is_anthropic: bool
-    is_recent: bool  # from a build that read nested cache counts
+    is_recent: bool  # a twin of a build that read nested cache counts
+    build: Version  # that wrote a canonical row at the least
     is_lesser: bool  # the record of a stream that states less than the other one
 
 
@@ -248,16 +258,28 @@ def judge(entry: Entry, era: Era) -> Verdict:
         counts.is_flat or entry.is_included,
         counts.is_anthropic,
         bool(cache) or _is_recent(entry, era),
+        _build(entry, era) if counts.shape == CANONICAL else NO_BUILD,
         entry.pair is not None and counts.shape != TWIN,
     )
 
 
 def _is_recent(entry: Entry, era: Era) -> bool:
-    """Whether a build wrote the row that looked for the cache counts at all their places."""
-    if entry.counts.shape == CANONICAL:
-        old = era.version is not None and era.version < _NESTED_READ
-        return not old and str(entry.timestamp) >= _NESTED_READ_DAY
+    """Whether a build wrote the twin that looked for the cache counts at all their places."""
     return era.nested_since is not None and str(entry.timestamp) >= era.nested_since
+
+
+def _build(entry: Entry, era: Era) -> Version:
+    """The build that a canonical row needs to be of, as far as it matters: where nothing was read.
+
+    A count that was read of a translated stream shows which build the rows after it are of.
+    """
+    if not entry.counts.read:
+        return era.builds.wrote(entry.timestamp)
+    if era.builds.seen is None and entry.provider not in _ONLY_STREAMING:
+        way = route(entry.provider, entry.endpoint, None)
+        if way.upstream == "responses" and way.client == "openai":
+            era.builds.show(entry.timestamp)
+    return NO_BUILD
 
 
 @lru_cache(maxsize=_CASES)
@@ -341,11 +363,31 @@ def _canonical(case: Case, way: Route) -> _Prompt:
 
 
 def _is_unread(case: Case, way: Route) -> bool:
-    """Whether a count of 0 says only that the build did not look where the count was."""
+    """Whether a count of 0 may say only that the build did not look where the count was."""
     if not way.cache_is_read:
         return True
-    nested = way.upstream in ("responses", "gemini") and way.is_translated is not False
-    return nested and not case.is_recent
+    streams = () if way.streamed is False else _of_streams(way)
+    wholes = () if way.streamed is True else _of_wholes(case, way)
+    return case.build < latest([*streams, *wholes])
+
+
+def _of_streams(way: Route) -> Iterator[Version]:
+    """The build from which on the cache counts of a stream are found."""
+    if way.upstream in ("responses", "gemini") and way.is_translated is not False:
+        yield NESTED
+
+
+_LATE_WHOLES: Final = frozenset(
+    {("responses", "responses"), ("openai", "claude"), ("claude|openai", "claude")}
+)
+
+
+def _of_wholes(case: Case, way: Route) -> Iterator[Version]:
+    """The build from which on the cache counts of a whole answer are found."""
+    if case.provider in _ONLY_STREAMING:
+        yield NEVER
+    elif (way.upstream, way.client) in _LATE_WHOLES:
+        yield WHOLE
 
 
 def _dialect(case: Case, way: Route, prompt: _Prompt) -> tuple[str, list[str]]:
