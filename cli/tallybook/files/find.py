@@ -351,10 +351,15 @@ def _quiet_patterns() -> set[str]:
 def _is_foreign(path: str) -> bool:
     """Whether no source claims the file; what cannot be read is no foreign one, nobody knows."""
     from tallybook.files.blocks import DAMAGE, beginning, open_log  # noqa: PLC0415 - loads pyarrow
+    from tallybook.files.skim import skimmed  # noqa: PLC0415 - likewise
 
     try:
         with open_log(Path(path)) as read:
-            return not claims(Head(beginning(read).head))
+            first = beginning(read).head
+        if claims(Head(first)):
+            return False
+        keys = skimmed(Path(path), first)
+        return keys is None or not claims(keys)
     except DAMAGE:
         return False
     except Exception:  # the reading meets it again, and says so

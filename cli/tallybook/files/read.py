@@ -24,11 +24,13 @@ from tallybook.files.failures import failure, tables
 from tallybook.files.find import COMPRESSED, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
+from tallybook.files.skim import is_longer, skimmed
 from tallybook.files.sqlite import Unclaimed, is_database, is_passing, read_database, words
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head, problem
+from tallybook.sources.pictures import without_pictures
 from tallybook.tables import READ
 
 _NEIGHBOUR_BYTES = 64 << 10
@@ -124,11 +126,18 @@ class FileReading:
             if not first:
                 return
             head = Head(first)
-            claimed = claims(head, logical_name(self.path).as_posix())
+            name = logical_name(self.path).as_posix()
+            claimed = claims(head, name)
+            if not claimed and (keys := skimmed(self._content, first)) is not None:
+                claimed = claims(keys, name)
             if len(claimed) != 1:
                 raise Unclaimed(claimed)
             source = sources()[claimed[0]]
-            yield from self._afresh(source, pieces, is_whole=source.whole(head))
+            is_whole = source.whole(head)
+            if source.has_pictures and is_longer(first):
+                yield from self._without_pictures(source, pieces, is_whole=is_whole)
+            else:
+                yield from self._afresh(source, pieces, is_whole=is_whole)
             if passed:
                 self.place.state = b""
 
@@ -169,6 +178,25 @@ class FileReading:
         yield from self._fold(source, state, whole_lines(pieces))
         if self.path.suffix in COMPRESSED:
             self.place.state = b""
+
+    def _without_pictures(
+        self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
+    ) -> Iterator[RowsOfFile]:
+        """The rows of a file that begins with a picture: read in one go, and never continued."""
+        state = source.begin(self._facts(source))
+        self.place = ReadPosition(source=source.name, begun=ReadPosition.digest(encoded(state)))
+        plain = without_pictures(self._trailed(pieces))
+        for block in [document(plain)] if is_whole else whole_lines(plain):
+            rows, state = source.read(block, state)
+            yield RowsOfFile(rows, lasting=False)
+            del block
+        self.trail.close(self.place)
+        yield RowsOfFile(source.finish(state), lasting=False)
+
+    def _trailed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.trail.add(piece)
+            yield piece
 
     def _fold(self, source: Source, state: object, pieces: Iterable[bytes]) -> Iterator[RowsOfFile]:
         """The rows of whole lines last; those of a last line without its end may yet change."""

@@ -77,5 +77,7 @@ class Source:
     # Fields of a state that may hold a piece of the log itself. Such a state is used and never
     # kept: once the file has grown, it is read again from its beginning.
     holds: tuple[str, ...] = ()
+    # Its records may hold pictures, and are read without them where one stands in front.
+    has_pictures: bool = False
     recognise: Callable[[Tables], bool] = never
     query: Callable[[sqlite3.Connection, FileFacts], Iterator[Rows]] | None = None

@@ -22,4 +22,5 @@ SOURCE: Final = Source(
     finish=finish,
     whole=is_document,
     holds=("parts",),
+    has_pictures=True,
 )

@@ -8,6 +8,7 @@ from typing import Final
 from tallybook.dialects import Iteration, Response, find_usage, left_out, put_usage, read_usage
 from tallybook.dialects.served import mapping
 from tallybook.schema import EVENT, Reported
+from tallybook.sources.pictures import shortened
 from tallybook.sources.responses.exchange import Exchange
 from tallybook.values import error_name, money
 
@@ -46,7 +47,7 @@ def answer_rows(found: Exchange, record: int, saved: bytes, before: str = "") ->
 
 def digest_of(content: bytes, before: str = "") -> str:
     """Digest of what was saved, continued from that of what came before it."""
-    return blake2b(content, digest_size=12, key=before.encode()).hexdigest()
+    return blake2b(shortened(content), digest_size=12, key=before.encode()).hexdigest()
 
 
 def _row(response: Response, found: Exchange, record: int) -> Reported:
