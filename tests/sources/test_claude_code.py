@@ -127,3 +127,13 @@ def test_a_document_that_is_broken_costs_none_of_the_others() -> None:
         (length + 4, 2, None),
     ]
     assert inputs(first + second[:-3]) == [(1, 1, None), (length + 1, None, ["torn-line"])]
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\n\n", '{"cut\n', "[words] of a wrapper\n"])
+def test_a_file_begins_with_its_first_line_that_can_be_read(before: str) -> None:
+    """A session that was forked without a word begins with its queue, and copies what is older."""
+    entry = {"type": "queue-operation", "timestamp": "2026-01-01T00:00:01.000Z"}
+    old = message(1).replace("session_id", "sessionId")
+    block = before + json.dumps(entry | {"sessionId": SESSION}) + "\n" + old + "\n"
+    rows, _ = SOURCE.read(block.encode(), SOURCE.begin(FileFacts()))
+    assert [row.is_copy for row in rows if row.kind == "call"] == [True]

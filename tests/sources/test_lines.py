@@ -20,6 +20,7 @@ File = tuple[Source, Path, list[bytes]]
 FORMATS = ("claude-code", "codex", "deer-flow", "responses", "symphony", "verifiers")
 # Documents of several lines or none, and logs, which take lines of anybody's.
 NO_LINES = re.compile(rb'\s*(?:\{\s*(?:\n|"session")|\[|(?!data:|event:)[^{\s])')
+OTHER_ENDS = re.compile(rb"\r(?!\n)")
 LONGEST = 30_000  # bytes; what is longer says nothing more
 UNENDED = (b'{"type":"assistant","message":{"usage":{"input_tok', b"words", b"[1]", b"[words] more")
 
@@ -28,7 +29,7 @@ def files(case: Path) -> Iterator[File]:
     """The files of lines of a case, each with its lines."""
     for source, path, data in claimed(case):
         is_other = source.whole(Head(data)) or NO_LINES.match(data) or path.suffix == ".log"
-        if not is_other and len(data) <= LONGEST:
+        if not is_other and not OTHER_ENDS.search(data) and len(data) <= LONGEST:
             yield source, path, data.removesuffix(b"\n").split(b"\n")
 
 

@@ -9,7 +9,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from tallybook import values
 from tallybook.schema import Reported
 from tallybook.sources import jsonl
 from tallybook.sources.claude_code import capture, transcript
@@ -19,7 +18,7 @@ from tallybook.sources.claude_code.sniff import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.lines import ARRAY, line_count, problem
+from tallybook.sources.lines import ARRAY, Head, line_count, problem
 from tallybook.values import instant
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
@@ -31,7 +30,7 @@ MARKER: Final = re.compile(
     rb"|" + CUT_OFF + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
-_QUEUE_ENTRY: Final = re.compile(rb'[^\n]*"queue-operation"[^\n]*')
+_FIRST_LINES: Final = 8  # all but one of which may be broken
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
 
@@ -46,12 +45,11 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     state = _copy(state)
     if state.records == 0:
         block = block.removeprefix(BOM)
-        state.begun = _begun(block)
     if block.isspace() and not state.pending:
         state.records += line_count(block)
         return [], state
     if state.form is None:
-        state.form = _form(block)
+        state.form, state.begun = _form(block), _begun(block)
     if state.form == "lines":
         return list(_read_lines(block, state)), state
     rows = _read_documents(block, state) if state.form == "document" else []
@@ -76,9 +74,8 @@ def _copy(state: State) -> State:
 
 def _begun(block: bytes) -> datetime | None:
     """When the client began to write, where the first line is an entry of its queue."""
-    first = _QUEUE_ENTRY.match(block)
-    entry = values.decode(first[0]) if first else None
-    return instant(entry.get("timestamp")) if isinstance(entry, dict) else None
+    first = next(Head(block).objects(_FIRST_LINES), {})
+    return instant(first.get("timestamp")) if first.get("type") == "queue-operation" else None
 
 
 def _form(block: bytes) -> Literal["lines", "document"] | None:
