@@ -17,12 +17,12 @@ from tallybook.derive import chain
 from tallybook.derive.chain import derive
 from tallybook.files.blocks import blocks, open_log
 from tallybook.files.find import logical_name, walk
-from tallybook.files.pool import read_files
 from tallybook.files.read import read_file
 from tallybook.files.sqlite import is_database
 from tallybook.sources import claims, sources
 from tallybook.sources.lines import Head
 from tests.built import built
+from tests.rows_of_files import read_files
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CASES = sorted(path.parent for path in FIXTURES.glob("*/*/expected.jsonl"))

@@ -11,8 +11,8 @@ import pytest
 
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.sources import sources
+from tests.rows_of_files import read_files
 
 ROOT = Path(__file__).parent.parent
 BUCKETS = ("uncached_input_tokens", "cached_input_tokens", "output_tokens")

@@ -15,10 +15,10 @@ from tallybook.commands import app
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tests.backfill.database import write
 from tests.backfill.history import EVICTED, Made, history
 from tests.backfill.test_history import is_exact, is_least, is_suspect, row_of
+from tests.rows_of_files import read_files
 
 
 @pytest.mark.parametrize("seed", [1, 2])

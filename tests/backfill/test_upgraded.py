@@ -19,8 +19,8 @@ from tallybook.backfill.propose import propose
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.pricing.rates import Rates, load
+from tests.rows_of_files import read_files
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS _meta (key TEXT PRIMARY KEY, value TEXT);

@@ -25,7 +25,7 @@ import polars as pl
 
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
+from tests.rows_of_files import read_files
 
 from .material import Texts, build_texts, iso, uuid4, uuid7
 from .truth import Tally, Truth

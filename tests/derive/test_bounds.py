@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tallybook.derive.chain import derive
 from tallybook.dialects import DIALECTS
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.pricing import cost
 from tallybook.pricing import rates as pricing
 from tallybook.report.query import KEYS, Query
@@ -23,6 +22,7 @@ from tallybook.report.summary import Row, summarise
 from tallybook.sources import sources
 from tests.examples import tries
 from tests.reported import settled
+from tests.rows_of_files import read_files
 from tests.test_fixtures import FIXTURES
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from tallybook.files import blocks as module
 from tallybook.files.blocks import blocks, open_log
 from tallybook.files.find import walk
 from tallybook.files.known_places import known_places, survey
-from tallybook.files.pool import read_files
+from tests.rows_of_files import read_files
 
 LINES = b"".join(b'{"n":%d}\n' % number for number in range(5000))
 

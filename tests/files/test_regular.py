@@ -14,9 +14,9 @@ from types import FrameType
 import pytest
 
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.files.read import read_file
 from tallybook.files.regular import NotRegularError, open_regular
+from tests.rows_of_files import read_files
 
 ROLLOUT = b'{"example_id": 1, "prompt": [], "completion": [], "reward": 1.0}\n'
 

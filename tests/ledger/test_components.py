@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
 from tests.examples import tries
 from tests.ledger.homes import opened
+from tests.rows_of_files import read_files
 from tests.test_fixtures import CASES
 
 NAMES = [f"{case.parent.name}/{case.name}" for case in CASES]

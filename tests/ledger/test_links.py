@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.ledger import groups as module
 from tallybook.ledger.groups import COLUMNS, components, every_key, link_keys
 from tests.built import built
 from tests.examples import tries
 from tests.reported import reported
+from tests.rows_of_files import read_files
 from tests.test_fixtures import CASES
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)

@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 
 from tallybook.derive.chain import derive
-from tallybook.files.pool import read_files
 from tallybook.files.read import read_file
 from tallybook.sources import sources
 from tallybook.sources.ninerouter import SOURCE
@@ -24,6 +23,7 @@ from tallybook.sources.ninerouter.eras import Era, judge, route, take_streams
 from tallybook.sources.ninerouter.twins import pair
 from tallybook.sources.ninerouter.usage_rows import Numbering, from_document
 from tests.built import built
+from tests.rows_of_files import read_files
 from tests.test_fixtures import CASES, FIXTURES
 
 SCHEMA = """

@@ -12,10 +12,10 @@ import pytest
 
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
-from tallybook.files.pool import read_files
 from tallybook.sources import FileFacts, sources
 from tallybook.sources.lines import Head
 from tallybook.sources.responses.sniff import is_document, sniff
+from tests.rows_of_files import read_files
 from tests.test_fixtures import FIXTURES
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}

@@ -9,32 +9,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
-
 from tallybook.errors import FAILURES
-from tallybook.files.read import read_file
-from tallybook.tables import READ
 
 # Starting workers costs about 0.1 s of every core, the time in which one core reads this much.
 POOL_BYTES = 48 << 20
 _GROUPS_PER_WORKER = 8
 _MOST_GROUPS = 128  # each is a step of the progress, and may become a part of the ledger
 Progress = Callable[[int, int], None]  # bytes read, bytes in all
-File = tuple[Path, int]
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def read_files(
-    files: Sequence[File], progress: Progress | None = None, workers: int | None = None
-) -> pa.Table:
-    """The rows of all files in the READ schema, in the order of `files` whatever the workers."""
-    sizes = [size for _, size in files]
-    tables = dict(work_through(_read_group, files, sizes, progress, workers))
-    return _in_order([tables[number] for number in sorted(tables)])
 
 
 def work_through(  # noqa: PLR0913 - what to do with what, and how
@@ -76,10 +61,6 @@ def is_pooled(total: int) -> bool:
     return total >= POOL_BYTES
 
 
-def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables) if tables else READ.empty_table()
-
-
 def _groups(sizes: Sequence[int], count: int) -> list[slice]:
     """Runs of consecutive files of about the same size in bytes; a large file stands alone."""
     share = max(sum(sizes) // max(count, 1), 1)
@@ -93,11 +74,6 @@ def _groups(sizes: Sequence[int], count: int) -> list[slice]:
     if begin < len(sizes):
         cuts.append(slice(begin, len(sizes)))
     return cuts
-
-
-def _read_group(files: Sequence[File]) -> pa.Table:
-    # Sent to another process as one piece: every piece of every column is a message of its own.
-    return _in_order([read_file(path) for path, _ in files]).combine_chunks()
 
 
 def _work_here(

@@ -117,12 +117,6 @@ def is_continued(path: Path, after: ReadPosition, source: Source) -> bool:
     return after.offset >= HEAD_BYTES or _is_claimed(path, source)
 
 
-def begins_with(path: Path, after: ReadPosition) -> bool:
-    """Whether a plain file begins with what was read of another. Raises OSError."""
-    with open_named(path) as stream:
-        return _holds(stream, _mark_length(stream.read(len(_BOM))), after)
-
-
 def head_of(path: Path) -> bytes:
     """The first plain bytes of a file, a byte order mark left out; empty where it has none."""
     try:

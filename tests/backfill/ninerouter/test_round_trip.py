@@ -14,8 +14,8 @@ from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.backfill.propose import propose
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply as put_beside
-from tallybook.files.pool import read_files
 from tests.built import built
+from tests.rows_of_files import read_files
 from tests.test_fixtures import FIXTURES
 
 BUCKETS = (

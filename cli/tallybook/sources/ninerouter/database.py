@@ -67,7 +67,6 @@ _WORDS: Final = frozenset(
     {"provider", "model", "connectionId", "connection_id", "apiKey", "api_key", "endpoint"}
 )
 _DAY_ROWS: Final = 500
-_DETAIL_ROWS: Final = 200
 
 
 class Layout(NamedTuple):

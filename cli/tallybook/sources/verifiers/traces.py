@@ -23,7 +23,6 @@ from tallybook.sources.verifiers.turns import (
 from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import count, error_name, instant, text
 
-TURNS: Final = "v1-turns"
 NODES: Final = "v1-nodes"
 CALLS: Final = "v1-calls"
 EPISODE: Final = "v1-episode"
