@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.backfill.words import BODY, DETAIL, EVENTS, FALSE_ZEROS, TWIN
+from tallybook.backfill.words import BEGAN, BODY, DETAIL, EVENT_SOURCES, EVENTS, FALSE_ZEROS, TWIN
 from tallybook.derive.corrections import (
     COUNTS,
     INPUT_COUNTS,
@@ -202,7 +202,6 @@ _WHO: Final = (
     "problems",
 )
 _WHERE: Final = ("path", "record", "part")
-_EVENT_SOURCES: Final = ("deer-flow",)
 
 
 def gather(
@@ -315,8 +314,12 @@ def _time(otherwise: pl.Expr | None = None) -> pl.Expr:
 
 
 def _of_folder(zone: str) -> pl.Expr:
-    stamp = pl.col("path").str.extract(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.")
-    local = stamp.str.to_datetime("%Y%m%d_%H%M%S_%3f", time_unit="us", strict=False)
+    """The time in a path, in microseconds; the first that a source's form of it finds."""
+    found = [
+        pl.col("path").str.extract(path).str.to_datetime(form, time_unit="us", strict=False)
+        for path, form in BEGAN
+    ]
+    local = pl.coalesce(found)
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return placed.dt.epoch("us")
 
@@ -336,7 +339,7 @@ def _method(twin: pl.Expr) -> pl.Expr:
     return (
         pl.when(twin)
         .then(pl.lit(TWIN))
-        .when(pl.col("source").is_in(_EVENT_SOURCES))
+        .when(pl.col("source").is_in(EVENT_SOURCES))
         .then(pl.lit(EVENTS))
         .when(true(pl.col("part") == "tokens"))
         .then(pl.lit(DETAIL))

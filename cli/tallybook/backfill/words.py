@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tallybook.sources import sources
+
 # How the evidence was kept, in the order in which it is believed.
 TWIN: Final = "twin"  # a second record of the call, whose counts were not stripped
 DETAIL: Final = "detail"  # the counts of a detail record, kept apart from any body
@@ -27,7 +29,10 @@ REASONS: Final[Mapping[str, str]] = {
     "no-response-kept": "no answer to this call was kept",
 }
 
-# Sources that wrote a zero where they had dropped the count, and folded the cache in twice.
-FALSE_ZEROS: Final = ("9router",)
-# A router that adds to the prompt of the answer it passes on, and keeps the altered answer.
-BUFFERED: Final[Mapping[str, int]] = {"9router": 2000}
+# What a source says of its rows; see `Source`.
+FALSE_ZEROS: Final = tuple(name for name, source in sources().items() if source.false_zeros)
+BUFFERED: Final[Mapping[str, int]] = {
+    name: source.prompt_surplus for name, source in sources().items() if source.prompt_surplus
+}
+EVENT_SOURCES: Final = tuple(name for name, source in sources().items() if source.keeps_events)
+BEGAN: Final = tuple(source.began for source in sources().values() if source.began)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
@@ -23,6 +24,25 @@ Tables = Mapping[str, frozenset[str]]  # table (or view) of a database -> its co
 def never(_: object) -> bool:
     """Claim nothing."""
     return False
+
+
+class Later:
+    """A function of a module that is loaded at the first call, so that naming a source is cheap."""
+
+    __slots__ = ("_found", "_name", "module")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self._name = module, name
+        self._found: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function makes of the arguments."""
+        return (self._found or self.found())(*arguments)
+
+    def found(self) -> Callable[..., Any]:
+        """The function itself."""
+        self._found = found = getattr(importlib.import_module(self.module), self._name)
+        return cast("Callable[..., Any]", found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,8 @@ class Source:
 
     A format that keeps databases claims them by their tables with `recognise`; `query` then reads
     from a connection that can neither write nor lock, and yields rows in bounded numbers.
+
+    Most runs meet few of the formats, so a source names its functions as `Later`.
     """
 
     name: str
@@ -81,3 +103,15 @@ class Source:
     has_pictures: bool = False
     recognise: Callable[[Tables], bool] = never
     query: Callable[[sqlite3.Connection, FileFacts], Iterator[Rows]] | None = None
+    # Beginnings of the names of folders and files whose copy of a record yields to any other.
+    archives: tuple[str, ...] = ()
+    # What is to be known of its rows where a call is held against what may fill it:
+    # it wrote a zero where it had dropped a count, and folded the cache into the prompt twice;
+    false_zeros: bool = False
+    # it adds to the prompt of an answer that it passes on, up to so many tokens, and keeps that;
+    prompt_surplus: int | None = None
+    # its stored answers are events of the run itself, no answers of a provider;
+    keeps_events: bool = False
+    # and the path of a stored answer tells when its request began, in local time: a regular
+    # expression with that time as its group, and the form of the time as polars reads it.
+    began: tuple[str, str] | None = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from tallybook.schema import EVIDENCE, LOG
+from tallybook.sources import sources
 
 
 def winners(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -50,12 +53,18 @@ def _ranks() -> tuple[tuple[pl.Expr, bool], ...]:
         (pl.col("sidechain"), False),
         (pl.col("timestamp").min().over("_call", "_path"), False),
         # An archived file yields to one that is still in its place.
-        (pl.col("path").str.contains(r"[/\\]archived_"), False),
+        (_is_archived(), False),
         (pl.col("path"), False),
         (pl.col("block_index"), True),
         (pl.col("finished"), True),
         (pl.col("record"), True),
     )
+
+
+def _is_archived() -> pl.Expr:
+    """Whether a file or a folder of the path is named as those that a source puts away."""
+    named = sorted({re.escape(name) for each in sources().values() for name in each.archives})
+    return pl.col("path").str.contains(rf"[/\\](?:{'|'.join(named)})")
 
 
 def _is_replay() -> pl.Expr:

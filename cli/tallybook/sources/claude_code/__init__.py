@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallybook.sources.claude_code.reader import begin, finish, read
-from tallybook.sources.claude_code.sniff import sniff
-from tallybook.sources.claude_code.threads import neighbour
-from tallybook.sources.contract import Location, Source
+from tallybook.sources.contract import Later, Location, Source
 
 __all__ = ["SOURCE"]
 
@@ -31,10 +28,10 @@ SOURCE: Final = Source(
         ),
     ),
     patterns=("*.jsonl", "*.json"),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
+    sniff=Later("tallybook.sources.claude_code.sniff", "sniff"),
+    begin=Later("tallybook.sources.claude_code.reader", "begin"),
+    read=Later("tallybook.sources.claude_code.reader", "read"),
+    finish=Later("tallybook.sources.claude_code.reader", "finish"),
     holds=("pending",),
     ignores=(
         "journal.jsonl",
@@ -53,5 +50,5 @@ SOURCE: Final = Source(
         "*.claude/sessions/*.json",
         ".claude.json*",
     ),
-    neighbour=neighbour,
+    neighbour=Later("tallybook.sources.claude_code.sniff", "neighbour"),
 )

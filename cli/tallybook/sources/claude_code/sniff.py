@@ -11,6 +11,7 @@ from tallybook.sources.lines import ARRAY, Head
 from tallybook.values import begins, decode
 
 BOM: Final = b"\xef\xbb\xbf"
+AGENT_FILE: Final = re.compile(r"agent-(.+?)\.jsonl")  # of a sub-agent
 
 _LOOKED_AT: Final = 100  # lines or elements; titles and queue operations may fill the first dozens
 
@@ -116,3 +117,9 @@ def _is_ours_cut_off(head: bytes) -> bool:
         all(pattern.search(head) for pattern in patterns)
         for patterns in (_CUT_TRANSCRIPT, _CUT_CAPTURE)
     )
+
+
+def neighbour(name: str) -> str | None:
+    """Name of the file that describes the sub-agent whose lines are in file `name`."""
+    found = AGENT_FILE.match(name)
+    return f"agent-{found[1]}.meta.json" if found else None

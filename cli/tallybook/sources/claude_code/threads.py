@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.sources.claude_code.lines import Line, inside
+from tallybook.sources.claude_code.sniff import AGENT_FILE
 from tallybook.sources.contract import FileFacts
 from tallybook.values import UUID, decode, text
 
@@ -96,7 +97,6 @@ def remember(links: dict[str, Link], key: str, link: Link) -> None:
 SUBAGENT: Final = "subagent"
 
 _SESSION: Final = re.compile(rf"({UUID.pattern})(?=$|\.)", re.IGNORECASE)
-_AGENT_FILE: Final = re.compile(r"agent-(.+?)\.jsonl")
 _LABEL: Final = re.compile(r"a([a-z][a-z_-]*)-[0-9a-f]+")
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
@@ -116,7 +116,7 @@ def place(facts: FileFacts) -> FileIdentity:
     if not facts.parts:
         return FileIdentity()
     *folders, name = facts.parts
-    named = _AGENT_FILE.match(name)
+    named = AGENT_FILE.match(name)
     if not named:
         return FileIdentity(
             session=_folder_session(folders) or _session(name) or _last_session(folders)
@@ -159,12 +159,6 @@ def label(agent: str) -> str | None:
         return None
     # Some ids spell the label with the prefix, some without; it is one kind of agent.
     return "aside_question" if found[1] == "side_question" else found[1]
-
-
-def neighbour(name: str) -> str | None:
-    """Name of the file that describes the sub-agent whose lines are in file `name`."""
-    found = _AGENT_FILE.match(name)
-    return f"agent-{found[1]}.meta.json" if found else None
 
 
 def whose(line: Line, place: FileIdentity, run: int) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from tallybook.sources.codex.reader import begin, finish, read
-from tallybook.sources.codex.sniff import sniff
-from tallybook.sources.contract import Location, Source
+from tallybook.sources.contract import Later, Location, Source
 
 __all__ = ["SOURCE"]
 
@@ -13,10 +11,11 @@ SOURCE = Source(
     title="Codex",
     locations=(Location("CODEX_HOME", ("~/.codex",), ("sessions", "archived_sessions")),),
     patterns=("*.jsonl", "rollout-*.json"),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
+    sniff=Later("tallybook.sources.codex.sniff", "sniff"),
+    begin=Later("tallybook.sources.codex.reader", "begin"),
+    read=Later("tallybook.sources.codex.reader", "read"),
+    finish=Later("tallybook.sources.codex.reader", "finish"),
     holds=("document",),
+    archives=("archived_",),
     ignores=("history.jsonl", "session_index.jsonl"),
 )

@@ -7,9 +7,7 @@ model nor run.
 
 from __future__ import annotations
 
-from tallybook.sources.contract import Location, Source
-from tallybook.sources.deer_flow.database import query, recognise
-from tallybook.sources.deer_flow.jsonl import begin, finish, read, sniff
+from tallybook.sources.contract import Later, Location, Source
 
 __all__ = ["SOURCE"]
 
@@ -21,12 +19,13 @@ SOURCE = Source(
         Location(None, ("~/deer-flow/logs",)),
     ),
     patterns=("deerflow.db", "app.db", "checkpoints.db", "*.jsonl", "gateway.log"),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
+    sniff=Later("tallybook.sources.deer_flow.sniff", "sniff"),
+    begin=Later("tallybook.sources.deer_flow.jsonl", "begin"),
+    read=Later("tallybook.sources.deer_flow.jsonl", "read"),
+    finish=Later("tallybook.sources.deer_flow.jsonl", "finish"),
     # What agents work on is no log, whatever it is called.
     ignores=("threads/*/user-data/*",),
-    recognise=recognise,
-    query=query,
+    keeps_events=True,
+    recognise=Later("tallybook.sources.deer_flow.sniff", "recognise"),
+    query=Later("tallybook.sources.deer_flow.database", "query"),
 )

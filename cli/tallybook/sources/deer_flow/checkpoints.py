@@ -25,6 +25,7 @@ from tallybook.sources.deer_flow.events import (
     deflate,
     read_event,
 )
+from tallybook.sources.deer_flow.sniff import CHECKPOINTS, WRITES, has_checkpoints
 from tallybook.sources.deer_flow.values import instant, langchain_run, own_id, text
 from tallybook.values import uuid_time
 
@@ -67,30 +68,17 @@ def stamped(beginning: bytes) -> str | None:
     return found[1].decode("ascii") if found else None
 
 
-WRITES: Final = "writes"
-CHECKPOINTS: Final = "checkpoints"
 _ANSWER_TYPES: Final = ("ai", "AIMessageChunk")
 _BEGINNING: Final = 256  # bytes of a checkpoint in which its time stands
 _LOOKED_AT: Final = 50  # checkpoints of which some must be DeerFlow's
 _OURS: Final = (b'"thinking_enabled"', b'"is_plan_mode"', b'"subagent_enabled"', b"deerflow")
 
 
-def recognise(tables: Tables) -> bool:
-    """Whether the tables are those of LangGraph's checkpointer."""
-    return {"thread_id", "checkpoint_id"} <= tables.get(CHECKPOINTS, frozenset()) and {
-        "thread_id",
-        "checkpoint_id",
-        "channel",
-        "type",
-        "value",
-    } <= tables.get(WRITES, frozenset())
-
-
 def read(
     connection: sqlite3.Connection, tables: Tables, facts: FileFacts, *, is_alone: bool
 ) -> Iterator[Reported]:
     """A row per answer and delegated task; one problem where the file is another program's."""
-    if not recognise(tables):
+    if not has_checkpoints(tables):
         return
     if is_alone and not _is_ours(connection, facts):
         yield lines.problem(0, "unclaimed", "LangGraph checkpoints of another program")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tallybook.schema import Reported
-from tallybook.sources.contract import FileFacts, Tables
+from tallybook.sources.contract import FileFacts
 from tallybook.sources.deer_flow import checkpoints
 from tallybook.sources.deer_flow.event_parts import Event, parse_content, parse_metadata
 from tallybook.sources.deer_flow.events import (
@@ -18,24 +18,12 @@ from tallybook.sources.deer_flow.events import (
     TOOL_RESULT,
     read_event,
 )
-from tallybook.sources.deer_flow.runs import TABLE, Run, read_run
+from tallybook.sources.deer_flow.runs import Run, read_run
+from tallybook.sources.deer_flow.sniff import EVENTS, RUN_COUNTS, RUNS
 from tallybook.sources.deer_flow.values import name
 from tallybook.sources.sqlite_rows import tables_of
 
-if TYPE_CHECKING:
-    pass
-
-EVENTS: Final = "run_events"
 _ROWS: Final = 20_000  # of one table that is given back
-_RUN_COUNTS: Final = frozenset({"total_tokens", "total_input_tokens", "llm_call_count"})
-
-
-def recognise(tables: Tables) -> bool:
-    """Whether the tables are DeerFlow's runs or events, or LangGraph's checkpoints."""
-    runs, events = tables.get(TABLE, frozenset()), tables.get(EVENTS, frozenset())
-    has_runs = {"run_id", "thread_id"} <= runs and not _RUN_COUNTS.isdisjoint(runs)
-    has_events = {"run_id", "thread_id", "event_type"} <= events
-    return has_runs or has_events or checkpoints.recognise(tables)
 
 
 def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[list[Reported]]:
@@ -49,9 +37,9 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[list[Rep
 
 def _rows(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Reported]:
     tables = tables_of(connection)
-    runs, events = tables.get(TABLE, frozenset()), tables.get(EVENTS, frozenset())
-    if {"run_id", "thread_id"} <= runs and not _RUN_COUNTS.isdisjoint(runs):
-        for record, *values in connection.execute(_select(TABLE, runs, Run._fields)):
+    runs, events = tables.get(RUNS, frozenset()), tables.get(EVENTS, frozenset())
+    if {"run_id", "thread_id"} <= runs and not RUN_COUNTS.isdisjoint(runs):
+        for record, *values in connection.execute(_select(RUNS, runs, Run._fields)):
             yield from read_run(Run(*values), record)
     if {"run_id", "event_type"} <= events:
         yield from _events(connection, events)

@@ -15,36 +15,17 @@ from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.deer_flow.events import HINT
+from tallybook.sources.deer_flow.sniff import TIME
 from tallybook.sources.deer_flow.values import instant, text
 from tallybook.values import decode, encode
 
-_TIME: Final = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?"
-_PLAIN: Final = re.compile(
-    rb"^" + _TIME + rb" - (?:deerflow|app\.gateway)\.[\w.]+ - [A-Z]+ - ", re.MULTILINE
-)
-_STAMP: Final = re.compile(rb"\s*(" + _TIME + rb") - ")
+_STAMP: Final = re.compile(rb"\s*(" + TIME + rb") - ")
 _MARKER: Final = re.compile(rb"Memory extraction metrics: thread=")
 _METRICS: Final = re.compile(
     r"Memory extraction metrics: thread=(\S+) model=(\S+)(?:.*? token_usage=(\{.*\}))?", re.DOTALL
 )
 _NAMELESS: Final = "None"
 _LONGEST: Final = 4096  # characters of a usage object; real ones have some two hundred
-_LOOKED_AT: Final = 8  # lines
-_KEYS: Final = frozenset({"timestamp", "logger", "level", "message"})
-
-
-def sniff(head: lines.Head) -> bool:
-    """Whether a file is a log of the gateway, of lines or of JSON lines."""
-    found = list(head.objects(_LOOKED_AT))
-    if any(value.keys() >= _KEYS and _is_ours(value) for value in found[:1]):
-        return True
-    # Where every line is an object, none is one of text.
-    is_text = len(found) < len(head.lines[:_LOOKED_AT])
-    return is_text and _PLAIN.search(head.content) is not None
-
-
-def _is_ours(value: Mapping[str, Any]) -> bool:
-    return str(value["logger"]).startswith(("deerflow.", "app.gateway."))
 
 
 def read_log(block: bytes, state: jsonl.Counting) -> Iterator[Reported]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from tallybook.sources.contract import FileFacts
 from tallybook.sources.deer_flow import gateway_log
 from tallybook.sources.deer_flow.event_parts import parse_event
 from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, read_event
+from tallybook.sources.deer_flow.sniff import is_gateway_log
 
 # A value and its key, so no text can match: inside of one the quotes are escaped.
 _MARKER: Final = re.compile(
@@ -21,12 +22,6 @@ _MARKER: Final = re.compile(
     rb'|subagent\.end|llm\.tool\.result)"'
 )
 _TOOL_RESULT: Final = re.compile(rb'"event_type"[ \t]*:[ \t]*"' + re.escape(TOOL_RESULT.encode()))
-_KEYS: Final = frozenset({"thread_id", "run_id", "event_type", "content"})
-# A first line may be longer than what is looked at.
-_BEGINNING: Final = re.compile(
-    rb'\s*\{\s*"thread_id"\s*:\s*"[^"\\]*"\s*,\s*"run_id"\s*:\s*"[^"\\]*"\s*,\s*"event_type"\s*:'
-)
-_LOOKED_AT: Final = 8  # lines; all of them are events
 
 
 class State(msgspec.Struct):
@@ -35,22 +30,6 @@ class State(msgspec.Struct):
     records: int = 0
     is_log: bool = False  # the gateway's, not events
     is_begun: bool = False  # a line was not blank
-
-
-def sniff(head: lines.Head) -> bool:
-    """Whether a file begins with run events, or is the gateway's log."""
-    return _is_events(head) or gateway_log.sniff(head)
-
-
-def _is_events(head: lines.Head) -> bool:
-    found = list(head.objects(_LOOKED_AT))
-    if found:
-        return all(_is_event(value) for value in found)
-    return _BEGINNING.match(head.content) is not None
-
-
-def _is_event(value: dict[str, Any]) -> bool:
-    return value.keys() >= _KEYS and isinstance(value["event_type"], str)
 
 
 def begin(facts: FileFacts) -> State:
@@ -62,7 +41,7 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
     after = msgspec.structs.replace(state)
     if not state.is_begun:
-        after.is_log = state.is_log or gateway_log.sniff(lines.Head(block))
+        after.is_log = state.is_log or is_gateway_log(lines.Head(block))
         after.is_begun = not block.isspace()
     read_block = gateway_log.read_log if after.is_log else _read_lines
     return list(read_block(block, after)), after

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import ASSERTION, EVENT, SUM, Reported
 from tallybook.sources.deer_flow.events import HINT
+from tallybook.sources.deer_flow.sniff import RUNS
 from tallybook.sources.deer_flow.values import instant, text
 from tallybook.values import count, decode
 
@@ -61,7 +62,6 @@ def _ways(tokens: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, .
             yield way
 
 
-TABLE: Final = "runs"
 _BY_MODEL: Final = "token_usage_by_model"
 _NO_MODEL: Final = "unknown"  # the program's key for calls whose answer names no model
 _NO_CALL_YET: Final = "pending"
@@ -121,7 +121,7 @@ def _row(run: Run, record: int, part: str) -> Reported:
 
 def _total(run: Run, record: int, callers: Mapping[str, int]) -> Reported:
     """The run as one sum; its model is the one that was asked for, which is the lead's."""
-    row = _row(run, record, TABLE)
+    row = _row(run, record, RUNS)
     row.identity = f"run:{row.series}" if row.series else None
     row.model = text(run.model_name)
     stated = _usage(run.total_input_tokens, run.total_output_tokens, run.total_tokens)
@@ -146,7 +146,7 @@ def _by_model(
     """The models as the providers name them; what the run has beyond them has no model."""
     rows = []
     for model, stated in models.items():
-        row = _row(run, record, f"{TABLE}.{_BY_MODEL}[{model}]")
+        row = _row(run, record, f"{RUNS}.{_BY_MODEL}[{model}]")
         row.identity = f"run:{row.series}:{model}" if row.series else None
         row.model = None if model == _NO_MODEL else model
         _state_usage(row, stated, "run-by-model")
@@ -163,7 +163,7 @@ def _by_model(
 
 def _beyond(run: Run, record: int, rows: list[Reported]) -> Reported | None:
     """What the run's totals state beyond its models."""
-    row = _row(run, record, f"{TABLE}.total_tokens")
+    row = _row(run, record, f"{RUNS}.total_tokens")
     stated = _usage(run.total_input_tokens, run.total_output_tokens, run.total_tokens)
     _state_usage(row, stated, "run-total")
     inputs, outputs = row.reported_input_tokens, row.reported_output_tokens
@@ -208,7 +208,7 @@ def _with_calls(row: Reported, run: Run, callers: Mapping[str, int], *, is_only:
 
 
 def _asserted(run: Run, record: int, caller: str, tokens: int) -> Reported:
-    row = _row(run, record, f"{TABLE}.{caller}_tokens")
+    row = _row(run, record, f"{RUNS}.{caller}_tokens")
     row.kind, row.caller, row.rule = ASSERTION, caller, "run-caller"
     row.reported_total_tokens = tokens
     return row

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallybook.sources.contract import Location, Source
-from tallybook.sources.ninerouter.captures import STREAM, WHOLE
-from tallybook.sources.ninerouter.database import query, recognise
-from tallybook.sources.ninerouter.documents import begin, finish, read
-from tallybook.sources.ninerouter.sniff import sniff
+from tallybook.sources.contract import Later, Location, Source
 
-__all__ = ["SOURCE"]
+__all__ = ["SOURCE", "STREAM", "WHOLE"]
+
+# Captures of answers, a file each in a folder that is named by the time of its request.
+STREAM: Final = "5_res_provider.txt"
+WHOLE: Final = "5_res_provider.json"
 
 SOURCE: Final = Source(
     name="9router",
@@ -29,10 +29,10 @@ SOURCE: Final = Source(
         WHOLE,
     ),
     owns=(STREAM, WHOLE),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
+    sniff=Later("tallybook.sources.ninerouter.sniff", "sniff"),
+    begin=Later("tallybook.sources.ninerouter.documents", "begin"),
+    read=Later("tallybook.sources.ninerouter.documents", "read"),
+    finish=Later("tallybook.sources.ninerouter.documents", "finish"),
     # Settings and their secrets, the log for the eye, and the requests as they came in.
     ignores=(
         "db.json",
@@ -43,6 +43,9 @@ SOURCE: Final = Source(
         "[67]_*.txt",
     ),
     whole=lambda _: True,
-    recognise=recognise,
-    query=query,
+    false_zeros=True,
+    prompt_surplus=2000,
+    began=(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.", "%Y%m%d_%H%M%S_%3f"),
+    recognise=Later("tallybook.sources.ninerouter.database", "recognise"),
+    query=Later("tallybook.sources.ninerouter.database", "query"),
 )

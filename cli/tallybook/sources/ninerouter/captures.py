@@ -13,11 +13,10 @@ from typing import Any, Final
 from tallybook.dialects import find_usage, merge_stream, put_usage, read_usage, stream_events
 from tallybook.schema import EVENT, RESPONSE, Reported
 from tallybook.sources import jsonl
+from tallybook.sources.ninerouter import STREAM
 from tallybook.sources.ninerouter.details import BODY, HINTS
 from tallybook.values import decode, instant
 
-STREAM: Final = "5_res_provider.txt"
-WHOLE: Final = "5_res_provider.json"
 _FOLDER: Final = re.compile(r"([^_]+)_([^_]+)_(.+)_(\d{8}_\d{6}_\d{3})")
 _REFUSED: Final = 400  # HTTP status of refusals, from here on
 

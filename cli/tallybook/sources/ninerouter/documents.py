@@ -11,7 +11,8 @@ import msgspec
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts, Rows
 from tallybook.sources.lines import problem
-from tallybook.sources.ninerouter.captures import STREAM, WHOLE, read_answer
+from tallybook.sources.ninerouter import STREAM, WHOLE
+from tallybook.sources.ninerouter.captures import read_answer
 from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.database import day_row
 from tallybook.sources.ninerouter.detail_tables import decode_detail

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallybook.sources.contract import Source
-from tallybook.sources.responses.reader import begin, finish, read
-from tallybook.sources.responses.sniff import is_document, sniff
+from tallybook.sources.contract import Later, Source
 
 __all__ = ["SOURCE"]
 
@@ -16,11 +14,11 @@ SOURCE: Final = Source(
     locations=(),
     patterns=("*.jsonl", "*.json", "*.ndjson", "*.sse", "*.txt"),
     quiet=("*.txt",),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
-    whole=is_document,
+    sniff=Later("tallybook.sources.responses.sniff", "sniff"),
+    begin=Later("tallybook.sources.responses.reader", "begin"),
+    read=Later("tallybook.sources.responses.reader", "read"),
+    finish=Later("tallybook.sources.responses.reader", "finish"),
+    whole=Later("tallybook.sources.responses.sniff", "is_document"),
     holds=("parts",),
     has_pictures=True,
 )

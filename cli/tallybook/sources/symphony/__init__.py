@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallybook.sources.contract import Location, Source
-from tallybook.sources.symphony.reader import begin, finish, read
-from tallybook.sources.symphony.sniff import is_whole, sniff
+from tallybook.sources.contract import Later, Location, Source
 
 __all__ = ["SOURCE"]
 
@@ -32,11 +30,11 @@ SOURCE: Final = Source(
         "symphony_run_store_*.DC[DL]",
         "LATEST.LOG",
     ),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
+    sniff=Later("tallybook.sources.symphony.sniff", "sniff"),
+    begin=Later("tallybook.sources.symphony.reader", "begin"),
+    read=Later("tallybook.sources.symphony.reader", "read"),
+    finish=Later("tallybook.sources.symphony.reader", "finish"),
     holds=("held",),
     ignores=("symphony_run_store_retries.*",),
-    whole=is_whole,
+    whole=Later("tallybook.sources.symphony.sniff", "is_whole"),
 )

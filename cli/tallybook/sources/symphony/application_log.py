@@ -10,6 +10,7 @@ from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import SNAPSHOT, SUM, Reported
 from tallybook.sources import lines
 from tallybook.sources.symphony.runs import run_row, totals_row
+from tallybook.sources.symphony.sniff import LINE
 from tallybook.sources.symphony.state import State
 from tallybook.sources.symphony.tokens import CLAUDE, CODEX, PROVIDERS, put_codex, session
 from tallybook.sources.symphony.transcripts import thread_total
@@ -112,10 +113,6 @@ class _Parser:
         return (key if isinstance(key, str | int) else str(key)), self.value(self.token(), depth)
 
 
-LINE: Final = re.compile(
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d) "
-    rb"(?:debug|info|notice|warning|error|critical|alert|emergency): "
-)
 _MARKER: Final = re.compile(
     rb"Ignoring message while waiting for response: |Codex session ended with error for "
     rb"|Issue token budget exhausted: |Daily token budget exhausted |Resetting daily token budget "

@@ -200,8 +200,6 @@ def opened(encoded: bytes) -> Cursor:
         raise TermError(str(error)) from error
 
 
-MAGIC: Final = b"\x01\x02\x03\x04"
-_STATES: Final = (b"\x63\x58\x4d\x0b", b"\x06\x07\x08\x09")  # closed, still open or left so
 _ITEM: Final = b"bWLA"
 _HEAD: Final = 8
 _LARGE: Final = 65528  # from this size on a digest of the size stands between head and content
@@ -213,11 +211,6 @@ class Item(NamedTuple):
 
     number: int
     content: bytes | None
-
-
-def is_disk_log(data: bytes) -> bool:
-    """Whether the bytes begin as a disk_log file does."""
-    return data.startswith(MAGIC) and data[4:_HEAD] in _STATES
 
 
 def items(data: bytes) -> Iterator[Item]:

@@ -6,8 +6,6 @@ import re
 from typing import Any, Final
 
 from tallybook.sources.lines import Head
-from tallybook.sources.symphony.application_log import LINE
-from tallybook.sources.symphony.mnesia import is_disk_log
 
 AUDIT: Final = "audit"
 LEDGER: Final = "ledger"
@@ -15,6 +13,15 @@ NOTIFICATIONS: Final = "notifications"
 DOCUMENT: Final = "document"
 APPLICATION_LOG: Final = "application-log"
 STORE: Final = "store"
+
+# Of a line of the application log, and of a file that Erlang's disk_log wrote.
+LINE: Final = re.compile(
+    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d) "
+    rb"(?:debug|info|notice|warning|error|critical|alert|emergency): "
+)
+_MAGIC: Final = b"\x01\x02\x03\x04"
+_STATES: Final = (b"\x63\x58\x4d\x0b", b"\x06\x07\x08\x09")  # closed, still open or left so
+_DISK_LOG_HEAD: Final = 8
 
 _LOOKED_AT: Final = 50  # lines; the first of a cut log may be broken
 _DECODED: Final = 12
@@ -66,6 +73,11 @@ def form_of(head: Head) -> str | None:
     if any(all(key.search(content) for key in keys) for keys in _DOCUMENTS):
         return DOCUMENT
     return AUDIT if _CUT_AUDIT.match(content) else None
+
+
+def is_disk_log(data: bytes) -> bool:
+    """Whether the bytes begin as a disk_log file does."""
+    return data.startswith(_MAGIC) and data[4:_DISK_LOG_HEAD] in _STATES
 
 
 def is_whole(head: Head) -> bool:

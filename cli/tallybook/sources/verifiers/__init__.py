@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallybook.sources.contract import Source
-from tallybook.sources.verifiers.reader import begin, finish, read
-from tallybook.sources.verifiers.run import neighbours
-from tallybook.sources.verifiers.sniff import is_description, sniff
+from tallybook.sources.contract import Later, Source
 
 __all__ = ["SOURCE"]
 
@@ -16,11 +13,11 @@ SOURCE: Final = Source(
     title="Verifiers",
     locations=(),  # runs lie below whatever folder the program was started in
     patterns=("*.jsonl", "metadata.json"),
-    sniff=sniff,
-    begin=begin,
-    read=read,
-    finish=finish,
+    sniff=Later("tallybook.sources.verifiers.sniff", "sniff"),
+    begin=Later("tallybook.sources.verifiers.reader", "begin"),
+    read=Later("tallybook.sources.verifiers.reader", "read"),
+    finish=Later("tallybook.sources.verifiers.reader", "finish"),
     ignores=tuple(f"configs/{name}.json" for name in ("debug", "eval", "gepa", "replay", "serve")),
-    neighbour=neighbours,
-    whole=is_description,
+    neighbour=Later("tallybook.sources.verifiers.sniff", "neighbours"),
+    whole=Later("tallybook.sources.verifiers.sniff", "is_description"),
 )

@@ -17,15 +17,6 @@ from tallybook.values import MAX_COUNT, UUID, decode, instant, text
 
 # A run keeps its settings in the first, since 2026-08-13 in one of the next four; the older
 # generation keeps its results there. An uploader puts the last beside runs of either.
-_NEIGHBOURS: Final = (
-    "config.toml",
-    "configs/eval.json",
-    "configs/gepa.json",
-    "configs/debug.json",
-    "configs/replay.json",
-    "metadata.json",
-)
-_ROLLOUTS: Final = frozenset({"results.jsonl", "traces.jsonl"})
 _RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{UUID.pattern}", re.IGNORECASE)
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
@@ -49,11 +40,6 @@ class Run(msgspec.Struct, frozen=True):
     mean_input: float | None = None
     mean_output: float | None = None
     cost: float | None = None
-
-
-def neighbours(name: str) -> Sequence[str]:
-    """Files beside a file of rollouts that may describe its run, the likeliest first."""
-    return _NEIGHBOURS if name in _ROLLOUTS else ()
 
 
 def describe(facts: FileFacts) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tallybook.sources.lines import Head
@@ -128,3 +128,19 @@ def _is_cut_trace(head: bytes, found: Outline) -> bool:
     """A task or an image in it may be longer than the head."""
     is_task = found.members.get(b"task") == b"{"
     return is_task and bool(_TRACE_ID.search(head)) and bool(_TASK.search(head))
+
+
+_NEIGHBOURS: Final = (
+    "config.toml",
+    "configs/eval.json",
+    "configs/gepa.json",
+    "configs/debug.json",
+    "configs/replay.json",
+    "metadata.json",
+)
+_ROLLOUTS: Final = frozenset({"results.jsonl", "traces.jsonl"})
+
+
+def neighbours(name: str) -> Sequence[str]:
+    """Files beside a file of rollouts that may describe its run, the likeliest first."""
+    return _NEIGHBOURS if name in _ROLLOUTS else ()
