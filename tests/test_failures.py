@@ -234,7 +234,7 @@ class TestAFileThatHasGrown:
         self, home: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def not_first(block: bytes, state: Any) -> tuple[Rows, Any]:
-            return CLAUDE.read(block, state) if state.record == 0 else fail()
+            return CLAUDE.read(block, state) if state.records == 0 else fail()
 
         fresh = told(home, None)
         patch(monkeypatch, read=not_first)
