@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -119,8 +120,12 @@ def _work_pooled(
 
 
 def _take_over(raised: bool) -> None:
-    """What becomes of failures here becomes of them in a worker, which may know nothing of it."""
+    """What becomes of failures here becomes of them in a worker, which may know nothing of it.
+
+    What it was born with is left out of its collections: they would copy all of it, page by page.
+    """
     FAILURES.raised = raised
+    gc.freeze()
 
 
 def _context() -> multiprocessing.context.BaseContext:

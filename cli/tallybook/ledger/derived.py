@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
+from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
 from tallybook.ledger.parts import is_whole, openable, put_in_place
 from tallybook.ledger.store import PartDamaged, cover, pick
 from tallybook.private import aside, write_aside
@@ -170,7 +170,9 @@ def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
 def _read_index(folder: Path) -> dict[str, Segment]:
     try:
         payload = unsealed(_KIND, (folder / _INDEX).read_bytes())
-        return msgspec.msgpack.decode(payload, type=dict[str, Segment])
+        index = msgspec.msgpack.decode(payload, type=dict[str, Segment])
+        name_once(index.values(), {})
+        return index
     except (OSError, Damaged, msgspec.MsgspecError):
         return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
@@ -10,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from tallybook.derive.duplicates.same_run import TELLING
-from tallybook.ledger.manifest import Damaged, Entry, sealed, unsealed
+from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.state import code_digest
 from tallybook.ledger.store import Store
 from tallybook.private import write_aside
@@ -45,12 +46,34 @@ def linked(entries: Sequence[Entry], store: Store, cache: Path | None) -> list[l
 
     `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
     """
-    held: dict[str, list[tuple[int, int, int]]] = {}
+    held: dict[str, _Held] = {}
     for number, entry in enumerate(entries):
         for part in entry.segments():
-            held.setdefault(part.part, []).append((number, part.start, part.start + part.rows))
+            held.setdefault(part.part, _Held()).add(number, part)
     links = [_of_files(_part_keys(name, store, cache), held[name]) for name in held]
-    return components(len(entries), pl.concat(links) if links else _of_files(_NO_KEYS, []))
+    return components(len(entries), pl.concat(links) if links else _of_files(_NO_KEYS, _Held()))
+
+
+class _Held:
+    """The runs of rows of a part: number of the file, first row, last row + 1.
+
+    In arrays, for there are several a file.
+    """
+
+    def __init__(self) -> None:
+        self.columns = {name: array("Q") for name in ("file", "begin", "end")}
+
+    def add(self, number: int, segment: Segment) -> None:
+        """Put one more behind the others."""
+        run = (number, segment.start, segment.start + segment.rows)
+        for column, value in zip(self.columns.values(), run, strict=True):
+            column.append(value)
+
+    def frame(self) -> pl.DataFrame:
+        """The runs, one a row."""
+        return pl.DataFrame(
+            [pl.Series(name, each, pl.UInt32) for name, each in self.columns.items()]
+        )
 
 
 _NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
@@ -84,12 +107,9 @@ def _keys_of_all(slices: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def _of_files(keys: pl.DataFrame, held: Sequence[tuple[int, int, int]]) -> pl.DataFrame:
-    """The keys of a part by the files that hold its rows: number, first row, last row + 1."""
-    schema = {"file": pl.UInt32, "begin": pl.UInt32, "end": pl.UInt32}
-    ranges = pl.DataFrame(held, schema=schema, orient="row").select(
-        "file", row=pl.int_ranges("begin", "end", dtype=pl.UInt32)
-    )
+def _of_files(keys: pl.DataFrame, held: _Held) -> pl.DataFrame:
+    """The keys of a part by the files that hold its rows."""
+    ranges = held.frame().select("file", row=pl.int_ranges("begin", "end", dtype=pl.UInt32))
     return ranges.explode("row").drop_nulls().join(keys, on="row").select("file", "key")
 
 

@@ -190,10 +190,15 @@ def _lean(entries: dict[str, msgspec.Raw]) -> Iterator[tuple[str, Entry]]:
         entry.code = texts.setdefault(entry.code, entry.code)
         if entry.states is not None:
             entry.states = texts.setdefault(entry.states, entry.states)
-        for segment in entry.segments():
-            part = texts.setdefault(segment.part, segment.part)
-            msgspec.structs.force_setattr(segment, "part", part)
+        name_once(entry.segments(), texts)
         yield path, entry
+
+
+def name_once(segments: Iterable[Segment], texts: dict[str, str]) -> None:
+    """Have segments of a part hold the same text for its name; `texts` are those met before."""
+    for segment in segments:
+        part = texts.setdefault(segment.part, segment.part)
+        msgspec.structs.force_setattr(segment, "part", part)
 
 
 def _decoded(entries: dict[str, msgspec.Raw]) -> Iterator[tuple[str, Entry]]:

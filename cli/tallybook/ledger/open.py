@@ -254,6 +254,7 @@ class _Opened:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
 
+        plan.tasks = []
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]

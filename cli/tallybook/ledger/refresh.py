@@ -160,7 +160,7 @@ def refresh(
     for gathered in _gathered(comparison, store, states, progress):
         store.take(gathered.part, gathered.table)
         for outcome in gathered.outcomes:
-            task = tasks[outcome.path]
+            task = tasks.pop(outcome.path)
             _count(changes.counts, task, outcome)
             entry = _entry(comparison, manifest, task, outcome, store)
             entry.states = gathered.states if outcome.has_state else None

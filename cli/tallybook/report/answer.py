@@ -13,13 +13,13 @@ from typing import Any, Final, Protocol
 import msgspec
 import polars as pl
 
-from tallybook.private import write_aside
+from tallybook.private import writing_aside
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
 from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial
 
 # Sums that are about as many as the rows they are of are not worth keeping, nor holding apart.
-_MOST_ROWS: Final = 100_000
+_MOST_ROWS: Final = 65_536
 _KEPT_FILES: Final = 64
 _DIGEST: Final = 16  # bytes in front of the rest that show damage
 
@@ -69,7 +69,8 @@ def _digest(query: Query, salt: str) -> str:
 
 def _load(path: Path) -> Partial | None:
     with suppress(OSError, msgspec.MsgspecError, pl.exceptions.PolarsError, KeyError):
-        digest, content = path.read_bytes()[:_DIGEST], path.read_bytes()[_DIGEST:]
+        whole = memoryview(path.read_bytes())
+        digest, content = whole[:_DIGEST], whole[_DIGEST:]
         if digest != blake2b(content, digest_size=_DIGEST).digest():
             return None
         frames = msgspec.msgpack.decode(content, type=dict[str, bytes])
@@ -78,16 +79,28 @@ def _load(path: Path) -> Partial | None:
 
 
 def _save(path: Path, whole: Partial) -> None:
-    frames = {}
-    for field in fields(Partial):
-        buffer = io.BytesIO()
-        getattr(whole, field.name).write_ipc(buffer)
-        frames[field.name] = buffer.getvalue()
+    with suppress(OSError), writing_aside(path, sync=False) as file:
+        digest = blake2b(digest_size=_DIGEST)
+        file.write(digest.digest())  # as long as the one that takes its place
+        for piece in _pieces(whole):
+            digest.update(piece)
+            file.write(piece)
+        file.seek(0)
+        file.write(digest.digest())
     with suppress(OSError):
-        content = msgspec.msgpack.encode(frames)
-        digest = blake2b(content, digest_size=_DIGEST).digest()
-        write_aside(path, digest + content, sync=False)
         _drop_oldest(path.parent)
+
+
+def _pieces(whole: Partial) -> Iterator[bytes | memoryview]:
+    """The frames by name in msgpack, one at a time: they may take tens of megabytes."""
+    names = [field.name for field in fields(Partial)]
+    yield bytes([0x80 + len(names)])
+    for name in names:
+        buffer = io.BytesIO()
+        getattr(whole, name).write_ipc(buffer)
+        content = buffer.getbuffer()
+        yield msgspec.msgpack.encode(name) + b"\xc6" + len(content).to_bytes(4, "big")
+        yield content
 
 
 def _drop_oldest(folder: Path) -> None:
