@@ -63,8 +63,11 @@ class Derived:
         """Whether the rows of a component are there."""
         return name in self._known
 
-    def rows(self, components: Sequence[Component]) -> Iterator[pl.DataFrame]:
-        """The rows of those components that are there; what cannot be read is forgotten."""
+    def rows(self, components: Sequence[Component]) -> Iterator[tuple[list[str], pl.DataFrame]]:
+        """The rows of those components that are there, with the names of these in their order.
+
+        What cannot be read is forgotten.
+        """
         import polars as pl  # noqa: PLC0415 - after the logs are read
 
         packs: dict[str, list[str]] = {}
@@ -80,7 +83,7 @@ class Derived:
                 for name in names:
                     del self._known[name]
                 continue
-            yield found
+            yield names, found
 
     def slices(self, component: Component, most: int) -> Iterator[pl.DataFrame]:
         """The rows of a large component, `most` at a time; none where they are not there.

@@ -91,6 +91,10 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
             and self.beside == found.beside
         )
 
+    def as_found(self) -> Found:
+        """The file as it looked when it was read."""
+        return Found(self.path, self.size, self.mtime_ns, self.inode, self.device, self.beside)
+
     def segments(self) -> tuple[Segment, ...]:
         """All its rows."""
         return self.rows + self.tentative + self.deleted

@@ -228,7 +228,9 @@ class _Opened:
         return touched
 
     def _compared(self, manifest: Manifest) -> FileComparison:
-        return compare_files(manifest, self.search, self.known_places.hold, self._is_asked_for)
+        compared = compare_files(manifest, self.search, self.known_places.hold, self._is_asked_for)
+        self.search.found = []  # they are in the comparison
+        return compared
 
     def _is_asked_for(self, entry: Entry) -> bool:
         """Whether a file is meant that does not lie where was searched.
@@ -254,7 +256,7 @@ class _Opened:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
 
-        plan.tasks = []
+        comparison.tasks = []
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]

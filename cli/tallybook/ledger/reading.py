@@ -196,14 +196,18 @@ class Reading:
         """The USAGE rows of components, one component after the other."""
         import polars as pl  # noqa: PLC0415 - after the logs are read
 
-        frames = list(derived.rows(chosen))
+        known = list(derived.rows(chosen))
+        names = [name for some, _ in known for name in some]
+        frames = [frame for _, frame in known]
         new = [each for each in chosen if not derived.has(each.name)]
         if new:
             usage = derive(self.store.rows([e for each in new for e in each.entries]), None)
             usage = _named(usage, new)
             derived.add(usage, new)
             frames.append(usage)
-        return _in_order(pl.concat(frames), chosen) if len(frames) > 1 else frames[0]
+            names += [each.name for each in new]
+        found = pl.concat(frames)
+        return found if names == [each.name for each in chosen] else _in_order(found, chosen)
 
 
 def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
