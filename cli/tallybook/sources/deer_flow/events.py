@@ -130,7 +130,7 @@ def _answer(event: Event, record: int, place: str | None, *, is_copy: bool) -> I
     if row.identity is None:
         row.identity = _unnamed(event, metadata, row)
     if _is_seed(row.series, metadata):
-        row.kind, row.calls, row.rule, row.is_copy = EVENT, None, "seed", True
+        _as_seed(row)
     elif (content.additional_kwargs or _NO_EXTRA).deerflow_error_fallback:
         # Written by the program in place of an answer.
         row.kind, row.calls, row.rule = EVENT, None, "error-fallback"
@@ -198,6 +198,12 @@ def _is_seed(run: str | None, metadata: Metadata) -> bool:
     return flagged or (run is not None and run.startswith(_SEEDS))
 
 
+def _as_seed(row: Reported) -> Reported:
+    """What a branch began with was used in the thread that it came from."""
+    row.kind, row.calls, row.rule, row.is_copy = EVENT, None, "seed", True
+    return row
+
+
 def _tells_more(evidence: Usage, usage: Usage) -> bool:
     """Whether the provider's own object states a part that was lost on the way."""
     names = ("cached", "cache_creation", "reasoning")
@@ -250,5 +256,7 @@ def _task(event: Event, record: int, place: str | None, stated: tuple[Any, Any, 
         series=run,
     )
     _state_counts(row, usage)
+    if _is_seed(run, event.metadata or _NO_METADATA):
+        return _as_seed(row)
     row.problems = [*(row.problems or []), *(["uncounted-calls"] if usage else [])] or None
     return row
