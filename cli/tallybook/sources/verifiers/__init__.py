@@ -17,7 +17,11 @@ SOURCE: Final = Source(
     begin=Later("tallybook.sources.verifiers.reader", "begin"),
     read=Later("tallybook.sources.verifiers.reader", "read"),
     finish=Later("tallybook.sources.verifiers.reader", "finish"),
-    ignores=tuple(f"configs/{name}.json" for name in ("debug", "eval", "gepa", "replay", "serve")),
+    ignores=(
+        *(f"configs/{name}.json" for name in ("debug", "eval", "gepa", "replay", "serve")),
+        "configs/resolved/*.json",
+        "configs/*.toml",
+    ),
     neighbour=Later("tallybook.sources.verifiers.sniff", "neighbours"),
     whole=Later("tallybook.sources.verifiers.sniff", "is_description"),
 )

@@ -95,6 +95,24 @@ class Timing(msgspec.Struct, gc=False):
     total: Any = None
 
 
+class JudgeRequest(msgspec.Struct, gc=False):
+    """What a judge was asked."""
+
+    model: Any = None
+
+
+class JudgeCall(msgspec.Struct, gc=False):
+    """A judge's call as the program keeps it since 0.3.1, without counts of its own."""
+
+    request: JudgeRequest | None = None
+
+
+class Info(msgspec.Struct, gc=False):
+    """What an environment notes of a rollout."""
+
+    judge_calls: list[JudgeCall | None] | None = None
+
+
 class Trace(msgspec.Struct, gc=False):
     """One rollout of the v1 family."""
 
@@ -103,6 +121,7 @@ class Trace(msgspec.Struct, gc=False):
     calls: list[Call | None] | None = None
     nodes: Raw | UnsetType = UNSET
     extra_usage: list[CallUsage | None] | None = None
+    info: Raw | UnsetType = UNSET
     timing: Timing | None = None
     stop_condition: Any = None
 
@@ -273,3 +292,14 @@ def _clear(value: Any, place: str) -> bool:
     except (IndexError, KeyError, TypeError):
         return False
     return True
+
+
+def judge_models(info: Raw | UnsetType) -> list[Any]:
+    """The models of the judges' calls, in their order; none where the notes have another shape."""
+    if info is UNSET:
+        return []
+    try:
+        calls = msgspec.json.decode(info, type=Info).judge_calls
+    except UNDECODABLE:
+        return []
+    return [call.request.model if call and call.request else None for call in calls or ()]

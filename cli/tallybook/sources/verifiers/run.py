@@ -15,8 +15,6 @@ from tallybook.sources.verifiers.sniff import whole_members
 from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import MAX_COUNT, UUID, decode, instant, text
 
-# A run keeps its settings in the first, since 2026-08-13 in one of the next four; the older
-# generation keeps its results there. An uploader puts the last beside runs of either.
 _RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{UUID.pattern}", re.IGNORECASE)
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
@@ -31,8 +29,8 @@ class Run(msgspec.Struct, frozen=True):
     model: str | None = None
     provider: str | None = None  # who answers the model's calls
     has_endpoint: bool = False  # it is known where they went
-    judge_model: str | None = None
-    judge_provider: str | None = None
+    judges: dict[str, str | None] = {}  # models, and who answers for each
+    judge_model: str | None = None  # of the only one
     is_replay: bool = False  # old answers, judged again
     is_bridged: bool = False  # an environment of the older generation in a run of the newer
     is_openai_only: bool = False
@@ -48,16 +46,15 @@ def describe(facts: FileFacts) -> Run:
     settings = _settings(facts.neighbour or b"")
     # An endpoint may have a key in it, so no more than its seller is remembered.
     endpoint = text(inside(settings, "client", "base_url")) or text(settings.get("base_url"))
-    judges = set(_judges(settings))
-    judge_model, judge_endpoint = judges.pop() if len(judges) == 1 else (None, None)
+    judges = dict(_judges(settings))
     return Run(
         id=identifier,
         project=_project(settings) or _prefix(folder),
         model=text(settings.get("model")),
         provider=seller(endpoint),
         has_endpoint=endpoint is not None,
-        judge_model=judge_model,
-        judge_provider=seller(judge_endpoint),
+        judges=judges,
+        judge_model=next(iter(judges)) if len(judges) == 1 else None,
         is_replay="num_rescores" in settings or (folder or "").endswith("--replay"),
         is_bridged=_is_bridged(settings),
         is_openai_only=_is_openai_only(settings),
@@ -111,14 +108,15 @@ def _project(settings: dict[str, Any]) -> str | None:
     return next(filter(None, map(text, candidates)), None)
 
 
-def _judges(settings: dict[str, Any]) -> Iterator[tuple[str | None, str | None]]:
-    """Model and endpoint of every judge that the tasks are set up with."""
+def _judges(settings: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Model and seller of every judge that the tasks are set up with."""
     for root in (settings, settings.get("env")):
         task = inside(root, "taskset", "task")
         listed = inside(task, "judges")
         for judge in [inside(task, "judge"), *(listed if isinstance(listed, list) else [])]:
-            if isinstance(judge, dict):
-                yield text(judge.get("model")), text(judge.get("base_url"))
+            model = text(inside(judge, "model"))
+            if model is not None:
+                yield model, seller(text(inside(judge, "base_url")))
 
 
 def _is_bridged(settings: dict[str, Any]) -> bool:

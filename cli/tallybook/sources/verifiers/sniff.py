@@ -130,12 +130,14 @@ def _is_cut_trace(head: bytes, found: Outline) -> bool:
     return is_task and bool(_TRACE_ID.search(head)) and bool(_TASK.search(head))
 
 
+# A run keeps its settings in the first, since 2026-08-13 below `configs`, from 0.3.1 on the whole
+# of them in `resolved`. The older generation keeps its results in the last; an uploader puts that
+# beside runs of either.
+_KINDS: Final = ("eval", "gepa", "debug", "replay")
 _NEIGHBOURS: Final = (
     "config.toml",
-    "configs/eval.json",
-    "configs/gepa.json",
-    "configs/debug.json",
-    "configs/replay.json",
+    *(f"configs/resolved/{name}.json" for name in _KINDS),
+    *(f"configs/{name}.json" for name in _KINDS),
     "metadata.json",
 )
 _ROLLOUTS: Final = frozenset({"results.jsonl", "traces.jsonl"})

@@ -233,14 +233,18 @@ def _own_length(node: TokenNode | None) -> tuple[int, int] | None:
 def _judgements(
     trace: Trace, template: Reported, place: TracePosition, run: Run, era: str
 ) -> Iterator[Reported]:
-    """Calls made while the rollout was scored; the line does not say by which model."""
+    """Calls made while the rollout was scored; before 0.3.1 no line says by which model."""
     begun = trace.timing.scoring if trace.timing else None
+    stated = records.judge_models(trace.info) if trace.extra_usage else []
+    if len(stated) != len(trace.extra_usage or ()):
+        stated = []
     for index, usage in enumerate(trace.extra_usage or ()):
         if usage is None:
             continue
         row = _row(template, f"{place.part}extra_usage[{index}]", f"extra{index}")
         row.caller = JUDGE
-        row.model, row.provider = run.judge_model, run.judge_provider
+        row.model = (text(stated[index]) if stated else None) or run.judge_model
+        row.provider = run.judges.get(row.model or "")
         row.timestamp = (instant(begun.start) if begun else None) or row.timestamp
         put_counts(row, usage, f"{era}/judge", "openai")
         # A replay judges old answers again, but for those of rollouts that ended in an error.
@@ -248,7 +252,8 @@ def _judgements(
         if row.identity is not None:
             row.identity += f":{row.reported_input_tokens}/{row.reported_output_tokens}"
             if run.is_replay and not row.is_copy:
-                row.identity += f"@{run.id}:{place.record}"
+                # Since 0.4 a replay's episodes have ids of their own; before, its folder tells it.
+                row.identity += f"@{run.id}:{place.record}:{place.episode}"
         yield row
 
 
