@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,58 @@ def test_a_folder_of_responses_fills_the_turns_that_name_them(tmp_path: Path) ->
     # The other turn of that model has no response, and stays unsplit.
     found = answer("usage-report", str(logs), "--model", "gpt-4.1-mini-2025-04-14")["totals"]
     assert found["unsplit_input_tokens"] == 800
+
+
+@pytest.mark.parametrize("id_of_both", ["chatcmpl-a1", "chatcmpl-A000000000000000000001"])
+@pytest.mark.parametrize(
+    ("other", "fills"),
+    [
+        pytest.param({"cached": 1024}, True, id="a copy"),
+        pytest.param({"cached": None}, True, id="one that states less"),
+        pytest.param({"cached": 512}, False, id="another split"),
+        pytest.param({"cached": 1024, "output": 301}, False, id="another output"),
+        pytest.param({"cached": 1024, "prompt": 1300}, False, id="another prompt"),
+        pytest.param({"cached": None, "prompt": 1300}, False, id="another prompt, unsplit"),
+    ],
+)
+@pytest.mark.parametrize("names", [("a.json", "b.json"), ("b.json", "a.json")])
+def test_answers_of_one_id_that_disagree_fill_nothing_whatever_their_files_are_called(
+    id_of_both: str, other: dict[str, Any], names: tuple[str, str], fills: bool, tmp_path: Path
+) -> None:
+    """One of the two fits the call, which kept 1,200 prompt tokens and an output of 300."""
+    log = (FIXTURES / "verifiers" / "v0-d-counted-at-call-time" / "input").resolve()
+    logs = tmp_path / "logs"
+    shutil.copytree(log, logs)
+    for path in logs.rglob("*.jsonl"):
+        path.write_text(path.read_text("utf-8").replace("chatcmpl-a1", id_of_both), "utf-8")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name, counts in zip(names, ({"cached": 1024}, other), strict=True):
+        (kept / name).write_text(json.dumps(chat(id_of_both, **counts)), "utf-8")
+    plan = answer("backfill", str(logs), "--responses", str(kept), "--details", "--apply")
+    counts = of_model(logs, "gpt-4.1-mini-2025-04-14")
+    if fills:
+        assert counts == {"uncached_input_tokens": 176, "cached_input_tokens": 1024}
+    else:
+        assert "evidence-disagrees" in {row["reason"] for row in plan["unrecoverable"]}
+        assert not plan["changes"]
+        assert counts == {"uncached_input_tokens": None, "cached_input_tokens": None}
+
+
+def chat(
+    identity: str, *, cached: int | None, prompt: int = 1200, output: int = 300
+) -> dict[str, Any]:
+    details = {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
+    return {
+        "id": identity,
+        "object": "chat.completion",
+        "created": 1773000001,
+        "model": "gpt-4.1-mini-2025-04-14",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}}],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "total_tokens": prompt + output,
+            **details,
+        },
+    }

@@ -7,7 +7,16 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.backfill.words import BEGAN, BODY, DETAIL, EVENT_SOURCES, EVENTS, FALSE_ZEROS, TWIN
+from tallybook.backfill.words import (
+    BEGAN,
+    BODY,
+    BUFFERED,
+    DETAIL,
+    EVENT_SOURCES,
+    EVENTS,
+    FALSE_ZEROS,
+    TWIN,
+)
 from tallybook.derive.corrections import (
     COUNTS,
     INPUT_COUNTS,
@@ -27,7 +36,7 @@ TOLERANCE: Final = 2_000_000
 # A captured answer is stamped when it began, and a row when it ended.
 LONGEST_ANSWER: Final = 15 * 60 * 1_000_000
 _PARTIES: Final = ("source", "provider", "model", "connection_id")
-_COMPARED: Final = ("group", "method", "dialect", "open", "time", "problems")
+_COMPARED: Final = ("group", "method", "dialect", "open", "time", "problems", "disagrees")
 _PROMPT: Final = ("seen_uncached", "seen_cached", "seen_creation", "seen_unsplit")
 
 
@@ -215,7 +224,7 @@ def gather(
         pl.collect_all([_calls(rows), _names(rows), _evidence(rows, zone)]) for rows in batches
     ]
     calls, names, evidence = (pl.concat(part) for part in zip(*found, strict=True))
-    evidence = _without_copies(evidence, calls)
+    evidence = _with_disagreement(_without_copies(evidence, calls))
     return (
         # A call id that stands on several rows cannot say which of them a correction means.
         calls.filter(pl.col("call_id").is_unique()).with_row_index("call"),
@@ -242,6 +251,33 @@ def _without_copies(evidence: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame
         calls.select(said), left_on=seen, right_on=said, how="anti", nulls_equal=True
     )
     return pl.concat([evidence.filter(~pl.col("seen_is_twin")), others])
+
+
+def _with_disagreement(evidence: pl.DataFrame) -> pl.DataFrame:
+    """Adds `seen_disagrees`: another stored answer of the same id states other counts.
+
+    One that states less does not. A router's own records differ by what it adds to them, and are
+    judged beside each other in their group.
+    """
+    split = ("uncached", "cached", "creation")
+    prompts = [f"{SEEN}{name}" for name in (*split, "unsplit")]
+    is_whole = (pl.col("seen_unsplit").fill_null(0) > 0) | pl.all_horizontal(
+        pl.col(prompts[:2]).is_not_null()
+    )
+    answers = evidence.filter(
+        pl.col("seen_response_id").is_not_null(),
+        pl.col("seen_method") == BODY,
+        ~pl.col("seen_source").is_in(list(BUFFERED)),
+        ~pl.col("seen_open"),
+    ).with_columns(_prompt=pl.when(is_whole).then(pl.sum_horizontal(prompts)))
+    counts = ("_prompt", *prompts[: len(split)], "seen_output")
+    disagree = (
+        answers.group_by("seen_response_id")
+        .agg((pl.col(counts).drop_nulls().n_unique() > 1).name.keep())
+        .filter(pl.any_horizontal(counts))
+    )
+    is_one = pl.col("seen_response_id").is_in(disagree["seen_response_id"].implode())
+    return evidence.with_columns(seen_disagrees=is_one.fill_null(value=False))
 
 
 def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -89,7 +89,10 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("_output_rank").min(),
             pl.col("distance").abs().min(),
             pl.col("time", "seen_time").first(),
-            clash=(split.n_unique() > 1) | (written.n_unique() > 1),
+            clash=(split.n_unique() > 1)
+            | (written.n_unique() > 1)
+            | pl.col("seen_disagrees").any(),
+            disagrees=pl.col("seen_disagrees").any(),
             torn=pl.col("torn").any(),
             is_twin=(pl.col("seen_method") == TWIN).all(),
             # The prompt may be the same number and yet be read in another way on both sides.
@@ -104,7 +107,11 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             ).any(),
             codes=pl.col("seen_problems").list.explode(empty_as_null=False).unique(),
         )
-        .with_columns(input_fill=pl.when(~pl.col("clash")).then("input_fill"))
+        .with_columns(
+            input_fill=pl.when(~pl.col("clash")).then("input_fill"),
+            output_fill=pl.when(~pl.col("disagrees")).then("output_fill"),
+        )
+        .drop("disagrees")
         .with_columns(fills=_fills())
         .collect()
     )

@@ -188,10 +188,22 @@ def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:
     """What the user calls stored responses is evidence, and no call of its own."""
     import polars as pl  # noqa: PLC0415 - as above
 
+    from tallybook.derive.corrections import COUNTS  # noqa: PLC0415 - as above
     from tallybook.schema import COUNTED_KINDS, RESPONSE  # noqa: PLC0415
 
-    stated = pl.col("kind").is_in([*COUNTED_KINDS, RESPONSE])
-    return rows.filter(stated, pl.col("duplicate_of").is_null()).with_columns(kind=pl.lit(RESPONSE))
+    stated = rows.filter(pl.col("kind").is_in([*COUNTED_KINDS, RESPONSE]))
+    is_copy = pl.col("duplicate_of").is_not_null()
+    counts = list(COUNTS.values())
+    # A copy of an answer that states something else says that one of the two is wrong.
+    others = stated.filter(is_copy).join(
+        stated.filter(~is_copy),
+        left_on=["duplicate_of", *counts],
+        right_on=["call_id", *counts],
+        how="anti",
+        nulls_equal=True,
+    )
+    kept = pl.concat([stated.filter(~is_copy), others])
+    return kept.with_columns(kind=pl.lit(RESPONSE), duplicate_of=pl.lit(None, pl.String))
 
 
 def _cost_columns(rows: pl.DataFrame) -> list[str]:
