@@ -20,7 +20,8 @@ File = tuple[Source, Path, list[bytes]]
 FORMATS = ("claude-code", "codex", "deer-flow", "responses", "symphony", "verifiers")
 # Documents of several lines or none, and logs, which take lines of anybody's.
 NO_LINES = re.compile(rb'\s*(?:\{\s*(?:\n|"session")|\[|(?!data:|event:)[^{\s])')
-OTHER_ENDS = re.compile(rb"\r(?!\n)")
+# Lines that end otherwise, and events that take several lines.
+OTHER_LINES = re.compile(rb"\r(?!\n)|^data:.*\r?\n(?:event:.*\r?\n)*data:", re.MULTILINE)
 LONGEST = 30_000  # bytes; what is longer says nothing more
 UNENDED = (b'{"type":"assistant","message":{"usage":{"input_tok', b"words", b"[1]", b"[words] more")
 
@@ -29,7 +30,7 @@ def files(case: Path) -> Iterator[File]:
     """The files of lines of a case, each with its lines."""
     for source, path, data in claimed(case):
         is_other = source.whole(Head(data)) or NO_LINES.match(data) or path.suffix == ".log"
-        if not is_other and not OTHER_ENDS.search(data) and len(data) <= LONGEST:
+        if not is_other and not OTHER_LINES.search(data) and len(data) <= LONGEST:
             yield source, path, data.removesuffix(b"\n").split(b"\n")
 
 
@@ -98,3 +99,13 @@ def test_what_only_decoding_shows_to_be_broken_has_one_verdict_anywhere(file: Fi
         return
     for line in (longest(file) + b"}", cut(file) + longest(file)):
         assert len(set(verdicts(file, line))) == 1, line
+
+
+@pytest.mark.parametrize("file", FILES[::3])
+def test_broken_lines_are_the_same_wherever_the_file_is_cut_into_blocks(file: File) -> None:
+    source, path, lines = file
+    half, glued = cut(file), cut(file) + longest(file)
+    data = [line + b"\n" for line in (half, *lines[:1], glued, *lines[1:], glued, half)]
+    found = [rows_of(source, path, pieces, saved=True) for pieces in (data, [b"".join(data)])]
+    apart, at_once = ({repr(row) for rows in part for row in rows} for part in found)
+    assert apart == at_once
