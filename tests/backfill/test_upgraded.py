@@ -286,3 +286,74 @@ def test_what_no_build_reads_stays_unknown_beside_its_detail(tmp_path: Path) -> 
     database(tmp_path / "data.sqlite", rows, [detail(rows[0], bare, {})], {"appVersion": "0.5.69"})
     unknown = [(None, None, None, 20416, 324)]
     assert settled(tmp_path) == (unknown, unknown, 0)
+
+
+def _said(folder: Path) -> list[tuple[list[str], list[str] | None]]:
+    rows = derive(read_files(walk([folder]).files), None)
+    counted = rows.filter(pl.col("kind") == "call", pl.col("duplicate_of").is_null())
+    return counted.sort("timestamp").select("problems", "assumed").rows()
+
+
+def test_an_estimate_is_said_of_the_call_and_only_where_it_won(tmp_path: Path) -> None:
+    """The router keeps the larger of an estimate and the count, and the estimate's total."""
+    stamps = [f"2026-11-30T01:26:{second}.092Z" for second in (20, 21, 22, 40)]
+    counts = [(20013, 107, 2035), (2029, 16207, 2034), (2029, 5, 2034), (2029, 5, 2034)]
+    rows = [
+        row(stamp, "chat-node", CHAT, canonical(prompt, output, 0))
+        for stamp, (prompt, output, _) in zip(stamps, counts, strict=True)
+    ]
+    details = [
+        detail(
+            each,
+            {
+                "prompt_tokens": prompt,
+                "completion_tokens": output,
+                "total_tokens": total,
+                "estimated": True,
+            },
+        )
+        for each, (prompt, output, total) in zip(rows, counts, strict=True)
+    ]
+    # The last one's detail is gone; one at another time says nothing of it.
+    database(tmp_path / "data.sqlite", rows, details[:3], {"appVersion": "0.5.69"})
+    assert _said(tmp_path) == [
+        ([], None),
+        (["estimated"], ["input"]),
+        (["estimated"], ["input", "output"]),
+        ([], None),
+    ]
+
+
+@pytest.mark.parametrize("written", [753, 0])
+def test_writes_that_a_detail_states_are_filled(tmp_path: Path, written: int) -> None:
+    """Of a prompt of 20689 there were 12159 read; the row's 0 of what was written is none."""
+    rows = [row("2026-11-30T01:26:29.520Z", "chat-node", CHAT, canonical(20689, 471, 12159))]
+    inside = {"cached_tokens": 12159, "cache_creation_tokens": written}
+    body = {
+        "object": "chat.completion",
+        "usage": {
+            "prompt_tokens": 22689,
+            "completion_tokens": 471,
+            "total_tokens": 23160,
+            "prompt_tokens_details": inside,
+        },
+    }
+    plain = {"prompt_tokens": 20689, "completion_tokens": 471}
+    whole = detail(rows[0], plain | {"cached_tokens": 12159}, body)
+    streamed = detail(rows[0], plain | {"prompt_tokens_details": inside})
+    for number, each in enumerate((whole, streamed)):
+        database(tmp_path / str(number) / "data.sqlite", rows, [each])
+        right = [(8530 - written, 12159, written, 0, 471)]
+        assert settled(tmp_path / str(number))[1:] == (right, 0)
+
+
+def test_a_stripped_answer_of_gemini_has_lost_its_thoughts(tmp_path: Path) -> None:
+    """Among streams that were written twice a row without twin is a whole answer."""
+    around = [
+        twins(f"2026-05-30T01:0{minute}:00.000Z", "gemini", CHAT, 100, 9, 50, 0, 0)
+        for minute in (1, 3)
+    ]
+    stripped = {"prompt_tokens": 6000, "completion_tokens": 220}
+    whole = row("2026-05-30T01:02:00.000Z", "gemini", CHAT, stripped)
+    database(tmp_path / "data.sqlite", [*around[0], whole, *around[1]])
+    assert _said(tmp_path)[1] == ([], ["output"])

@@ -75,6 +75,8 @@ def _states() -> list[pl.Expr]:
         (split & true(said("cached") == 0) & no_cache & said("source").is_in(FALSE_ZEROS)).alias(
             "_zero"
         ),
+        # As above, of what was written to the cache.
+        (split & true(no_cache) & said("source").is_in(FALSE_ZEROS)).alias("_no_writes"),
         ((seen("method") == BODY) & altered).alias("_is_body"),
     ]
 
@@ -159,6 +161,10 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
         ),
         ("false zero", complete & pl.col("_zero") & more & (pl.col("_total") == total)),
         (
+            "false zero of the writes",
+            complete & pl.col("_no_writes") & _more_written() & (pl.col("_total") == total),
+        ),
+        (
             "prompt without its cache",
             sums & said("open") & bare & more & (said("unsplit") == uncached),
         ),
@@ -170,6 +176,11 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
         ("cache taken from the prompt too often", complete & _held_once(uncached, cache)),
     )
     return [Rule(f"{words}{name}", holds, uncached, creation) for words, holds in states]
+
+
+def _more_written() -> pl.Expr:
+    """Whether the same was read, and more than nothing written."""
+    return (said("cached") == seen("cached")) & (seen("creation") > 0)
 
 
 def _same_cache(cache: pl.Expr) -> pl.Expr:
@@ -214,6 +225,11 @@ def _without_prompt() -> list[Rule]:
         ("cache beside a prompt", pl.col("_exclusive") & ~said("open"), said("uncached")),
         ("cache beside a smaller prompt", said("open") & (rest < 0), pl.col("_total")),
         ("false zero", pl.col("_zero") & (cache > 0) & (rest >= 0), rest),
+        (
+            "false zero of the writes",
+            pl.col("_no_writes") & ~pl.col("_zero") & _more_written() & (rest >= 0),
+            rest,
+        ),
     )
     rules = [
         Rule(n, usable & holds, uncached, creation, silent=True) for n, holds, uncached in states

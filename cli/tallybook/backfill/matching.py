@@ -9,8 +9,8 @@ from typing import Any, Final
 import polars as pl
 
 from tallybook.backfill.agreement import AGREES, DIFFERS, MISSING
-from tallybook.backfill.words import METHODS, TWIN
-from tallybook.derive.corrections import INPUT_COUNTS, OUTPUT_COUNTS, or_zero
+from tallybook.backfill.words import FALSE_ZEROS, METHODS, TWIN
+from tallybook.derive.corrections import INPUT_COUNTS, OUTPUT_COUNTS, or_zero, true
 
 
 @dataclass(slots=True)
@@ -69,10 +69,17 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     ruled = pl.col("rule").is_not_null()
     # Two do not contradict where one merely knows less: no lifetime of the writes, or no writes.
     positive = ruled & (pl.col("_cache") > 0)
-    split = pl.concat_str("fill_uncached", "fill_cached", separator="/").filter(positive)
-    written = pl.col("fill_creation").filter(positive).drop_nulls()
+    # A row's own zero of the writes, which the member does not state, is nothing to contradict.
+    zero = true(pl.col("creation") == 0) & pl.col("source").is_in(FALSE_ZEROS)
+    no_writes = zero & pl.col("seen_creation").is_null()
+    fresh = pl.col("fill_uncached") + pl.when(zero).then(
+        or_zero(pl.col("fill_creation"))
+    ).otherwise(0)
+    split = pl.concat_str(fresh, "fill_cached", separator="/").filter(positive)
+    written = pl.col("fill_creation").filter(positive & ~no_writes).drop_nulls()
     by_reach: list[str | pl.Expr] = [
         pl.col("_cache") == 0,
+        no_writes,
         pl.col("fill_creation").is_null(),
         pl.col("fill_creation_1h").is_null(),
         "_rank",

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from tallybook.sources.ninerouter.eras import Era, Verdict, judge, take_streams
+from tallybook.sources.ninerouter.estimates import Estimates
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 from tallybook.sources.ninerouter.twins import pair
 from tallybook.sources.ninerouter.usage_rows import UNKNOWN, Entry, Numbering, hashed, nth_word
@@ -20,7 +21,9 @@ _HELD: Final = 256  # rows at the end of a batch whose twin may be among the nex
 _TWICE: Final = "the reported cost counts reasoning twice"
 
 
-def tables(batches: Iterable[list[Entry]], names: Numbering, era: Era) -> Iterator[pa.Table]:
+def tables(
+    batches: Iterable[list[Entry]], names: Numbering, era: Era, estimates: Estimates | None = None
+) -> Iterator[pa.Table]:
     """A table of rows for each batch of entries, in no fixed order of records."""
     held: list[Entry] = []
     for batch in batches:
@@ -30,9 +33,10 @@ def tables(batches: Iterable[list[Entry]], names: Numbering, era: Era) -> Iterat
             pair(entries)
         held = [entry for entry in entries[-_HELD:] if _may_have_twin(entry, era)]
         waiting = {entry.record for entry in held}
-        yield table([e for e in entries if e.record not in waiting] if held else entries, era)
+        ready = [e for e in entries if e.record not in waiting] if held else entries
+        yield table(ready, era, estimates)
         names.turn()
-    yield table(held, era)
+    yield table(held, era, estimates)
 
 
 def _may_have_twin(entry: Entry, era: Era) -> bool:
@@ -41,11 +45,13 @@ def _may_have_twin(entry: Entry, era: Era) -> bool:
     return entry.counts.shape not in (CANONICAL, SHORT) and entry.record <= era.last_twin
 
 
-def table(entries: list[Entry], era: Era) -> pa.Table:
+def table(entries: list[Entry], era: Era, estimates: Estimates | None = None) -> pa.Table:
     """The rows of entries that have their partners."""
     take_streams(entries, era)
     projects = {key: f"key-{hashed(key)}" if key else None for key in {e.key for e in entries}}
     verdicts = [judge(entry, era) for entry in entries]
+    if estimates:
+        verdicts = [estimates.said(e, v) for e, v in zip(entries, verdicts, strict=True)]
     return columns(
         len(entries),
         {

@@ -13,6 +13,7 @@ from tallybook.sources.ninerouter.builds import Builds
 from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_layouts, detail_rows
 from tallybook.sources.ninerouter.eras import Era
+from tallybook.sources.ninerouter.estimates import Estimates
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
 from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
 from tallybook.values import count, decode, money
@@ -127,11 +128,15 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
     found = tables_of(connection)
     era = _era(connection, found, is_copy=_BACKUPS in facts.parts)
     gaps: list[Reported] = []
+    # Details first: they tell which rows are estimates.
+    estimates = Estimates()
+    for made in detail_rows(connection, found, gaps, is_copy=era.is_copy):
+        estimates.note(made)
+        yield made
     for layout in _layouts(found):
         names = Numbering()
         entries = _entries(connection, layout, found[layout.table], names, gaps)
-        yield from tables(entries, names, era)
-    yield from detail_rows(connection, found, gaps, is_copy=era.is_copy)
+        yield from tables(entries, names, era, estimates)
     if {"dateKey", "data"} <= found.get("usageDaily", frozenset()):
         yield from _days(connection, gaps)
     yield gaps

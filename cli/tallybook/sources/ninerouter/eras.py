@@ -18,7 +18,7 @@ from tallybook.sources.ninerouter.builds import (
     Version,
     latest,
 )
-from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
+from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, STRIPPED, TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry
 
 _CLAUDE: Final = frozenset({"claude", "anthropic", "agentrouter"})
@@ -401,6 +401,7 @@ def _dialect(case: Case, way: Route, prompt: _Prompt) -> tuple[str, list[str]]:
     if not way.is_gemini:
         return "openai", guesses
     if case.thinks or way.client == "gemini" or way.streamed is False:
-        return "gemini", guesses
+        # A stripped record has lost the thoughts, be there any.
+        return "gemini", [*guesses, "output"] if case.shape == STRIPPED else guesses
     is_open = way.streamed is None or way.client is None
     return "openai", [*guesses, "output"] if is_open else guesses

@@ -64,14 +64,15 @@ def read_statement(
     if prompt == 0 and not parts:
         prompt = None  # no request has an empty prompt
         problems.append("input-lost")
-    why, assumed = found.why, list[str]()
+    why = found.why
     if is_forced and upstream == "responses" and found.read is not None:
         why, prompt, total = "forced-stream", None, None
     if found.is_open:
         problems.append("ambiguous-dialect")
-    if tokens.get("estimated") is True or _is_mixed(found, stated):
+    is_merged = tokens.get("estimated") is True or _is_mixed(found, stated)
+    assumed = _estimates(found, stated) if is_merged else []
+    if assumed:
         problems.append("estimated")
-        assumed = ["input"] if parts else ["input", "output"]
     return Usage(
         dialect=_dialect(found, upstream, streamed=streamed, tokens=tokens),
         rule=f"detail/{why}",
@@ -80,7 +81,7 @@ def read_statement(
         reported_cache_creation_tokens=None if found.is_open else found.written,
         reported_output_tokens=stated.output,
         reported_reasoning_tokens=stated.reasoning,
-        reported_total_tokens=None if "estimated" in problems else total,
+        reported_total_tokens=None if is_merged else total,
         assumed=assumed or None,
         problems=sorted(set(problems)) or None,
     )
@@ -114,7 +115,9 @@ def _prompt(s: Stated, upstream: str) -> _Prompt:
     if s.cached is not None:
         unread = s.cached == 0 and s.total is not None and upstream in ("responses", "gemini")
         cached = s.inner_read if unread else s.cached
-        return _Prompt("cached-tokens", s.prompt, cached, _first(s.written, s.inner_written))
+        # A zero beside the prompt is written whatever stands inside of it.
+        written = _first(s.written or None, s.inner_written, s.written)
+        return _Prompt("cached-tokens", s.prompt, cached, written)
     if flat and s.input is not None:
         return _both(s)
     if s.inner_read is not None or s.inner_written is not None:
@@ -153,6 +156,20 @@ def _flat(s: Stated, upstream: str) -> _Prompt:
 
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
+
+
+def _estimates(found: _Prompt, s: Stated) -> list[str]:
+    """The directions that are estimates in counts that an estimate was merged with.
+
+    Of an estimate and the counts that came after it the larger of each was kept, and the total is
+    the estimate's. A prompt that exceeds it is real, and so is an output that makes up more.
+    """
+    prompt, output, total = s.prompt, s.output, s.total
+    if prompt is None or output is None or total is None:
+        return ["input"] if found.read or found.written else ["input", "output"]
+    if prompt > total:
+        return []
+    return ["input", "output"] if prompt + output <= total else ["input"]
 
 
 def _is_mixed(found: _Prompt, s: Stated) -> bool:
