@@ -16,6 +16,7 @@ import pytest
 from tallybook.derive.chain import derive
 from tallybook.files.read import read_file
 from tallybook.sources import sources
+from tallybook.sources.contract import Later
 from tallybook.sources.ninerouter import SOURCE
 from tallybook.sources.ninerouter import columns as history
 from tallybook.sources.ninerouter.builds import Builds
@@ -194,8 +195,8 @@ def test_texts_of_requests_are_nowhere_in_the_rows() -> None:
 
 def test_the_module_bears_the_name_that_a_module_can_bear() -> None:
     assert sources()["9router"] is SOURCE
-    assert SOURCE.query is not None
-    assert SOURCE.query.__module__.startswith("tallybook.sources.ninerouter")
+    assert isinstance(SOURCE.query, Later)
+    assert SOURCE.query.module.startswith("tallybook.sources.ninerouter")
 
 
 @pytest.mark.parametrize(
