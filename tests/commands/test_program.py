@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import typer
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 from typer.testing import CliRunner, Result
 
 import tallybook.files.known_places
@@ -428,11 +430,54 @@ class TestTerminal:
             assert threading.active_count() == threads
         assert "50%" in screen.getvalue()
 
-    def test_the_cache_lies_where_the_environment_says(self) -> None:
-        home = Path("/home/u")
-        assert terminal.cache_folder({}, home) == home / ".cache/tallybook"
-        assert terminal.cache_folder({"XDG_CACHE_HOME": "/c"}, home) == Path("/c/tallybook")
-        assert terminal.cache_folder({"XDG_CACHE_HOME": "c"}, home) == home / ".cache/tallybook"
+
+class TestFolders:
+    """`HOME` and the variables of XDG are set, for platformdirs asks the process for them."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        return tmp_path
+
+    def test_linux_has_them_where_xdg_says(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("platformdirs.PlatformDirs", Unix)
+        assert terminal.cache_folder(home) == home / ".cache/tallybook"
+        assert terminal.ledger_folder({}, home) == home / ".local/share/tallybook/ledger"
+        for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+            monkeypatch.setenv(name, f"/{name}")
+        assert terminal.cache_folder(home) == Path("/XDG_CACHE_HOME/tallybook")
+        assert terminal.ledger_folder({}, home) == Path("/XDG_DATA_HOME/tallybook/ledger")
+
+    def test_a_relative_path_in_a_variable_of_xdg_is_passed_over(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("platformdirs.PlatformDirs", Unix)
+        for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+            monkeypatch.setenv(name, "relative")
+        assert terminal.cache_folder(home) == home / ".cache/tallybook"
+        assert terminal.ledger_folder({}, home) == home / ".local/share/tallybook/ledger"
+
+    def test_a_mac_has_both_in_its_library(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("platformdirs.PlatformDirs", MacOS)
+        ledger = home / "Library/Application Support/tallybook/ledger"
+        assert terminal.cache_folder(home) == home / "Library/Caches/tallybook"
+        assert terminal.ledger_folder({}, home) == ledger
+
+    def test_a_ledger_that_a_mac_has_in_its_library_stays_the_one(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("platformdirs.PlatformDirs", MacOS)
+        monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+        ledger = home / "Library/Application Support/tallybook/ledger"
+        ledger.mkdir(parents=True)
+        assert terminal.ledger_folder({}, home) == ledger
+        assert terminal.ledger_folder({"TALLYBOOK_LEDGER": "/mine"}, home) == Path("/mine")
 
 
 COMMANDS = ("--version", "--help", "usage-report -h", "sources", "usage-report log.jsonl --json")

@@ -46,7 +46,7 @@ def question_of(  # noqa: PLR0913 - one parameter an option
         environment=os.environ,
         home=home,
         ledger=None if no_ledger else terminal.ledger_folder(os.environ, home, ledger),
-        cache=None if no_ledger else terminal.cache_folder(os.environ, home),
+        cache=None if no_ledger else terminal.cache_folder(home),
         price_file=prices,
         as_recorded=as_recorded,
         everything=everything,

@@ -137,8 +137,8 @@ def merge(
         raise typer.Exit(1)
 
 
-def _folder(asked: Path | None) -> Path:
-    return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), asked)
+def _folder(named: Path | None) -> Path:
+    return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), named)
 
 
 def _files(count: int) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 from zoneinfo import available_timezones
 
 from tallybook.errors import UsageError
@@ -51,26 +50,31 @@ def machine_zone(environment: Environment, etc: Path = Path("/etc")) -> str:
     return "UTC" if zone == "Etc/UTC" else zone
 
 
-def cache_folder(environment: Environment, home: Path) -> Path:
+def cache_folder(home: Path) -> Path:
     """Where things may lie that can be made again."""
-    named = environment.get("XDG_CACHE_HOME", "")
-    return (Path(named) if Path(named).is_absolute() else home / ".cache") / "tallybook"
+    return _own_folder("cache", home)
 
 
-def ledger_folder(
-    environment: Environment, home: Path, asked: Path | None = None, platform: str = sys.platform
-) -> Path:
-    """Where what was read is kept: as asked, by TALLYBOOK_LEDGER, or where data of users lies."""
-    if asked is not None or environment.get("TALLYBOOK_LEDGER"):
-        return (asked or Path(environment["TALLYBOOK_LEDGER"])).absolute()
-    if platform == "win32":
-        base = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        named = environment.get("XDG_DATA_HOME", "")
-        base = Path(named) if Path(named).is_absolute() else home / ".local" / "share"
-    return base / "tallybook" / "ledger"
+def ledger_folder(environment: Environment, home: Path, named: Path | None = None) -> Path:
+    """Where what was read is kept: as named, by TALLYBOOK_LEDGER, or where data of users lies."""
+    if named is not None or environment.get("TALLYBOOK_LEDGER"):
+        return (named or Path(environment["TALLYBOOK_LEDGER"])).absolute()
+    folder = _own_folder("data", home) / "ledger"
+    # Where earlier versions kept it on a Mac, whatever the variables of XDG said.
+    older = home / "Library" / "Application Support" / "tallybook" / "ledger"
+    return older if older.is_dir() and not folder.exists() else folder
+
+
+def _own_folder(kind: Literal["cache", "data"], home: Path) -> Path:
+    """Our folder among those of the user for such things, by the rules of the platform."""
+    from platformdirs import PlatformDirs  # noqa: PLC0415 - few commands ask for a folder
+
+    folders = PlatformDirs("tallybook", appauthor=False)
+    folder = Path(folders.user_cache_dir if kind == "cache" else folders.user_data_dir)
+    if folder.is_absolute():
+        return folder
+    # XDG has a relative path in one of its variables passed over; not every version does that.
+    return home / {"cache": ".cache", "data": ".local/share"}[kind] / "tallybook"
 
 
 def home_folder(environment: Environment) -> Path:
