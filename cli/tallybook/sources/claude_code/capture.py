@@ -21,6 +21,7 @@ from tallybook.sources.claude_code.responses import (
     DIALECT,
     codes,
     moment,
+    prompt_counts,
     provider,
     response,
     terms,
@@ -63,13 +64,7 @@ def read_message(line: Line, record: int, part: str | None, state: State) -> lis
 
 
 def _chain(line: Line, message: Message, state: State) -> str | None:
-    counts = usage_counts(message.usage, [])
-    prompt = [
-        counts["reported_input_tokens"],
-        counts["reported_cached_tokens"],
-        counts["reported_cache_creation_tokens"],
-    ]
-    link = Link(text(message.id), text(line.uuid), prompt)
+    link = Link(text(message.id), text(line.uuid), prompt_counts(message.usage))
     return capture_chain(state.capture_links, _thread_key(line), link)
 
 

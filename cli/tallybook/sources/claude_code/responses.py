@@ -51,6 +51,13 @@ def usage_counts(usage: object, problems: list[str]) -> dict[str, Any]:
     return {column: count(value, problems) for column, value in stated.items()}
 
 
+def prompt_counts(usage: object) -> list[int | None]:
+    """What the prompt of a response took: input, cache reads, cache writes."""
+    counts = usage_counts(usage, [])
+    names = ("input", "cached", "cache_creation")
+    return [counts[f"reported_{name}_tokens"] for name in names]
+
+
 def terms(usage: object, problems: list[str]) -> dict[str, Any]:
     """Columns of what else a usage object says that the price depends on."""
     searches = inside(inside(usage, "server_tool_use"), "web_search_requests")

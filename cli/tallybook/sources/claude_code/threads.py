@@ -21,14 +21,15 @@ _LINKS_KEPT: Final = 64  # blocks of one response follow each other closely, but
 class Link(msgspec.Struct):
     """A record of a response, for the record that follows it.
 
-    `prompt` are its input counts: the link between messages of standard output, which do not name
-    the record before them.
+    `prompt` are its input counts: the link between messages that do not name the record before
+    them, or name the result of a tool that ran before the response was over.
     """
 
     message_id: str | None
     chain_id: str | None
     prompt: list[int | None] | None = None
     request_id: str | None = None
+    is_guess: bool = False  # it states no counts and was put to the newest response of its id
 
     @property
     def identity(self) -> str | None:
@@ -60,21 +61,41 @@ def chain(
     links: dict[str, Link],
     uuid: str | None,
     parent: str | None,
-    message_id: str | None,
-    request_id: str | None,
+    link: Link,
 ) -> str | None:
-    """The first record of the unbroken chain of records with this message id.
+    """The first record of the chain of records with the message id of `link`.
 
     A record that was written twice stays in the chain it had, for the second copy may have lost its
-    parent.
+    parent. Where ids are a gateway's own and there is no request id, the records of one response
+    may lie around the result of a tool: they have one prompt, or leave the counts out.
     """
     if uuid is None:
         return None
     before = links.get(uuid) or links.get(parent or "")
-    same = before is not None and message_id is not None and before.message_id == message_id
-    chain_id = before.chain_id if before and same else uuid
-    remember(links, uuid, Link(message_id, chain_id, request_id=request_id))
-    return chain_id
+    if before is None or link.message_id is None or before.message_id != link.message_id:
+        before = _same_prompt(links, link)
+        link.is_guess = before is not None and not any(link.prompt or ())
+    elif before.is_guess and not _agree(before.prompt, link.prompt):
+        before = None
+    link.chain_id = before.chain_id if before else uuid
+    if before and not any(link.prompt or ()):
+        link.prompt = before.prompt
+    remember(links, uuid, link)
+    return link.chain_id
+
+
+def _same_prompt(links: dict[str, Link], link: Link) -> Link | None:
+    """The newest record of the same gateway's response, if there is one."""
+    if link.message_id is None or link.request_id is not None or is_minted(link.message_id):
+        return None
+    for known in reversed(links.values()):
+        if known.message_id == link.message_id and known.request_id is None:
+            return known if _agree(known.prompt, link.prompt) else None
+    return None
+
+
+def _agree(one: list[int | None] | None, other: list[int | None] | None) -> bool:
+    return one == other or not any(one or ()) or not any(other or ())
 
 
 def capture_chain(links: dict[str, Link], thread: str, link: Link) -> str | None:

@@ -11,13 +11,14 @@ from tallybook.sources.claude_code.responses import (
     DIALECT,
     codes,
     moment,
+    prompt_counts,
     provider,
     response,
     total_counts,
     within,
 )
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.claude_code.threads import SUBAGENT, chain, thread, whose
+from tallybook.sources.claude_code.threads import SUBAGENT, Link, chain, is_minted, thread, whose
 from tallybook.values import count, money, text
 
 
@@ -58,7 +59,7 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
         project=text(line.cwd),
         request_id=request_id,
         record_id=uuid,
-        chain_id=chain(state.links, uuid, text(line.parent_uuid), text(message.id), request_id),
+        chain_id=chain(state.links, uuid, text(line.parent_uuid), _link(message, request_id)),
         block_index=count(line.block_index, []),
         **whose(line, state.place, state.sidechain_run),
     )
@@ -69,6 +70,13 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
     if rows[0].kind == EVENT:  # what the client wrote in the place of the rest
         return rows + read_cut_off(line, record, within(part, word), state)
     return [*rows, _cut_off(rows[0].identity, line, within(part, word), record, state)]
+
+
+def _link(message: Message, request_id: str | None) -> Link:
+    """The record's place in its response; the prompt only where no id tells the response."""
+    message_id = text(message.id)
+    is_told = request_id is not None or message_id is None or is_minted(message_id)
+    return Link(message_id, None, None if is_told else prompt_counts(message.usage), request_id)
 
 
 def _mark_older(rows: list[Reported], state: State) -> None:
@@ -145,7 +153,7 @@ def read_progress(line: Line, record: int, part: str | None, state: State) -> li
         project=text(line.cwd),
         request_id=text(carried.request_id),
         record_id=uuid,
-        chain_id=chain(state.links, uuid, None, text(carried.message.id), text(carried.request_id)),
+        chain_id=chain(state.links, uuid, None, _link(carried.message, text(carried.request_id))),
         **_waited_for(line, carried, state),
     )
 
