@@ -11,7 +11,14 @@ from __future__ import annotations
 from tallybook.dialects.containment import DIALECTS, Dialect
 from tallybook.dialects.responses import Response, find_usage
 from tallybook.dialects.streams import merge_stream, restated, stream_events
-from tallybook.dialects.usage import Iteration, Usage, left_out, put_usage, read_usage
+from tallybook.dialects.usage import (
+    Iteration,
+    Usage,
+    fallback_model,
+    left_out,
+    put_usage,
+    read_usage,
+)
 
 __all__ = [
     "DIALECTS",
@@ -19,6 +26,7 @@ __all__ = [
     "Iteration",
     "Response",
     "Usage",
+    "fallback_model",
     "find_usage",
     "left_out",
     "merge_stream",

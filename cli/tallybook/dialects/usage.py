@@ -85,7 +85,8 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
 
 
 # Counted in the answer's own usage; where a fallback model answered, the usage is that model's.
-_WITHIN: Final = frozenset({"message", "fallback_message"})
+_FALLBACK: Final = "fallback_message"
+_WITHIN: Final = frozenset({"message", _FALLBACK})
 _PROMPT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -99,12 +100,31 @@ class Iteration(NamedTuple):
 
 
 def left_out(usage: Mapping[str, Any]) -> list[Iteration]:
-    """The iterations that are calls of their own beside the counts of `usage`, in their order."""
+    """The iterations that are calls of their own beside the counts of `usage`, in their order.
+
+    Where a fallback answered, an attempt before it that produced output is one: it is billed at
+    the rates of the model that made it. An attempt without output is not billed.
+    """
+    answering = fallback_model(usage)
     return [
         Iteration(f"iterations[{index}]", kind, text(entry.get("model")), entry)
         for index, kind, entry in _entries(usage)
-        if kind not in _WITHIN
+        if kind not in _WITHIN or (answering and _is_attempt(entry, answering))
     ]
+
+
+def _is_attempt(entry: Mapping[str, Any], answering: str) -> bool:
+    model = text(entry.get("model"))
+    return model not in {None, answering} and bool(count(entry.get("output_tokens"), []))
+
+
+def fallback_model(usage: Mapping[str, Any]) -> str | None:
+    """The model that answered in the place of the one that was asked; None where none did.
+
+    A stream begins with the name of the model that was asked.
+    """
+    answered = [text(entry.get("model")) for _, kind, entry in _entries(usage) if kind == _FALLBACK]
+    return answered[-1] if answered else None
 
 
 def largest_prompt(usage: Mapping[str, Any]) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tallybook.dialects import fallback_model, left_out
 from tallybook.schema import CALL, EVENT, MOST_AT_BEGIN, Reported
 from tallybook.sources.claude_code.lines import Line, Message, inside
 from tallybook.sources.claude_code.threads import identity, is_minted
@@ -131,7 +132,8 @@ def codes(problems: list[str]) -> list[str] | None:
 
 _ADVISOR: Final = "advisor_message"
 _COMPACTION: Final = "compaction"
-_COUNTED: Final = (None, "message", "fallback_message")
+_ATTEMPT: Final = "message"  # of the model that was asked, before a fallback answered
+_COUNTED: Final = (None, _ATTEMPT, "fallback_message")
 _CALLERS: Final = {_ADVISOR: "advisor", _COMPACTION: "compact"}
 _NO_LINE: Final = Line()
 _TIME_PROBLEMS: Final = ("no-time", "assumed-time")
@@ -160,6 +162,7 @@ def response(
     if not isinstance(entries, list):
         return [row]
     row.context_tokens = _context(entries)
+    row.model = fallback_model({"iterations": entries}) or row.model
     return [row, *_iterations(row, entries, text(line.advisor_model), text(message.id))]
 
 
@@ -217,10 +220,11 @@ def _iterations(
 
     Those hold the messages, or where a fallback model answered, what that one counted.
     """
+    kept = {inner.part for inner in left_out({"iterations": entries})}
     return [
-        _iteration(row, entry, f"iterations[{index}]", advisor_model, message_id)
+        _iteration(row, entry, part, advisor_model, message_id)
         for index, entry in enumerate(entries)
-        if inside(entry, "type") not in _COUNTED
+        if (part := f"iterations[{index}]") in kept or inside(entry, "type") not in _COUNTED
     ]
 
 
@@ -231,12 +235,13 @@ def _iteration(
     problems = [code for code in row.problems or () if code in _TIME_PROBLEMS]
     stand_in = advisor_model if kind == _ADVISOR else row.model
     model = text(inside(entry, "model")) or stand_in
+    caller = row.caller if kind == _ATTEMPT else _CALLERS.get(kind, kind)
     own = terms(entry, problems)
     extra = msgspec.structs.replace(
         row,
         **usage_counts(entry, problems),
         part=within(row.part, part),
-        caller=_CALLERS.get(kind, kind),
+        caller=caller,
         model=model,
         provider=provider(model, message_id),
         identity=row.identity and f"{row.identity}/{part}",

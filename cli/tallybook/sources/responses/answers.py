@@ -5,7 +5,15 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final
 
-from tallybook.dialects import Iteration, Response, find_usage, left_out, put_usage, read_usage
+from tallybook.dialects import (
+    Iteration,
+    Response,
+    fallback_model,
+    find_usage,
+    left_out,
+    put_usage,
+    read_usage,
+)
 from tallybook.dialects.served import mapping
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.pictures import shortened
@@ -20,7 +28,7 @@ _COUNTS: Final = (
     "reported_reasoning_tokens",
     "reported_total_tokens",
 )
-_CALLERS: Final = {"advisor_message": "advisor", "compaction": "compact"}
+_CALLERS: Final = {"advisor_message": "advisor", "compaction": "compact", "message": None}
 _FAILED: Final = 400  # HTTP status of refusals, from here on
 _OWN_ID: Final = 20  # characters; servers on one's own machine number their answers to 999
 
@@ -38,6 +46,8 @@ def answer_rows(found: Exchange, record: int, saved: bytes, before: str = "") ->
     row = _row(response, found, record)
     row.identity = _identity(row, saved, before)
     _put_counts(row, response, found)
+    if response.usage:
+        row.model = fallback_model(response.usage) or row.model
     if found.is_from_cache:
         row.kind, row.calls, row.detail = EVENT, None, "answered from the proxy's cache"
         return [row]
