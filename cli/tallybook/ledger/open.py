@@ -229,7 +229,8 @@ class _Opened:
 
     def _compared(self, manifest: Manifest) -> FileComparison:
         compared = compare_files(manifest, self.search, self.known_places.hold, self._is_asked_for)
-        self.search.found = []  # they are in the comparison
+        # Not to be held twice; where the disk is full they are compared once more.
+        self.search.found = [compared.found[each.path] for each in self.search.found]
         return compared
 
     def _is_asked_for(self, entry: Entry) -> bool:
@@ -256,7 +257,6 @@ class _Opened:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
 
-        comparison.tasks = []
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]
