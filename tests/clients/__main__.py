@@ -1,6 +1,8 @@
 """Plays real clients against a stand-in provider, and compares tallybook with what it answered.
 
-    python -m tests.clients codex|claude-code|9router [--version V]... [--keep DIR]
+    python -m tests.clients CLIENT [--version V]... [--keep DIR]
+
+CLIENT is codex, claude-code, 9router, verifiers or deer-flow.
 
 A client is installed from its registry into a temporary folder, which is also its home. A provider
 on loopback answers it with counts that are known call by call. Scenarios are played (turns, tools,
@@ -14,9 +16,10 @@ Of every call the table says what became of it:
     wrong      a count that is false and does not say so; the exit code is then 1
     unlogged   nothing of the call is in the logs, so no reader could count it
 
-What a version cannot play is said. Without `--version` the versions are those that the client's
-module names and the newest; the newest also goes on in the home of each older one. Nothing is sent
-anywhere but to the registry and to loopback, and nothing is left behind but the folder of `--keep`.
+What a version cannot play is said; where nothing could be played the exit code is 2. Without
+`--version` the versions are those that the client's module names and the newest; the newest also
+goes on in the home of each older one. Nothing is sent anywhere but to the registry and to loopback,
+and nothing is left behind but the folder of `--keep`.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ _CLIENTS: Final = {
     "codex": "codex",
     "claude-code": "claude_code",
     "9router": "ninerouter",
+    "verifiers": "verifiers",
+    "deer-flow": "deer_flow",
 }
 
 
@@ -71,25 +76,26 @@ def _arguments() -> argparse.Namespace:
 
 def _play(asked: argparse.Namespace, folder: Path) -> int:
     client = importlib.import_module(f"tests.clients.{_CLIENTS[asked.client]}")
-    wrong = 0
+    wrong, played = 0, False
     with Upstream() as upstream:
         room = Room(folder, upstream)
         try:
             for game in _games(client, room, asked.version):
                 wrong += _say(game)
+                played = True
         finally:
             room.end()
-    return 1 if wrong else 0
+    return (1 if wrong else 0) if played else 2
 
 
 def _games(client: Any, room: Room, asked: list[str] | None) -> Iterator[Play]:
-    newest = latest(client.PACKAGE)
+    newest = latest(client.PACKAGE, getattr(client, "REGISTRY", "npm"))
     versions = asked or [*client.VERSIONS, newest]
     for version in sorted(versions, key=numbers):
         try:
             yield from client.play(room, version)
         except NotPlayed as reason:
-            print(f"{version}: not played: {reason}")
+            print(f"{client.PACKAGE} {version}: not played: {reason}")
     for version in client.VERSIONS if not asked else ():
         yield from client.upgrade(room, version, newest)
 

@@ -93,9 +93,7 @@ def _is_empty(row: Row) -> bool:
 def _judged(call: Answered, row: Row, lacks: frozenset[str]) -> Verdict:
     wrong: list[str] = []
     unknown: list[str] = []
-    thread = str(row.get("thread_id"))
-    if call.session and call.session not in {thread, _conversation(row)}:
-        wrong.append(f"counted for thread {thread}, asked by {call.session}")
+    _identity(call, row, (wrong, unknown))
     told = _told_apart(call, row)
     for bucket, name in _BUCKETS.items():
         if bucket == "uncached_input_tokens" and not told:
@@ -117,6 +115,17 @@ def _judged(call: Answered, row: Row, lacks: frozenset[str]) -> Verdict:
         unknown.append("called a lower bound, though it is whole")
     word: Word = "unknown" if unknown else "right"
     return Verdict(word, "; ".join(unknown), call, _place(row))
+
+
+def _identity(call: Answered, row: Row, said: tuple[list[str], list[str]]) -> None:
+    wrong, unknown = said
+    thread = str(row.get("thread_id"))
+    if call.session and call.session not in {thread, _conversation(row)}:
+        wrong.append(f"counted for thread {thread}, asked by {call.session}")
+    if row.get("model") is None:
+        unknown.append("model not stated")
+    elif row["model"] != call.model:
+        wrong.append(f"model {row['model']} instead of {call.model}")
 
 
 def _told_apart(call: Answered, row: Row) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.clients.room import NotPlayed, Room
 from tests.clients.upstream import Answered, Script
 
 Row = dict[str, Any]
+
+_WORDS: Final = re.compile(r"[a-z]{3}")  # and not the frame around them
 
 
 @dataclass
@@ -118,7 +121,7 @@ def _lines(file: Path) -> list[Row]:
 def succeed(done: subprocess.CompletedProcess[str]) -> str:
     """The output of a command that ended well; `NotPlayed` with its last word otherwise."""
     if done.returncode:
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        said = [line for line in (done.stderr + done.stdout).splitlines() if _WORDS.search(line)]
         words = f": {said[-1].strip()[:160]}" if said else ""
         raise NotPlayed(f"{_name(done.args)} ended with {done.returncode}{words}")
     return done.stdout

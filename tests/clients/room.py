@@ -113,13 +113,16 @@ class Room:
                 os.kill(stray, signal.SIGKILL)
 
 
-def latest(package: str) -> str:
-    """Ask the registry for the newest version of an npm package."""
+def latest(package: str, registry: str) -> str:
+    """Ask the registry, `npm` or `pip`, for the newest version of a package."""
     line = ["npm", "view", package, "version"]
+    if registry == "pip":
+        line = [sys.executable, "-m", "pip", "index", "versions", package]
     done = subprocess.run(line, capture_output=True, text=True, timeout=_LONGEST, check=False)
-    if done.returncode:
+    found = re.search(r"\d+(\.\d+)+\S*?(?=\)|$)", done.stdout.strip(), re.MULTILINE)
+    if done.returncode or not found:
         raise NotPlayed(f"the registry does not say which version of {package} is the newest")
-    return done.stdout.strip()
+    return found[0]
 
 
 def numbers(version: str) -> tuple[int, ...]:

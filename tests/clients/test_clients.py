@@ -24,6 +24,7 @@ def _row(**changed: Any) -> dict[str, Any]:
         "path": "log.jsonl",
         "record": 3,
         "thread_id": "t1",
+        "model": "m",
         "calls": 1,
         "uncached_input_tokens": 600,
         "cached_input_tokens": 300,
@@ -125,6 +126,7 @@ def test_a_row_that_says_what_was_answered_is_right() -> None:
         {"output_tokens": 71},
         {"cached_input_tokens": 0, "uncached_input_tokens": 900},
         {"thread_id": "t2"},
+        {"model": "n"},
         {"output_tokens": 80, "lower_bound": True},
         {"unsplit_input_tokens": 900, "input_tokens": 900, "uncached_input_tokens": None},
     ],
@@ -138,6 +140,7 @@ def test_a_count_or_a_thread_that_is_not_so_is_wrong(row: dict[str, Any]) -> Non
     [
         {"output_tokens": 2, "reasoning_output_tokens": None, "lower_bound": True},
         {"cached_input_tokens": None},
+        {"model": None},
         {"cache_creation_input_tokens": None, "uncached_input_tokens": 700},
         {"unsplit_input_tokens": 1000, "uncached_input_tokens": 0, "cached_input_tokens": None},
     ],
