@@ -357,3 +357,45 @@ def test_a_stripped_answer_of_gemini_has_lost_its_thoughts(tmp_path: Path) -> No
     whole = row("2026-05-30T01:02:00.000Z", "gemini", CHAT, stripped)
     database(tmp_path / "data.sqlite", [*around[0], whole, *around[1]])
     assert _said(tmp_path)[1] == ([], ["output"])
+
+
+def test_a_row_of_zeros_is_filled_from_the_body_of_its_answer(tmp_path: Path) -> None:
+    """Builds of February 2026 did not find the counts of Claude's whole answers, and added 2000."""
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0}
+    rows = [row("2026-02-15T10:00:00.100Z", "claude", MESSAGES, zeros)]
+    body = {
+        "type": "message",
+        "id": "msg_1",
+        "object": "chat.completion",
+        "usage": {
+            "input_tokens": 2015,
+            "output_tokens": 40,
+            "cache_read_input_tokens": 5000,
+            "cache_creation_input_tokens": 0,
+        },
+    }
+    database(tmp_path / "data.sqlite", rows, [detail(rows[0], zeros, body)])
+    before, after, unused = settled(tmp_path)
+    assert before == [(None, None, None, None, None)]
+    assert (after, unused) == ([(15, 5000, 0, 0, 40)], 0)
+
+
+def test_a_detail_far_from_its_row_is_no_call_of_its_own(tmp_path: Path) -> None:
+    rows = [row("2026-11-30T01:26:29.520Z", "chat-node", MESSAGES, canonical(20689, 471, 0))]
+    stated = {"prompt_tokens": 20689, "completion_tokens": 471, "cached_tokens": 9000}
+    late = rows[0] | {"timestamp": "2026-11-30T01:36:29.520Z"}
+    database(tmp_path / "one/data.sqlite", rows, [detail(late, stated)])
+    unknown = [(None, None, None, 20689, 471)]
+    assert settled(tmp_path / "one")[:2] == (unknown, unknown)
+    # One with another prompt is a request that no row states.
+    database(tmp_path / "two/data.sqlite", rows, [detail(late, stated | {"prompt_tokens": 20000})])
+    lost = (11000, 9000, None, 0, 471)
+    assert settled(tmp_path / "two")[0] == [*unknown, lost]
+
+
+def test_a_model_that_is_not_known_is_none(tmp_path: Path) -> None:
+    who = {"model": "unknown"}
+    rows = [row("2026-11-30T01:26:29.520Z", "chat-node", CHAT, canonical(689, 471, 5), **who)]
+    database(tmp_path / "data.sqlite", rows, [detail(rows[0], {"prompt_tokens": 689})])
+    found = derive(read_files(walk([tmp_path]).files), None)
+    assert found["model"].to_list() == [None, None]

@@ -127,7 +127,8 @@ def _match_by_time(search: Search) -> None:
     for level, proof in ((whole & near, "at the same time"), (whole, "at nearly the same time")):
         search.take(search.left(found.filter(level)), proof)
     # Where one of the two is silent, only a single candidate is a proof.
-    half = (agrees(INPUT) | agrees(OUTPUT)) & ~differs(INPUT) & ~differs(OUTPUT) & ~whole & near
+    said = agrees(INPUT) | agrees(OUTPUT) | pl.col("input_fill").is_not_null()
+    half = said & ~differs(INPUT) & ~differs(OUTPUT) & ~whole & near
     silent = search.left(found.filter(half))
     alone = (pl.len().over("call") == 1) & (pl.len().over("seen_group") == 1)
     search.take(silent.filter(alone), "the only one at the time")

@@ -10,7 +10,14 @@ from tallybook.sources.ninerouter.eras import Era, Verdict, judge, take_streams
 from tallybook.sources.ninerouter.estimates import Estimates
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 from tallybook.sources.ninerouter.twins import pair
-from tallybook.sources.ninerouter.usage_rows import UNKNOWN, Entry, Numbering, hashed, nth_word
+from tallybook.sources.ninerouter.usage_rows import (
+    UNKNOWN,
+    Entry,
+    Numbering,
+    hashed,
+    model_of,
+    nth_word,
+)
 from tallybook.sources.rows import columns
 from tallybook.values import instant
 
@@ -57,7 +64,7 @@ def table(entries: list[Entry], era: Era, estimates: Estimates | None = None) ->
         {
             "record": [entry.record for entry in entries],
             "provider": _said([entry.served_by or entry.provider for entry in entries]),
-            "model": _said([entry.model for entry in entries]),
+            "model": _said([model_of(entry.model) for entry in entries]),
             "timestamp": _timestamps([entry.when for entry in entries]),
             **_identity(entries),
             "connection_id": _said([entry.connection for entry in entries]),

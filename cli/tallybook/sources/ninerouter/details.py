@@ -24,6 +24,7 @@ from tallybook.schema import CALL, EVENT, RESPONSE, Reported
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.eras import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
+from tallybook.sources.ninerouter.usage_rows import model_of
 from tallybook.values import begins, count, decode, instant, text
 
 # States of an answer without counts.
@@ -45,8 +46,8 @@ _LEFT_BY_FILTER: Final = frozenset(
 def settle(usage: Usage, raw: Mapping[str, Any], body: Mapping[str, Any], own: set[int]) -> Usage:
     """The counts of a body without its surplus; `own` are the prompts the detail states itself.
 
-    A prompt that the detail's own does not prove is left out, and one that nothing can be held
-    against is a guess.
+    A prompt that the detail's own does not prove is left out. One that nothing can be held against
+    is a guess, unless what else was done to the body shows that it was raised.
     """
     stated = next((count(raw[name], []) for name in _PROMPTS if raw.get(name) is not None), None)
     if stated is None or stated in own:
@@ -65,11 +66,11 @@ def _guess(usage: Usage, raw: Mapping[str, Any], body: Mapping[str, Any], stated
     marked = body.get("object") == "chat.completion" and "output_tokens" in raw
     filtered = "output_tokens" in raw and raw.keys() <= _LEFT_BY_FILTER
     usage.reported_total_tokens = None
-    usage.assumed = sorted({*(usage.assumed or []), "input"})
     if (marked or filtered) and stated >= SURPLUS and usage.reported_input_tokens is not None:
         usage.reported_input_tokens -= SURPLUS
         usage.rule = f"altered-body-less-surplus/{usage.rule}"
     else:
+        usage.assumed = sorted({*(usage.assumed or []), "input"})
         usage.rule = f"unproved-body/{usage.rule}"
 
 
@@ -94,10 +95,15 @@ def _from_preview(preview: Any) -> dict[str, Any]:
 
 # Both are written when the request ends, the usage row a moment before or after.
 _APART: Final = timedelta(seconds=10)
-_NEEDED: Final = frozenset({"timestamp", "model", "connectionId", "completionTokens"})
+# One whose counts are all the same is the row of the request for longer: a clock was set.
+_FAR: Final = timedelta(hours=1)
+_NEEDED: Final = frozenset(
+    {"timestamp", "model", "connectionId", "promptTokens", "completionTokens"}
+)
 _ROW: Final = (
     "SELECT 1 FROM usageHistory WHERE timestamp BETWEEN ? AND ?"
-    " AND model IS ? AND connectionId IS ? AND completionTokens IN (?, ?, ?) LIMIT 1"
+    " AND model IS ? AND connectionId IS ? AND completionTokens IN (?, ?, ?)"
+    " AND (? OR completionTokens > 0 AND promptTokens IN (?, ?, ?)) LIMIT 1"
 )
 
 
@@ -115,16 +121,31 @@ def can_tell(connection: sqlite3.Connection, found: Tables) -> bool:
 def is_alone(connection: sqlite3.Connection, detail: Detail) -> bool:
     """Whether no usage row can be that of the request.
 
-    One of the same model, connection and completion near the time may be, whatever its prompt.
+    One of the same model, connection and completion near the time may be, whatever its prompt, and
+    one with the same prompt too in the same hour.
     """
     time = instant(detail.timestamp)
     if time is None or detail.model is None:
         return False
     counts = sorted(outputs(detail))
     counts += [counts[0]] * (3 - len(counts))
-    bounds = (_stamp(time - _APART), _stamp(time + _APART))
-    where = (*bounds, detail.model, detail.connection, *counts)
-    return connection.execute(_ROW, where).fetchone() is None
+    for apart, whatever in ((_APART, True), (_FAR, False)):
+        bounds = (_stamp(time - apart), _stamp(time + apart))
+        where = (*bounds, detail.model, detail.connection, *counts, whatever, *_inputs(detail))
+        if connection.execute(_ROW, where).fetchone() is not None:
+            return False
+    return True
+
+
+def _inputs(detail: Detail) -> tuple[int, int, int]:
+    """What a usage row of the same request may state as its prompt; -1 is nothing."""
+    tokens = detail.tokens if isinstance(detail.tokens, Mapping) else {}
+    usage = read_statement(tokens, upstream_of(detail.provider), streamed=True, is_forced=False)
+    if usage is None or not usage.reported_input_tokens:
+        return (-1, -1, -1)
+    prompt = usage.reported_input_tokens
+    cache = (usage.reported_cached_tokens or 0) + (usage.reported_cache_creation_tokens or 0)
+    return (prompt, prompt + cache, max(prompt - cache, 0) or -1)
 
 
 def _stamp(time: datetime) -> str:
@@ -224,7 +245,7 @@ def _row(detail: Detail, part: str, kind: str = RESPONSE) -> Reported:
         kind=kind,
         calls=None,
         provider=detail.provider,
-        model=detail.model,
+        model=model_of(detail.model),
         timestamp=instant(detail.timestamp),
         identity=name,
         record_id=name,

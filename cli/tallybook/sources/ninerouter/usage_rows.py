@@ -52,6 +52,11 @@ class Entry(msgspec.Struct, gc=False):
         return f"{time}/{who}{nth_word(self.nth)}"
 
 
+def model_of(name: str | None) -> str | None:
+    """The model that a record names; the router writes a word where it had none."""
+    return None if name == "unknown" else name
+
+
 def nth_word(nth: int) -> str:
     """What tells a record from those before it that say the same."""
     return f"/{nth}" if nth else ""
