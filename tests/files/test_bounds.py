@@ -18,7 +18,7 @@ from tallybook.files import blocks as module
 from tallybook.files.blocks import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES
 from tallybook.files.pool import work_through
 from tallybook.files.read import read_file
-from tallybook.ledger.compacting import MANY_PARTS
+from tallybook.ledger.store import MANY_PARTS
 
 MB = 1 << 20
 # A program that has read nothing takes 60 MB.
@@ -27,7 +27,7 @@ import json, sys
 from pathlib import Path
 from tallybook.files.pool import work_through
 from tallybook.files.read import read_file
-from tallybook.ledger.compacting import MANY_PARTS
+from tallybook.ledger.store import MANY_PARTS
 rows = read_file(Path(sys.argv[1])).to_pylist()
 found = [[row["record"], row["problems"], row["detail"]] for row in rows]
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

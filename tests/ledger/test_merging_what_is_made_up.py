@@ -22,7 +22,7 @@ from tallybook.errors import TallybookError
 from tallybook.ledger.corrections import append_corrections, corrections
 from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
 from tallybook.ledger.merging import merge
-from tallybook.ledger.upkeep import verify
+from tallybook.ledger.verify import verify
 from tallybook.tables import CORRECTIONS
 from tests.ledger.homes import home_of, put, session, told, totals, transcript
 from tests.ledger.rows import held

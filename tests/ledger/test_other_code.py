@@ -21,7 +21,8 @@ from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry, encoded, load, save
 from tallybook.ledger.merging import merge
 from tallybook.ledger.state import PACKAGE, READING, code_digest, reading_digest
-from tallybook.ledger.upkeep import compact, status, verify
+from tallybook.ledger.upkeep import compact, status
+from tallybook.ledger.verify import verify
 from tallybook.sources import sources
 from tallybook.sources.contract import never
 from tests.ledger.homes import (

@@ -17,6 +17,7 @@ from tallybook.derive.chain import derive
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger import reading as module
 from tallybook.ledger.manifest import Entry, Segment, encoded
+from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
 from tallybook.ledger.stretches import cut_places, stretches
 from tallybook.schema import RESPONSE, SUM, SUMMARY
@@ -187,8 +188,9 @@ def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
         encoded_place=encoded(ReadPosition(version=1)),
         rows=segments,
     )
-    found = stretches([entry], store, 1)
-    return [store.rows(some)["record"].to_list() for some in found]
+    held = StoredRows(store)
+    found = stretches([entry], held, 1)
+    return [held.rows(some)["record"].to_list() for some in found]
 
 
 @pytest.mark.parametrize(("first", "last"), LINKS)

@@ -16,7 +16,8 @@ from tallybook.errors import TallybookError
 from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
 from tallybook.ledger.manifest import load, save
 from tallybook.ledger.merging import merge
-from tallybook.ledger.upkeep import compact, forget, status, verify
+from tallybook.ledger.upkeep import compact, forget, status
+from tallybook.ledger.verify import verify
 from tallybook.tables import CORRECTIONS
 from tests.ledger.homes import coverage, home_of, put, session, told, totals, transcript
 

@@ -64,7 +64,7 @@ def verify(
 ) -> None:
     """Read every file again that is as it was and say what disagrees with the ledger; exit 1."""
     from tallybook.ledger.upkeep import status as state_of  # noqa: PLC0415 - as above
-    from tallybook.ledger.upkeep import verify as verified  # noqa: PLC0415
+    from tallybook.ledger.verify import verify as verified  # noqa: PLC0415
 
     folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
     count, found = verified(folder)

@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
+from tallybook.derive.attribute import attribute
+from tallybook.derive.bounds import with_bounds
+from tallybook.derive.corrections import apply
+from tallybook.derive.duplicates.deduplicate import deduplicate
+from tallybook.derive.normalize import normalize
+from tallybook.derive.reconcile import reconcile
+from tallybook.derive.running_totals import settle_running
+from tallybook.derive.sums import settle_sums
+from tallybook.pricing.cost import price
 from tallybook.schema import RESPONSE
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
     from tallybook.pricing.rates import Rates
 
 
 _Stage = Callable[["pl.LazyFrame"], "pl.LazyFrame"]
+_STAGES: Final[tuple[_Stage, ...]] = (
+    attribute,
+    settle_running,
+    normalize,
+    deduplicate,
+    settle_sums,
+    reconcile,
+    with_bounds,
+)
 # So many rows of evidence go through the stages at once.
 EVIDENCE_ROWS: Final = 16_384
 
@@ -25,10 +44,7 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     Rows are put in the order of path, record and part first, so the order of reading is of no
     consequence.
     """
-    import polars as pl  # noqa: PLC0415 - imported after the logs are read
-
     frame = _narrow(_in_order(pl.DataFrame(reported))).with_row_index("row")
-    stages = load_stages()
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
     held = frame.filter(evidence)
@@ -37,30 +53,15 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     derived = []
     while parts:
         rows = parts.pop(0).lazy()
-        for stage in stages:
+        for stage in _STAGES:
             rows = stage(rows).collect().lazy()
         derived.append(rows.collect())
     usage = pl.concat(derived)
     return priced((usage if usage["row"].is_sorted() else usage.sort("row")).drop("row"), rates)
 
 
-def load_stages() -> tuple[_Stage, ...]:
-    """The stages in their order. Importing them takes as long as reading 50 MB of logs."""
-    from tallybook.derive.attribute import attribute  # noqa: PLC0415 - imports polars
-    from tallybook.derive.bounds import with_bounds  # noqa: PLC0415
-    from tallybook.derive.duplicates.deduplicate import deduplicate  # noqa: PLC0415
-    from tallybook.derive.normalize import normalize  # noqa: PLC0415
-    from tallybook.derive.reconcile import reconcile  # noqa: PLC0415
-    from tallybook.derive.running_totals import settle_running  # noqa: PLC0415
-    from tallybook.derive.sums import settle_sums  # noqa: PLC0415
-
-    return attribute, settle_running, normalize, deduplicate, settle_sums, reconcile, with_bounds
-
-
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows by path, record and part; sorting copies them all, and most stand so already."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     path, record, part = pl.col("path"), pl.col("record"), pl.col("part").fill_null("")
     later = (record > record.shift()) | ((record == record.shift()) & (part >= part.shift()))
     ordered = (path > path.shift()) | ((path == path.shift()) & later)
@@ -74,8 +75,6 @@ def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
 
     Of a log that is most columns: it has one path, one source, and of half the schema no word.
     """
-    import polars as pl  # noqa: PLC0415 - as above
-
     schema = rows.schema  # made anew each time it is asked for
     ends = rows[[0, -1]] if rows.height else rows
     likely = [
@@ -95,10 +94,6 @@ def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame
     """USAGE rows, not priced yet, with what backfill has proved of them (schema CORRECTIONS)."""
     if corrections is None or not corrections.num_rows:
         return usage
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.derive.corrections import apply  # noqa: PLC0415
-
     return apply(usage.lazy(), pl.DataFrame(corrections)).collect()
 
 
@@ -106,6 +101,4 @@ def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
     """USAGE rows with the columns of the cost, where there are rates."""
     if rates is None:
         return usage
-    from tallybook.pricing.cost import price  # noqa: PLC0415 - imports polars
-
     return price(usage.lazy(), rates).collect()

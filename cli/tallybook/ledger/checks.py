@@ -8,19 +8,21 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from re import compile as pattern
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Segment, opened
 from tallybook.ledger.parts import is_whole, openable, put_in_place
+from tallybook.ledger.rows import StoredRows
+from tallybook.ledger.soundness import fault, fault_of_correction
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.private import aside, open_regular
 from tallybook.sources import sources
-
-if TYPE_CHECKING:
-    import polars as pl
-    import pyarrow as pa
+from tallybook.tables import CORRECTIONS, READ
 
 # A manifest has 400 bytes a file, a part 100 a row.
 _MANIFEST_BYTES: Final = 256 << 20
@@ -184,7 +186,7 @@ def take_parts(
         resting = [entries[path] for path in held[name] if path not in faults]
         try:
             _take(name, source, target)
-            faults |= _faults(name, resting, Store([target]))
+            faults |= _faults(name, resting, StoredRows(Store([target])))
         except Damaged as error:
             faults |= dict.fromkeys((entry.path for entry in resting), f"part {name}: {error}")
     refused += [Refused(path, faults[path]) for path in sorted(faults)]
@@ -193,8 +195,6 @@ def take_parts(
 
 def _take(name: str, source: Path, target: Path) -> None:
     """Copy a part that is not here yet. Raises Damaged, and OSError for the copy."""
-    from tallybook.tables import READ  # noqa: PLC0415 - loads pyarrow
-
     with suppress(FileNotFoundError):
         if is_whole(target / name):
             return
@@ -232,9 +232,6 @@ def _read(file: BinaryIO) -> bytes:
 
 def _check_schema(path: Path, wanted: pa.Schema) -> None:
     """Raise Damaged where a part has other types, or unpacks to more than anybody has room for."""
-    import polars as pl  # noqa: PLC0415 - few commands need it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     expected = pl.DataFrame(wanted.empty_table()).schema
     try:
         found = pl.read_parquet_schema(openable(path))
@@ -249,13 +246,8 @@ def _check_schema(path: Path, wanted: pa.Schema) -> None:
         raise Damaged("too large")
 
 
-def _faults(name: str, entries: Sequence[Entry], store: Store) -> dict[str, str]:
+def _faults(name: str, entries: Sequence[Entry], store: StoredRows) -> dict[str, str]:
     """What is wrong with the rows of entries in a part, by path. Raises Damaged."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.ledger.soundness import fault  # noqa: PLC0415 - imports polars
-    from tallybook.tables import READ  # noqa: PLC0415
-
     held = _held(name, entries)
     begin, faults = 0, dict[str, str]()
     try:
@@ -278,8 +270,6 @@ def _faults(name: str, entries: Sequence[Entry], store: Store) -> dict[str, str]
 
 def _held(name: str, entries: Sequence[Entry]) -> pl.DataFrame:
     """The runs of rows of a part that entries have: who, from where to where, of which path."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     rows = [
         (
             entry.path,
@@ -297,8 +287,6 @@ def _held(name: str, entries: Sequence[Entry]) -> pl.DataFrame:
 
 def _rows_here(held: pl.DataFrame, begin: int, count: int) -> pl.DataFrame:
     """A row for each of the `count` rows from `begin` on that an entry has."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     start, end = pl.col("start").clip(begin), pl.col("end").clip(None, begin + count)
     return (
         held.with_columns(start=start, end=end)
@@ -310,8 +298,6 @@ def _rows_here(held: pl.DataFrame, begin: int, count: int) -> pl.DataFrame:
 
 def _elsewhere() -> pl.Expr:
     """What is wrong with a row that says it is of another file than its entry."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     return pl.when(pl.col("path") != pl.col("own_path")).then(pl.lit("rows of another file"))
 
 
@@ -322,12 +308,6 @@ def take_corrections(
 
     Raises OSError where they cannot be written.
     """
-    import polars as pl  # noqa: PLC0415 - as above
-    import pyarrow as pa  # noqa: PLC0415
-
-    from tallybook.ledger.soundness import fault_of_correction  # noqa: PLC0415
-    from tallybook.tables import CORRECTIONS  # noqa: PLC0415
-
     tables = [CORRECTIONS.empty_table()]
     for name in names:
         try:
@@ -347,8 +327,6 @@ def take_corrections(
 
 
 def _table(path: Path, wanted: pa.Schema) -> pl.DataFrame:
-    import polars as pl  # noqa: PLC0415 - as above
-
     try:
         return pl.read_parquet(openable(path), columns=wanted.names, memory_map=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

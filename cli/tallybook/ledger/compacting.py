@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
+import polars as pl
 
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry, Manifest, Segment
 from tallybook.ledger.parts import PartWriter
+from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
-
-if TYPE_CHECKING:
-    import polars as pl
+from tallybook.tables import READ
 
 PART_ROWS: Final = 65_536
-MANY_PARTS: Final = 256  # past this many, each question pays for them
 _HELD_PARTS: Final = 8
 
 
 def compacted(folder: Folder, manifest: Manifest) -> Manifest:
     """The manifest with its rows in new parts. Raises PartDamaged, OSError."""
-    loader = _Loader(Store([folder.parts]))
+    loader = _Loader(StoredRows(Store([folder.parts])))
     entries: dict[str, Entry] = {}
     for batch in _batches([manifest.entries[path] for path in sorted(manifest.entries)]):
         entries |= {entry.path: entry for entry in _rewritten(folder, loader, batch)}
@@ -71,10 +70,6 @@ def _copied(
     writer: PartWriter, loader: _Loader, entry: Entry, segments: Sequence[Segment]
 ) -> list[Segment]:
     """The rows of some segments as one."""
-    import polars as pl  # noqa: PLC0415 - few commands need it
-
-    from tallybook.tables import READ  # noqa: PLC0415
-
     if not segments:
         return []
     rows = pl.concat([loader.rows(segment) for segment in segments])
@@ -86,14 +81,12 @@ def _copied(
 class _Loader:
     """Rows of segments, with the parts that were used last held in memory."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StoredRows) -> None:
         self._store = store
         self._parts: dict[str, pl.DataFrame] = {}
 
     def rows(self, segment: Segment) -> pl.DataFrame:
         """The rows of a segment. Raises PartDamaged."""
-        from tallybook.tables import READ  # noqa: PLC0415 - as above
-
         part = self._parts.pop(segment.part, None)
         if part is None:
             part = self._store.part(segment.part, READ.names)

@@ -7,17 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
+import polars as pl
 
 from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
 from tallybook.ledger.parts import is_whole, openable, put_in_place
-from tallybook.ledger.store import PartDamaged, cover, pick
+from tallybook.ledger.rows import cover, pick
+from tallybook.ledger.store import PartDamaged
 from tallybook.private import aside, write_aside
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _INDEX: Final = "index"
 _KIND: Final = b"derived"
@@ -68,8 +67,6 @@ class Derived:
 
         What cannot be read is forgotten.
         """
-        import polars as pl  # noqa: PLC0415 - after the logs are read
-
         packs: dict[str, list[str]] = {}
         for each in components:
             if each.name in self._known:
@@ -90,8 +87,6 @@ class Derived:
 
         Raises PartDamaged where they went away after it had begun.
         """
-        import polars as pl  # noqa: PLC0415 - as above
-
         if component.name not in self._known:
             return
         pack, begin, rows = msgspec.structs.astuple(self._known[component.name])
@@ -112,8 +107,6 @@ class Derived:
             raise ValueError(pack)
 
     def _load(self, pack: str, first: int, rows: int) -> pl.DataFrame:
-        import polars as pl  # noqa: PLC0415 - as above
-
         assert self._folder is not None  # noqa: S101 - for the type checker
         return pl.scan_parquet(openable(self._folder / pack)).slice(first, rows).collect()
 
@@ -121,8 +114,6 @@ class Derived:
         """Keep derived rows, which stand in the order of their components."""
         if self._folder is None:
             return
-        import polars as pl  # noqa: PLC0415 - as above
-
         try:
             with aside(self._folder) as path:
                 with path.open("r+b") as stream:

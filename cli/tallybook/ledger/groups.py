@@ -12,8 +12,8 @@ import polars as pl
 
 from tallybook.derive.duplicates.same_run import TELLING
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
+from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.state import code_digest
-from tallybook.ledger.store import Store
 from tallybook.private import write_aside
 from tallybook.schema import ASSERTION, COUNTED_KINDS
 
@@ -41,7 +41,7 @@ COLUMNS = (
 )
 
 
-def linked(entries: Sequence[Entry], store: Store, cache: Path | None) -> list[list[int]]:
+def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> list[list[int]]:
     """The numbers of the entries in groups that can influence each other; see `components`.
 
     `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
@@ -79,7 +79,7 @@ class _Held:
 _NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
 
 
-def _part_keys(name: str, store: Store, cache: Path | None) -> pl.DataFrame:
+def _part_keys(name: str, store: StoredRows, cache: Path | None) -> pl.DataFrame:
     # Hashes are the same within a version of the library only.
     kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
     kind = b"links-" + code_digest().encode()  # other code may look at other columns

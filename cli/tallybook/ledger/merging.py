@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
+import polars as pl
 
 from tallybook.errors import TallybookError, UsageError
 from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
 from tallybook.ledger.corrections import put_corrections, read_corrections, united
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, save
+from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing
 from tallybook.names import path_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class Merged(NamedTuple):
@@ -47,7 +46,7 @@ def merge(ledger: Path, other: Path) -> Merged:
             raise UsageError(f"{other} is this ledger itself")
         new = {p: e for p, e in theirs.entries.items() if not _is_held(e, ours.entries.get(p))}
         sound = take_parts(new, source.parts, folder.parts, refused)
-        taken = _taken(ours.entries, sound, Store([folder.parts]))
+        taken = _taken(ours.entries, sound, StoredRows(Store([folder.parts])))
         added = take_corrections(theirs.corrections, source.parts, folder.parts, refused)
         after = msgspec.structs.replace(
             ours, generation=ours.generation + 1, entries=ours.entries | taken
@@ -77,7 +76,7 @@ def _is_held(entry: Entry, mine: Entry | None) -> bool:
     return bool(mine.known) or not entry.known
 
 
-def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: Store) -> dict[str, Entry]:
+def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: StoredRows) -> dict[str, Entry]:
     taken: dict[str, Entry] = {}
     for path in sorted(theirs):
         entry, mine = theirs[path], ours.get(path)
@@ -122,7 +121,7 @@ def _extent(entry: Entry) -> tuple[int, int, str]:
     return entry.place.end, rows, entry.place.tail.hex()
 
 
-def _is_same(mine: Entry, other: Entry, store: Store) -> bool:
+def _is_same(mine: Entry, other: Entry, store: StoredRows) -> bool:
     """Whether one file goes on where the other ends."""
     if mine.place.source != other.place.source:
         return False
@@ -145,5 +144,5 @@ def _holds_the_same(mine: Entry, other: Entry) -> bool:
     return (here.head_length, here.head) == (there.head_length, there.head)
 
 
-def _rows(entry: Entry, store: Store) -> pl.DataFrame:
+def _rows(entry: Entry, store: StoredRows) -> pl.DataFrame:
     return store.rows([msgspec.structs.replace(entry, tentative=(), deleted=())]).drop("path")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,20 +16,20 @@ from tallybook.files.known_places import KnownPlaces, known_places, known_variab
 from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
-from tallybook.ledger.compacting import MANY_PARTS, compacted
 from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
 from tallybook.ledger.question import Question
-from tallybook.ledger.reading import Reading, aside
 from tallybook.ledger.refresh import EntryChanges, refresh
-from tallybook.ledger.store import PartDamaged, Store
+from tallybook.ledger.store import MANY_PARTS, PartDamaged, Store
 from tallybook.names import path_of, text_of
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+
+    from tallybook.ledger.reading import Reading
 
 # So long a run waits for another that writes; then it answers without writing.
 LOCK_SECONDS: Final = 3.0
@@ -179,6 +180,8 @@ class _Opened:
             after = changes.apply(manifest)
             save(folder.root, after)
             if len(set(after.parts())) > MANY_PARTS:
+                from tallybook.ledger.compacting import compacted  # noqa: PLC0415 - imports polars
+
                 with suppress(PartDamaged, OSError):
                     fewer = compacted(folder, after)
                     save(folder.root, fewer)
@@ -209,7 +212,7 @@ class _Opened:
         size = sum(task.found.size for task in comparison.tasks)
         if is_pooled(size):
             try:
-                store = Store(known, aside(self.stack))
+                store = Store(known, _aside(self.stack))
                 changes = refresh(comparison, manifest, store, states, self.progress)
                 return self._reading(comparison, changes.apply(manifest), changes, store)
             except OSError as error:
@@ -255,7 +258,9 @@ class _Opened:
         self, comparison: FileComparison, after: Manifest, changes: EntryChanges, store: Store
     ) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.
-        from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415 - see above
+        from tallybook.ledger.reading import Reading  # noqa: PLC0415 - see above
+        from tallybook.ledger.rows import StoredRows  # noqa: PLC0415
+        from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415
 
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
@@ -263,7 +268,7 @@ class _Opened:
         return Reading(
             entries=entries,
             searched=self.search.searched,
-            store=store,
+            store=StoredRows(store),
             rates=load_rates(self.question.cache, self.question.price_file, read_price_file),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
@@ -293,6 +298,11 @@ class _Opened:
         except TallybookError as error:
             self.notes.append(f"without backfill: {error.message}")
             return None
+
+
+def _aside(stack: ExitStack) -> Path:
+    """A folder of this run's own that is removed at its end. Raises OSError."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallybook-")))
 
 
 def _give_back_memory() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,16 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
 from tallybook.derive.chain import corrected, derive, priced
 from tallybook.files.find import Found
 from tallybook.ledger.derived import Component, Derived, component
+from tallybook.ledger.groups import batches, linked
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import FileCounts
+from tallybook.ledger.rows import StoredRows, empty_rows
 from tallybook.ledger.state import code_digest, reading_digest
-from tallybook.ledger.store import Store, empty_rows
+from tallybook.ledger.stretches import stretches
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
     from tallybook.pricing.rates import Rates
@@ -40,7 +42,7 @@ class Reading:
 
     entries: list[Entry]
     searched: list[Path]
-    store: Store
+    store: StoredRows
     rates: Rates
     failed: pa.Table | None = None  # rows that stand for paths which could not be entered
     corrections: pa.Table | None = None  # what backfill proved; rows are kept without it
@@ -115,8 +117,6 @@ class Reading:
     @property
     def rows(self) -> pl.DataFrame:
         """All batches as one frame."""
-        import polars as pl  # noqa: PLC0415 - after the logs are read
-
         return pl.concat(self.batches())
 
     def components(self) -> list[str]:
@@ -135,8 +135,6 @@ class Reading:
         whatever was read when. A batch has at most BATCH_ROWS rows, a large component several
         batches. The column `component` holds its name; `only` picks some.
         """
-        from tallybook.ledger.groups import batches  # noqa: PLC0415 - imports polars
-
         derived = Derived(self.derived)
         every = self._components()
         chosen = [each for each in every if only is None or each.name in only]
@@ -154,8 +152,6 @@ class Reading:
 
     def _components(self) -> list[Component]:
         if self._found is None:
-            from tallybook.ledger.groups import linked  # noqa: PLC0415 - imports polars
-
             groups = linked(self.entries, self.store, self.derived)
             found = (self._cut([self.entries[n] for n in group]) for group in groups)
             self._found = [each for some in found for each in some if each.rows]
@@ -167,8 +163,6 @@ class Reading:
         if whole.rows <= BATCH_ROWS:
             yield whole
             return
-        from tallybook.ledger.stretches import stretches  # noqa: PLC0415 - imports polars
-
         part, _, _ = next(s.part for e in entries for s in e.segments()).partition(".")
         name = f"{part}.{whole.name}.{BATCH_ROWS}.links"
         found = stretches(
@@ -179,8 +173,6 @@ class Reading:
 
     def _unentered(self) -> pl.DataFrame:
         """The rows of paths that could not be entered."""
-        import polars as pl  # noqa: PLC0415 - after the logs are read
-
         reported = empty_rows() if self.failed is None else self.failed
         return derive(reported, None).with_columns(component=pl.lit(""))
 
@@ -194,8 +186,6 @@ class Reading:
 
     def _batch(self, chosen: Sequence[Component], derived: Derived) -> pl.DataFrame:
         """The USAGE rows of components, one component after the other."""
-        import polars as pl  # noqa: PLC0415 - after the logs are read
-
         known = list(derived.rows(chosen))
         names = [name for some, _ in known for name in some]
         frames = [frame for _, frame in known]
@@ -212,8 +202,6 @@ class Reading:
 
 def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
     """The rows with the name of their component, one component after the other."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     if len(components) == 1:
         return usage.with_columns(component=pl.lit(components[0].name))
     of = {entry.path: each.name for each in components for entry in each.entries}
@@ -223,13 +211,6 @@ def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame
 
 def _in_order(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
     """The rows of components in the order of these, those of each as they are."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     numbers = {component.name: number for number, component in enumerate(components)}
     place = pl.col("component").replace_strict(numbers, return_dtype=pl.UInt32)
     return usage.sort(place, maintain_order=True)
-
-
-def aside(stack: ExitStack) -> Path:
-    """A folder of this run's own that is removed at its end. Raises OSError."""
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallybook-")))

@@ -6,107 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from tallybook.derive.chain import load_stages
 from tallybook.files.find import Found
 from tallybook.files.pool import Progress, work_through
 from tallybook.ledger.compare import FileComparison
 from tallybook.ledger.gather import Gathered, Outcome, Task, gather
-from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded
-from tallybook.ledger.parts import PartWriter
+from tallybook.ledger.manifest import Entry, Manifest, encoded
 from tallybook.ledger.store import Store
-from tallybook.schema import COUNTED_KINDS, PROBLEM
-
-if TYPE_CHECKING:
-    import polars as pl
-
-
-_PLACE = ("record", "part")
-_NAMES = ("identity", "record_id", "response_id", "request_id")
-# What a reader takes over as it is written, however it is read otherwise.
-_PLAIN = ("timestamp", "reported_input_tokens", "reported_output_tokens")
-
-
-def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[tuple[Segment, ...], int]:
-    """The rows of `known` that are no longer in the database, written into a part of their own.
-
-    Also how many calls of them other code has read.
-
-    A row is gone where neither its place, unless that is another call's now, nor any of its names,
-    nor its content under another number is there: changed or renumbered, it is still the same.
-    Where other code has read `known`, names and content may differ for that: then whatever stands
-    in its place is the row, and so is any with its time and counts.
-    """
-    import polars as pl  # noqa: PLC0415 - after the logs are read
-
-    if entry.place.source != known.place.source:
-        return known.deleted, known.older
-    now = store.rows([_only(entry, rows=entry.rows, tentative=entry.tentative)])
-    if known.code == entry.code:
-        lost = _taken_out(store.rows([known]), now)
-    else:
-        before = store.rows([_only(known, rows=known.rows, tentative=known.tentative)])
-        taken_out_before = store.rows([_only(known, deleted=known.deleted)])
-        left = before.join(now.select("record"), on="record", how="anti", maintain_order="left")
-        lost = _unlike(pl.concat([left, taken_out_before]), now)
-    lost = lost.filter(pl.col("kind") != PROBLEM)
-    if not lost.height:
-        return (), 0
-    calls = int(lost.filter(pl.col("kind").is_in(COUNTED_KINDS))["calls"].sum())
-    return _written(lost, known, store), calls if known.code != entry.code else known.older
-
-
-def _only(entry: Entry, **segments: tuple[Segment, ...]) -> Entry:
-    """The file with some of its rows."""
-    nothing = dict.fromkeys(("rows", "tentative", "deleted"), ())
-    return msgspec.structs.replace(entry, **(nothing | segments))
-
-
-def _taken_out(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """Rows that are no longer there; both were read by the same code."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    there = now.select(*_PLACE, _there=pl.lit(value=True), _identity="identity").unique(_PLACE)
-    other = (pl.col("identity") != pl.col("_identity")).fill_null(value=False)
-    left = (
-        before.join(there, on=_PLACE, how="left", nulls_equal=True, maintain_order="left")
-        .filter(pl.col("_there").is_null() | other)
-        .drop("_there", "_identity")
-    )
-    left = _nameless(left, now)
-    content = [name for name in now.columns if name not in {*_PLACE, "path"}]
-    return left.filter(~_hashes(left, content).is_in(_hashes(now, content).implode()))
-
-
-def _unlike(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """Rows that have neither a name nor the time and the counts of one that is there."""
-    left = _nameless(before, now)
-    dated = now.filter(now["timestamp"].is_not_null())
-    return left.join(dated, on=_PLAIN, how="anti", nulls_equal=True, maintain_order="left")
-
-
-def _nameless(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """Rows without a name that one of those that are there has."""
-    for name in _NAMES:
-        before = before.join(now.select(name), on=name, how="anti", maintain_order="left")
-    return before
-
-
-def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
-    return rows.select(columns).hash_rows()
-
-
-def _written(rows: pl.DataFrame, known: Entry, store: Store) -> tuple[Segment, ...]:
-    from tallybook.tables import READ  # noqa: PLC0415
-
-    writer = PartWriter(store.parts)
-    segment = writer.add_table(rows.to_arrow().cast(READ), known.code, known.file_id)
-    name, table = writer.close()
-    store.take(name, table)
-    return (msgspec.structs.replace(segment, part=name),)
 
 
 @dataclass(slots=True)
@@ -201,8 +109,13 @@ def _gathered(
     # Rows in memory would have to be sent from process to process.
     workers = None if store.parts else 1
     sizes = [_size(task) for task in ready]
-    found = work_through(work, ready, sizes, progress, workers, meanwhile=load_stages)
+    found = work_through(work, ready, sizes, progress, workers, meanwhile=_load_chain)
     return (gathered for _, gathered in found)
+
+
+def _load_chain() -> None:
+    """Load what comes after the reading; it takes as long as reading 50 MB of logs."""
+    import tallybook.derive.chain  # noqa: F401, PLC0415 - once the workers are forked
 
 
 def _size(task: Task) -> int:
@@ -250,6 +163,8 @@ def _entry(
         entry.rows = (*origin.rows, *outcome.rows)
         entry.renamed = _is_renamed(origin, entry)
     elif known is not None and known.place.is_database and entry.place.is_database:
+        from tallybook.ledger.deleted import keep_deleted  # noqa: PLC0415 - imports polars
+
         entry.deleted, entry.older = keep_deleted(known, entry, store)
         entry.renamed = _is_renamed(known, entry)
     return entry

@@ -1,9 +1,8 @@
-"""Where the rows of a run are written and found: in the ledger, in a folder aside, in memory."""
+"""Where the parts of a run are written and found: in the ledger, in a folder aside, in memory."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,17 +10,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallybook.ledger.gather import Task
-from tallybook.ledger.manifest import Damaged, Entry, Segment, unsealed
-from tallybook.ledger.parts import is_whole, openable
-from tallybook.sources.rows import DEFAULTS
+from tallybook.ledger.manifest import Damaged, unsealed
+from tallybook.ledger.parts import is_whole
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
 
-# So many rows are looked through at once where not all of their columns are needed.
-_SLICE_ROWS: Final = 32_768
+MANY_PARTS: Final = 256  # past this many, each question pays for them
 
 
 class PartDamaged(Exception):  # noqa: N818 - a state of a file
@@ -65,76 +61,9 @@ class Store:
             ready.append(task._replace(after=after))
         return ready
 
-    def rows(self, entries: Iterable[Entry]) -> pl.DataFrame:
-        """The rows of files in the READ schema, in no particular order. Raises PartDamaged."""
-        import polars as pl  # noqa: PLC0415 - after the logs are read
-
-        wanted: dict[str, list[tuple[Segment, str | None]]] = {}
-        for entry in entries:
-            path = entry.path if entry.renamed else None
-            for segment in entry.segments():
-                wanted.setdefault(segment.part, []).append((segment, path))
-        frames = [frame for name in wanted for frame in self._pieces(name, wanted[name])]
-        return pl.concat(frames) if frames else empty_rows()
-
-    def _pieces(
-        self, name: str, wanted: Sequence[tuple[Segment, str | None]]
-    ) -> Iterable[pl.DataFrame]:
-        import polars as pl  # noqa: PLC0415 - as above
-
-        for near in _near(wanted):
-            first, rows = cover([segment for segment, _ in near])
-            frame = self._load(name, first, rows)
-            in_place = [segment for segment, path in near if path is None]
-            if in_place:
-                yield pick(frame, in_place, first)
-            for segment, path in near:
-                if path is not None:
-                    part = frame.slice(segment.start - first, segment.rows)
-                    yield part.with_columns(path=pl.lit(path))
-
-    def _load(self, name: str, start: int, rows: int) -> pl.DataFrame:
-        from tallybook.tables import READ  # noqa: PLC0415 - loads pyarrow
-
-        frame = self.part(name, READ.names, start, rows)
-        if frame.height != rows:
-            raise PartDamaged(name, f"{frame.height} rows where there should be {rows}")
-        return frame
-
-    def part(
-        self, name: str, columns: Sequence[str], start: int = 0, rows: int | None = None
-    ) -> pl.DataFrame:
-        """Columns of a part, of all rows or of so many from `start`. Raises PartDamaged.
-
-        A column that came after the part was written holds its default.
-        """
-        import polars as pl  # noqa: PLC0415 - as above
-
-        if name in self._tables:
-            return pl.DataFrame(self._tables[name].select(columns).slice(start, rows))
-        try:
-            found = pl.scan_parquet(openable(self.find(name))).slice(start, rows)
-            try:
-                frame = found.select(columns).collect()
-            except pl.exceptions.ColumnNotFoundError:
-                there = found.collect_schema().names()
-                frame = found.select(name for name in columns if name in there).collect()
-            return _as_of_today(frame, columns)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise PartDamaged(name, str(error).partition("\n")[0]) from error
-
-    def slices(
-        self, name: str, columns: Sequence[str], start: int = 0, rows: int | None = None
-    ) -> Iterator[pl.DataFrame]:
-        """As `part`, some rows at a time. Raises PartDamaged."""
-        left = sys.maxsize if rows is None else rows
-        while left > 0:
-            wanted = min(left, _SLICE_ROWS)
-            found = self.part(name, columns, start, wanted)
-            yield found
-            if found.height < wanted:
-                return
-            start, left = start + wanted, left - wanted
+    def held(self, name: str) -> pa.Table | None:
+        """A part that is on no disk."""
+        return self._tables.get(name)
 
     def find(self, name: str) -> Path:
         """Where a part is. Raises PartDamaged where it is nowhere, or not what was written."""
@@ -150,59 +79,6 @@ class Store:
         raise PartDamaged(name, words)
 
 
-def _near(
-    wanted: Sequence[tuple[Segment, str | None]],
-) -> Iterator[list[tuple[Segment, str | None]]]:
-    """Segments of a part in groups to be loaded at once, in each as they are; gaps are small."""
-    group: list[int] = []
-    end = 0
-    for number in sorted(range(len(wanted)), key=lambda number: wanted[number][0].start):
-        segment, _ = wanted[number]
-        if group and segment.start > end + _SLICE_ROWS:
-            yield [wanted[each] for each in sorted(group)]
-            group = []
-        group.append(number)
-        end = max(end, segment.start + segment.rows)
-    if group:
-        yield [wanted[each] for each in sorted(group)]
-
-
-def cover(segments: Sequence[Segment]) -> tuple[int, int]:
-    """The first row of some segments of a part, and how many rows it is to the last."""
-    first = min(segment.start for segment in segments)
-    return first, max(segment.start + segment.rows for segment in segments) - first
-
-
-def pick(frame: pl.DataFrame, segments: Sequence[Segment], first: int) -> pl.DataFrame:
-    """The rows of segments, one after the other; `frame` holds a part from row `first` on."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    place = first
-    for segment in segments:
-        if segment.start != place:
-            break
-        place += segment.rows
-    else:
-        return frame.slice(0, place - first)
-    starts = [segment.start - first for segment in segments]
-    ends = [start + segment.rows for start, segment in zip(starts, segments, strict=True)]
-    ranges = pl.select(pl.int_ranges(pl.Series(starts), pl.Series(ends)).explode())
-    return frame[ranges.to_series().drop_nulls()]
-
-
-def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The rows of a part with the columns and types that the schema has by now."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    wanted = {name: dtype for name, dtype in empty_rows().schema.items() if name in columns}
-    there = frame.schema  # made anew each time it is asked for
-    if all(there.get(name) == dtype for name, dtype in wanted.items()):
-        return frame
-    missing = {n: DEFAULTS[n] for n in wanted if n in DEFAULTS and n not in there}
-    added = [pl.lit(value, wanted[name]).alias(name) for name, value in missing.items()]
-    return frame.with_columns(added).select(columns).cast(pl.Schema(wanted))
-
-
 def _load_states(folder: Path | None, name: str) -> dict[str, bytes]:
     if folder is None:
         return {}
@@ -211,12 +87,3 @@ def _load_states(folder: Path | None, name: str) -> dict[str, bytes]:
         return msgspec.msgpack.decode(payload, type=dict[str, bytes])
     except (OSError, Damaged, msgspec.MsgspecError):
         return {}
-
-
-def empty_rows() -> pl.DataFrame:
-    """No rows, in the READ schema."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.tables import READ  # noqa: PLC0415
-
-    return pl.DataFrame(READ.empty_table())

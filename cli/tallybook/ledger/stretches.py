@@ -14,7 +14,7 @@ import polars as pl
 
 from tallybook.ledger.groups import COLUMNS, every_key, hashed
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
-from tallybook.ledger.store import Store
+from tallybook.ledger.rows import StoredRows
 from tallybook.private import write_aside
 from tallybook.schema import OWN, RESPONSE
 
@@ -31,7 +31,7 @@ _Cut = list[list[tuple[int, tuple[Segment, ...]]]]
 
 
 def stretches(
-    entries: Sequence[Entry], store: Store, most: int, kept: Path | None = None
+    entries: Sequence[Entry], store: StoredRows, most: int, kept: Path | None = None
 ) -> list[list[Entry]]:
     """Files, in the order of their paths, as runs of their rows that do not influence each other.
 
@@ -59,7 +59,7 @@ def _part_of(entry: Entry, rows: tuple[Segment, ...]) -> Entry:
     return msgspec.structs.replace(entry, rows=rows, tentative=(), deleted=())
 
 
-def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
+def _cut(entries: Sequence[Entry], store: StoredRows, most: int) -> _Cut:
     whole = [[(number, entry.segments()) for number, entry in enumerate(entries)]]
     if _is_one_thread(entries, store):
         return whole
@@ -77,7 +77,7 @@ def _cut(entries: Sequence[Entry], store: Store, most: int) -> _Cut:
     return found if len(found) > 1 and runs <= _MOST_RUNS * len(found) else whole
 
 
-def _is_one_thread(entries: Sequence[Entry], store: Store) -> bool:
+def _is_one_thread(entries: Sequence[Entry], store: StoredRows) -> bool:
     """Whether the first row and the last are of one thread, as in a log of one conversation."""
     segments = [segment for entry in entries for segment in entry.segments() if segment.rows]
     first, last = segments[0], segments[-1]
@@ -104,7 +104,7 @@ class _File:
     order: pl.Series | None
 
 
-def _looked_through(entry: Entry, store: Store, begin: int) -> _File:
+def _looked_through(entry: Entry, store: StoredRows, begin: int) -> _File:
     """A file with what its rows share."""
     keys, places = [_NOTHING], [pl.DataFrame(schema=_PLACE)]
     rows, told = 0, False

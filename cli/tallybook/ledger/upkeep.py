@@ -1,39 +1,24 @@
-"""What is done to a ledger on its own account: its state, checks, forgetting, compacting."""
+"""What is done to a ledger on its own account: its state, forgetting, compacting."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from tallybook.errors import TallybookError
-from tallybook.files.find import look
-from tallybook.files.read import read_file
-from tallybook.ledger.compacting import compacted
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
 from tallybook.ledger.state import reading_digest
-from tallybook.ledger.store import PartDamaged, Store
+from tallybook.ledger.store import PartDamaged
 from tallybook.names import text_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 WAIT_SECONDS: Final = 30.0
 _COUNTED: Final = ("files", "gone", "lost", "older", "named", "rows")
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A path or part that is not as the ledger has it, and how."""
-
-    path: str
-    detail: str
 
 
 @contextmanager
@@ -100,56 +85,6 @@ def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return found, totals | more
 
 
-def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
-    """Reads every file again that is as it was: how many, and what disagrees with the ledger.
-
-    Of a file that has changed or is gone, or that other code has read, only the parts with its rows
-    are checked.
-    """
-    manifest, store = held(ledger), Store([Folder(ledger).parts])
-    found: list[Disagreement] = []
-    for name in sorted(set(manifest.parts())):
-        try:
-            store.find(name)
-        except PartDamaged as error:
-            found.append(Disagreement(str(Folder(ledger).parts / name), str(error)))
-    count = 0
-    for path in sorted(manifest.entries):
-        entry = manifest.entries[path]
-        if _is_unchanged(entry):
-            count += 1
-            found += _compared(entry, store)
-    return count, found
-
-
-def _is_unchanged(entry: Entry) -> bool:
-    try:
-        return entry.code == reading_digest() and entry.is_as(look(entry.path))
-    except OSError:
-        return False
-
-
-def _compared(entry: Entry, store: Store) -> Iterator[Disagreement]:
-    import polars as pl  # noqa: PLC0415 - few commands need it
-
-    try:
-        kept = store.rows([msgspec.structs.replace(entry, deleted=())])
-    except PartDamaged as error:
-        yield Disagreement(entry.path, f"its rows are damaged: {error}")
-        return
-    fresh = pl.DataFrame(read_file(Path(entry.path)))
-    if kept.equals(fresh, null_equal=True):
-        return
-    if kept.height != fresh.height:
-        yield Disagreement(entry.path, f"{kept.height} rows kept, {fresh.height} read")
-        return
-    yield Disagreement(entry.path, f"differs in {', '.join(_differing(kept, fresh))}")
-
-
-def _differing(one: pl.DataFrame, other: pl.DataFrame) -> list[str]:
-    return [name for name in one.columns if not one[name].equals(other[name], null_equal=True)]
-
-
 def forget(ledger: Path, path: Path) -> int:
     """Take a file, or all below a folder, out of the ledger; how many files. Raises TallybookError.
 
@@ -174,6 +109,8 @@ def compact(ledger: Path) -> int:
 
 
 def _change(ledger: Path, keep: Callable[[Entry], bool], *, always: bool = False) -> int:
+    from tallybook.ledger.compacting import compacted  # noqa: PLC0415 - imports polars
+
     held(ledger)
     with writing(ledger) as (folder, manifest):
         entries = {path: entry for path, entry in manifest.entries.items() if keep(entry)}
