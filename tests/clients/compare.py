@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations, groupby
 from typing import Any, Final, Literal
 
 from tests.clients.upstream import Answered
@@ -24,6 +24,7 @@ _BUCKETS: Final = {
     "output_tokens": "output",
     "reasoning_output_tokens": "reasoning",
 }
+_LARGEST: Final = 12  # calls of a sum; more would take long to try
 _INPUT: Final = tuple(_BUCKETS)[:3]
 
 
@@ -155,7 +156,7 @@ def _bucket(
 
 
 def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> list[Answered]:
-    """Judge the rows that are no single call: a sum of calls that followed each other, or wrong."""
+    """Judge the rows that are no single call: the sum of several, or wrong."""
     for row in rows:
         told = [call for call in missing if call.told != "nothing"]
         own = [call for call in told if call.session in {None, _conversation(row)}]
@@ -168,12 +169,16 @@ def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> 
 
 
 def _summed(row: Row, calls: list[Answered]) -> list[Answered]:
-    for start, end in combinations(range(len(calls) + 1), 2):
-        counts = [call.counts for call in calls[start:end]]
-        prompt, output = sum(one.prompt for one in counts), sum(one.output for one in counts)
-        cached = sum(one.cached for one in counts)
-        if (prompt, output) == (_stated(row, "input_tokens"), _stated(row, "output_tokens")):
-            return calls[start:end] if _stated(row, "cached_input_tokens") in {None, cached} else []
+    """Find the calls of one scenario that a row is the sum of; the client may leave some out."""
+    stated = tuple(_stated(row, bucket) for bucket in ("input_tokens", "output_tokens"))
+    cached = _stated(row, "cached_input_tokens")
+    for _, group in groupby(calls, key=lambda call: call.during):
+        own = list(group)[:_LARGEST]
+        for some in chain.from_iterable(combinations(own, n) for n in range(len(own), 0, -1)):
+            counts = [call.counts for call in some]
+            sums = sum(one.prompt for one in counts), sum(one.output for one in counts)
+            if sums == stated and cached in {None, sum(one.cached for one in counts)}:
+                return list(some)
     return []
 
 
@@ -190,6 +195,8 @@ def _missing(
         by_thread[_conversation(row)].append(row)
     for call in missing:
         own = by_thread[str(call.session)]
+        if call.session is None and logged(call):  # any of them may be its sign
+            own = next(filter(None, by_thread.values()), own)
         said = [one for one in problems if one["code"] in _SAID and _of(one, call)]
         if own:
             verdicts.append(Verdict("unknown", "a call without counts", call, _place(own.pop(0))))
