@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+import pyarrow as pa
+
+from tallybook.backfill.evidence import in_doubt
+from tallybook.backfill.propose import Proposal, propose_of
+from tallybook.backfill.words import REASONS
 from tallybook.derive.chain import priced
+from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, apply, recorded
+from tallybook.ledger.corrections import joined
 from tallybook.ledger.reading import Reading
+from tallybook.pricing.cost import SCHEMA
+from tallybook.schema import COUNTED_KINDS, RESPONSE
+from tallybook.tables import CORRECTIONS
 
 if TYPE_CHECKING:
-    import polars as pl
-    import pyarrow as pa
-
-    from tallybook.backfill.propose import Proposal
     from tallybook.pricing.rates import Rates
 
 # Columns that neither prices nor reports of a plan look at; a reading may have a great many rows.
@@ -75,10 +82,6 @@ def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> 
 
     `zone` is that of local times in the names of folders.
     """
-    import polars as pl  # noqa: PLC0415 - after the logs are read
-
-    from tallybook.backfill.words import REASONS  # noqa: PLC0415
-
     kept: list[pl.DataFrame] = []
     proposal = _proposal(_kept(reading, kept), zone, responses)
     counted = pl.concat(kept)
@@ -99,10 +102,6 @@ def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> 
 
 def _kept(reading: Reading, kept: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The rows of a reading; of the counted ones what a plan is priced by goes to `kept`."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.schema import COUNTED_KINDS  # noqa: PLC0415
-
     counted = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
     for batch in reading.batches():
         kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
@@ -110,16 +109,12 @@ def _kept(reading: Reading, kept: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _filled(calls: pl.DataFrame, corrections: pl.DataFrame, rates: Rates) -> pl.DataFrame:
-    from tallybook.derive.corrections import apply  # noqa: PLC0415 - imports polars
-
     bare = calls.drop(_cost_columns(calls))
     return priced(apply(bare.lazy(), corrections).collect(), rates)
 
 
 def fill(reading: Reading, zone: str) -> None:
     """Let a reading have all that can be filled, beside what was recorded before."""
-    from tallybook.ledger.corrections import joined  # noqa: PLC0415 - loads pyarrow
-
     before, reading.corrections = reading.corrections, None
     found = _proposal(reading.batches(), zone).corrections
     tables = [before] if before is not None else []
@@ -132,11 +127,6 @@ def stated(plan: BackfillPlan, known: pl.DataFrame) -> set[tuple[str, str]]:
     They stated something else when the correction was proved, or were in doubt and are no longer.
     What the plan would still correct they do not state, nor what they state another count of.
     """
-    import polars as pl  # noqa: PLC0415 - after the logs are read
-
-    from tallybook.backfill.evidence import in_doubt  # noqa: PLC0415
-    from tallybook.derive.corrections import COUNTS  # noqa: PLC0415
-
     key, names = ["call_id", "direction"], list(COUNTS.values())
     rows = pl.concat([plan.before, plan.rest]).select("call_id", *names, doubted=in_doubt())
     left = known.join(plan.corrections, on=key, how="anti")
@@ -150,10 +140,6 @@ def stated(plan: BackfillPlan, known: pl.DataFrame) -> set[tuple[str, str]]:
 
 def _recorded() -> pl.Expr:
     """What the row states of a correction's direction, as a correction says it."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, recorded  # noqa: PLC0415 - as above
-
     prompt, output = (
         recorded(tuple(f"{COUNTS[name]}{_NOW}" for name in names))
         for names in (INPUT_COUNTS, OUTPUT_COUNTS)
@@ -162,35 +148,24 @@ def _recorded() -> pl.Expr:
 
 
 def _now(name: str) -> pl.Expr:
-    import polars as pl  # noqa: PLC0415 - as above
-
     count = pl.col(f"{name}{_NOW}")
     return count.fill_null(0) if name == "unsplit_input_tokens" else count
 
 
 def corrections_table(corrections: pl.DataFrame) -> pa.Table:
     """Proposed corrections as the ledger keeps them."""
-    from tallybook.tables import CORRECTIONS  # noqa: PLC0415 - loads pyarrow
-
     return corrections.to_arrow().cast(CORRECTIONS)
 
 
 def _proposal(
     batches: Iterator[pl.DataFrame], zone: str, responses: Reading | None = None
 ) -> Proposal:
-    from tallybook.backfill.propose import propose_of  # noqa: PLC0415 - imports polars
-
     more = map(_evidence_only, responses.batches()) if responses is not None else ()
     return propose_of((rows.lazy() for rows in chain(batches, more)), zone)
 
 
 def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:
     """What the user calls stored responses is evidence, and no call of its own."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    from tallybook.derive.corrections import COUNTS  # noqa: PLC0415 - as above
-    from tallybook.schema import COUNTED_KINDS, RESPONSE  # noqa: PLC0415
-
     stated = rows.filter(pl.col("kind").is_in([*COUNTED_KINDS, RESPONSE]))
     is_copy = pl.col("duplicate_of").is_not_null()
     counts = list(COUNTS.values())
@@ -207,6 +182,4 @@ def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cost_columns(rows: pl.DataFrame) -> list[str]:
-    from tallybook.pricing.cost import SCHEMA  # noqa: PLC0415 - imports polars
-
     return [name for name in SCHEMA if name in rows.columns]

@@ -16,9 +16,6 @@ import typer
 from tallybook import __version__
 from tallybook.commands import options, terminal
 from tallybook.commands.answering import question_of, read
-from tallybook.commands.in_place import LEFT_ALONE, Written
-from tallybook.commands.in_place import restore as from_backup
-from tallybook.commands.in_place import write as write_in_place
 from tallybook.commands.output import put, say, stdout_colour, stdout_width
 from tallybook.commands.problems import check_problems, write_problems
 from tallybook.commands.program import app
@@ -128,30 +125,38 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         paths, prices, ledger, no_ledger=no_ledger, as_recorded=True, everything=everything
     )
     plan, answer, notes = read(question, planned)
-    written = write_in_place(plan, apply=apply) if in_place else Written([], set())
-    answer |= {"in_place": written.files if in_place else None, "applied": None}
-    with _said_whatever_comes(written):
+    files, changed = _written_in_place(plan, apply=apply) if in_place else ([], set())
+    answer |= {"in_place": files if in_place else None, "applied": None}
+    with _said_whatever_comes(files):
         if apply:
             again = partial(read, question, lambda now: _plan(now, zone, responses, None))
-            answer["applied"] = _apply(plan, again, _folder(ledger), written.calls)
+            answer["applied"] = _apply(plan, again, _folder(ledger), changed)
         put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
-    _judge(written.files)
+    _judge(files)
+
+
+def _written_in_place(plan: BackfillPlan, *, apply: bool) -> tuple[list[dict[str, Any]], set[str]]:
+    from tallybook.commands import in_place  # noqa: PLC0415 - loads the writer of 9router's files
+
+    return in_place.write(plan, apply=apply)
 
 
 @contextmanager
-def _said_whatever_comes(written: Written) -> Iterator[None]:
+def _said_whatever_comes(files: list[dict[str, Any]]) -> Iterator[None]:
     """What was changed in files is changed, whatever fails then; so it is said."""
     try:
         yield
     except BaseException:
-        _say_files(written.files)
+        _say_files(files)
         raise
 
 
 def _restore(paths: list[Path] | None, chosen: str) -> None:
     """Take back what was written in place; data of it on standard output as JSON only."""
-    files = from_backup(paths)
+    from tallybook.commands import in_place  # noqa: PLC0415 - loads the writer of 9router's files
+
+    files = in_place.restore(paths)
     _say_files(files)
     if chosen == "json":
         answer = envelope(
@@ -179,7 +184,7 @@ def _say_files(files: list[dict[str, Any]]) -> None:
 
 def _judge(files: list[dict[str, Any]]) -> None:
     """Exit with 1 where something was asked of a file and not done."""
-    if any(row["state"] == LEFT_ALONE or row["lost"] for row in files):
+    if any(row["error"] is not None or row["lost"] for row in files):
         raise typer.Exit(1)
 
 

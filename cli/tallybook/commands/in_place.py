@@ -7,48 +7,49 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+import polars as pl
+
+from tallybook.backfill.ninerouter.backup import backups, require_writable
+from tallybook.backfill.ninerouter.change import (
+    DAY_REASONS,
+    REASONS,
+    AppliedChanges,
+    Correction,
+    DayLeft,
+    PlannedChanges,
+    Skipped,
+)
+from tallybook.backfill.ninerouter.database import apply as apply_to_database
+from tallybook.backfill.ninerouter.database import plan_changes
+from tallybook.backfill.ninerouter.database import restore as restore_database
+from tallybook.backfill.ninerouter.document import apply_document, plan_document, restore_document
+from tallybook.backfill.plan import BackfillPlan
 from tallybook.commands import terminal
 from tallybook.errors import TallybookError
+from tallybook.files.sqlite import connect, is_database
+from tallybook.ledger.open import find
 from tallybook.names import path_of, text_of
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from tallybook.backfill.ninerouter.change import (
-        AppliedChanges,
-        Correction,
-        DayLeft,
-        PlannedChanges,
-        Skipped,
-    )
-    from tallybook.backfill.plan import BackfillPlan
 
 Row = dict[str, Any]
 _SOURCE = "9router"
 # What becomes of a file: the words of `state`.
 _WOULD_CHANGE, _CHANGED, _RESTORED = "would-change", "changed", "restored"
-_NOTHING, LEFT_ALONE = "nothing-to-change", "left-alone"
+_NOTHING, _LEFT_ALONE = "nothing-to-change", "left-alone"
 
 
-class Written(NamedTuple):
-    """What became of each file, as the JSON document says it, and the calls whose rows changed."""
-
-    files: list[Row]
-    calls: set[str]
-
-
-def write(plan: BackfillPlan, *, apply: bool) -> Written:
+def write(plan: BackfillPlan, *, apply: bool) -> tuple[list[Row], set[str]]:
     """Write the corrections into the files that their calls stand in, each after a backup.
 
     Without `apply` only say what would change. A file that cannot be written is left alone, and
-    the others go on.
+    the others go on. Returns what became of each file, and the calls whose rows changed.
     """
-    written = Written([], set())
+    files: list[Row] = []
+    changed: set[str] = set()
     for path, (corrections, calls) in _by_file(plan):
         row = _file(path, calls=len(set(calls.values())))
-        written.files.append(row)
+        files.append(row)
         with _LeavingAlone(row):
             changes = _planned(path, corrections)
             if not apply:
@@ -56,8 +57,8 @@ def write(plan: BackfillPlan, *, apply: bool) -> Written:
                 continue
             done = _applied(path, changes)
             _say_rows(row, _CHANGED, done.rows, done)
-            written.calls.update(calls[record] for record in done.records)
-    return written
+            changed.update(calls[record] for record in done.records)
+    return files, changed
 
 
 def restore(paths: list[Path] | None) -> list[Row]:
@@ -65,12 +66,6 @@ def restore(paths: list[Path] | None) -> list[Row]:
 
     Returns what became of each file. Raises TallybookError where there is none.
     """
-    from tallybook.backfill.ninerouter.backup import backups  # noqa: PLC0415
-    from tallybook.backfill.ninerouter.database import restore  # noqa: PLC0415
-    from tallybook.backfill.ninerouter.document import restore_document  # noqa: PLC0415
-    from tallybook.files.sqlite import is_database  # noqa: PLC0415 - loads the readers
-    from tallybook.ledger.open import find  # noqa: PLC0415
-
     search = find(paths or None, os.environ, terminal.home_folder(os.environ))
     files = [path for path, _ in search.files if backups(_opened(path))]
     if not files:
@@ -80,7 +75,7 @@ def restore(paths: list[Path] | None) -> list[Row]:
         row = _file(path)
         rows.append(row)
         with _LeavingAlone(row):
-            take_back = restore if is_database(path) else restore_document
+            take_back = restore_database if is_database(path) else restore_document
             done = take_back(_opened(path))
             _say_rows(row, _RESTORED, done.rows, done)
     return rows
@@ -103,7 +98,7 @@ class _LeavingAlone:
             words = ". ".join(filter(None, [error.message, error.hint]))
         elif isinstance(error, OSError):
             words = error.strerror or words
-        self._row |= {"state": LEFT_ALONE, "error": words}
+        self._row |= {"state": _LEFT_ALONE, "error": words}
         return True
 
 
@@ -137,8 +132,6 @@ def _say_rows(row: Row, state: str, count: int, found: PlannedChanges | AppliedC
         "days_left": list(_days_left(found.days_left)),
         "skipped": list(_skipped(found.skipped)),
     }
-    from tallybook.backfill.ninerouter.change import AppliedChanges  # noqa: PLC0415 - as above
-
     if isinstance(found, AppliedChanges):
         row |= {
             "backup": text_of(str(found.backup)) if found.backup else None,
@@ -149,25 +142,17 @@ def _say_rows(row: Row, state: str, count: int, found: PlannedChanges | AppliedC
 
 
 def _days_left(days: Sequence[DayLeft]) -> Iterator[Row]:
-    from tallybook.backfill.ninerouter.change import DAY_REASONS  # noqa: PLC0415 - as above
-
     for day, reason in days:
         yield {"day": day, "reason": reason, "meaning": DAY_REASONS[reason]}
 
 
 def _skipped(skipped: Sequence[Skipped]) -> Iterator[Row]:
-    from tallybook.backfill.ninerouter.change import REASONS  # noqa: PLC0415 - as above
-
     for reason, rows in sorted(Counter(each.reason for each in skipped).items()):
         yield {"reason": reason, "rows": rows, "meaning": REASONS[reason]}
 
 
 def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dict[int, str]]]]:
     """Of each file of 9router the corrections of its calls, and the call of each record."""
-    import polars as pl  # noqa: PLC0415 - after the logs are read
-
-    from tallybook.backfill.ninerouter.change import Correction  # noqa: PLC0415
-
     places = plan.before.filter(pl.col("source") == _SOURCE)
     here = plan.corrections.join(places.select("call_id", "path", "record", "part"), on="call_id")
     names = list(Correction.__dataclass_fields__)
@@ -191,11 +176,6 @@ def _dicts(frame: pl.DataFrame) -> Iterator[Row]:
 
 def _planned(path: Path, corrections: list[Correction]) -> PlannedChanges:
     """What would change. Raises TallybookError where it plainly could not be written."""
-    from tallybook.backfill.ninerouter.backup import require_writable  # noqa: PLC0415
-    from tallybook.backfill.ninerouter.database import plan_changes  # noqa: PLC0415
-    from tallybook.backfill.ninerouter.document import plan_document  # noqa: PLC0415
-    from tallybook.files.sqlite import connect, is_database  # noqa: PLC0415 - as above
-
     if is_database(path):
         with connect(path) as connection:
             changes = plan_changes(connection, corrections)
@@ -207,11 +187,7 @@ def _planned(path: Path, corrections: list[Correction]) -> PlannedChanges:
 
 
 def _applied(path: Path, changes: PlannedChanges) -> AppliedChanges:
-    from tallybook.backfill.ninerouter.database import apply  # noqa: PLC0415
-    from tallybook.backfill.ninerouter.document import apply_document  # noqa: PLC0415
-    from tallybook.files.sqlite import is_database  # noqa: PLC0415 - as above
-
     write: Callable[[Path, PlannedChanges], AppliedChanges] = (
-        apply if is_database(path) else apply_document
+        apply_to_database if is_database(path) else apply_document
     )
     return write(_opened(path), changes)

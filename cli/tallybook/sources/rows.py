@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import pyarrow as pa
 from msgspec.structs import astuple
 
 from tallybook.schema import Reported
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from tallybook.tables import REPORTED
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -22,10 +21,6 @@ DEFAULTS: Final = dict(
 
 def table(rows: Sequence[Reported]) -> pa.Table:
     """Columns in REPORTED's order and types; no rows give an empty table of that schema."""
-    import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
-
-    from tallybook.tables import REPORTED  # noqa: PLC0415 - as above
-
     if not rows:
         return REPORTED.empty_table()
     columns = zip(*map(astuple, rows), strict=True)
@@ -39,10 +34,6 @@ def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
     A value is a list or an Arrow array of that length, or else one value for every row. A column
     that is not given holds its default.
     """
-    import pyarrow as pa  # noqa: PLC0415 - as above
-
-    from tallybook.tables import REPORTED  # noqa: PLC0415 - as above
-
     if not count:
         return REPORTED.empty_table()
 
@@ -58,8 +49,6 @@ def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
 
 def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """The values, at least one; where all are the same, repeating one is ten times as fast."""
-    import pyarrow as pa  # noqa: PLC0415 - as above
-
     first, count = values[0], len(values)
     if values.count(first) < count:
         return pa.array(_micros(values) if pa.types.is_timestamp(kind) else values, kind)

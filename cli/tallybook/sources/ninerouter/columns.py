@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tallybook.sources.ninerouter.eras import Era, Verdict, judge, take_streams
 from tallybook.sources.ninerouter.estimates import Estimates
@@ -19,10 +22,8 @@ from tallybook.sources.ninerouter.usage_rows import (
     nth_word,
 )
 from tallybook.sources.rows import columns
+from tallybook.tables import MONEY, TIMESTAMP
 from tallybook.values import instant
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _HELD: Final = 256  # rows at the end of a batch whose twin may be among the next
 _TWICE: Final = "the reported cost counts reasoning twice"
@@ -81,9 +82,6 @@ def table(entries: list[Entry], era: Era, estimates: Estimates | None = None) ->
 
 def _said(texts: list[str | None]) -> pa.Array:
     """The texts that say something, as `values.text` has it; others are null."""
-    import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     found = pa.array(texts, pa.string())
     return pc.if_else(pc.utf8_is_space(found), None, found)
 
@@ -106,8 +104,6 @@ def _counts(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> dict[str, 
 
 def _words(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The columns that a verdict fills; there are few verdicts for many rows."""
-    import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
-
     places: dict[int, int] = {}
     indices = pa.array([places.setdefault(id(v), len(places)) for v in verdicts], pa.int32())
     known = {id(v): v for v in verdicts}
@@ -141,9 +137,6 @@ def _identity(entries: Sequence[Entry]) -> dict[str, pa.Array]:
     A pair bears the name of its last record. Of a call whose other record another file has, the
     name of the pair comes first.
     """
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     text = pa.string()
     try:
         stamps = pa.array([e.timestamp for e in entries], text)
@@ -166,10 +159,6 @@ def _identity(entries: Sequence[Entry]) -> dict[str, pa.Array]:
 
 def times(values: Sequence[Any]) -> pa.Array:
     """Points in time of ISO texts or Unix numbers; null for anything else."""
-    import pyarrow as pa  # noqa: PLC0415 - as above
-
-    from tallybook.tables import TIMESTAMP  # noqa: PLC0415
-
     try:
         return pa.array(values, pa.string()).cast(TIMESTAMP)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
@@ -178,9 +167,6 @@ def times(values: Sequence[Any]) -> pa.Array:
 
 def _take_times(entries: list[Entry]) -> None:
     """Sets the time of each entry, by which twins are found too."""
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
     if not entries:
         return
     found = times([entry.timestamp for entry in entries]).cast(pa.int64())
@@ -191,11 +177,6 @@ def _take_times(entries: list[Entry]) -> None:
 
 
 def _timestamps(microseconds: list[int]) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    from tallybook.tables import TIMESTAMP  # noqa: PLC0415
-
     found = pa.array(microseconds, pa.int64())
     known = pc.not_equal(found, UNKNOWN)
     return pc.if_else(known, found, None).cast(TIMESTAMP)
@@ -203,11 +184,6 @@ def _timestamps(microseconds: list[int]) -> pa.Array:
 
 def _money(values: list[float | None]) -> pa.Array:
     """Dollars to twelve decimals: counts times rates have no more, the rest is dust of floats."""
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    from tallybook.tables import MONEY  # noqa: PLC0415
-
     units = pc.cast(pc.round(pc.multiply(pa.array(values, pa.float64()), 1e12)), pa.int64())
     unit = pa.scalar(Decimal("1e-12"), pa.decimal128(13, 12))
     return pc.cast(pc.multiply(pc.cast(units, pa.decimal128(19, 0)), unit), MONEY)

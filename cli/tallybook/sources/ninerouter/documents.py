@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
+import pyarrow as pa
 
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts, Rows
@@ -22,9 +23,6 @@ from tallybook.sources.ninerouter.tokens import TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_document
 from tallybook.sources.rows import table
 from tallybook.values import decode
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _BACKUPS: Final = "backups"
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -84,8 +82,6 @@ def read_document(block: bytes, *, is_copy: bool) -> Rows:
 
 
 def _read_usage(block: bytes, *, is_copy: bool) -> pa.Table:
-    import pyarrow as pa  # noqa: PLC0415 - naming the sources must not load it
-
     damage: list[Reported] = []
     document = decode(block, _USAGE)
     if document is not None:
