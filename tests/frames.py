@@ -64,6 +64,7 @@ USAGE: Mapping[str, Any] = {
     "speed": pl.String,
     "inference_geo": pl.String,
     "web_search_requests": pl.Int64,
+    "refused": pl.Boolean,
     "reported_cost_usd": pl.Decimal(38, 15),
     **dict.fromkeys(COSTS, pl.Int128),
     "price_status": pl.String,

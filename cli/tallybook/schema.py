@@ -132,6 +132,7 @@ class Reported(msgspec.Struct, kw_only=True):
     is_copy: bool = False  # the record says that it was copied from elsewhere
     sidechain: bool = False
     finished: bool | None = None  # the counts of the response are final; None where nobody can tell
+    refused: bool = False  # before any output, of which the provider bills nothing
     block_index: int | None = None  # place among the records of one response
     turn_counts: list[int | None] | None = None  # RUNNING_COUNTS of a running total's last turn
     running: bool = False  # counts run up over `series`, they are not those of one call

@@ -289,3 +289,9 @@ def test_zeros_beside_unknown_tokens_cost_nothing_known_where_no_price_exists(
     assert (row["cost"], row["cost_low"], row["price_status"]) == (None, None, "unpriced")
     row = price_one(rates, None, **claude("0/0/0/0"))
     assert row["cost"] == 0  # all is stated, and nothing costs nothing
+
+
+def test_a_refusal_before_any_output_is_not_billed(rates: pricing.Rates) -> None:
+    row = price_one(rates, "claude-opus-5", **claude("5000/0/0/0"), refused=True)
+    assert {row[name] for name in (*BUCKET_COSTS, "cost", "cost_low", "cost_high")} == {0}
+    assert row["price_status"] == "not_billed"

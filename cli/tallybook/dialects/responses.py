@@ -40,7 +40,8 @@ class Response(msgspec.Struct, kw_only=True):
 
     `usage` is for `read_usage`, with `provider` as its hint, which is None where the body does not
     tell who served it. `finished` is False where the answer broke off before its counts were
-    final. `is_error`: the body is a refusal, no answer.
+    final. `is_error`: the body is an error in place of an answer. `is_refusal`: the model refused
+    to answer, or to go on.
     """
 
     usage: Body | None = None
@@ -52,6 +53,7 @@ class Response(msgspec.Struct, kw_only=True):
     service_tier: str | None = None
     created: datetime | None = None
     finished: bool | None = None
+    is_refusal: bool = False
     is_error: bool = False
 
 
@@ -125,6 +127,7 @@ def _find(body: Body) -> Response | None:
         service_tier=_service_tier(body),
         created=_created(body, inner),
         finished=_finished(body),
+        is_refusal=body.get("stop_reason") == "refusal",
         is_error=is_error,
     )
     found.provider = told_by_body(body, usage or {}, found.response_id, found.model)

@@ -21,6 +21,7 @@ TIER_UNKNOWN: Final = "tier_unknown"  # the prompt size decides, and is not know
 BEFORE_FIRST_PRICE: Final = "before_first_price"
 UNPRICED: Final = "unpriced"  # tokens without a rate
 NO_COUNTS: Final = "no_counts"  # nothing to price: the log states no counts
+NOT_BILLED: Final = "not_billed"  # the model refused before any output
 NOT_COUNTED: Final = "not_counted"  # a duplicate, an event, a problem
 
 BUCKET_COSTS: Final = (
@@ -58,6 +59,7 @@ _NEEDED: Final = (
     "unsplit_input_tokens",
     "output_tokens",
     "web_search_requests",
+    "refused",
 )
 
 
@@ -106,6 +108,10 @@ def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFr
     bounded = pl.when(~col("unbounded")).then(_if_known(_high()))
     calls = calls.with_columns(cost_low=_if_known(_low()), cost_high=bounded)
     calls = calls.with_columns(price_status=_status())
+    billed = [
+        pl.when("refused").then(pl.lit(0, FEMTO)).otherwise(name).alias(name) for name in COSTS
+    ]
+    calls = calls.with_columns(billed)
     kept = [pl.when("counted").then(name).alias(name) for name in COSTS]
     return calls.with_columns(kept).select(SCHEMA.keys())
 
@@ -193,6 +199,8 @@ def _status() -> pl.Expr:
     return (
         pl.when(~pl.col("counted"))
         .then(pl.lit(NOT_COUNTED))
+        .when("refused")
+        .then(pl.lit(NOT_BILLED))
         .when(~pl.col("_stated"))
         .then(pl.lit(NO_COUNTS))
         .when(pl.col("_unpriced") & pl.col("too_early"))

@@ -17,6 +17,7 @@ from tallybook.sources.claude_code.threads import identity, is_minted
 from tallybook.values import count, instant, money, text
 
 DIALECT: Final = "anthropic"
+REFUSAL: Final = "refusal"  # a stop reason; without any output nothing is billed
 SYNTHETIC: Final = "<synthetic>"  # the model of lines the client wrote itself
 
 _CLOUDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
@@ -187,6 +188,7 @@ def _call(message: Message, timestamp: object, line: Line, columns: dict[str, An
         finished=finished(message.stop_reason, counts["reported_output_tokens"], line.version),
     )
     row.problems = codes(problems)
+    row.refused = message.stop_reason == REFUSAL and row.reported_output_tokens == 0
     return row
 
 

@@ -107,6 +107,7 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     usage = read_usage(response.usage, row.provider) if response.usage else None
     if usage is not None:
         put_usage(row, usage)
+    row.refused = response.is_refusal and row.reported_output_tokens == 0
     row.service_tier = response.service_tier or row.service_tier
     if row.reported_cost_usd is None:
         problems: list[str] = []
