@@ -113,7 +113,7 @@ ODD_CASES = (
     "claude-code/headless-pretty-printed",
     "claude-code/headless-stream-json",
     "claude-code/headless-verbose-array",
-    "claude-code/t01-line-per-block",
+    "claude-code/line-per-block",
     "codex/model-change",
     "deer-flow/jsonl-events",
     "responses/openai-chat",

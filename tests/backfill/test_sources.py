@@ -38,7 +38,7 @@ def of_model(logs: Path, model: str, *arguments: str) -> dict[str, Any]:
 
 def test_the_event_of_a_call_tells_what_its_normalised_usage_left_out() -> None:
     """The raw usage of deepseek splits 500 prompt tokens into 384 hits and 116 misses."""
-    logs = built(FIXTURES / "deer-flow" / "d5-cache-reads")
+    logs = built(FIXTURES / "deer-flow" / "cache-reads")
     plan = answer("backfill", str(logs), "--details", "--apply")
     (change,) = plan["changes"]
     assert (change["source"], change["method"]) == ("deer-flow", "events")

@@ -57,9 +57,9 @@ def test_any_fixtures_together_are_derived_alike_in_components(
 @pytest.mark.parametrize(
     "pair",
     [
-        ("broken", "d5-subagents-twice-in-july"),
-        ("missing-columns", "d1-owner-id"),
-        ("missing-columns", "d2-callback-twice"),
+        ("broken", "subagents-twice-in-july"),
+        ("missing-columns", "owner-id"),
+        ("missing-columns", "callback-twice"),
         ("missing-columns", "runs-and-checkpoints"),
     ],
 )

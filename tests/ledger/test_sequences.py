@@ -17,19 +17,19 @@ from tests.ledger.homes import FIXTURES, coverage, put, told
 
 # Forks, copies, sub-agents, captures, documents and broken lines: what depends on other files.
 CASES = (
-    "codex/c04-fork-replays-parent",
-    "codex/c05-subagents-replay-parent",
+    "codex/fork-replays-parent",
+    "codex/subagents-replay-parent",
     "codex/fork-parent-went-on",
     "codex/resume-same-file",
-    "codex/c13-exec-cumulative",
+    "codex/exec-cumulative",
     "codex/broken",
     "codex/bom",
-    "claude-code/t10-branch-forked-from",
-    "claude-code/t09-copies-in-other-sessions",
-    "claude-code/t05-subagent-output-unfinalised",
+    "claude-code/branch-forked-from",
+    "claude-code/copies-in-other-sessions",
+    "claude-code/subagent-output-unfinalised",
     "claude-code/headless-pretty-printed",
     "claude-code/broken",
-    "claude-code/t43-result-beside-transcript",
+    "claude-code/result-beside-transcript",
 )
 
 

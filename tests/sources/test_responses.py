@@ -133,7 +133,7 @@ def rows(*paths: Path) -> list[tuple[str, str | None, list[str] | None]]:
 
 def test_an_answer_that_an_agent_logged_too_is_counted_once(tmp_path: Path) -> None:
     """Its own row and that of the call within it, which has an id of its own."""
-    case = FIXTURES / "claude-code" / "t23-compaction-iteration" / "input"
+    case = FIXTURES / "claude-code" / "compaction-iteration" / "input"
     (log,) = case.rglob("*.jsonl")
     answer = json.loads(log.read_text("utf-8").splitlines()[1])["message"]
     (tmp_path / "body.json").write_bytes(line(answer))
