@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from tallybook.derive.duplicates.best_record import winners
+from tallybook.derive.duplicates.best_record import owners, winners
 from tallybook.derive.duplicates.other_sources import mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
 from tallybook.derive.duplicates.reused_ids import reused_identities
@@ -46,6 +46,7 @@ def changed(
 
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
 _MARKS = ("duplicate_of", "duplicate_reason", "problems")
+WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
 _FREE = _COUNTED & pl.col("duplicate_of").is_null()
 
 
@@ -71,7 +72,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
     for concerned, stage in stages:
         if frame.select(concerned.any()).item():
-            frame = changed(frame, stage, _MARKS)
+            frame = changed(frame, stage, (*_MARKS, *WHOSE))
     return changed(frame, _flag, ("problems",)).lazy()
 
 
@@ -223,7 +224,8 @@ def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
     several = rows.filter(_FREE).filter(pl.col("call_id").is_duplicated())
-    order = several.pipe(winners).select("row", "_winner")
+    order = several.pipe(winners).select("row", "_winner").collect()
+    won = order.filter(pl.col("row") == pl.col("_winner"))
     lost = _FREE & (pl.col("row") != pl.col("_winner"))
     reason = (
         pl.when(pl.col("sequence").is_not_null())
@@ -231,9 +233,31 @@ def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(pl.lit("same-response"))
     )
     return (
-        rows.join(order, on="row", how="left", maintain_order="left")
+        rows.join(order.lazy(), on="row", how="left", maintain_order="left")
         .pipe(_mark, lost.fill_null(value=False), pl.col("call_id"), reason)
         .drop("_winner")
+        .pipe(take_whose, owners(several, won), "_owner")
+    )
+
+
+def take_whose(rows: pl.LazyFrame, pairs: pl.DataFrame, giver: str) -> pl.LazyFrame:
+    """Puts on the `row` of each pair whose the row is that `giver` names: thread, caller, project.
+
+    The order of the rows stays.
+    """
+    if pairs.is_empty():
+        return rows
+    given = rows.select(pl.col("row").alias(giver), *(pl.col(n).alias(f"_{n}") for n in WHOSE))
+    taken = (
+        pairs.lazy()
+        .join(given, on=giver, how="inner")
+        .select("row", *(f"_{n}" for n in WHOSE), _is_given=pl.lit(value=True))
+    )
+    anew = [pl.when("_is_given").then(f"_{name}").otherwise(name).alias(name) for name in WHOSE]
+    return (
+        rows.join(taken, on="row", how="left", maintain_order="left")
+        .with_columns(anew)
+        .drop("_is_given", *(f"_{n}" for n in WHOSE))
     )
 
 
