@@ -41,6 +41,7 @@ USAGE: Mapping[str, Any] = {
     "call_id": pl.String,
     "duplicate_of": pl.String,
     "duplicate_reason": pl.String,
+    "route_end": pl.String,
     "provider": pl.String,
     "model": pl.String,
     "thread_id": pl.String,

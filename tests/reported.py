@@ -10,6 +10,7 @@ import pyarrow as pa
 from tallybook.derive.attribute import attribute
 from tallybook.derive.bounds import with_bounds
 from tallybook.derive.duplicates.deduplicate import deduplicate
+from tallybook.derive.duplicates.requests import with_requests
 from tallybook.derive.normalize import normalize
 from tallybook.derive.reconcile import reconcile
 from tallybook.derive.running_totals import settle_running
@@ -38,7 +39,7 @@ def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def settled(*rows: dict[str, Any]) -> pl.DataFrame:
     """The rows after every stage but the prices."""
-    frame = reported(*rows)
+    frame = with_requests(reported(*rows).collect()).lazy()
     stages = (
         attribute,
         settle_running,

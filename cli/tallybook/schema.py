@@ -58,6 +58,14 @@ PLACEHOLDER_OUTPUT: Final = "placeholder-output"
 CACHE_TWICE: Final = "cache-perhaps-twice"
 CACHE_BESIDE: Final = "cache-perhaps-beside"
 PERHAPS_MORE: Final = (CACHE_TWICE, CACHE_BESIDE)
+WITNESS: Final = "witness"  # why a row does not count: another source states the same
+# Two records that are one call by all that can be seen, though nothing proves it: the reason why
+# one of them does not count, and a problem of it.
+PROBABLY_SAME: Final = "probably-same-call"
+# Calls with signs of a router on its own side and on a client's, which may be the same ones.
+MAY_BE_TWICE: Final = "may-be-counted-twice"
+AT_ROUTER: Final = "router"
+AT_CLIENT: Final = "client"
 
 # Problems of what a row leaves unsaid, which matter where it counts and nowhere else.
 SAID_OF_COUNTED: Final = (
@@ -109,6 +117,7 @@ class Reported(msgspec.Struct, kw_only=True):
     project: str | None = None
     provider: str | None = None
     model: str | None = None
+    requested_model: str | None = None  # as the client asked for it, where it says so
     model_ahead: bool = False  # the model may be named by the next record that has one
     timestamp: datetime | None = None  # UTC
     calls: int | None = 1
@@ -119,6 +128,9 @@ class Reported(msgspec.Struct, kw_only=True):
     log_source: str | None = None  # the source whose own log holds `thread_id`, if that is another
     connection_id: str | None = None  # account or key the request went out with, hashed if secret
     route: str | None = None  # how the request was forwarded, e.g. "claude>openai stream"
+    routed: bool = False  # the client's record has signs of a router between it and the provider
+    # Tool calls that the response asks for; of a stored request, those it brings the results of.
+    tool_ids: list[str] | None = None
     record_id: str | None = None  # the log's own id of the record
     chain_id: str | None = None  # first record of an unbroken chain of records
     segment_id: str | None = None  # one of several files that together are the thread

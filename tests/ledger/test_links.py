@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
 from tallybook.ledger import groups as module
-from tallybook.ledger.groups import COLUMNS, components, every_key, link_keys
+from tallybook.ledger.groups import COLUMNS, components, every_key, link_keys, met
 from tests.built import built
 from tests.examples import tries
 from tests.reported import reported
@@ -48,6 +48,9 @@ SHARED: dict[str, st.SearchStrategy[Any]] = {
     "sequence": few("q"),
     "history_thread_ids": st.just(["a"]),
     "series": few("u", "v"),
+    "route": few("claude>claude stream"),
+    "routed": st.just(value=True),
+    "tool_ids": st.just(["call_0123456789"]),
     "model": few("gpt-5", "gpt-5-mini"),
     "timestamp": st.sampled_from([DAY, DAY + timedelta(hours=1)]),
 }
@@ -60,7 +63,7 @@ TOOLS = ["log", "log", "log", "transcript", "summary", "snapshot", "state", "cap
 def rows(draw: st.DrawFn) -> dict[str, Any]:
     """A row that states few of the things that it could share with others."""
     row = {
-        "source": draw(st.sampled_from(["deer-flow", "deer-flow", "codex"])),
+        "source": draw(st.sampled_from(["deer-flow", "deer-flow", "codex", "9router"])),
         "path": draw(st.sampled_from(["/1", "/2", "/3"])),
         "record": draw(st.integers(1, 2)),
         "kind": draw(st.sampled_from(KINDS)),
@@ -99,7 +102,8 @@ def linked(rows: pl.DataFrame) -> list[list[str]]:
     numbers = pl.DataFrame({"path": paths}).with_row_index("file")
     keys = link_keys(rows.select(COLUMNS))
     placed = rows.with_row_index("row").select("row", "path").join(keys, on="row")
-    found = components(len(paths), placed.join(numbers, on="path").select("file", "key"))
+    keyed = placed.join(numbers, on="path").select("file", "key", "side")
+    found = components(len(paths), met(keyed))
     return [[paths[number] for number in group] for group in found]
 
 
@@ -111,7 +115,9 @@ MADE = {
     "call_id": ("source", "identity"),
     "_call": ("source", "identity"),
 }
-WITHIN_A_FILE = {"path", "row", "copied_row"}
+WITHIN_A_FILE = {"path"}
+# Numbers of rows, whatever these are to each other.
+ROWS = {"row", "copied_row", "router", "client", "_owner", "_giver", "_of"}
 # It takes rows out whose run has the same condition on it, so it decides nothing.
 NEUTRAL = ("tallybook.derive.duplicates.same_run", frozenset({"source"}))
 
@@ -177,4 +183,7 @@ def test_stages_put_rows_of_several_files_together_by_links_only(
     }
     for stage, columns in joined - {NEUTRAL}:
         known = {each for name in columns for each in MADE.get(name, (name,))}
-        assert known & WITHIN_A_FILE or any(link <= known for link in linking), (stage, columns)
+        assert known & (WITHIN_A_FILE | ROWS) or any(link <= known for link in linking), (
+            stage,
+            columns,
+        )

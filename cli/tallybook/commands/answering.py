@@ -33,6 +33,7 @@ def question_of(  # noqa: PLR0913 - one parameter an option
     no_ledger: bool,
     as_recorded: bool,
     everything: bool = False,
+    apart: bool = False,
 ) -> Question:
     """What the options ask of the ledger. Raises UsageError."""
     from tallybook.ledger.question import Question  # noqa: PLC0415 - help needs none
@@ -50,6 +51,7 @@ def question_of(  # noqa: PLR0913 - one parameter an option
         price_file=prices,
         as_recorded=as_recorded,
         everything=everything,
+        apart=apart,
     )
 
 
@@ -102,6 +104,7 @@ def remark(answer: Answer, marks: Collection[str] = ()) -> None:
     say(*problems.problem_lines(coverage, stderr_width()))
     odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
     say(*filter(None, odd))
+    say(*words.routed_lines(coverage))
     say(*words.not_looked_at_lines(coverage), dim=True)
     say(words.coverage_line(coverage, totals))
 

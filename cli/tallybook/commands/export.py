@@ -93,6 +93,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         no_ledger=no_ledger,
         as_recorded=as_recorded,
         everything=everything,
+        apart=as_recorded,
     )
 
     def written(reading: Reading) -> tuple[Answer, int]:

@@ -92,6 +92,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         no_ledger=no_ledger,
         as_recorded=as_recorded,
         everything=everything,
+        apart=as_recorded,
     )
     answer, page = _found(question, query, chosen, problems, backfill=backfill)
     _tell(answer, page, chosen, output)

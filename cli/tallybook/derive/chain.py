@@ -11,12 +11,13 @@ from tallybook.derive.attribute import attribute
 from tallybook.derive.bounds import with_bounds
 from tallybook.derive.corrections import apply
 from tallybook.derive.duplicates.deduplicate import deduplicate
+from tallybook.derive.duplicates.requests import REQUEST, with_requests
 from tallybook.derive.normalize import normalize
 from tallybook.derive.reconcile import reconcile
 from tallybook.derive.running_totals import settle_running
 from tallybook.derive.sums import settle_sums
 from tallybook.pricing.cost import price
-from tallybook.schema import RESPONSE
+from tallybook.schema import AT_CLIENT, AT_ROUTER, PROBABLY_SAME, RESPONSE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +45,7 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     Rows are put in the order of path, record and part first, so the order of reading is of no
     consequence.
     """
-    frame = _narrow(_in_order(pl.DataFrame(reported))).with_row_index("row")
+    frame = with_requests(_narrow(_in_order(pl.DataFrame(reported))).with_row_index("row"))
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
     held = frame.filter(evidence)
@@ -55,7 +56,7 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
         rows = parts.pop(0).lazy()
         for stage in _STAGES:
             rows = stage(rows).collect().lazy()
-        derived.append(rows.collect())
+        derived.append(rows.drop(REQUEST).collect())
     usage = pl.concat(derived)
     return priced((usage if usage["row"].is_sorted() else usage.sort("row")).drop("row"), rates)
 
@@ -88,6 +89,27 @@ def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
         for name in likely
         if rows.height and same[name].item()
     )
+
+
+def as_recorded(usage: pl.DataFrame) -> pl.DataFrame:
+    """USAGE rows of which those count again that were left out without proof."""
+    apart = pl.col("duplicate_reason") == PROBABLY_SAME
+    if not usage.select(apart.any()).item():
+        return usage
+    others = usage.filter(apart)["duplicate_of"].unique().implode()
+    either = apart | (pl.col("duplicate_of").is_null() & pl.col("call_id").is_in(others))
+    kept = pl.col("problems").list.eval(pl.element().filter(pl.element() != PROBABLY_SAME))
+    return usage.with_columns(
+        duplicate_of=pl.when(~apart.fill_null(value=False)).then("duplicate_of"),
+        duplicate_reason=pl.when(~apart.fill_null(value=False)).then("duplicate_reason"),
+        problems=pl.when(apart).then(kept).otherwise("problems"),
+        route_end=pl.coalesce(pl.when(either).then(_end_of_route()), "route_end"),
+    )
+
+
+def _end_of_route() -> pl.Expr:
+    at_router = pl.col("route").is_not_null()
+    return pl.when(at_router).then(pl.lit(AT_ROUTER)).otherwise(pl.lit(AT_CLIENT))
 
 
 def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from tallybook.derive.normalize import add_problem
 from tallybook.derive.running_totals import Snapshot, in_order, settle
-from tallybook.schema import ASSERTION
+from tallybook.schema import ASSERTION, PROBABLY_SAME, WITNESS
 
 _COMPARED = (
     "uncached_input_tokens",
@@ -30,7 +30,7 @@ def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
     asserting = _asserting(rows)
     if asserting.is_empty():
         return rows
-    calls = rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind").is_in(["call", "sum"]))
+    calls = rows.filter(_is_counted(), pl.col("kind").is_in(["call", "sum"])).pipe(_by_either_model)
     counted = _sums(calls.with_columns(thread="root_thread_id"), "counted")
     differing = (
         _asserted(asserting).lazy().join(counted, on=_KEY, how="left").filter(_differs()).collect()
@@ -47,6 +47,21 @@ def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
         )
         .drop("_detail")
     )
+
+
+def _is_counted() -> pl.Expr:
+    """Calls that the log itself has, be it that another source's record of them counts."""
+    elsewhere = pl.col("duplicate_reason").is_in([WITNESS, PROBABLY_SAME])
+    return pl.col("duplicate_of").is_null() | elsewhere
+
+
+def _by_either_model(calls: pl.LazyFrame) -> pl.LazyFrame:
+    """The calls by the model that answered, and by the one that was asked for where it is another.
+
+    A client adds up by the latter.
+    """
+    models = pl.concat_list("model", "requested_model").list.drop_nulls().list.unique()
+    return calls.with_columns(model=models).explode("model")
 
 
 def _sums(rows: pl.LazyFrame, prefix: str) -> pl.LazyFrame:

@@ -10,6 +10,15 @@ from pathlib import Path
 
 import polars as pl
 
+from tallybook.derive.duplicates.meeting import (
+    OUTPUT,
+    WHEN,
+    at_answer,
+    at_client,
+    at_request,
+    at_router,
+    tells_of_client,
+)
 from tallybook.derive.duplicates.same_run import TELLING
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
@@ -38,6 +47,11 @@ COLUMNS = (
     "series",
     "evidence",
     "chain_id",
+    "route",
+    "routed",
+    "tool_ids",
+    "reported_output_tokens",
+    "reported_reasoning_tokens",
 )
 
 
@@ -51,7 +65,8 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> l
         for part in entry.segments():
             held.setdefault(part.part, _Held()).add(number, part)
     links = [_of_files(_part_keys(name, store, cache), held[name]) for name in held]
-    return components(len(entries), pl.concat(links) if links else _of_files(_NO_KEYS, _Held()))
+    found = pl.concat(links) if links else _of_files(_NO_KEYS, _Held())
+    return components(len(entries), met(found))
 
 
 class _Held:
@@ -76,7 +91,24 @@ class _Held:
         )
 
 
-_NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
+_NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64, "side": pl.UInt8})
+
+# Whose a key is. Those of a router, and of the requests that it kept, mean nothing where no client
+# comes by: all of its rows would hang together by chance.
+OWN_KEY, ROUTER, REQUEST = (pl.lit(number, pl.UInt8) for number in range(3))
+
+
+def met(keys: pl.DataFrame) -> pl.DataFrame:
+    """The keys without those of a router, and of requests by `row`, at which no client comes by."""
+    side, key = pl.col("side"), pl.col("key")
+    own = keys.filter(side == OWN_KEY)["key"].unique().implode()
+    kept = keys.filter(side == REQUEST)
+    if kept.height:
+        told = kept.filter(key.is_in(own))["row"].unique().implode()
+        kept = kept.filter(pl.col("row").is_in(told))
+    others = pl.concat([own.explode(), kept["key"]]).unique().implode()
+    router = keys.filter(side == ROUTER).filter(key.is_in(others))
+    return pl.concat([keys.filter(side == OWN_KEY), kept, router]).drop("side")
 
 
 def _part_keys(name: str, store: StoredRows, cache: Path | None) -> pl.DataFrame:
@@ -110,7 +142,7 @@ def _keys_of_all(slices: Iterable[pl.DataFrame]) -> pl.DataFrame:
 def _of_files(keys: pl.DataFrame, held: _Held) -> pl.DataFrame:
     """The keys of a part by the files that hold its rows."""
     ranges = held.frame().select("file", row=pl.int_ranges("begin", "end", dtype=pl.UInt32))
-    return ranges.explode("row").drop_nulls().join(keys, on="row").select("file", "key")
+    return ranges.explode("row").drop_nulls().join(keys, on="row").drop("row")
 
 
 def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
@@ -119,7 +151,9 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
     Two files without a common key, and without a chain of such files between them, are derived
     alike together and apart. A key that a file has several times is given once.
     """
-    found = pl.concat(every_key(rows.lazy().with_row_index("row")))
+    lazy = rows.lazy().with_row_index("row")
+    own = pl.concat(every_key(lazy)).with_columns(side=OWN_KEY)
+    found = pl.concat([own, router_keys(lazy).with_columns(side=ROUTER)])
     first = found.unique(["path", "key"], keep="first", maintain_order=True)
     return first.drop("path").collect()
 
@@ -131,6 +165,8 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
     """
     threads = [hashed(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
     history = rows.select("row", "path", "history_thread_ids").explode("history_thread_ids")
+    tools = rows.select("row", "path", "tool_ids").explode("tool_ids")
+    forwarded = (at_request(rows), at_client(rows), at_answer(rows))
     stated = pl.col("identity").is_not_null()
     unnamed = ~stated & pl.col("thread_id").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
     counter, content = ("source", "segment_id", "sequence"), ("source", "kind", "record", "part")
@@ -139,6 +175,8 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         *threads,
         hashed(history, "thread", "history_thread_ids"),
         hashed(rows, "response", "response_id"),
+        hashed(tools, "tool", "tool_ids"),
+        *(hashed(some, "forwarded", OUTPUT, WHEN) for some in forwarded),
         hashed(rows, "call", "source", "identity"),
         hashed(rows.filter(stated), "record", "source", "record_id"),
         hashed(rows.filter(unnamed), "counter", *counter),
@@ -154,6 +192,23 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         hashed(rows.filter(pl.col("running"), pl.col("series").is_null()), "series", "source"),
         hashed(rows.filter(pl.col("evidence").is_in(TELLING)), "begun", "source", "chain_id"),
         hashed(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
+    ]
+
+
+def router_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The keys at which its client meets each call of a router; two routers meet nowhere."""
+    return hashed(at_router(rows), "forwarded", OUTPUT, WHEN)
+
+
+def request_keys(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
+    """The keys by which the kept requests of a router tell what calls are one."""
+    kept = rows.filter(tells_of_client())
+    tools = kept.select("row", "path", "tool_ids").explode("tool_ids")
+    return [
+        hashed(kept, "thread", "thread_id"),
+        hashed(kept, "response", "response_id"),
+        hashed(tools, "tool", "tool_ids"),
+        hashed(at_request(rows), "forwarded", OUTPUT, WHEN),
     ]
 
 

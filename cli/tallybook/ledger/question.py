@@ -24,3 +24,4 @@ class Question:
     price_file: Path | None = None
     as_recorded: bool = False
     everything: bool = False
+    apart: bool = False  # records that are probably one call count both

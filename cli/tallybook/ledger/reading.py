@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from tallybook.derive.chain import corrected, derive, priced
+from tallybook.derive.chain import as_recorded, corrected, derive, priced
 from tallybook.files.find import Found
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.groups import batches, linked
@@ -46,6 +46,7 @@ class Reading:
     rates: Rates
     failed: pa.Table | None = None  # rows that stand for paths which could not be entered
     corrections: pa.Table | None = None  # what backfill proved; rows are kept without it
+    apart: bool = False  # records that are probably one call count both
     derived: Path | None = None  # where derived rows may be kept
     sums: Path | None = None  # where sums of them may be kept
     counts: FileCounts = field(default_factory=FileCounts)
@@ -148,6 +149,7 @@ class Reading:
         derived.close(component.name for component in every)
 
     def _finished(self, usage: pl.DataFrame) -> pl.DataFrame:
+        usage = as_recorded(usage) if self.apart else usage
         return priced(corrected(usage, self.corrections), self.rates)
 
     def _components(self) -> list[Component]:

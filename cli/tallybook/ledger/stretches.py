@@ -12,7 +12,17 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from tallybook.ledger.groups import COLUMNS, every_key, hashed
+from tallybook.ledger.groups import (
+    COLUMNS,
+    OWN_KEY,
+    REQUEST,
+    ROUTER,
+    every_key,
+    hashed,
+    met,
+    request_keys,
+    router_keys,
+)
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
 from tallybook.private import write_aside
@@ -25,7 +35,7 @@ _WITHIN: Final = (*COLUMNS, "model_ahead", "repeat", "history")
 _MOST_RUNS: Final = 8
 _PLACE: Final = {"record": pl.Int64, "part": pl.String}
 _SPANS: Final = {"first": pl.UInt32, "last": pl.UInt32}
-_NOTHING: Final = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64})
+_NOTHING: Final = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64, "side": pl.UInt8})
 # Of each stretch numbers of entries and their rows.
 _Cut = list[list[tuple[int, tuple[Segment, ...]]]]
 
@@ -69,7 +79,7 @@ def _cut(entries: Sequence[Entry], store: StoredRows, most: int) -> _Cut:
         file = _looked_through(entry, store, begin)
         files.append(file)
         begin += file.rows
-    spans = [_reach(pl.concat(file.keys for file in files)), *(file.spans for file in files)]
+    spans = [_reach(met(pl.concat(file.keys for file in files))), *(file.spans for file in files)]
     cuts = cut_places(pl.concat(spans), begin, most)
     ends = zip([0, *cuts], [*cuts, begin], strict=True)
     found = [list(_stretch(files, first, end)) for first, end in ends]
@@ -137,8 +147,8 @@ def _is_told_by_neighbours() -> pl.Expr:
 def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     """Per row the keys that it shares with whatever it may influence, be it in its own file.
 
-    Evidence is derived apart from the rows that count, so it shares with evidence only; and the
-    answer that it is has no say in what becomes of it.
+    Evidence is derived apart from the rows that count, so it shares with evidence only, but for
+    what a router keeps of its requests; and the answer that it is has no say in what becomes of it.
     """
     numbered = rows.with_row_index("row")
     is_evidence = pl.col("kind") == RESPONSE
@@ -148,8 +158,11 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
         lazy = some.lazy()
         within = hashed(lazy, "place", "source", "thread_id", "segment_id", "sequence")
         keys = pl.concat([*every_key(lazy), within])
-        found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64))).collect())
-    return pl.concat(found)
+        found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64)), side=OWN_KEY))
+    lazy = numbered.lazy()
+    kept = pl.concat(request_keys(lazy)).select("row", "key", side=REQUEST)
+    router = router_keys(lazy).select("row", "key", side=ROUTER)
+    return pl.concat([*found, kept, router]).collect()
 
 
 def _order(places: pl.DataFrame) -> pl.Series | None:
@@ -167,7 +180,7 @@ def _placed(keys: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
     if order is None:
         return keys
     places = order.to_frame("row").with_row_index("place")
-    return keys.join(places, on="row").select(row="place", key="key")
+    return keys.join(places, on="row").select(row="place", key="key", side="side")
 
 
 def _reach(keys: pl.DataFrame) -> pl.DataFrame:

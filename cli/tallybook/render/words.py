@@ -11,6 +11,14 @@ from tallybook.render.text import visible
 SHOWN_VALUES: Final = 6
 
 
+_ROUTED: Final = {
+    "probably_same_call": "left out: a router and its client logged them with the same counts",
+    "may_be_counted_twice": (
+        "at most: a router and clients with signs of one logged the same models in the same hours"
+    ),
+}
+
+
 def coverage_line(coverage: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
     """One line: files, records, duplicates, backfilled, problems, unpriced tokens."""
     parts = [
@@ -32,6 +40,17 @@ def older_line(coverage: Mapping[str, Any]) -> str:
         return ""
     where = f" of {_number(files, 'file')}" if files else ""
     return f"{_number(calls, 'call')}{where} as another version read them: there is no more to read"
+
+
+def routed_lines(coverage: Mapping[str, Any]) -> list[str]:
+    """What a router and its clients have both logged, with no proof which are the same calls."""
+    found = []
+    for name, words in _ROUTED.items():
+        calls, tokens = coverage[name]["calls"], coverage[name]["tokens"]
+        if calls:
+            many = f"{_number(calls, 'call')} of {_number(tokens, 'token')}"
+            found.append(f"{name.replace('_', '-')}: {many} {words}")
+    return found
 
 
 def not_looked_at_lines(coverage: Mapping[str, Any]) -> list[str]:

@@ -76,5 +76,9 @@ CODES: Final[Mapping[str, Code]] = {
     "undecided-history": Code(
         "nothing proves whose history a record is", "it is taken for copied, and left out"
     ),
+    "probably-same-call": Code(
+        "a router's and a client's record are one call by all that is seen, without proof",
+        "one of them counts; --as-recorded counts both",
+    ),
     "stale-correction": Code("a recorded correction no longer fits its call", "it is not used"),
 }

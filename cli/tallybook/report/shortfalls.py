@@ -12,6 +12,7 @@ def shortfalls(totals: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
         (sum(seen["problems"].values()), "problem", ""),
         (seen["undated"], "record", " without a time left out"),
         (totals["unpriced_tokens"], "token", " unpriced"),
+        (seen["may_be_counted_twice"]["calls"], "call", " that may be counted twice"),
     )
     found = [f"{n:,} {what}{'s' if n > 1 else ''}{state}" for n, what, state in reasons if n]
     low, high = totals["cost_low_usd"], totals["cost_high_usd"]

@@ -12,6 +12,7 @@ import polars as pl
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import listed
 from tallybook.report.query import TIME_KEYS, Query, Unmatched
+from tallybook.report.routes import perhaps_twice
 from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial, sums_of_sums
 from tallybook.schema import ORIGINS
 
@@ -110,6 +111,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     covered = whole.covered.drop(COMPONENT).row(0, named=True)
     undated = covered.pop("undated")
     covered["older_calls"] += read.get("older_calls", 0)
+    probable = {name: covered.pop(f"probable_{name}") for name in ("calls", "tokens")}
     shown = listed(whole.problems)
     return Report(
         query=query,
@@ -118,6 +120,8 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
         coverage={
             **read,
             **covered,
+            "probably_same_call": probable,
+            "may_be_counted_twice": perhaps_twice(whole.ends),
             "problems": dict(whole.codes.sort("code").select("code", "n").iter_rows()),
             "problems_listed": sum(entry["count"] for entry in shown),
             "problem_list": shown,

@@ -12,6 +12,7 @@ import polars as pl
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import entries, first_of_each, together
 from tallybook.report.query import KEYS, TIME_KEYS, Query
+from tallybook.report.routes import added, ends
 from tallybook.schema import (
     ASSUMED,
     BACKFILLED,
@@ -19,6 +20,7 @@ from tallybook.schema import (
     COUNTED_KINDS,
     DERIVED,
     ORIGINS,
+    PROBABLY_SAME,
     REPORTED_ORIGIN,
     SUBCOUNTS,
 )
@@ -87,6 +89,7 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
     `older` are the paths of files that another program has read.
     """
     is_older = pl.col("path").is_in(list(older)) if older else pl.lit(value=False)
+    probable = pl.col("duplicate_reason") == PROBABLY_SAME
     backfilled = counted() & (origin() == BACKFILLED)
     return [
         recorded().sum().cast(pl.Int64).alias("records"),
@@ -97,6 +100,8 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
         .cast(pl.Int64)
         .alias("duplicates"),
         backfilled.sum().cast(pl.Int64).alias("backfilled"),
+        pl.col("calls").filter(probable).sum().alias("probable_calls"),
+        pl.col("total_tokens").filter(probable).sum().alias("probable_tokens"),
     ]
 
 
@@ -176,7 +181,7 @@ class Partial:
 
     `groups` has the sums of each combination of the keys, `covered` those of the coverage, `codes`
     the number of problems by code, `problems` the first entries of each, `known` the values that
-    there are of the columns that are filtered by.
+    there are of the columns that are filtered by, `ends` the calls at each end of a route.
     """
 
     groups: pl.DataFrame
@@ -184,11 +189,12 @@ class Partial:
     codes: pl.DataFrame
     problems: pl.DataFrame
     known: pl.DataFrame
+    ends: pl.DataFrame
 
     @property
     def height(self) -> int:
         """How many rows that grow with what was read."""
-        return self.groups.height + self.problems.height + self.known.height
+        return self.groups.height + self.problems.height + self.known.height + self.ends.height
 
     def of(self, names: Sequence[str]) -> Partial:
         """Those of some components only."""
@@ -217,6 +223,7 @@ def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Pa
         codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
         problems=first_of_each(found, COMPONENT),
         known=_known(lazy, query).collect(),
+        ends=ends(lazy, COMPONENT).collect(),
     )
 
 
@@ -239,6 +246,7 @@ def as_one(partial: Partial, query: Query) -> Partial:
         codes=partial.codes.group_by("code").agg(pl.col("n").sum()).select(nameless, "code", "n"),
         problems=first_of_each(found, COMPONENT),
         known=partial.known.with_columns(nameless).unique(),
+        ends=added(partial.ends.lazy().with_columns(nameless), COMPONENT).collect(),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from tallybook.derive.duplicates.best_record import owners, winners
-from tallybook.derive.duplicates.other_sources import mark_stated_elsewhere
+from tallybook.derive.duplicates.other_sources import mark_forwarded, mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
 from tallybook.derive.duplicates.reused_ids import reused_identities
 from tallybook.derive.duplicates.same_run import TELLING, lesser_records_of_run
@@ -73,7 +73,16 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
     for concerned, stage in stages:
         if frame.select(concerned.any()).item():
             frame = changed(frame, stage, (*_MARKS, *WHOSE))
+    if frame.select(_may_be_routed().any()).item():
+        frame = changed(frame, mark_forwarded, (*_MARKS, *WHOSE, "detail", "route_end"))
+    else:
+        frame = frame.with_columns(route_end=pl.lit(None, pl.String))
     return changed(frame, _flag, ("problems",)).lazy()
+
+
+def _may_be_routed() -> pl.Expr:
+    """Whether a router or one of its clients may tell of the call."""
+    return pl.col("routed") | pl.col("route").is_not_null()
 
 
 def _is_seen_elsewhere() -> pl.Expr:

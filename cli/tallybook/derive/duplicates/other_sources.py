@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import polars as pl
 
-from tallybook.schema import ASSUMED, CALL, COUNTED_KINDS, LOG
+from tallybook.derive.duplicates.forwarded import Pair, pairs
+from tallybook.derive.duplicates.meeting import is_router
+from tallybook.derive.normalize import add_problem
+from tallybook.schema import (
+    ASSUMED,
+    AT_CLIENT,
+    AT_ROUTER,
+    CALL,
+    COUNTED_KINDS,
+    LOG,
+    PROBABLY_SAME,
+    WITNESS,
+)
 
 # Shorter ids are counters or test data; what a provider hands out to name one answer is longer.
 _ID_LENGTH = 16
@@ -28,13 +40,14 @@ def mark_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _mark_threads(rows: pl.LazyFrame) -> pl.LazyFrame:
-    own = _FREE & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG)
+    own = _FREE & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & ~is_router()
     logged = (own & pl.col("log_source").is_null()).fill_null(value=False)
     of = pl.concat_str("log_source", pl.lit(":"), "thread_id")
     # The thread's sub-agents name it as their root; what drove it may call another thread its root.
     names = rows.filter(logged).select("source", "thread_id", "root_thread_id").unique().collect()
     known = {f"{source}:{name}" for source, *named in names.iter_rows() for name in named if name}
-    return _mark(rows, _FREE & of.is_in(known).fill_null(value=False), of)
+    # What a router forwarded is paired call by call.
+    return _mark(rows, _FREE & ~is_router() & of.is_in(known).fill_null(value=False), of)
 
 
 def _mark_responses(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -79,8 +92,78 @@ def _ranked(shared: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+_WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
+_PAIRED = {
+    "row": pl.get_index_type(),
+    "_of": pl.get_index_type(),
+    "_reason": pl.String,
+    "_words": pl.String,
+}
+
+
+def mark_forwarded(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Marks one of each two rows by which a router and its client tell of one call.
+
+    The client's counts, unless it was shown others than the provider's; then the router's, with the
+    client's thread and project. `route_end` says of the calls that are left, and that may be one
+    call all the same, which end of a route they are.
+    """
+    found = pairs(rows)
+    if not found:
+        return rows.pipe(_with_ends)
+    named = rows.select(_of="row", _call="call_id")
+    paired = pl.LazyFrame(list(map(_loser, found)), schema=_PAIRED, orient="row")
+    lent = [(pair.router, pair.client) for pair in found]
+    givers = pl.LazyFrame(
+        lent, schema={"row": _PAIRED["row"], "_giver": _PAIRED["row"]}, orient="row"
+    )
+    lost = pl.col("_call").is_not_null()
+    return (
+        rows.pipe(_lend, givers)
+        .join(paired.join(named, on="_of"), on="row", how="left", maintain_order="left")
+        .with_columns(
+            duplicate_of=pl.coalesce("_call", "duplicate_of"),
+            duplicate_reason=pl.coalesce("_reason", "duplicate_reason"),
+            problems=add_problem((PROBABLY_SAME, pl.col("_words").is_not_null())),
+            detail=pl.coalesce("_words", "detail"),
+            _settled=lost | pl.col("row").is_in(paired.select("_of").collect()["_of"].implode()),
+        )
+        .pipe(_with_ends, ~pl.col("_settled"))
+        .drop("_call", "_of", "_reason", "_words", "_settled")
+    )
+
+
+def _loser(pair: Pair) -> tuple[int, int, str, str | None]:
+    """The row that does not count, that which does, why, and what that rests on."""
+    one, other = pair.client, pair.router
+    if not pair.is_router_better:
+        one, other = other, one
+    return one, other, PROBABLY_SAME if pair.words else WITNESS, pair.words
+
+
+def _lend(rows: pl.LazyFrame, givers: pl.LazyFrame) -> pl.LazyFrame:
+    """Puts the client's thread, caller and project on a router's row that has no thread."""
+    given = rows.select(pl.col("row").alias("_giver"), *(pl.col(n).alias(f"_{n}") for n in _WHOSE))
+    is_lent = pl.col("thread_id").is_null() & pl.col("_thread_id").is_not_null()
+    return (
+        rows.join(givers.join(given, on="_giver"), on="row", how="left", maintain_order="left")
+        .with_columns(pl.when(is_lent).then(f"_{n}").otherwise(n).alias(n) for n in _WHOSE)
+        .drop("_giver", *(f"_{n}" for n in _WHOSE))
+    )
+
+
+def _with_ends(rows: pl.LazyFrame, is_left: pl.Expr | None = None) -> pl.LazyFrame:
+    left = _FREE if is_left is None else _FREE & is_left
+    return rows.with_columns(
+        route_end=pl.when(left & is_router())
+        .then(pl.lit(AT_ROUTER))
+        .when(left & pl.col("routed") & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG))
+        .then(pl.lit(AT_CLIENT))
+    )
+
+
 def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr) -> pl.LazyFrame:
     return rows.with_columns(
         duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
-        duplicate_reason=pl.when(when).then(pl.lit("witness")).otherwise("duplicate_reason"),
+        duplicate_reason=pl.when(when).then(pl.lit(WITNESS)).otherwise("duplicate_reason"),
     )

@@ -62,6 +62,7 @@ class Line(
         "forked_from": "forkedFrom",
         "block_index": "apiBlockIndex",
         "advisor_model": "advisorModel",
+        "requested_model": "requestedModel",
         "cost": "costUSD",
         "is_meta": "isMeta",
         "is_aborted": "isAbortedMidStream",
@@ -91,6 +92,7 @@ class Line(
     forked_from: Any = None
     block_index: Any = None
     advisor_model: Any = None
+    requested_model: Any = None
     cost: Any = None
     version: Any = None  # of the client
     is_meta: Any = None  # a prompt that the client wrote

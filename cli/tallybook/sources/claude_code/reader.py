@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tallybook.schema import Reported
+from tallybook.schema import CALL, Reported
 from tallybook.sources import jsonl
 from tallybook.sources.claude_code import capture, transcript
 from tallybook.sources.claude_code.lines import Line, decode, decode_document
@@ -32,6 +32,8 @@ MARKER: Final = re.compile(
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _FIRST_LINES: Final = 8  # all but one of which may be broken
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_CLOUDS: Final = frozenset({"aws", "google"})  # which give requests no id
+_TOOL_USE: Final = re.compile(rb'(?<!\\)"type"\s*:\s*"tool_use"\s*,\s*"id"\s*:\s*"([^"\\]{1,200})"')
 _FIRST_WORDS: Final = re.compile(rb"\S[^\n]*")
 
 
@@ -94,9 +96,22 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         if line is None:
             yield jsonl.unreadable(record, raw, is_last=end == len(block))
             continue
-        yield from _line_rows(line, record, None, state)
+        rows = _line_rows(line, record, None, state)
+        if rows and rows[0].request_id is None and rows[0].kind == CALL:
+            rows[0].routed = rows[0].provider not in _CLOUDS
+            rows[0].tool_ids = _tool_ids(raw)
+        yield from rows
         if line.is_meta is True and line.type == "user" and _TOLD_CUT_OFF.search(raw):
             yield from transcript.read_cut_off(line, record, None, state)
+
+
+def _tool_ids(raw: bytes) -> list[str] | None:
+    """The tool calls in a line of a response that may have come through a router.
+
+    What the API itself answers has the id of the request; only a router's log needs these.
+    """
+    found = [name.decode("ascii", "replace") for name in _TOOL_USE.findall(raw)]
+    return found or None
 
 
 def _line_rows(  # noqa: PLR0911 - one case a type of line

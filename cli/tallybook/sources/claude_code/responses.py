@@ -257,6 +257,7 @@ def _iteration(
         speed=own["speed"] or (None if kind == _ADVISOR else row.speed),
         web_search_requests=None,  # the response's own row has those of all iterations
         reported_cost_usd=None,
+        requested_model=row.requested_model if model == row.model else None,
     )
     extra.problems = codes(problems)
     return extra

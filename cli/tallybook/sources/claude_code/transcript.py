@@ -61,6 +61,7 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
         record_id=uuid,
         chain_id=chain(state.links, uuid, text(line.parent_uuid), _link(message, request_id)),
         block_index=count(line.block_index, []),
+        requested_model=text(line.requested_model),
         **whose(line, state.place, state.sidechain_run),
     )
     _mark_older(rows, state)

@@ -13,6 +13,7 @@ from tallybook.values import count, instant, party, text, uuid_time
 
 SUBAGENT: Final = "subagent"
 _TIERS: Final = {"fast": "priority", "standard": "default"}
+_OWN_PROVIDERS: Final = frozenset({None, "openai", "azure"})
 _VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})\.")
 _FIRST_WITH_RECORDS: Final = (0, 153)
 _CALLERS: Final = {"guardian_review": "guardian", "memory_consolidation": "memory_consolidation"}
@@ -57,6 +58,13 @@ def _take_first_header(state: State, line: Line, payload: Payload, stated: str |
     for ancestor in (text(payload.forked_from_id), parent, text(payload.parent_thread_id)):
         if ancestor != thread.id:
             bounds.add_ancestor(boundary, ancestor)
+
+
+def is_routed(model: str | None, provider: str | None) -> bool:
+    """Whether a call may have gone through a router: a prefix before the model, a provider's name
+    of the user's own.
+    """
+    return "/" in (model or "") or provider not in _OWN_PROVIDERS
 
 
 def _version(stated: Any) -> tuple[int, ...]:

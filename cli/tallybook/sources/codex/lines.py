@@ -64,6 +64,18 @@ def find_answer(block: bytes, begin: int, end: int, review: Review) -> tuple[boo
     return False, review
 
 
+# The key of the call that a tool's result answers; the result has it too, but another type.
+_TOOL_CALL: Final = re.compile(
+    rb'"type"[ \t]*:[ \t]*"(?:function_call|custom_tool_call|local_shell_call)"'
+    rb'[^\n]*?(?<!\\)"call_id"[ \t]*:[ \t]*"([^"\\]{1,200})"'
+)
+
+
+def tool_ids(block: bytes, begin: int, end: int) -> list[str]:
+    """The ids of the tool calls that a model asks for in the lines."""
+    return [name.decode("ascii", "replace") for name in _TOOL_CALL.findall(block, begin, end)]
+
+
 class Gap(NamedTuple):
     """The lines of a block since usage was last stated."""
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from tallybook.schema import CAPTURE_LINE, CAPTURE_TOTAL, SUM, THREAD, Reported
+from tallybook.schema import CALL, CAPTURE_LINE, CAPTURE_TOTAL, SUM, THREAD, Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.codex import inherited as bounds
-from tallybook.sources.codex.headers import take_header, take_settings, take_turn
+from tallybook.sources.codex.headers import is_routed, take_header, take_settings, take_turn
 from tallybook.sources.codex.lines import (
     BYPASS,
     MARKER,
@@ -23,10 +23,11 @@ from tallybook.sources.codex.lines import (
     Payload,
     find_answer,
     parse,
+    tool_ids,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
 from tallybook.sources.codex.sniff import is_document
-from tallybook.sources.codex.state import Capture, State, Thread
+from tallybook.sources.codex.state import REMEMBERED_IDS, Capture, State, Thread
 from tallybook.sources.codex.usage import (
     DIALECT,
     put_counts,
@@ -160,10 +161,16 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         gap = Gap(block, stated, begin) if state.keeps_records else None
         row = _read_line(line, state, record, gap)
         if row is not None:
+            if row.kind == CALL and is_routed(row.model, row.provider):
+                row.routed = True
+                row.tool_ids = [*state.tool_ids, *tool_ids(block, stated, begin)] or None
+            state.tool_ids = []
             yield row
         if row is not None or _is_compaction(block, begin, end):
             stated, state.is_answered = end, False
     _watch(block, watched, len(block), state)
+    if is_routed(state.context.turn_model, state.thread.provider):
+        state.tool_ids = [*state.tool_ids, *tool_ids(block, stated, len(block))][-REMEMBERED_IDS:]
     if state.keeps_records and not state.is_answered:
         state.is_answered = Gap(block, stated, len(block)).is_answered()
 

@@ -73,6 +73,7 @@ class State(msgspec.Struct):
     review: Review = "none"  # of another thread
     is_answered: bool = False  # a model has answered since the last line that states usage
     keeps_records: bool = False  # a build that writes a usage record for each response
+    tool_ids: list[str] = msgspec.field(default_factory=list)  # asked for since usage was stated
     is_undecided: bool = False  # a line was left out that may be the thread's own
     is_counted: bool = False  # some line states usage
 

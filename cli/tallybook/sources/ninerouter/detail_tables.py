@@ -56,8 +56,23 @@ class Request(msgspec.Struct):
     """What of a client's request, or of the provider's, is looked at."""
 
     metadata: msgspec.Raw = _NOTHING
+    messages: msgspec.Raw = _NOTHING
+    input: msgspec.Raw = _NOTHING
+    client_metadata: msgspec.Raw = _NOTHING
     prompt_cache_key: Any = None
     type: Any = None
+
+
+class Item(msgspec.Struct):
+    """What of a message or an item of a request is looked at."""
+
+    type: Any = None
+    role: Any = None
+    call_id: Any = None
+    tool_call_id: Any = None
+    tool_use_id: Any = None
+    thread_id: Any = None
+    content: msgspec.Raw = _NOTHING
 
 
 class Record(msgspec.Struct):
@@ -80,8 +95,12 @@ class Record(msgspec.Struct):
 _RECORD: Final = msgspec.json.Decoder(Record)
 _BODY: Final = msgspec.json.Decoder(Body)
 _PARTS: Final[dict[type[msgspec.Struct], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Inside, Request)
+    kind: msgspec.json.Decoder(kind) for kind in (Inside, Request, Item)
 }
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_RESULTS: Final = frozenset({"function_call_output", "custom_tool_call_output", "tool_result"})
+_OF_MODEL: Final = frozenset({"function_call", "custom_tool_call", "reasoning"})
+_MOST_ITEMS: Final = 64  # behind the last answer of the model
 
 
 def decode_detail(number: int, content: bytes) -> Detail | None:
@@ -117,9 +136,33 @@ def take_request(
     detail: Detail, request: msgspec.Raw, sent: msgspec.Raw, response: msgspec.Raw
 ) -> None:
     """Puts in who asked, and how the client was answered."""
-    detail.user_id = _part_of_document(_part_of_document(request, Request).metadata, Inside).user_id
-    detail.cache_key = _part_of_document(sent, Request).prompt_cache_key
+    asked, forwarded = (_part_of_document(part, Request) for part in (request, sent))
+    users = (_part_of_document(part.metadata, Inside).user_id for part in (asked, forwarded))
+    detail.user_id = next(filter(None, users), None)
+    named = _part_of_document(forwarded.client_metadata, Item).thread_id
+    detail.cache_key = text(named) or forwarded.prompt_cache_key
+    bodies = (asked.messages, asked.input, forwarded.messages, forwarded.input)
+    detail.tool_ids = next(filter(None, map(_newest_results, bodies)), None)
     detail.kind = text(_part_of_document(response, Request).type)
+
+
+def _newest_results(items: msgspec.Raw) -> list[str] | None:
+    """The tool calls whose results the request brings, which the model has not answered yet."""
+    every = decode(bytes(items), _ITEMS)
+    found: list[Any] = []
+    for raw in reversed(every[-_MOST_ITEMS:] if isinstance(every, list) else []):
+        item = _part_of_document(raw, Item)
+        if item.role == "assistant" or item.type in _OF_MODEL:
+            break
+        found += [item.tool_call_id, item.call_id if item.type in _RESULTS else None]
+        blocks = decode(bytes(item.content), _ITEMS)
+        for block in map(_block, blocks if isinstance(blocks, list) else []):
+            found.append(block.tool_use_id if block.type in _RESULTS else None)
+    return [name for name in map(text, found) if name] or None
+
+
+def _block(raw: msgspec.Raw) -> Item:
+    return _part_of_document(raw, Item)
 
 
 def begun_detail(number: int, head: bytes) -> Detail:
@@ -172,6 +215,7 @@ def _stated(part: Inside) -> dict[str, Any]:
 _BATCH_ROWS: Final = 200
 _HEAD_BYTES: Final = 64 << 10  # the counts stand before the texts
 _LARGEST: Final = 32 << 20  # more than four texts of the largest size that can be set
+_LARGEST_STREAMED: Final = 8 << 20  # the request of one tells who asked
 _DOCUMENT: Final = "data"
 # The parts of a detail that has a column for each.
 _SMALL: Final = ("id", "provider", "model", "connection", "timestamp", "status")
@@ -267,19 +311,23 @@ def _unreadable(number: int, name: str, words: str) -> Reported:
 def _from_document(place: _Place, number: int, known: dict[str, Any]) -> tuple[Detail, bool]:
     """The detail of a row with one document, and whether that is sound as far as it was read.
 
-    Of a long one only the beginning is read, if the answer was streamed: a text is all it has.
+    Of a very long one only the beginning is read; the answer to a stream is a text anyway.
     """
     connection, name = place.connection, place.layout.table
     with connection.blobopen(name, _DOCUMENT, number, readonly=True) as blob:
         head, size = blob.read(_HEAD_BYTES), len(blob)
         is_short = size <= _HEAD_BYTES
         streamed = Detail(record=number, id=known["id"]).streamed
-        if not is_short and (streamed or size > _LARGEST):
+        if not is_short and size > (_LARGEST_STREAMED if streamed else _LARGEST):
             detail = begun_detail(number, head)
             detail.body_state = None if streamed else CUT
             return detail, detail.tokens is not None
         content = head + blob.read()
     whole = decode_detail(number, content)
+    if whole is None and streamed and not is_short:
+        detail = begun_detail(number, head)
+        detail.body_state = None
+        return detail, detail.tokens is not None
     return (whole, True) if whole is not None else (begun_detail(number, head), False)
 
 

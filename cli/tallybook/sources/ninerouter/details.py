@@ -191,6 +191,7 @@ class Detail(msgspec.Struct, kw_only=True):
     kind: str | None = None  # "streaming", as the answer to the client says
     user_id: Any = None
     cache_key: Any = None
+    tool_ids: list[str] | None = None  # whose results the request brings
     is_copy: bool = False
     is_alone: bool = False  # no usage row states this call
 
@@ -252,6 +253,7 @@ def _row(detail: Detail, part: str, kind: str = RESPONSE) -> Reported:
         connection_id=detail.connection,
         thread_id=thread,
         log_source=source,
+        tool_ids=detail.tool_ids,
         route=f"?>{upstream} {'stream' if detail.streamed else 'whole'}",
         is_copy=detail.is_copy,
         detail=_latency(detail.latency),

@@ -1,0 +1,77 @@
+"""Where the records of a router, of the requests that it kept and of its clients may meet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from tallybook.schema import CALL, RESPONSE
+
+# A router writes its row when the answer ends. Codex writes its own when the tool has run as well.
+LONGEST_TOOL_MS: Final = 600_000
+# What keeps answers stamps them with their beginning.
+LONGEST_ANSWER_MS: Final = 900_000
+CLOCKS_MS: Final = 60_000
+REQUEST_MS: Final = 5  # between a router's row and the request that it kept
+OUTPUT: Final = "_output"
+WHEN: Final = "_when"
+_SLOT_MS: Final = 600_000
+STORED: Final = "responses"  # the source of stored answers
+
+
+def milliseconds() -> pl.Expr:
+    """The time of a row since 1970."""
+    return pl.col("timestamp").dt.epoch("ms")
+
+
+def is_router() -> pl.Expr:
+    """Calls that a router forwarded, by its own record."""
+    return (pl.col("kind") == CALL) & pl.col("route").is_not_null()
+
+
+def is_request() -> pl.Expr:
+    """Requests that a router kept beside its records."""
+    return (pl.col("kind") == RESPONSE) & pl.col("route").is_not_null()
+
+
+def tells_of_client() -> pl.Expr:
+    """Requests that a router kept and that say anything of who asked, or what was answered."""
+    is_clocked = pl.col("route").str.ends_with(">responses stream")
+    named = pl.any_horizontal(pl.col("thread_id", "tool_ids", "response_id").is_not_null())
+    return is_request() & (named | is_clocked)
+
+
+def at_router(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The calls of a router, each with its OUTPUT and the one WHEN that it lies in."""
+    return _at(rows.filter(is_router()).with_columns(_output="reported_output_tokens"), 0)
+
+
+def at_request(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The kept requests, with every OUTPUT and WHEN that the row of the same may have."""
+    output = pl.col("reported_output_tokens").fill_null(0)
+    thoughts = pl.col("reported_reasoning_tokens").fill_null(0)
+    outputs = pl.concat_list(output, output + thoughts, (output - thoughts).abs()).list.unique()
+    found = rows.filter(tells_of_client()).with_columns(_output=outputs).explode(OUTPUT)
+    return _at(found, -REQUEST_MS, REQUEST_MS)
+
+
+def at_client(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The clients' calls with signs of a route, with every WHEN that the router's row may have."""
+    found = rows.filter(pl.col("routed")).with_columns(_output="reported_output_tokens")
+    return _at(found, -LONGEST_TOOL_MS, 0, CLOCKS_MS)
+
+
+def at_answer(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The stored answers that count, with every WHEN that the router's row may have."""
+    stored = (pl.col("kind") == CALL) & (pl.col("source") == STORED)
+    found = rows.filter(stored).with_columns(_output="reported_output_tokens")
+    return _at(found, -CLOCKS_MS, *range(0, LONGEST_ANSWER_MS + 1, _SLOT_MS // 2))
+
+
+def _at(rows: pl.LazyFrame, *apart: int) -> pl.LazyFrame:
+    found = rows.with_columns(_ms=milliseconds()).drop_nulls([OUTPUT, "_ms"])
+    slots = [(pl.col("_ms") + each) // _SLOT_MS for each in apart]
+    if len(slots) == 1:
+        return found.with_columns(slots[0].alias(WHEN))
+    return found.with_columns(pl.concat_list(slots).list.unique().alias(WHEN)).explode(WHEN)
