@@ -42,7 +42,7 @@ def transcript(path: Path, session: str, usages: list[tuple[int, int, int]], **m
             "id": f"chatcmpl{number}",
             "role": "assistant",
             "model": "gpt-5",
-            "content": [{"type": "tool_use", "id": f"{tool}_{number}", "name": "Bash", "input": {}}],
+            "content": [{"type": "tool_use", "id": f"{tool}_{number}", "name": "x", "input": {}}],
             "stop_reason": "tool_use",
             "usage": {"input_tokens": fresh, "cache_read_input_tokens": cached,
                       "cache_creation_input_tokens": 0, "output_tokens": output},

@@ -327,6 +327,8 @@ class TestCoverage:
             "older_calls": 0,
             "duplicates": 1,
             "backfilled": 1,
+            "probably_same_call": {"calls": 0, "tokens": 0},
+            "may_be_counted_twice": {"calls": 0, "tokens": 0},
             "problems": {"no-counts": 1, "no-model": 2, "torn-line": 1},
             "problems_listed": 4,
             "undated": 0,

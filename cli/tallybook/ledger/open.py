@@ -272,7 +272,7 @@ class _Opened:
             rates=load_rates(self.question.cache, self.question.price_file, read_price_file),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
-            apart=self.asked.apart,
+            apart=self.question.apart,
             found=[*comparison.found.values(), *self.search.foreign],
             not_looked_at=self.search.passed_over,
             folders=folders_of(comparison.found.values()) | self.search.folders,

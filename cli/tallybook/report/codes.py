@@ -77,7 +77,7 @@ CODES: Final[Mapping[str, Code]] = {
         "nothing proves whose history a record is", "it is taken for copied, and left out"
     ),
     "probably-same-call": Code(
-        "a router's and a client's record are one call by all that is seen, without proof",
+        "a router and its client seem to have logged one call",
         "one of them counts; --as-recorded counts both",
     ),
     "stale-correction": Code("a recorded correction no longer fits its call", "it is not used"),
