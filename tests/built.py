@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 _KEEP_LOG = "-- the last rows stay in the write-ahead log"
 _SCRIPT = ".sql"
+_READ = re.compile(r"^\.read (\S+)\n", re.MULTILINE)
 
 
 @cache
@@ -18,7 +20,8 @@ def built(case: Path) -> Path:
     """The folder with the input of a case; a case without scripts is read where it lies.
 
     `NAME.sql` becomes the database `NAME`. A script with the line `_KEEP_LOG` is in WAL mode, and
-    what follows that line is committed but not yet carried over into the database.
+    what follows that line is committed but not yet carried over into the database. A line
+    `.read NAME` stands for the script of that name beside the cases of the source.
     """
     source = case / "input"
     if not any(source.rglob(f"*{_SCRIPT}")):
@@ -26,12 +29,15 @@ def built(case: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fixture-")) / "input"
     shutil.copytree(source, folder)
     for script in sorted(folder.rglob(f"*{_SCRIPT}")):
-        _build(script)
+        _build(script, case.parent)
     return folder
 
 
-def _build(script: Path) -> None:
-    before, mark, after = script.read_text("utf-8").partition(_KEEP_LOG)
+def _build(script: Path, shared: Path) -> None:
+    statements = _READ.sub(
+        lambda found: (shared / found[1]).read_text("utf-8"), script.read_text("utf-8")
+    )
+    before, mark, after = statements.partition(_KEEP_LOG)
     target = script.with_suffix("")
     aside = script.with_name(f"aside-{target.name}")
     with closing(sqlite3.connect(aside)) as database:
