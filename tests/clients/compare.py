@@ -24,6 +24,7 @@ _BUCKETS: Final = {
     "output_tokens": "output",
     "reasoning_output_tokens": "reasoning",
 }
+_ENOUGH: Final = 2  # equal counts; a sum may have one by chance
 _LARGEST: Final = 12  # calls of a sum; more would take long to try
 _INPUT: Final = tuple(_BUCKETS)[:3]
 
@@ -71,7 +72,7 @@ def compare(
 
 
 def _match(row: Row, answered: Sequence[Answered]) -> Answered | None:
-    """Find the call of a row: the one with which it shares most counts, if any."""
+    """Find the call of a row: the one with which it shares most counts, and two at least."""
     score: Counter[int] = Counter()
     for index, call in enumerate(answered):
         score[index] = sum(
@@ -79,7 +80,7 @@ def _match(row: Row, answered: Sequence[Answered]) -> Answered | None:
             for bucket, name in _BUCKETS.items()
         ) + 2 * (_stated(row, "input_tokens") == call.counts.prompt)
     best = max(score, key=lambda index: score[index], default=None)
-    return answered[best] if best is not None and score[best] else None
+    return answered[best] if best is not None and score[best] >= _ENOUGH else None
 
 
 def _stated(row: Row, bucket: str) -> int | None:
