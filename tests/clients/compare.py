@@ -163,7 +163,7 @@ def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> 
         own = [call for call in told if call.session in {None, _conversation(row)}]
         summed = _summed(row, own) if row.get("calls") != 1 else []
         missing = [call for call in missing if call not in summed]
-        verdicts += [Verdict("right", "in a sum", call, _place(row)) for call in summed]
+        verdicts += [_in_a_sum(call, row) for call in summed]
         if not summed:
             verdicts.append(_wrong("no such call was answered", None, row))
     return missing
@@ -177,10 +177,21 @@ def _summed(row: Row, calls: list[Answered]) -> list[Answered]:
         own = list(group)[:_LARGEST]
         for some in chain.from_iterable(combinations(own, n) for n in range(len(own), 0, -1)):
             counts = [call.counts for call in some]
-            sums = sum(one.prompt for one in counts), sum(one.output for one in counts)
+            sums = sum(one.prompt for one in counts), sum(_output(call) for call in some)
             if sums == stated and cached in {None, sum(one.cached for one in counts)}:
                 return list(some)
     return []
+
+
+def _output(call: Answered) -> int:
+    """The output that the client was told of."""
+    return call.start if call.told == "start" else call.counts.output
+
+
+def _in_a_sum(call: Answered, row: Row) -> Verdict:
+    if call.told == "start":
+        return Verdict("unknown", "in a sum, as far as the client was told", call, _place(row))
+    return Verdict("right", "in a sum", call, _place(row))
 
 
 def _missing(
