@@ -385,3 +385,26 @@ def test_a_bare_capture_answers_the_one_call_with_its_counts() -> None:
     assert (
         reason(given, call(2, at=90_000, input=9000, output=5), capture) == ["ambiguous-match"] * 2
     )
+
+
+def test_a_client_s_call_of_the_same_id_leaves_a_router_s_row_its_own_evidence() -> None:
+    ids: dict[str, Any] = {"response_id": "msg_0123456789abcdef"}
+    row: dict[str, Any] = {"dialect": "anthropic", "input": 20, "output": 60}
+    body = answer(
+        part="providerResponse", dialect="anthropic", input=20, cached=900, creation=100, output=60,
+        **ids,
+    )  # fmt: skip
+    known: dict[str, Any] = {
+        "source": "claude-code",
+        "path": "s.jsonl",
+        "connection_id": None,
+        "dialect": "anthropic",
+        "input": 20,
+        "cached": 900,
+        "creation": 100,
+        "output": 60,
+    }
+    client = call(2, **(known | ids))
+    assert filled(call(1, **row), body) == (20, 900, 100)
+    assert filled(call(1, **row), body, client) == (20, 900, 100)
+    assert filled(client, body, call(1, **row)) == (20, 900, 100)

@@ -228,6 +228,47 @@ def test_a_router_alone_and_sessions_elsewhere_are_read_apart(surplus: Path) -> 
     assert {"data.sqlite", f"{ROUTED}.jsonl"} in files
 
 
+def answer(path: Path, created: float, cached: int, prompt: int = 1000) -> None:
+    """A stored answer to a chat of 80 tokens."""
+    usage = {"prompt_tokens": prompt, "completion_tokens": 80, "total_tokens": prompt + 80,
+             "prompt_tokens_details": {"cached_tokens": cached}}  # fmt: skip
+    body = {"id": f"chatcmpl-{path.stem}0123456789", "object": "chat.completion",
+            "created": int((START + timedelta(seconds=created)).timestamp()),
+            "model": "gpt-5-2025-08-07", "choices": [], "usage": usage}  # fmt: skip
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("stored", "right"),
+    [
+        ([(0, 600, 1000)], [(400, 600, 0, 80)]),
+        ([(0, 0, 1000)], [(1000, 0, 0, 80)]),
+        ([(0, 600, 1001)], [(0, 0, 1000, 80), (401, 600, 0, 80)]),
+        ([(60, 600, 1000)], [(0, 0, 1000, 80), (400, 600, 0, 80)]),
+        ([(0, 600, 1000), (1, 600, 1000)], [(400, 600, 0, 80), (400, 600, 0, 80)]),
+    ],
+    ids=["knows-better", "the-same", "another-prompt", "later", "two-answers"],
+)
+def test_a_row_and_the_stored_answer_to_it_are_one_call(
+    tmp_path: Path,
+    stored: list[tuple[float, int, int]],
+    right: list[tuple[int, int, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router(tmp_path / "db/data.sqlite", [{"at": 3.1, "prompt": 1000, "cached": 0, "output": 80}])
+    for number, (created, cached, prompt) in enumerate(stored):
+        answer(tmp_path / "answers" / f"{number}.json", created, cached, prompt)
+    for rows in (32_768, 1):
+        monkeypatch.setattr(module, "BATCH_ROWS", rows)
+        with opened(NOWHERE, None, [tmp_path]) as reading:
+            found = reading.rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind") == "call")
+        counts = found.select(
+            "uncached_input_tokens", "cached_input_tokens", "unsplit_input_tokens", "output_tokens"
+        )
+        assert sorted(counts.fill_null(0).rows()) == right
+
+
 CODEX = "01a22a28-c59e-7522-9e2d-92157ce15b65"
 
 

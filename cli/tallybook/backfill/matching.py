@@ -43,6 +43,12 @@ class Search:
             self.calls = self.calls.join(gone, on="call", how="anti")
             self.evidence = self.evidence.join(gone, on="seen_group", how="anti")
 
+    def lend(self, found: pl.DataFrame, proof: str) -> None:
+        """Settle some edges of calls that are free, and leave the evidence to its own calls."""
+        kept = self.evidence
+        self.take(found.join(self.calls, on="call", how="semi"), proof)
+        self.evidence = kept
+
     def own(self, found: pl.DataFrame) -> None:
         """Leave out the evidence of these edges: it belongs to a call, and to no other one."""
         self.evidence = self.evidence.join(found, on="seen_group", how="anti")

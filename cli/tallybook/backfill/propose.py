@@ -110,13 +110,27 @@ def _match_by_link(search: Search) -> None:
     """An id is proof enough of the match; what is filled is judged by the counts all the same.
 
     Evidence that fills nothing does not keep its call from other evidence, but it is no other
-    call's either.
+    call's either. What a router keeps may fill a client's call of the same id, and is still that of
+    its own row.
     """
     found = edges(judge(evidence.by_link(search.calls, search.names, search.evidence)))
+    lent = found.join(_of_another_source(found, search), on=["call", "seen_group"], how="semi")
+    found = found.join(lent, on=["call", "seen_group"], how="anti")
     fills = pl.col("input_fill").is_not_null()
     search.take(found.filter(fills), "by id")
     search.silent.append(search.left(found.filter(~fills & ~pl.col("is_twin"))))
     search.own(found.filter(~pl.col("is_twin")))
+    search.lend(lent.filter(fills), "by id")
+
+
+def _of_another_source(found: pl.DataFrame, search: Search) -> pl.DataFrame:
+    """Those edges whose evidence is of another source than the call, one with calls of its own."""
+    groups = search.evidence.select("seen_group", "seen_source").unique("seen_group")
+    calls = search.every.select("call", "source")
+    sources = calls["source"].unique().implode()
+    placed = found.select("call", "seen_group").join(calls, on="call").join(groups, on="seen_group")
+    other = (pl.col("source") != pl.col("seen_source")) & pl.col("seen_source").is_in(sources)
+    return placed.filter(other).select("call", "seen_group")
 
 
 def _match_by_time(search: Search) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from tallybook.derive.duplicates.forwarded import Pair, pairs
 from tallybook.derive.duplicates.meeting import is_router
+from tallybook.derive.duplicates.stored_answers import Answered, answered
 from tallybook.derive.normalize import add_problem
 from tallybook.schema import (
     ASSUMED,
@@ -93,6 +96,7 @@ def _ranked(shared: pl.LazyFrame) -> pl.LazyFrame:
 
 
 _WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
+_GIVERS = {"row": pl.get_index_type(), "_giver": pl.get_index_type()}
 _PAIRED = {
     "row": pl.get_index_type(),
     "_of": pl.get_index_type(),
@@ -105,32 +109,44 @@ def mark_forwarded(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Marks one of each two rows by which a router and its client tell of one call.
 
     The client's counts, unless it was shown others than the provider's; then the router's, with the
-    client's thread and project. `route_end` says of the calls that are left, and that may be one
-    call all the same, which end of a route they are.
+    client's thread and project. A stored answer of the call is one record of it more. `route_end`
+    says of the calls that are left, and that may be one call all the same, which end of a route
+    they are.
     """
+    rows = rows.with_columns(_settled=pl.lit(value=False))
     found = pairs(rows)
-    if not found:
-        return rows.pipe(_with_ends)
-    named = rows.select(_of="row", _call="call_id")
-    paired = pl.LazyFrame(list(map(_loser, found)), schema=_PAIRED, orient="row")
-    lent = [(pair.router, pair.client) for pair in found]
-    givers = pl.LazyFrame(
-        lent, schema={"row": _PAIRED["row"], "_giver": _PAIRED["row"]}, orient="row"
-    )
+    if found:
+        givers = [(pair.router, pair.client) for pair in found]
+        rows = rows.pipe(_lend, pl.LazyFrame(givers, schema=_GIVERS, orient="row"))
+        rows = _settle(rows, map(_loser, found)).collect().lazy()
+    stored = answered(rows)
+    if stored:
+        rows = _settle(rows, map(_lesser, stored))
+    return rows.pipe(_with_ends, ~pl.col("_settled")).drop("_settled")
+
+
+def _settle(rows: pl.LazyFrame, losers: Iterable[tuple[int, int, str, str | None]]) -> pl.LazyFrame:
+    """Marks rows as duplicates of others: both rows, why, and what it rests on if not on proof."""
+    paired = pl.LazyFrame(list(losers), schema=_PAIRED, orient="row")
+    named = rows.select(_of="row", _call=pl.coalesce("duplicate_of", "call_id"))
+    winners = paired.select("_of").collect()["_of"].implode()
     lost = pl.col("_call").is_not_null()
     return (
-        rows.pipe(_lend, givers)
-        .join(paired.join(named, on="_of"), on="row", how="left", maintain_order="left")
+        rows.join(paired.join(named, on="_of"), on="row", how="left", maintain_order="left")
         .with_columns(
             duplicate_of=pl.coalesce("_call", "duplicate_of"),
             duplicate_reason=pl.coalesce("_reason", "duplicate_reason"),
             problems=add_problem((PROBABLY_SAME, pl.col("_words").is_not_null())),
             detail=pl.coalesce("_words", "detail"),
-            _settled=lost | pl.col("row").is_in(paired.select("_of").collect()["_of"].implode()),
+            _settled=pl.col("_settled") | lost | pl.col("row").is_in(winners),
         )
-        .pipe(_with_ends, ~pl.col("_settled"))
-        .drop("_call", "_of", "_reason", "_words", "_settled")
+        .drop("_call", "_of", "_reason", "_words")
     )
+
+
+def _lesser(pair: Answered) -> tuple[int, int, str, None]:
+    one, other = (pair.router, pair.answer) if pair.is_answer_better else (pair.answer, pair.router)
+    return one, other, WITNESS, None
 
 
 def _loser(pair: Pair) -> tuple[int, int, str, str | None]:
@@ -152,8 +168,8 @@ def _lend(rows: pl.LazyFrame, givers: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _with_ends(rows: pl.LazyFrame, is_left: pl.Expr | None = None) -> pl.LazyFrame:
-    left = _FREE if is_left is None else _FREE & is_left
+def _with_ends(rows: pl.LazyFrame, is_left: pl.Expr) -> pl.LazyFrame:
+    left = _FREE & is_left
     return rows.with_columns(
         route_end=pl.when(left & is_router())
         .then(pl.lit(AT_ROUTER))
