@@ -10,12 +10,12 @@ import typer
 
 from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import answered, judge, question_of, read, remark, told
+from tallybook.commands.answering import answered, judge, read, remark, told
 from tallybook.commands.kept_answers import Answer
 from tallybook.commands.output import say, writing
-from tallybook.commands.problems import check_problems, write_problems
+from tallybook.commands.problems import write_problems
 from tallybook.commands.program import app
-from tallybook.commands.question import check_files, query_of
+from tallybook.commands.question import UsageOptions, over_usage
 from tallybook.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ spreadsheet would run as a formula begins with an apostrophe."""
 
 
 @app.command("export", epilog=_EXAMPLES, short_help="One row per call as CSV, Parquet or JSONL.")
-def export(  # noqa: PLR0913, PLR0917 - one parameter an option
+@over_usage
+def export(
+    usage: UsageOptions,
     file: Annotated[
         Path,
         typer.Argument(
@@ -48,63 +50,25 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
             help="What to write: .csv, .parquet or .jsonl.",
         ),
     ],
-    paths: options.Paths = None,
-    everything: options.All = False,
     by: options.ExportBy = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    timezone: options.TimeZone = None,
-    source: options.SourceFilter = None,
-    provider: options.ProviderFilter = None,
-    model: options.ModelFilter = None,
-    thread: options.ThreadFilter = None,
-    project: options.ProjectFilter = None,
-    caller: options.CallerFilter = None,
-    problems: options.Problems = None,
-    as_recorded: options.AsRecorded = False,
-    ledger: options.Ledger = None,
-    no_ledger: options.NoLedger = False,
-    prices: options.Prices = None,
-    strict: options.Strict = False,
 ) -> None:
     """Write one row per call, or the rows of --by, to a file that other programs read."""
     if file.suffix.lower() not in _SUFFIXES:
         raise UsageError(
             f"{file}: its suffix names no format", hint=f"suffixes: {', '.join(_SUFFIXES)}"
         )
-    query = query_of(
-        by=by or ["model"],
-        since=since,
-        until=until,
-        timezone=timezone,
-        filters=(source, provider, model, thread, project, caller),
-        sort=None,
-        limit=None,
-        paths=paths,
-        everything=everything,
-        as_recorded=as_recorded,
-    )
-    check_files(paths, prices, file)
-    check_problems(problems, paths, file)
-    question = question_of(
-        paths,
-        prices,
-        ledger,
-        no_ledger=no_ledger,
-        as_recorded=as_recorded,
-        everything=everything,
-        apart=as_recorded,
-    )
+    query = usage.query(by)
+    question = usage.question(file)
 
     def written(reading: Reading) -> tuple[Answer, int]:
         done = _written(file, reading, query, whole=by is None)
-        write_problems(problems, reading.batches())
+        write_problems(usage.problems, reading.batches())
         return done
 
     answer, count = read(question, written)
     say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
     remark(answer)
-    if strict:
+    if usage.strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 

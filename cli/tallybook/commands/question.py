@@ -3,49 +3,104 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tallybook.commands import terminal
+from tallybook.commands import options, terminal
+from tallybook.commands.answering import question_of
 from tallybook.commands.output import check_target
+from tallybook.commands.problems import check_problems
 from tallybook.errors import UsageError
 from tallybook.names import text_of
 from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
 
+if TYPE_CHECKING:
+    from tallybook.ledger.question import Question
 
-def query_of(  # noqa: PLR0913 - one parameter an option
-    *,
-    by: Sequence[str],
-    since: str | None,
-    until: str | None,
-    timezone: str | None,
-    filters: Sequence[list[str] | None],
-    sort: str | None,
-    limit: int | None,
-    paths: Sequence[Path] | None,
-    everything: bool,
-    as_recorded: bool,
-) -> Query:
-    """The query of the options, `filters` in the order of FILTERS. Raises UsageError."""
-    zone = chosen_zone(timezone)
-    given = zip(FILTERS, filters, strict=True)
-    chosen = {name: tuple(map(text_of, values)) for name, values in given if values}
-    _check_sources(chosen.get("source", ()))
-    return Query(
-        by=parse_keys(by),
-        timezone=zone,
-        filters=chosen,
-        sort=sort,
-        limit=limit,
-        paths=tuple(text_of(str(path)) for path in paths) if paths else None,
-        everything=everything,
-        as_recorded=as_recorded,
-        **_days(since, until, zone),
-    )
+
+@dataclass(frozen=True, kw_only=True)
+class UsageOptions:
+    """The options that every command over usage has, as they were given."""
+
+    paths: options.Paths = None
+    everything: options.All = False
+    since: options.Since = None
+    until: options.Until = None
+    timezone: options.TimeZone = None
+    source: options.SourceFilter = None
+    provider: options.ProviderFilter = None
+    model: options.ModelFilter = None
+    thread: options.ThreadFilter = None
+    project: options.ProjectFilter = None
+    caller: options.CallerFilter = None
+    problems: options.Problems = None
+    as_recorded: options.AsRecorded = False
+    ledger: options.Ledger = None
+    no_ledger: options.NoLedger = False
+    prices: options.Prices = None
+    strict: options.Strict = False
+
+    def query(
+        self, by: Sequence[str] | None, sort: str | None = None, limit: int | None = None
+    ) -> Query:
+        """What a report is to say. Raises UsageError."""
+        zone = chosen_zone(self.timezone)
+        given = ((name, getattr(self, name)) for name in FILTERS)
+        chosen = {name: tuple(map(text_of, values)) for name, values in given if values}
+        _check_sources(chosen.get("source", ()))
+        return Query(
+            by=parse_keys(by or ["model"]),
+            timezone=zone,
+            filters=chosen,
+            sort=sort,
+            limit=limit,
+            paths=tuple(text_of(str(path)) for path in self.paths) if self.paths else None,
+            everything=self.everything,
+            as_recorded=self.as_recorded,
+            **_days(self.since, self.until, zone),
+        )
+
+    def question(self, output: Path | None, option: str = "") -> Question:
+        """What is asked of the ledger. Raises UsageError, also for what cannot be read or written.
+
+        `option` is what names the `output` on the command line.
+        """
+        check_files(self.paths, self.prices, output, option)
+        check_problems(self.problems, self.paths, output)
+        return question_of(
+            self.paths,
+            self.prices,
+            self.ledger,
+            no_ledger=self.no_ledger,
+            as_recorded=self.as_recorded,
+            everything=self.everything,
+            apart=self.as_recorded,
+        )
+
+
+def over_usage(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of its parameter `usage` (UsageOptions) behind its own."""
+    shared = signature(UsageOptions, eval_str=True).parameters
+    own = dict(signature(command, eval_str=True).parameters)
+    del own["usage"]
+
+    def run(**given: Any) -> None:
+        usage = UsageOptions(**{name: given.pop(name) for name in shared})
+        command(**given, usage=usage)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    parameters = [
+        each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own.values(), *shared.values())
+    ]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # as `inspect` has it
+    return run
 
 
 def _check_sources(named: Sequence[str]) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import answered, judge, question_of, read, remark, told
+from tallybook.commands.answering import answered, judge, read, remark, told
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.commands.output import chosen_format, put, stdout_colour, stdout_width
-from tallybook.commands.problems import check_problems, write_problems
+from tallybook.commands.problems import write_problems
 from tallybook.commands.program import app
-from tallybook.commands.question import check_files, query_of
+from tallybook.commands.question import UsageOptions, over_usage
 from tallybook.errors import UsageError
 from tallybook.render.formats import envelope, json_pieces
 
@@ -41,62 +41,26 @@ Exit codes: 0 done, 1 could not do it, 2 wrong usage,
 @app.command(
     "usage-report", epilog=_EXAMPLES, short_help="Usage and cost by model, day, project, ..."
 )
+@over_usage
 def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
-    paths: options.Paths = None,
-    everything: options.All = False,
+    usage: UsageOptions,
     by: options.By = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    timezone: options.TimeZone = None,
-    source: options.SourceFilter = None,
-    provider: options.ProviderFilter = None,
-    model: options.ModelFilter = None,
-    thread: options.ThreadFilter = None,
-    project: options.ProjectFilter = None,
-    caller: options.CallerFilter = None,
     sort: options.Sort = None,
     limit: options.Limit = None,
     format_: options.Format = None,
     json: options.Json = False,
     output: options.Output = None,
-    problems: options.Problems = None,
-    as_recorded: options.AsRecorded = False,
     backfill: options.Backfill = False,
-    ledger: options.Ledger = None,
-    no_ledger: options.NoLedger = False,
-    prices: options.Prices = None,
-    strict: options.Strict = False,
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
     chosen = chosen_format(format_, json=json, target=output)
-    if backfill and as_recorded:
+    if backfill and usage.as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
-    query = query_of(
-        by=by or ["model"],
-        since=since,
-        until=until,
-        timezone=timezone,
-        filters=(source, provider, model, thread, project, caller),
-        sort=sort,
-        limit=limit,
-        paths=paths,
-        everything=everything,
-        as_recorded=as_recorded,
-    )
-    check_files(paths, prices, output, "-o")
-    check_problems(problems, paths, output)
-    question = question_of(
-        paths,
-        prices,
-        ledger,
-        no_ledger=no_ledger,
-        as_recorded=as_recorded,
-        everything=everything,
-        apart=as_recorded,
-    )
-    answer, page = _found(question, query, chosen, problems, backfill=backfill)
+    query = usage.query(by, sort, limit)
+    question = usage.question(output, "-o")
+    answer, page = _found(question, query, chosen, usage.problems, backfill=backfill)
     _tell(answer, page, chosen, output)
-    if strict:
+    if usage.strict:
         judge(answer.envelope["totals"], answer.envelope["coverage"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -26,7 +26,6 @@ from tallybook.ledger.store import MANY_PARTS, PartDamaged, Store
 from tallybook.names import path_of, text_of
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
     from tallybook.ledger.reading import Reading
@@ -78,12 +77,6 @@ def with_usage(
                     if error.name in damaged:
                         raise TallybookError(f"the ledger cannot be used: part {error}") from error
                     damaged.add(error.name)
-
-
-def usage_batches(question: Question, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
-    """Priced USAGE rows in batches of bounded size; see `Reading.batches`."""
-    with usage(question, progress) as reading:
-        yield from reading.batches()
 
 
 def _absolute(path: Path) -> Path:

@@ -117,11 +117,6 @@ def per_million(femto: int | None) -> Decimal | None:
     return None if femto is None else Decimal(femto).scaleb(-9)
 
 
-def per_thousand(femto: int | None) -> Decimal | None:
-    """Dollars per thousand requests, exact."""
-    return None if femto is None else Decimal(femto).scaleb(-12)
-
-
 def borrow(rates: dict[str, int | None]) -> tuple[str, ...]:
     """Fill missing cache rates from the next broader one, in place; returns which were filled.
 
