@@ -10,7 +10,7 @@ import pytest
 
 from tallybook.pricing import rates as cache
 from tallybook.pricing import rates as pricing
-from tallybook.pricing.rates import installed_version
+from tallybook.pricing.installed import installed_version
 
 WARM = """
 import sys

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tallybook.ledger.question import Question
-from tallybook.pricing.rates import installed_version
+from tallybook.pricing.installed import installed_version
 
 PACKAGE: Final = Path(__file__).parent.parent
 # All that a reader of logs can reach; a test reads from the imports that nothing is missing here.

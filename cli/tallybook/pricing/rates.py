@@ -8,36 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from tallybook.pricing.installed import installed_version
 from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
 from tallybook.pricing.tariff import Key, Layer, Tariff, tariff_of
 from tallybook.private import aside, make_folder, sweep
-
-_DISTRIBUTION: Final = "genai_prices"
-
-
-def installed_version() -> str:
-    """Version of genai-prices, from the name of its metadata folder.
-
-    `importlib.metadata` takes a tenth of a second; it is asked only where the folder is unclear.
-    """
-    spec = find_spec(_DISTRIBUTION)
-    if spec is not None and spec.origin is not None:
-        packages = Path(spec.origin).parent.parent
-        found = [path.name for path in packages.glob(f"{_DISTRIBUTION}-*.dist-info")]
-        if len(found) == 1:
-            return found[0].removeprefix(f"{_DISTRIBUTION}-").removesuffix(".dist-info")
-    from importlib.metadata import version  # noqa: PLC0415
-
-    return version("genai-prices")
-
 
 _FILE: Final = "rates.json"
 _ASIDE: Final = f"{_FILE}."

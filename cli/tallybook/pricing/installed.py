@@ -1,0 +1,25 @@
+"""Which price list is installed; a kept answer needs to know no more of prices."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+_DISTRIBUTION: Final = "genai_prices"
+
+
+def installed_version() -> str:
+    """Version of genai-prices, from the name of its metadata folder.
+
+    `importlib.metadata` takes a tenth of a second; it is asked only where the folder is unclear.
+    """
+    spec = find_spec(_DISTRIBUTION)
+    if spec is not None and spec.origin is not None:
+        packages = Path(spec.origin).parent.parent
+        found = [path.name for path in packages.glob(f"{_DISTRIBUTION}-*.dist-info")]
+        if len(found) == 1:
+            return found[0].removeprefix(f"{_DISTRIBUTION}-").removesuffix(".dist-info")
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("genai-prices")
