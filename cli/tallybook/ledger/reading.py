@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tallybook.pricing.rates import Rates
 
 # Rows that go through the chain at once: some 30 MB with all their columns.
-BATCH_ROWS: Final = 32_768
+BATCH_ROWS: Final = 8_192
 
 
 @dataclass(slots=True)
