@@ -84,7 +84,8 @@ Sort = Annotated[
     typer.Option(help="Order; default: time keys ascending, then cost descending."),
 ]
 Limit = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Fold all rows after the first N into one.")
+    int | None,
+    typer.Option(metavar="N", min=1, max=10**9, help="Fold all rows after the first N into one."),
 ]
 Format = Annotated[
     Literal["table", "json", "csv", "markdown", "html"] | None,

@@ -50,6 +50,14 @@ def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
         raise UsageError(f"{named}: there is no folder {target.parent}")
     if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
         raise UsageError(f"{named} would overwrite a log that is to be read")
+    if target.is_file() and _is_log(target):
+        raise UsageError(f"{named} would overwrite a log", hint="name another file, or remove it")
+
+
+def _is_log(target: Path) -> bool:
+    from tallybook.files.resume import is_log  # noqa: PLC0415 - only where there is a file
+
+    return is_log(target)
 
 
 def stdout_width() -> int | None:

@@ -14,6 +14,7 @@ import msgspec
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, beginning, blocks, open_log
 from tallybook.files.find import logical_name
 from tallybook.files.regular import open_named
+from tallybook.files.sqlite import is_database
 from tallybook.sources import Source, claims
 from tallybook.sources.lines import HEAD_BYTES, Head
 
@@ -146,7 +147,19 @@ def _mark_length(start: bytes) -> int:
 
 def _is_claimed(path: Path, source: Source) -> bool:
     """Whether the longer beginning of a short file is still this source's, and still lines."""
+    head, claimed = _told(path)
+    return claimed == [source.name] and not source.whole(head)
+
+
+def _told(path: Path) -> tuple[Head, list[str]]:
     with open_log(path) as read:
         head = Head(beginning(read).head)
-    claimed = claims(head, logical_name(path).as_posix())
-    return claimed == [source.name] and not source.whole(head)
+    return head, claims(head, logical_name(path).as_posix())
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file is one that a source reads, or any SQLite database; unknown is no."""
+    try:
+        return is_database(path) or bool(_told(path)[1])
+    except DAMAGE:
+        return False
