@@ -20,6 +20,12 @@ from tallybook.derive.duplicates.meeting import (
     tells_of_client,
 )
 from tallybook.derive.duplicates.same_run import TELLING
+from tallybook.derive.duplicates.workspaces import (
+    WORKSPACE,
+    first_in_workspace,
+    in_workspace,
+    is_run,
+)
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.state import code_digest
@@ -50,6 +56,7 @@ COLUMNS = (
     "route",
     "routed",
     "tool_ids",
+    "project",
     "reported_output_tokens",
     "reported_reasoning_tokens",
 )
@@ -176,6 +183,7 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         hashed(history, "thread", "history_thread_ids"),
         hashed(rows, "response", "response_id"),
         hashed(tools, "tool", "tool_ids"),
+        hashed(in_workspace(rows.filter(is_run())), "workspace", WORKSPACE),
         *(hashed(some, "forwarded", OUTPUT, WHEN) for some in forwarded),
         hashed(rows, "call", "source", "identity"),
         hashed(rows.filter(stated), "record", "source", "record_id"),
@@ -196,8 +204,12 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
 
 
 def router_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The keys at which its client meets each call of a router; two routers meet nowhere."""
-    return hashed(at_router(rows), "forwarded", OUTPUT, WHEN)
+    """The keys at which its client meets each call of a router; two routers meet nowhere.
+
+    And so of agents, and of runs in the same workspace.
+    """
+    forwarded = hashed(at_router(rows), "forwarded", OUTPUT, WHEN)
+    return pl.concat([forwarded, hashed(first_in_workspace(rows), "workspace", WORKSPACE)])
 
 
 def request_keys(rows: pl.LazyFrame) -> list[pl.LazyFrame]:

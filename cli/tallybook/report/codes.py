@@ -80,5 +80,8 @@ CODES: Final[Mapping[str, Code]] = {
         "a router and its client seem to have logged one call",
         "one of them counts; --as-recorded counts both",
     ),
+    "may-be-counted-twice": Code(
+        "a run's sum and the logs of its agents differ either way", "both count"
+    ),
     "stale-correction": Code("a recorded correction no longer fits its call", "it is not used"),
 }

@@ -11,6 +11,7 @@ from tallybook.derive.duplicates.other_sources import mark_forwarded, mark_state
 from tallybook.derive.duplicates.replayed import replayed
 from tallybook.derive.duplicates.reused_ids import reused_identities
 from tallybook.derive.duplicates.same_run import TELLING, lesser_records_of_run
+from tallybook.derive.duplicates.workspaces import CHANGED, is_run, take_logged
 from tallybook.derive.normalize import add_problem
 from tallybook.schema import (
     BEFORE_TURN,
@@ -73,6 +74,8 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
     for concerned, stage in stages:
         if frame.select(concerned.any()).item():
             frame = changed(frame, stage, (*_MARKS, *WHOSE))
+    if frame.select((is_run() & _FREE).any()).item():
+        frame = changed(frame, take_logged, (*_MARKS, *CHANGED))
     if frame.select(_may_be_routed().any()).item():
         frame = changed(frame, mark_forwarded, (*_MARKS, *WHOSE, "detail", "route_end"))
     else:

@@ -1,0 +1,128 @@
+"""Takes from a run's own counts what the logs of the agents in its workspace state call by call.
+
+The record of a run names its latest session only, that of the reviewer maybe, while its counts are
+those of all. What names the others is the workspace, which is the run's alone while it lasts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+import polars.selectors as cs
+
+from tallybook.derive.normalize import add_problem
+from tallybook.schema import BUCKETS, CALL, LOG, MAY_BE_TWICE, SUM, WITNESS
+
+RUNS: Final = "symphony"  # the source that drives agents
+WORKSPACE: Final = "_workspace"
+_FOLDER: Final = r"([^/\\]+)[/\\]*$"
+_AGENTS: Final = ("codex", "claude-code")
+_FREE: Final = pl.col("duplicate_of").is_null()
+_LATE: Final = pl.duration(minutes=1)  # a log's last line may come after the run's last event
+_COUNTS: Final = (*BUCKETS, "reasoning_output_tokens")
+CHANGED: Final = (*_COUNTS, "input_tokens", "total_tokens", "difference", "detail")
+
+
+def is_run() -> pl.Expr:
+    """Sums over a run that name its workspace, and when it began (`chain_id`)."""
+    run = (pl.col("source") == RUNS) & (pl.col("kind") == SUM)
+    return run & pl.col("project").is_not_null() & pl.col("chain_id").is_not_null()
+
+
+def in_workspace(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds WORKSPACE: the name of the folder, which is the issue's; some records have no more."""
+    return rows.with_columns(pl.col("project").str.extract(_FOLDER).alias(WORKSPACE))
+
+
+def first_in_workspace(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of each stretch of calls that an agent logged in one folder the first row.
+
+    The rest hangs on it by its thread.
+    """
+    project, path = pl.col("project"), pl.col("path")
+    is_first = (project != project.shift()) | (path != path.shift())
+    found = rows.filter(pl.col("source").is_in(_AGENTS), project.is_not_null())
+    return in_workspace(found.filter(is_first.fill_null(value=True)))
+
+
+def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Leaves of each run's sum what the agents' logs do not state; nothing is left: a witness.
+
+    Where the logs state more of one count and less of another, the sum counts whole, and says that
+    it may be counted twice.
+    """
+    runs = in_workspace(rows.filter(is_run() & _FREE)).select(
+        "row",
+        "project",
+        WORKSPACE,
+        "timestamp",
+        begun=pl.col("chain_id")
+        .str.extract(r"@(.*)$")
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", time_zone="UTC", strict=False),
+    )
+    own = (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & _FREE
+    logs = in_workspace(rows.filter(own, pl.col("source").is_in(_AGENTS))).select(
+        WORKSPACE, "call_id", *_COUNTS, "input_tokens", at="timestamp", folder="project"
+    )
+    within = pl.col("at").is_between(pl.col("begun"), pl.col("timestamp") + _LATE)
+    is_bare = pl.col("project") == pl.col(WORKSPACE)
+    logged = (
+        runs.join(logs, on=WORKSPACE)
+        .filter(within, (pl.col("project") == pl.col("folder")) | is_bare)
+        .sort("row", "at", "call_id")
+        .group_by("row", maintain_order=True)
+        .agg(
+            pl.col("call_id").first().alias("_first"),
+            pl.len().alias("_calls"),
+            *(pl.col(name).sum().alias(f"logged_{name}") for name in (*_COUNTS, "input_tokens")),
+        )
+        .collect()
+    )
+    if logged.is_empty():
+        return rows
+    return (
+        rows.join(logged.lazy(), on="row", how="left", maintain_order="left")
+        .with_columns(_rests())
+        .pipe(_settled)
+        .drop(cs.matches("^(logged|rest)_"), "_first", "_calls")
+    )
+
+
+def _rests() -> list[pl.Expr]:
+    """What a run's sum states beyond the logs; an unsplit prompt beyond the whole of theirs."""
+    prompt = pl.col("logged_input_tokens")
+    rests = {name: pl.col(name) - pl.col(f"logged_{name}") for name in _COUNTS}
+    is_split = pl.col("uncached_input_tokens").is_not_null()
+    rests["unsplit_input_tokens"] = (
+        pl.when(is_split)
+        .then("unsplit_input_tokens")
+        .otherwise(pl.col("unsplit_input_tokens") - prompt)
+    )
+    return [rest.alias(f"rest_{name}") for name, rest in rests.items()]
+
+
+def _settled(rows: pl.LazyFrame) -> pl.LazyFrame:
+    stated = [pl.col(f"rest_{name}") for name in BUCKETS]
+    met = pl.col("_calls").is_not_null()
+    nothing = met & pl.all_horizontal((rest <= 0).fill_null(value=True) for rest in stated)
+    more = met & ~nothing & pl.all_horizontal((rest >= 0).fill_null(value=True) for rest in stated)
+    anew = [pl.when(more).then(f"rest_{name}").otherwise(name).alias(name) for name in _COUNTS]
+    words = pl.format("{} calls in the logs of its workspace", "_calls")
+    sums = pl.sum_horizontal(*BUCKETS[:4])
+    return (
+        rows.with_columns(
+            *anew,
+            duplicate_of=pl.when(nothing).then("_first").otherwise("duplicate_of"),
+            duplicate_reason=pl.when(nothing).then(pl.lit(WITNESS)).otherwise("duplicate_reason"),
+            difference=more | pl.col("difference"),
+            detail=pl.when(met).then(words).otherwise("detail"),
+            problems=add_problem((MAY_BE_TWICE, met & ~nothing & ~more)),
+        )
+        .with_columns(input_tokens=pl.when(more).then(sums).otherwise("input_tokens"))
+        .with_columns(
+            total_tokens=pl.when(more)
+            .then(pl.col("input_tokens") + pl.col("output_tokens").fill_null(0))
+            .otherwise("total_tokens")
+        )
+    )
