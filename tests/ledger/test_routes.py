@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 from tallybook.ledger import reading as module
+from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
-from tallybook.report.shortfalls import shortfalls
 from tallybook.report.summary import summarise
 from tallybook.sources.codex.reader import begin, finish, read
 from tallybook.sources.contract import FileFacts

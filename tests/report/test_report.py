@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
-from tallybook.report.fields import COSTS, COUNTS
+from tallybook.report.fields import COSTS, COUNTS, shortfalls
 from tallybook.report.problems import SHOWN, gathered
 from tallybook.report.query import KEYS, Query, check_days, parse_day, parse_keys
-from tallybook.report.shortfalls import shortfalls
 from tallybook.report.summary import Report, money, summarise, summarise_batches
 from tests.examples import tries
 from tests.frames import USAGE, usage_frame

@@ -14,6 +14,7 @@ from tallybook.commands import terminal
 from tallybook.commands.kept_answers import Answer
 from tallybook.commands.output import say, stderr_width
 from tallybook.errors import UsageError
+from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def remark(answer: Answer, marks: Collection[str] = ()) -> None:
 
 def judge(totals: Mapping[str, Any], coverage: Mapping[str, Any]) -> None:
     """Exit with 3 where something is incomplete."""
-    from tallybook.report.shortfalls import shortfalls  # noqa: PLC0415 - only with --strict
-
     reasons = shortfalls(totals, coverage)
     if reasons:
         say(f"strict: {', '.join(reasons)}")
