@@ -94,7 +94,7 @@ def logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     how: str = request.param
     folder = tmp_path_factory.mktemp("logs") / how
     for name in sources():
-        for case in sorted((FIXTURES / name).iterdir()):
+        for case in sorted(path for path in (FIXTURES / name).iterdir() if path.is_dir()):
             shutil.copytree(built(case), folder / name / case.name)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
