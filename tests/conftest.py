@@ -36,11 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let all that is temporary lie in one folder, also that of workers and started programs."""
     os.environ[TIMES] = config.getoption("examples")
+    # A change is judged by the same examples everywhere; a seed, or more of them, tries others.
+    same = config.getoption("--hypothesis-seed") is None and times() == 1
     # A stage's first example pays for what is loaded late, and a busy machine for everything.
     settings.register_profile(
         "house",
         deadline=None,
         max_examples=100 * times(),
+        derandomize=same,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     settings.load_profile("house")

@@ -66,8 +66,8 @@ STEPS = st.lists(
 class Home:
     """A folder of logs that change; `paths` says where each of them is, if it has begun.
 
-    A file that was replaced is packed only after a look at it: until then the packed one is just
-    another file, and what the ledger knew is gone.
+    A file that was replaced is packed or moved only after a look at it: until then the one in the
+    new place is just another file, and what the ledger knew is gone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class Home:
         elif what == "replace" and done and not is_packed:
             self.write(number, LOGS[(number + amount) % len(LOGS)][1])
             self.unseen.add(number)
-        elif what == "move" and done:
+        elif what == "move" and done and number not in self.unseen:
             self.move(number, path.parent / f"moved-{amount % 3}" / path.name)
         elif what in {"gzip", "zstd"} and done and not is_packed and number not in self.unseen:
             pack: Callable[[bytes], bytes] = gzip.compress if what == "gzip" else _zstd

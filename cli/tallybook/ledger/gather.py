@@ -60,7 +60,8 @@ def gather(tasks: Sequence[Task], code: str, parts: Path | None, states: Path | 
 
     `code` is the digest of the code that reads, which all rows carry.
 
-    Without folders everything is given back. Raises OSError where the folders cannot be written.
+    Without folders everything is given back. With one for parts alone the states are dropped: what
+    is read aside is not gone on from. Raises OSError where the folders cannot be written.
     """
     writer = PartWriter(parts)
     outcomes = [_read(task, code, writer) for task in tasks]
@@ -78,7 +79,7 @@ def gather(tasks: Sequence[Task], code: str, parts: Path | None, states: Path | 
         write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(kept)))
     for each in outcomes:
         each.has_state = bool(each.place.state)
-        if states is not None:
+        if parts is not None or states is not None:
             each.place.state = b""
     return Gathered(part, outcomes, name, table)
 
