@@ -155,7 +155,9 @@ def main() -> None:
     os.fsync = _no_sync  # type: ignore[assignment] # it is called with a handle only
     folder, how, seed, wanted = sys.argv[1:]
     trial = Trial(Path(folder), int(seed))
-    print(at_every_step(trial) if how == "steps" else at_random(trial, int(wanted)))
+    print(at_every_step(trial) if how == "steps" else at_random(trial, int(wanted)), flush=True)
+    # All is checked. A process that has forked may fail to join the threads of its libraries.
+    os._exit(0)
 
 
 if __name__ == "__main__":
