@@ -73,16 +73,9 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     nothing follows. `fills` is all of it in one text, by which two answers are told apart.
     """
     ruled = pl.col("rule").is_not_null()
-    # Two do not contradict where one merely knows less: no lifetime of the writes, or no writes.
-    positive = ruled & (pl.col("_cache") > 0)
     # A row's own zero of the writes, which the member does not state, is nothing to contradict.
     zero = true(pl.col("creation") == 0) & pl.col("source").is_in(FALSE_ZEROS)
     no_writes = zero & pl.col("seen_creation").is_null()
-    fresh = pl.col("fill_uncached") + pl.when(zero).then(
-        or_zero(pl.col("fill_creation"))
-    ).otherwise(0)
-    split = pl.concat_str(fresh, "fill_cached", separator="/").filter(positive)
-    written = pl.col("fill_creation").filter(positive & ~no_writes).drop_nulls()
     by_reach: list[str | pl.Expr] = [
         pl.col("_cache") == 0,
         no_writes,
@@ -102,9 +95,7 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("_output_rank").min(),
             pl.col("distance").abs().min(),
             pl.col("time", "seen_time").first(),
-            clash=(split.n_unique() > 1)
-            | (written.n_unique() > 1)
-            | pl.col("seen_disagrees").any(),
+            clash=_clash(ruled, zero, no_writes) | pl.col("seen_disagrees").any(),
             disagrees=pl.col("seen_disagrees").any(),
             torn=pl.col("torn").any(),
             is_twin=(pl.col("seen_method") == TWIN).all(),
@@ -128,6 +119,19 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
         .with_columns(fills=_fills())
         .collect()
     )
+
+
+def _clash(ruled: pl.Expr, zero: pl.Expr, no_writes: pl.Expr) -> pl.Expr:
+    """Whether the members of one record of evidence split the prompt in two ways.
+
+    They do not where one merely knows less: no lifetime of the writes, or no writes.
+    """
+    positive = ruled & (pl.col("_cache") > 0)
+    own = pl.when(zero).then(or_zero(pl.col("fill_creation"))).otherwise(0)
+    fresh = pl.col("fill_uncached") + own
+    split = pl.concat_str(fresh, "fill_cached", separator="/").filter(positive)
+    written = pl.col("fill_creation").filter(positive & ~no_writes).drop_nulls()
+    return (split.n_unique() > 1) | (written.n_unique() > 1)
 
 
 def _ranked(pairs: pl.DataFrame) -> pl.LazyFrame:
