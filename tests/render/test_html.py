@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tallybook.render.html import page
-from tallybook.render.html.chart import BOTTOM, HEIGHT, TOP, chart
-from tallybook.report.page import between, sections, shown, stacks, unit
+from tallybook.render.html.chart import BOTTOM, HEIGHT, TOP, between, chart, stacks, unit
+from tallybook.render.html.page import sections, shown
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame

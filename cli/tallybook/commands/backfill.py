@@ -16,10 +16,16 @@ import typer
 from tallybook import __version__
 from tallybook.commands import options, terminal
 from tallybook.commands.answering import question_of, read
-from tallybook.commands.output import put, say, stdout_colour, stdout_width
-from tallybook.commands.problems import check_problems, write_problems
+from tallybook.commands.options import check_files, chosen_zone
+from tallybook.commands.output import (
+    check_problems,
+    put,
+    say,
+    stdout_colour,
+    stdout_width,
+    write_problems,
+)
 from tallybook.commands.program import app
-from tallybook.commands.question import check_files, chosen_zone
 from tallybook.errors import UsageError
 from tallybook.names import text_of
 from tallybook.render.formats import envelope, json_text
@@ -176,7 +182,7 @@ def _restore(paths: list[Path] | None, chosen: str) -> None:
 
 
 def _say_files(files: list[dict[str, Any]]) -> None:
-    from tallybook.render.in_place import file_lines  # noqa: PLC0415 - only where it was asked for
+    from tallybook.render.backfill import file_lines  # noqa: PLC0415 - only where it was asked for
 
     for row in files:
         say(*file_lines(row))
@@ -317,8 +323,7 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
 
 
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:
-    from tallybook.render.backfill import summary_line  # noqa: PLC0415
-    from tallybook.render.in_place import applied_line  # noqa: PLC0415
+    from tallybook.render.backfill import applied_line, summary_line  # noqa: PLC0415
     from tallybook.render.words import not_looked_at_lines  # noqa: PLC0415
 
     say(*notes)

@@ -12,10 +12,9 @@ from tallybook import __version__
 from tallybook.commands import options
 from tallybook.commands.answering import answered, judge, read, remark, told
 from tallybook.commands.kept_answers import Answer
-from tallybook.commands.output import say, writing
-from tallybook.commands.problems import write_problems
+from tallybook.commands.options import UsageOptions, over_usage
+from tallybook.commands.output import say, write_problems, writing
 from tallybook.commands.program import app
-from tallybook.commands.question import UsageOptions, over_usage
 from tallybook.errors import UsageError
 
 if TYPE_CHECKING:

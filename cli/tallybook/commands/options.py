@@ -1,14 +1,28 @@
-"""The options that commands share, each with the words of its help."""
+"""The options that commands share: the words of their help, and what they ask for, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import typer
 
+from tallybook.commands import terminal
+from tallybook.commands.answering import question_of
+from tallybook.commands.output import check_problems, check_target
 from tallybook.errors import UsageError
+from tallybook.names import text_of
+from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
+
+if TYPE_CHECKING:
+    from tallybook.ledger.question import Question
 
 
 def named(what: str) -> Callable[[str], Path]:
@@ -129,3 +143,144 @@ Problems = Annotated[
         help="Write every problem there, one a line: .jsonl or .csv.",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageOptions:
+    """The options that every command over usage has, as they were given."""
+
+    paths: Paths = None
+    everything: All = False
+    since: Since = None
+    until: Until = None
+    timezone: TimeZone = None
+    source: SourceFilter = None
+    provider: ProviderFilter = None
+    model: ModelFilter = None
+    thread: ThreadFilter = None
+    project: ProjectFilter = None
+    caller: CallerFilter = None
+    problems: Problems = None
+    as_recorded: AsRecorded = False
+    ledger: Ledger = None
+    no_ledger: NoLedger = False
+    prices: Prices = None
+    strict: Strict = False
+
+    def query(
+        self, by: Sequence[str] | None, sort: str | None = None, limit: int | None = None
+    ) -> Query:
+        """What a report is to say. Raises UsageError."""
+        zone = chosen_zone(self.timezone)
+        given = ((name, getattr(self, name)) for name in FILTERS)
+        chosen = {name: tuple(map(text_of, values)) for name, values in given if values}
+        _check_sources(chosen.get("source", ()))
+        return Query(
+            by=parse_keys(by or ["model"]),
+            timezone=zone,
+            filters=chosen,
+            sort=sort,
+            limit=limit,
+            paths=tuple(text_of(str(path)) for path in self.paths) if self.paths else None,
+            everything=self.everything,
+            as_recorded=self.as_recorded,
+            **_days(self.since, self.until, zone),
+        )
+
+    def question(self, output: Path | None, option: str = "") -> Question:
+        """What is asked of the ledger. Raises UsageError, also for what cannot be read or written.
+
+        `option` is what names the `output` on the command line.
+        """
+        check_files(self.paths, self.prices, output, option)
+        check_problems(self.problems, self.paths, output)
+        return question_of(
+            self.paths,
+            self.prices,
+            self.ledger,
+            no_ledger=self.no_ledger,
+            as_recorded=self.as_recorded,
+            everything=self.everything,
+            apart=self.as_recorded,
+        )
+
+
+def over_usage(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of its parameter `usage` (UsageOptions) behind its own."""
+    shared = signature(UsageOptions, eval_str=True).parameters
+    own = dict(signature(command, eval_str=True).parameters)
+    del own["usage"]
+
+    def run(**given: Any) -> None:
+        usage = UsageOptions(**{name: given.pop(name) for name in shared})
+        command(**given, usage=usage)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    parameters = [
+        each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own.values(), *shared.values())
+    ]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # as `inspect` has it
+    return run
+
+
+def _check_sources(named: Sequence[str]) -> None:
+    """Raise UsageError for a source that there is not: they are known before anything is read."""
+    if not named:
+        return
+    from tallybook.sources import sources  # noqa: PLC0415 - loads the readers
+
+    names = list(sources())
+    for name in named:
+        if name not in names:
+            close = get_close_matches(name, names, n=2, cutoff=0.5)
+            perhaps = f"perhaps {' or '.join(close)}; " if close else ""
+            raise UsageError(
+                f"--source {name}: there is no such source",
+                hint=f"{perhaps}sources: {', '.join(names)}",
+            )
+
+
+def chosen_zone(named: str | None) -> str:
+    """The zone that is named, else the machine's. Raises UsageError."""
+    if named is None:
+        return terminal.machine_zone(os.environ)
+    if not terminal.is_zone(named):
+        raise UsageError(
+            f"--timezone {named!r} is not a zone of the IANA database",
+            hint="such as Europe/Berlin or UTC",
+        )
+    return named
+
+
+def _days(since: str | None, until: str | None, zone: str) -> dict[str, Any]:
+    today = datetime.now(ZoneInfo(zone)).date()
+    first = parse_day(since, today, "--since") if since is not None else None
+    last = parse_day(until, today, "--until") if until is not None else None
+    check_days(first, last)
+    return {"since": first, "until": last}
+
+
+def check_files(
+    paths: list[Path] | None, prices: Path | None, output: Path | None, option: str = ""
+) -> None:
+    """Raise UsageError for a path to read that cannot be, or one that cannot be written.
+
+    `option` is what names the `output` on the command line.
+    """
+    for path in paths or ():
+        if not _exists(path):
+            raise UsageError(f"there is no {path}")
+        if path.is_char_device() or path.is_block_device() or path.is_socket():
+            raise UsageError(f"{path} is no file, folder or pipe")
+    if prices and not prices.is_file():
+        raise UsageError(f"--prices {prices}: there is no such file")
+    if output:
+        check_target(output, paths or [], option)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # it cannot be looked at, which reading will report
+        return True

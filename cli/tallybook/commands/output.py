@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, TextIO
+from typing import IO, TYPE_CHECKING, Final, TextIO
 
 from tallybook.commands import terminal
 from tallybook.errors import TallybookError, UsageError
 from tallybook.private import OWN, aside, sweep
 from tallybook.render.text import encoded, visible, wrapped
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FORMATS: Final = ("table", "json", "csv", "markdown", "html")
 _ASIDE: Final = ".tallybook-"
@@ -29,6 +32,8 @@ _SUFFIXES: Final[Mapping[str, str]] = {
     ".html": "html",
     ".htm": "html",
 }
+_OF_PROBLEMS: Final = (".jsonl", ".csv")
+_PROBLEMS: Final = "--problems"
 
 
 def chosen_format(asked: str | None, *, json: bool, target: Path | None) -> str:
@@ -182,3 +187,42 @@ def _by_suffix(target: Path | None) -> str:
             hint=f"suffixes: {', '.join(_SUFFIXES)}; or add --format",
         )
     return _SUFFIXES[target.suffix.lower()]
+
+
+def check_problems(file: Path | None, inputs: list[Path] | None, output: Path | None) -> None:
+    """Raise UsageError where the problems cannot be written there."""
+    if file is None:
+        return
+    if file.suffix.lower() not in _OF_PROBLEMS:
+        raise UsageError(
+            f"{_PROBLEMS} {file}: its suffix names no format",
+            hint=f"suffixes: {', '.join(_OF_PROBLEMS)}",
+        )
+    if output is not None and file.absolute() == output.absolute():
+        raise UsageError(f"{_PROBLEMS} {file} is what the report is written to")
+    check_target(file, inputs or [], _PROBLEMS)
+
+
+def write_problems(file: Path | None, batches: Iterable[pl.DataFrame]) -> None:
+    """Write the problems of batches of USAGE rows, if a file is asked for. Raises TallybookError.
+
+    The file is never half there, and memory holds a batch.
+    """
+    if file is None:
+        return
+    from tallybook.render import batches as formats  # noqa: PLC0415 - after the logs are read
+    from tallybook.report.problems import gathered  # noqa: PLC0415
+
+    count = 0
+
+    def counted() -> Iterator[pl.DataFrame]:
+        nonlocal count
+        for part in gathered(batches):
+            count += int(part["count"].sum())
+            yield part
+
+    write = formats.write_csv if file.suffix.lower() == ".csv" else formats.write_jsonl
+    with writing(file) as stream:
+        lines = write(counted(), stream, own_text={"code"}, metadata={})
+    said = f"{count:,} {'problem' if count == 1 else 'problems'}"
+    say(f"{said} written to {file}, in {lines:,} {'line' if lines == 1 else 'lines'}")

@@ -10,10 +10,15 @@ from tallybook import __version__
 from tallybook.commands import options
 from tallybook.commands.answering import answered, judge, read, remark, told
 from tallybook.commands.kept_answers import Answer, Answers
-from tallybook.commands.output import chosen_format, put, stdout_colour, stdout_width
-from tallybook.commands.problems import write_problems
+from tallybook.commands.options import UsageOptions, over_usage
+from tallybook.commands.output import (
+    chosen_format,
+    put,
+    stdout_colour,
+    stdout_width,
+    write_problems,
+)
 from tallybook.commands.program import app
-from tallybook.commands.question import UsageOptions, over_usage
 from tallybook.errors import UsageError
 from tallybook.render.formats import envelope, json_pieces
 
@@ -130,14 +135,13 @@ def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
 
 
 def _of_page(query: Query) -> Query:
-    from tallybook.report.page import shown  # noqa: PLC0415 - after the logs are read
+    from tallybook.render.html import shown  # noqa: PLC0415 - after the logs are read
 
     return shown(query)
 
 
 def _page(answer: dict[str, Any], query: Query, reading: Reading) -> str:
-    from tallybook.render.html import page  # noqa: PLC0415 - loads the template engine
-    from tallybook.report.page import sections  # noqa: PLC0415
+    from tallybook.render.html import page, sections  # noqa: PLC0415 - loads the template engine
 
     more = sections(lambda query: answered(reading, query), query)
     return page(answer, {name: _envelope(report, reading) for name, report in more.items()})

@@ -12,8 +12,15 @@ import polars as pl
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import listed
 from tallybook.report.query import TIME_KEYS, Query, Unmatched
-from tallybook.report.routes import perhaps_twice
-from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial, sums_of_sums
+from tallybook.report.sums import (
+    COMPONENT,
+    Partial,
+    as_one,
+    joined,
+    partial,
+    perhaps_twice,
+    sums_of_sums,
+)
 from tallybook.schema import ORIGINS
 
 Row = dict[str, Any]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tallybook.render.html.page import page
+from tallybook.render.html.page import page, sections, shown
 
-__all__ = ["page"]
+__all__ = ["page", "sections", "shown"]

@@ -1,9 +1,10 @@
-"""Fills the template of the page with the cells that the table view has, and its raw values."""
+"""Fills the template of the page: the cells of the table view, their raw values, more reports."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any, Final
@@ -11,13 +12,15 @@ from typing import Any, Final
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from tallybook.render import problems, usage, words
-from tallybook.render.html.chart import Chart, chart
+from tallybook.render.html.chart import Chart, chart, stacks, unit
 from tallybook.render.table import Column
 from tallybook.render.text import visible, visible_json
-from tallybook.report.page import stacks
-from tallybook.report.query import TIME_KEYS
+from tallybook.report.query import TIME_KEYS, Query
+from tallybook.report.summary import Report
 
 Row = Mapping[str, Any]
+ROWS: Final = 2000  # rows of the table that is asked for; no browser sorts a hundred thousand
+THREADS: Final = 500  # rows of the thread table; the rest is one row
 _COLOURS: Final = 8  # of the style sheet; the last series is grey
 _PROBLEMS: Final = 50
 _UNKNOWN: Final = "(unknown)"
@@ -31,8 +34,24 @@ _SORTED_BY: Final = {
 }
 
 
+def shown(query: Query) -> Query:
+    """The query with rows that a page can show: those after the first ROWS are one."""
+    return query if query.limit is not None else replace(query, limit=ROWS)
+
+
+def sections(answer: Callable[[Query], Report], query: Query) -> dict[str, Report]:
+    """The reports under `time` (a time key and the model), `models` and `threads`."""
+    plain = replace(query, sort=None, limit=None)
+    days = answer(replace(plain, by=("day",)))
+    return {
+        "time": answer(replace(plain, by=(unit([row["day"] for row in days.rows]), "model"))),
+        "models": answer(replace(plain, by=("model",))),
+        "threads": answer(replace(plain, by=("root-thread",), limit=THREADS)),
+    }
+
+
 def page(answer: Row, sections: Mapping[str, Row]) -> str:
-    """The page for the envelope of a report and those of its `report.page.sections`.
+    """The page for the envelope of a report and those of its `sections`.
 
     Every figure is taken from the envelopes; the answer lies in the page as JSON, too.
     """
