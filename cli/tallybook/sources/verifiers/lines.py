@@ -34,6 +34,7 @@ class Failure(msgspec.Struct, gc=False):
     """What ended a call or a rollout."""
 
     type: Any = None
+    message: Any = None
     status_code: Any = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -28,6 +29,13 @@ CALLS: Final = "v1-calls"
 EPISODE: Final = "v1-episode"
 JUDGE: Final = "judge"
 _LEAD: Final = "agent"  # the name of the only agent of most environments
+
+_ERRORS: Final = range(400, 600)  # statuses of a provider that did not answer
+# The program's own words for it where no provider gave a status: a time out, a broken connection,
+# an answer that it could not read. The provider may have answered.
+_OWN_STATUSES: Final = (502, 503, 504)
+# How the message begins where the status is the provider's, or no provider was reached.
+_REFUSED: Final = re.compile(r"(?:upstream |Error code: )?\d{3}\b|All connection attempts failed")
 
 
 class TracePosition(msgspec.Struct, frozen=True):
@@ -138,12 +146,30 @@ def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
     if call.error is not None:
         row.detail = _failure(call)
     if call.usage is None:
-        put_no_counts(row, era)
+        _put_unanswered(row, call, era)
     elif model is None and endpoint is None:
         # The older generation made it: it wrote neither, and the rollout has no agent's settings.
         put_bridged(row, call.usage, era, run)
     else:
         put_counts(row, call.usage, era, api_of(endpoint, row.model))
+
+
+def _put_unanswered(row: Reported, call: Call, era: str) -> None:
+    """A request that the provider refused was answered by no model, so it is no call."""
+    if _is_refused(call):
+        row.kind, row.calls, row.rule = EVENT, None, f"{era}/refused"
+    else:
+        put_no_counts(row, era)
+
+
+def _is_refused(call: Call) -> bool:
+    """Whether the provider itself said no, or none was reached."""
+    status = count(call.error.status_code, []) if call.error else None
+    if call.error is None or status not in _ERRORS:
+        return False
+    message = call.error.message
+    is_own = status in _OWN_STATUSES and isinstance(message, str)
+    return not is_own or _REFUSED.match(message) is not None
 
 
 def _failure(call: Call) -> str | None:
