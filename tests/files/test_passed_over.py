@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sqlite3
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tallybook.commands import app
 from tallybook.files.find import walk
+from tallybook.files.read import read_file
 from tests.ledger.homes import session
 
 CAPTURE = (
@@ -50,6 +52,27 @@ def test_a_compressed_one_is_looked_into_as_well(tmp_path: Path) -> None:
     write(tmp_path / "run.log.zst", pa.compress(CAPTURE, "zstd", asbytes=True))
     write(tmp_path / "notes.log.zst", pa.compress(b"words\n", "zstd", asbytes=True))
     assert found(tmp_path) == (["run.log.zst"], {".log.zst": 1})
+
+
+@pytest.mark.parametrize("name", ["CAPS.JSONL", "Caps.Json", "a.JSONL.GZ", "SYMPHONY.LOG.1"])
+def test_a_suffix_says_the_same_in_any_case(tmp_path: Path, name: str) -> None:
+    packed = gzip.compress(CAPTURE) if name.endswith("GZ") else CAPTURE
+    write(tmp_path / name, packed)
+    assert found(tmp_path, by_hand=name.endswith("1")) == ([name], {})
+    assert read_file(tmp_path / name)["source"].to_pylist() == ["codex"]
+
+
+def test_files_beside_a_log_are_known_in_any_case_of_its_suffix(tmp_path: Path) -> None:
+    write(tmp_path / "HISTORY.JSONL")
+    write(tmp_path / "HISTORY.jsonl")
+    write(tmp_path / "history.JSONL")
+    write(tmp_path / "run" / "results.JSONL", ROLLOUT)
+    write(tmp_path / "run" / "config.toml", b'model = "a"')
+    write(tmp_path / "b.jsonl")
+    write(tmp_path / "b.jsonl.ZST")
+    logs, passed_over = found(tmp_path)
+    assert logs == ["HISTORY.JSONL", "HISTORY.jsonl", "b.jsonl", "run/results.JSONL"]
+    assert passed_over == {}
 
 
 def test_in_the_known_places_only_names_of_logs_are_looked_at(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from tallybook.names import path_of, text_of
 from tallybook.sources import Source, claims, sources
 from tallybook.sources.lines import Head
 
-COMPRESSED = (".gz", ".zst")
+_GZIP, _ZSTD = ".gz", ".zst"
+COMPRESSED = (_GZIP, _ZSTD)
+_USUAL: Final = (".jsonl", ".json")
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 # A database's rows that are committed and not carried over yet.
@@ -103,11 +105,15 @@ def walk(
 
 def _without_compressed(found: Sequence[Found]) -> Iterator[Found]:
     """The files without those whose plain form is there."""
-    packed = {each.path.removesuffix(".zst") for each in found if each.path.endswith(".zst")}
+    packed = {each.path[: -len(_ZSTD)] for each in found if _is_zstd(each.path)}
     plain = {each.path for each in found if each.path in packed}
     for each in found:
-        if not each.path.endswith(".zst") or each.path.removesuffix(".zst") not in plain:
+        if not _is_zstd(each.path) or each.path[: -len(_ZSTD)] not in plain:
             yield each
+
+
+def _is_zstd(path: str) -> bool:
+    return compression_of(path).lower() == _ZSTD
 
 
 def look(path: str) -> Found:
@@ -249,7 +255,7 @@ class _LookAround:
                 continue
             plain = _plain(name)
             if not _is_ignored(folder, plain):
-                self.search.pass_over(suffix_of(plain) + name[len(plain) :])
+                self.search.pass_over(suffix_of(plain) + compression_of(name).lower())
 
 
 def _is_index(name: str, here: Entries) -> bool:
@@ -305,7 +311,7 @@ def _names_beside(name: str) -> Iterator[str]:
                 raise
             continue
         yield from beside
-    if not name.endswith((".jsonl", ".json", *COMPRESSED)):
+    if not plain.endswith(_USUAL) and not compression_of(name):
         yield name + _WRITE_AHEAD
 
 
@@ -315,11 +321,23 @@ def neighbours(source: Source, plain: str) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named or ())
 
 
+def compression_of(name: str) -> str:
+    """The suffix that says how a file is compressed, as the name has it; empty for none."""
+    end = name[-len(_ZSTD) :]
+    suffix = end if end.lower() == _ZSTD else end[-len(_GZIP) :]
+    return suffix if suffix.lower() in COMPRESSED else ""
+
+
 def _plain(name: str) -> str:
-    for suffix in COMPRESSED:
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
+    """The name that patterns fit: not compressed, its suffix in lower case as most have it."""
+    if name.endswith(_USUAL):
+        return name  # nearly always
+    return _with_low_suffix(name.removesuffix(compression_of(name)))
+
+
+def _with_low_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem + dot + suffix.lower() if dot else name
 
 
 def _posix(path: str) -> str:
@@ -401,10 +419,11 @@ def _ignored() -> tuple[Matcher, Matcher, Matcher, Matcher]:
 
 
 def _any_of(patterns: Iterable[str]) -> Matcher:
-    found = "|".join(translate(each) for each in sorted(patterns))
+    found = "|".join(translate(_with_low_suffix(each)) for each in sorted(patterns))
     return re.compile(found or _NOTHING).match
 
 
 def logical_name(path: Path) -> Path:
-    """The path without its compression suffix."""
-    return path.with_suffix("") if path.suffix in COMPRESSED else path
+    """The path without its compression suffix, the suffix that is left in lower case."""
+    plain = _plain(path.name)
+    return path if plain == path.name else path.with_name(plain)

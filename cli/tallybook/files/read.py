@@ -21,7 +21,7 @@ from tallybook.files.blocks import (
     whole_lines,
 )
 from tallybook.files.failures import failure, tables
-from tallybook.files.find import COMPRESSED, logical_name, neighbours
+from tallybook.files.find import compression_of, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.skim import is_longer, skimmed
@@ -176,7 +176,7 @@ class FileReading:
             yield RowsOfFile(source.finish(state), lasting=False)
             return
         yield from self._fold(source, state, whole_lines(pieces))
-        if self.path.suffix in COMPRESSED:
+        if compression_of(self.path.name):
             self.place.state = b""
 
     def _without_pictures(
@@ -262,8 +262,9 @@ def _small(folder: Path, name: str, odd: dict[str, Reported]) -> bytes | None:
 def _unclaimed(claimed: list[str], path: Path, content: Path) -> Reported:
     if claimed:
         return problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")
-    if path.suffix in COMPRESSED and not is_compressed(content):
-        return problem(0, "unreadable", f"not a {path.suffix} stream")
+    suffix = compression_of(path.name)
+    if suffix and not is_compressed(content):
+        return problem(0, "unreadable", f"not a {suffix} stream")
     return problem(0, "unclaimed", "no source recognises this file")
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from tallybook.errors import FAILURES
-from tallybook.files.find import COMPRESSED, Found, Search, look
+from tallybook.files.find import COMPRESSED, Found, Search, compression_of, look
 from tallybook.files.read import facts
 from tallybook.files.resume import ReadPosition, encoded, head_of
 from tallybook.ledger.gather import Task
@@ -212,7 +212,7 @@ def _says_the_same(comparison: FileComparison, entry: Entry, found: Found) -> bo
     source = sources().get(entry.place.source or "")
     if source is None or entry.place.is_database or entry.code != comparison.code:
         return False
-    if _suffix(entry.path) != _suffix(found.path):
+    if compression_of(entry.path).lower() != compression_of(found.path).lower():
         return False
     try:
         begun = encoded(source.begin(facts(source, Path(found.path))))
@@ -221,10 +221,6 @@ def _says_the_same(comparison: FileComparison, entry: Entry, found: Found) -> bo
             raise
         return False
     return ReadPosition.digest(begun) == entry.place.begun
-
-
-def _suffix(path: str) -> str | None:
-    return next((suffix for suffix in COMPRESSED if path.endswith(suffix)), None)
 
 
 def _compressed_copy(
