@@ -7,6 +7,7 @@ from tallybook.commands import (
     backfill,  # noqa: F401 - see above
     export,  # noqa: F401 - see above
     ledger,  # noqa: F401 - see above
+    prices,  # noqa: F401 - see above
     sources,  # noqa: F401 - see above
     usage_report,  # noqa: F401 - see above
 )

@@ -137,6 +137,12 @@ class Names:
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._providers = {provider.id: provider for provider in providers}
 
+    def listed(self) -> Iterator[tuple[str, Model]]:
+        """Every model with the id of the provider that sells it."""
+        for provider in self._providers.values():
+            for model in provider.models:
+                yield provider.id, model
+
     def provider_id(self, stated: str | None) -> str | None:
         """Id of the provider that a log calls `stated`; None where the list does not have it."""
         name = (stated or "").strip().lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -149,6 +149,21 @@ class Rates:
     def lookup(self, model: str, provider: str | None = None, at: datetime | None = None) -> Quote:
         """The standard rates of a model at `at` (aware; None: the last in force), and why these."""
         return self.quote(Key(provider, model), at)
+
+    def provider_id(self, stated: str | None) -> str | None:
+        """Id of the provider that a log calls `stated`; None where the list does not have it."""
+        return self._names.provider_id(stated)
+
+    def listed(self) -> Iterator[Key]:
+        """Every model that the list or the user's file has a price of, each as one that sells it.
+
+        An entry may stand in both.
+        """
+        for price in self._overrides.prices:
+            yield Key(price.provider, price.model)
+        for provider, model in self._names.listed():
+            if model.rates:
+                yield Key(provider, model.id)
 
     def quote(self, key: Key, at: datetime | None = None) -> Quote:
         """The rates for all that a call states, at `at`; see `lookup`."""

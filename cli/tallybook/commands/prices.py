@@ -1,0 +1,226 @@
+"""`tallybook prices`: what models cost and when, by what source, and which have no price."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tallybook import __version__
+from tallybook.commands import options, terminal
+from tallybook.commands.options import UsageOptions, check_files
+from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
+from tallybook.commands.program import app
+from tallybook.errors import UsageError
+from tallybook.render.formats import envelope, json_pieces
+from tallybook.report.query import parse_day
+
+if TYPE_CHECKING:
+    from tallybook.ledger.reading import Reading
+    from tallybook.pricing.rates import Rates
+    from tallybook.report.prices import Span
+    from tallybook.report.query import Query
+
+_EXAMPLES = """\b
+Examples:
+  tallybook prices gpt-5.4                     all its rates, and how the name leads to them
+  tallybook prices claude-sonnet-4-5@20250929 --at 2026-03-01
+  tallybook prices --provider openai           all models of a provider, as of now
+  tallybook prices --unpriced                  models of your logs that have no price
+  tallybook prices --unpriced LOGS --json
+
+\b
+Exit code 1 where nothing has the name."""
+
+
+@app.command("prices", epilog=_EXAMPLES, short_help="What models cost, and which have no price.")
+def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="As a log spells it; without one, every model. With --unpriced PATHs.",
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="DATE",
+            help="Only what holds on that day (UTC), or at 2026-11-20T14:30; default: all periods "
+            "of a MODEL, else now.",
+        ),
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="Who sells it, as a log names them.")
+    ] = None,
+    unpriced: Annotated[
+        bool, typer.Option("--unpriced", help="The models of the logs that have no price.")
+    ] = False,
+    everything: options.All = False,
+    ledger: options.Ledger = None,
+    no_ledger: options.NoLedger = False,
+    prices: options.Prices = None,
+    format_: Annotated[
+        Literal["table", "json", "csv", "markdown"] | None,
+        typer.Option("--format", help="Default: table, or what the suffix of -o says."),
+    ] = None,
+    json: options.Json = False,
+    output: options.Output = None,
+) -> None:
+    """Say what a model costs, by period, tier and way of being served, and where that is known
+    from; or which models have no price.
+    """
+    chosen = chosen_format(format_, json=json, target=output)
+    if chosen == "html":
+        raise UsageError("prices are not written as html", hint="table, json, csv, markdown")
+    check_files([], prices, output, "-o")
+    if not all(names or ()):
+        raise UsageError("MODEL is empty", hint="a variable that is not set?")
+    if unpriced:
+        if at or provider:
+            raise UsageError("--unpriced goes with neither --at nor --provider")
+        usage = UsageOptions(
+            paths=[Path(name) for name in names or ()] or None,
+            everything=everything,
+            ledger=ledger,
+            no_ledger=no_ledger,
+            prices=prices,
+        )
+        _put_unpriced(usage, chosen, output)
+        return
+    if everything or no_ledger or ledger:
+        raise UsageError("--all, --ledger and --no-ledger go with --unpriced")
+    if len(names or ()) > 1:
+        raise UsageError("one MODEL at a time", hint="without one all of them are listed")
+    _put_rates(names[0] if names else None, provider, _span(at), _rates(prices), chosen, output)
+
+
+def _rates(price_file: Path | None) -> Rates:
+    from tallybook.files.price_file import read_price_file  # noqa: PLC0415 - help needs none
+    from tallybook.pricing.rates import load  # noqa: PLC0415 - as above
+
+    cache = terminal.cache_folder(terminal.home_folder(os.environ))
+    return load(cache, price_file, read_price_file)
+
+
+def _span(at: str | None) -> Span | None:
+    """The day or the instant that is asked about. Raises UsageError."""
+    from tallybook.report.prices import Span  # noqa: PLC0415 - help needs none
+
+    if at is None:
+        return None
+    if "T" in at.upper():
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError:
+            raise UsageError(f"--at {at!r} is not a time", hint="write 2026-11-20T14:30") from None
+        return Span(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    day = datetime.combine(parse_day(at, datetime.now(UTC).date(), "--at"), time(), UTC)
+    return Span(day, day + timedelta(days=1))
+
+
+def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be written
+    model: str | None,
+    provider: str | None,
+    span: Span | None,
+    rates: Rates,
+    chosen: str,
+    output: Path | None,
+) -> None:
+    from tallybook.pricing.tariff import Key  # noqa: PLC0415 - help needs none
+    from tallybook.report.prices import Span, near, of_all, of_model  # noqa: PLC0415
+
+    if model is None:
+        rows, path, close = of_all(rates, span or Span(datetime.now(UTC)), provider), [], []
+    else:
+        key = Key(provider, model)
+        rows, path = of_model(rates, key, span), list(rates.quote(key).path)
+        close = [] if rows else near(rates, model)
+    answer = envelope(
+        "prices",
+        version=__version__,
+        query={"model": model, "provider": provider, "at": _asked(span), "unpriced": False},
+        prices={"sources": rates.sources, "digest": rates.digest},
+        rows=rows,
+        totals={"rates": len(rows)},
+        coverage={},
+        path=path,
+        near=close,
+    )
+    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
+    if not rows:
+        _say_nothing_found(answer)
+        raise typer.Exit(1)
+    _remark(answer)
+
+
+def _asked(span: Span | None) -> str | None:
+    from tallybook.pricing.rates import micros  # noqa: PLC0415 - as above
+    from tallybook.report.prices import time_of  # noqa: PLC0415
+
+    return None if span is None else time_of(micros(span.first))
+
+
+def _say_nothing_found(answer: dict[str, Any]) -> None:
+    model, provider = answer["query"]["model"], answer["query"]["provider"]
+    what = f"{model or 'any model'}{f' of {provider}' if provider else ''}"
+    day = f" at {answer['query']['at']}" if answer["query"]["at"] else ""
+    close = f"near names: {', '.join(answer['near'])}" if answer["near"] else "no name is near"
+    say(f"no price is known for {what}{day}", *([*answer["path"], close] if model else []))
+
+
+def _remark(answer: dict[str, Any]) -> None:
+    from tallybook.render.prices import LEGEND, UNITS  # noqa: PLC0415 - only where it is said
+
+    bracketed = any(row["fallback"] for row in answer["rows"])
+    say(UNITS, *([LEGEND] if bracketed else []))
+    say(f"{', '.join(answer['prices']['sources'])} · digest {answer['prices']['digest']}")
+
+
+def _put_unpriced(usage: UsageOptions, chosen: str, output: Path | None) -> None:
+    from tallybook.commands.answering import read  # noqa: PLC0415 - help needs none
+
+    query, question = usage.query(None), usage.question(output, "-o")
+    answer, notes = read(question, lambda reading: (_unpriced(reading, query), reading.notes))
+    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
+    count = len(answer["rows"])
+    named = f"{count:,} {'model' if count == 1 else 'models'} without a price"
+    say(*notes, named if count else "every token has a price")
+
+
+def _unpriced(reading: Reading, query: Query) -> dict[str, Any]:
+    from tallybook.report.prices import unpriced  # noqa: PLC0415 - after the logs are read
+
+    rows = unpriced(reading.batches(), query, reading.rates)
+    return envelope(
+        "prices",
+        version=__version__,
+        query={"unpriced": True, "paths": query.document()["paths"], "all": query.everything},
+        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        rows=rows,
+        totals={name: sum(row[name] or 0 for row in rows) for name in ("calls", "unpriced_tokens")},
+        coverage={"files": reading.files},
+    )
+
+
+def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
+    """The answer in pieces."""
+    from tallybook.render import prices  # noqa: PLC0415 - only what the format needs
+    from tallybook.report.prices import FIELDS, UNPRICED_FIELDS  # noqa: PLC0415
+
+    is_unpriced = answer["query"]["unpriced"]
+    if chosen == "json":
+        return json_pieces(answer)
+    if chosen == "csv":
+        return prices.csv_of(UNPRICED_FIELDS if is_unpriced else FIELDS, answer["rows"])
+    if chosen == "markdown":
+        write = prices.unpriced_markdown if is_unpriced else prices.markdown_lines
+        return write(answer)
+    width = None if to_file else stdout_width()
+    lines = prices.unpriced_lines if is_unpriced else prices.table_lines
+    return lines(answer, width, colour=not to_file and stdout_colour())

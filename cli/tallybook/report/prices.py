@@ -1,0 +1,275 @@
+"""What models cost: every rate with its period, tier and source, and how a name leads to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+
+from tallybook.pricing.cost import BEFORE_FIRST_PRICE, UNPRICED
+from tallybook.pricing.rates import Rates, micros, week_second
+from tallybook.pricing.table import (
+    BATCH,
+    DAY,
+    FAST,
+    FLEX,
+    LIST,
+    OVERRIDE,
+    PRIORITY,
+    RATES,
+    RULE,
+    STANDARD,
+    TOKEN_RATES,
+    Rate,
+    per_million,
+)
+from tallybook.pricing.tariff import Key, Layer, Tariff
+from tallybook.report.query import Query
+from tallybook.report.sums import selected
+
+Row = dict[str, Any]
+
+NEAR: Final = 6  # names that are offered where nothing has the one that was asked for
+# How a request may be served, and what of it decides the rates.
+SERVED: Final[Mapping[str, Mapping[str, str]]] = {
+    STANDARD: {},
+    FAST: {"speed": "fast"},
+    PRIORITY: {"service_tier": "priority"},
+    FLEX: {"service_tier": "flex"},
+    BATCH: {"service_tier": "batch"},
+    "us": {"inference_geo": "us"},
+}
+# Words of the fields of a rate; what a later table has more stands under its own name.
+_WORDS: Final = {
+    "uncached": "uncached_input",
+    "cached": "cached_input",
+    "creation_5m": "cache_creation_5m",
+    "creation_1h": "cache_creation_1h",
+    "search": "web_search",
+}
+_WEEK: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_THOUSAND: Final = 1000
+
+
+def field_of(name: str) -> str:
+    """The field of the document for a rate of the table."""
+    unit = "million_tokens" if name in TOKEN_RATES else "thousand"
+    return f"{_WORDS.get(name, name)}_usd_per_{unit}"
+
+
+RATE_FIELDS: Final = tuple(map(field_of, RATES))
+FIELDS: Final = (
+    "provider",
+    "model",
+    "served",
+    "above_tokens",
+    "valid_from",
+    "valid_to",
+    "utc_from",
+    "utc_to",
+    "weekdays",
+    *RATE_FIELDS,
+    "fallback",
+    "basis",
+    "source",
+    "assumed",
+    "notes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that is asked about, UTC: from `first` to before `last`, or the one instant."""
+
+    first: datetime
+    last: datetime | None = None
+
+
+def of_model(rates: Rates, key: Key, span: Span | None = None) -> list[Row]:
+    """A row a rate of a model (FIELDS), the standard ones first; none where it has no price.
+
+    A way of being served is left out where it costs the same. Without `span` all periods.
+    """
+    standard = _rates(rates.tariff(key), span)
+    found = [_row(rates, key, STANDARD, *each) for each in standard]
+    for served, asked in SERVED.items():
+        other = _rates(rates.tariff(replace(key, **asked)), span)
+        if _money(other) != _money(standard):
+            found += [_row(rates, key, served, *each) for each in other]
+    return found
+
+
+def of_all(rates: Rates, span: Span, provider: str | None = None) -> list[Row]:
+    """The standard rates of every model in `span`, by provider and model."""
+    keys = sorted({(key.provider or "", key.model or "") for key in rates.listed()})
+    if provider is not None:
+        wanted = {provider.lower(), rates.provider_id(provider)}
+        keys = [key for key in keys if key[0] in wanted]
+    found = []
+    for seller, model in keys:
+        key = Key(seller or None, model)
+        found += [_row(rates, key, STANDARD, *e) for e in _rates(rates.tariff(key), span)]
+    return found
+
+
+def near(rates: Rates, model: str) -> list[str]:
+    """Names of models with a price that are spelt much like `model`, the nearest first."""
+    names = sorted({key.model or "" for key in rates.listed()})
+    return get_close_matches(model.strip().lower(), names, n=NEAR, cutoff=0.7)
+
+
+def usd(femto: int | None, name: str) -> str | None:
+    """A rate of the table in dollars, per million tokens or per thousand of what is no token."""
+    per = per_million(femto)
+    if per is not None and name not in TOKEN_RATES:
+        per /= _THOUSAND
+    return None if per is None else plain(per)
+
+
+def plain(number: Decimal) -> str:
+    """A decimal without an exponent and without zeros at its end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def source_of(rates: Rates, rate: Rate) -> str:
+    """Where a rate comes from, in the words of the document's `prices.sources`."""
+    listed, *others = rates.sources
+    own = next((name for name in others if name.startswith("prices ")), listed)
+    return {LIST: listed, RULE: f"{listed}, by a rule", OVERRIDE: own}.get(rate.basis, rate.basis)
+
+
+def time_of(instant: int | None) -> str | None:
+    """Microseconds since 1970 as a time of the document; a whole day as its date."""
+    if instant is None:
+        return None
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)
+    text = at.isoformat().replace("+00:00", "Z")
+    return text.removesuffix("T00:00:00Z")
+
+
+def _rates(tariff: Tariff, span: Span | None) -> list[tuple[Layer, Rate]]:
+    """The rates that apply in `span`, each with its layer and no longer than that layer holds."""
+    found = sorted(_effective(tariff), key=lambda each: _place(each[1]))
+    if span is None:
+        return found
+    first = micros(span.first)
+    if span.last is None:
+        second = week_second(first)
+        return [e for e in found if e[1].holds_at(first) and e[1].holds_in_week(second)]
+    last = micros(span.last)
+    return [
+        (layer, rate)
+        for layer, rate in found
+        if (rate.valid_from is None or rate.valid_from < last)
+        and (rate.valid_to is None or rate.valid_to > first)
+    ]
+
+
+def _effective(tariff: Tariff) -> Iterator[tuple[Layer, Rate]]:
+    """Every rate of a tariff in the time in which no layer before its own has one."""
+    rates = [rate for layer in tariff.layers for rate in layer.rates]
+    edges = sorted({t for rate in rates for t in (rate.valid_from, rate.valid_to) if t is not None})
+    begins = [None, *edges]
+    periods: dict[tuple[int, Rate], list[Rate]] = {}
+    for begin, end in zip(begins, [*edges, None], strict=True):
+        instant = begin if begin is not None else (end or 0) - 1
+        layer, held = tariff.in_force(instant, None)
+        for rate in held if layer else ():
+            same = periods.setdefault((tariff.layers.index(layer), rate), [])
+            if same and same[-1].valid_to == begin:
+                same[-1] = _in_period(rate, same[-1].valid_from, end)
+            else:
+                same.append(_in_period(rate, begin, end))
+    for (number, _), found in periods.items():
+        yield from ((tariff.layers[number], rate) for rate in found)
+
+
+def _in_period(rate: Rate, begin: int | None, end: int | None) -> Rate:
+    """The same rate in another period."""
+    return msgspec.structs.replace(rate, valid_from=begin, valid_to=end)
+
+
+def _place(rate: Rate) -> tuple[int, ...]:
+    begin = -1 if rate.valid_from is None else rate.valid_from
+    return begin, rate.day_from, rate.weekdays, rate.above
+
+
+def _money(found: Iterable[tuple[Layer, Rate]]) -> list[tuple[Any, ...]]:
+    return [(*(getattr(rate, name) for name in RATES), *_place(rate)) for _, rate in found]
+
+
+def _row(rates: Rates, key: Key, served: str, layer: Layer, rate: Rate) -> Row:
+    tariff = rates.tariff(key)
+    is_whole = (rate.day_from, rate.day_to) == (0, DAY)
+    return {
+        "provider": tariff.provider,
+        "model": tariff.model,
+        "served": served,
+        "above_tokens": rate.above,
+        "valid_from": time_of(rate.valid_from),
+        "valid_to": time_of(rate.valid_to),
+        "utc_from": None if is_whole else _clock(rate.day_from),
+        "utc_to": None if is_whole else _clock(rate.day_to),
+        "weekdays": [name for bit, name in enumerate(_WEEK) if rate.weekdays >> bit & 1],
+        **{field_of(name): usd(getattr(rate, name), name) for name in RATES},
+        "fallback": [field_of(name) for name in rate.borrowed],
+        "basis": rate.basis,
+        "source": source_of(rates, rate),
+        "assumed": layer.assumed,
+        "notes": list(layer.notes),
+    }
+
+
+def _clock(second: int) -> str:
+    return f"{second // 3600:02}:{second // 60 % 60:02}"
+
+
+UNPRICED_FIELDS: Final = (
+    "provider",
+    "model",
+    "calls",
+    "unpriced_tokens",
+    "reason",
+    "first",
+    "last",
+    "near",
+)
+
+
+def unpriced(batches: Iterable[pl.DataFrame], query: Query, rates: Rates) -> list[Row]:
+    """A row a model of priced USAGE rows with tokens that have no price, most tokens first.
+
+    `reason` is the `price_status`; `near` are names that have a price.
+    """
+    without = pl.col("price_status").is_in([UNPRICED, BEFORE_FIRST_PRICE])
+    by = ["provider", "model", pl.col("price_status").alias("reason")]
+    sums = [
+        pl.col("calls").sum(),
+        pl.col("total_tokens").sum().alias("unpriced_tokens"),
+        pl.col("timestamp").min().alias("first"),
+        pl.col("timestamp").max().alias("last"),
+    ]
+    found = [
+        selected(rows.lazy(), query).filter(without).group_by(by).agg(sums).collect()
+        for rows in batches
+    ]
+    again = [pl.col("calls", "unpriced_tokens").sum(), pl.col("first").min(), pl.col("last").max()]
+    groups = pl.concat(found).group_by("provider", "model", "reason").agg(again)
+    ordered = groups.sort(
+        "unpriced_tokens", "model", "provider", "reason", descending=[True, False, False, False]
+    )
+    return [_without_price(row, rates) for row in ordered.iter_rows(named=True)]
+
+
+def _without_price(group: Row, rates: Rates) -> Row:
+    times = {name: at and micros(at) for name, at in group.items() if name in {"first", "last"}}
+    near_names = near(rates, group["model"]) if group["model"] else []
+    row = group | {name: time_of(at) for name, at in times.items()} | {"near": near_names}
+    return {name: row[name] for name in UNPRICED_FIELDS}
