@@ -18,6 +18,7 @@ from tallybook.sources import FileFacts
 from tallybook.sources.symphony import SOURCE
 from tallybook.sources.symphony import application_log as elixir
 from tallybook.sources.symphony.mnesia import Cursor, Opaque, TermError, items, opened
+from tallybook.sources.symphony.runs import dispatch, moment
 from tallybook.sources.symphony.tokens import (
     CLAUDE,
     CODEX,
@@ -28,7 +29,6 @@ from tallybook.sources.symphony.tokens import (
     read_tokens,
     session,
 )
-from tallybook.sources.symphony.values import dispatch, moment
 from tests.terms import LARGE, Atom, disk_log, encode
 
 THREAD = "019a1f30-6c1e-7d42-9b1a-3e5f7a90c211"

@@ -17,10 +17,9 @@ from tallybook.sources import FileFacts, claims
 from tallybook.sources.lines import Head
 from tallybook.sources.rows import table
 from tallybook.sources.verifiers import SOURCE
-from tallybook.sources.verifiers.run import describe
+from tallybook.sources.verifiers.run import describe, seller
 from tallybook.sources.verifiers.sniff import outline, whole_members
 from tallybook.sources.verifiers.state import State
-from tallybook.sources.verifiers.values import seller
 
 Row = dict[str, Any]
 TRACE = "0" * 31 + "1"

@@ -1,15 +1,17 @@
-"""Reads one log through the source that claims it; what is wrong with the file becomes a row."""
+"""Reads one log through the source that claims it; a bad file or failing reader becomes a row."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import pyarrow as pa
 
+from tallybook.errors import FAILURES
 from tallybook.files.blocks import (
     DAMAGE,
     MAX_DOCUMENT_BYTES,
@@ -20,7 +22,6 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
-from tallybook.files.failures import failure, tables
 from tallybook.files.find import compression_of, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
@@ -31,11 +32,13 @@ from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head, problem
 from tallybook.sources.pictures import without_pictures
+from tallybook.sources.rows import table
 from tallybook.tables import READ
 
 _NEIGHBOUR_BYTES = 64 << 10
 _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
+_PACKAGE: Final = Path(__file__).parent.parent
 
 
 class RowsOfFile(NamedTuple):
@@ -282,3 +285,50 @@ def located(rows: Rows, path: Path, name: str | None) -> pa.Table:
     found = rows if isinstance(rows, pa.Table) else pa.concat_tables(tables(rows, set()))
     where = [pa.repeat(pa.scalar(text, pa.string()), len(found)) for text in (name, str(path))]
     return pa.Table.from_arrays([*where, *found.columns], schema=READ)
+
+
+def failure(error: Exception, record: int = 0) -> Reported:
+    """The problem that stands for a file, or a record of it, which our code failed to read.
+
+    It names the sort of the error and the place in our code. What the error says is left out, for
+    it may quote the log. Raises the error where the tests want it.
+    """
+    if FAILURES.raised:
+        raise error
+    return problem(record, "reader-failed", f"{type(error).__name__}{_place(error)}")
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of ours that the error passed: ` at sources/codex/read.py:88`."""
+    places = [
+        (Path(frame.f_code.co_filename), line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = [(path, line) for path, line in places if path.is_relative_to(_PACKAGE)]
+    if not ours:
+        return ""
+    path, line = ours[-1]
+    return f" at {path.relative_to(_PACKAGE).as_posix()}:{line}"
+
+
+def tables(rows: Sequence[Reported], failed: set[int]) -> Iterator[pa.Table]:
+    """As many rows in the REPORTED schema; one that Arrow cannot hold is a problem in its place.
+
+    The indices of those are added to `failed`.
+    """
+    yield from _tables(rows, 0, failed)
+
+
+def _tables(rows: Sequence[Reported], first: int, failed: set[int]) -> Iterator[pa.Table]:
+    try:
+        yield table(rows)
+        return
+    except Exception as error:  # noqa: BLE001 - told in place of the row
+        stands = failure(error, rows[0].record if len(rows) == 1 else 0)
+    if len(rows) == 1:
+        failed.add(first)
+        yield table([stands])
+        return
+    half = len(rows) // 2
+    yield from _tables(rows[:half], first, failed)
+    yield from _tables(rows[half:], first + half, failed)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from tallybook.files.failures import tables
+from tallybook.files.read import tables
 from tallybook.ledger.manifest import Segment
 from tallybook.names import is_utf8
 from tallybook.private import new_aside, sync_folder

@@ -20,9 +20,9 @@ SOURCE = Source(
     ),
     patterns=("deerflow.db", "app.db", "checkpoints.db", "*.jsonl", "gateway.log"),
     sniff=Later("tallybook.sources.deer_flow.sniff", "sniff"),
-    begin=Later("tallybook.sources.deer_flow.jsonl", "begin"),
-    read=Later("tallybook.sources.deer_flow.jsonl", "read"),
-    finish=Later("tallybook.sources.deer_flow.jsonl", "finish"),
+    begin=Later("tallybook.sources.deer_flow.reader", "begin"),
+    read=Later("tallybook.sources.deer_flow.reader", "read"),
+    finish=Later("tallybook.sources.deer_flow.reader", "finish"),
     # What agents work on is no log, whatever it is called.
     ignores=("threads/*/user-data/*",),
     keeps_events=True,

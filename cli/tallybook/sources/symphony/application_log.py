@@ -9,12 +9,11 @@ from typing import Any, Final, NamedTuple
 from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import SNAPSHOT, SUM, Reported
 from tallybook.sources import lines
-from tallybook.sources.symphony.runs import run_row, totals_row
+from tallybook.sources.symphony.runs import mapping, run_row, totals_row
 from tallybook.sources.symphony.sniff import LINE
 from tallybook.sources.symphony.state import State
 from tallybook.sources.symphony.tokens import CLAUDE, CODEX, PROVIDERS, put_codex, session
 from tallybook.sources.symphony.transcripts import thread_total
-from tallybook.sources.symphony.values import mapping
 from tallybook.values import count, decode, instant, text
 
 _TOKEN: Final = re.compile(

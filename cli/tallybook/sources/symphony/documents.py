@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, Reported
 from tallybook.sources import jsonl, lines
-from tallybook.sources.symphony.runs import part_of_run, run_row, totals_row
+from tallybook.sources.symphony.runs import mapping, moment, part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State, highest
 from tallybook.sources.symphony.tokens import (
     CODEX,
@@ -20,7 +20,6 @@ from tallybook.sources.symphony.tokens import (
     session,
 )
 from tallybook.sources.symphony.transcripts import event_rows
-from tallybook.sources.symphony.values import mapping, moment
 from tallybook.values import decode, instant, text
 
 _VERSION: Final = 1

@@ -1,9 +1,9 @@
-"""Makes a row of what a record says of a whole run: the store's, an export's, a notification's."""
+"""Makes a row of what a record says of a whole run, whose values are as Elixir has them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tallybook.schema import ASSERTION, SUM, SUMMARY, THREAD, Reported
@@ -19,11 +19,11 @@ from tallybook.sources.symphony.tokens import (
     read_tokens,
     session,
 )
-from tallybook.sources.symphony.values import dispatch, moment
-from tallybook.values import count, text
+from tallybook.values import count, instant, text
 
 _TIMES: Final = ("last_event_at", "ended_at", "logged_at", "updated_at", "timestamp", "started_at")
 _ONE_SHOT: Final = "oneshot-"
+_CLOCK: Final = ("year", "month", "day", "hour", "minute", "second")
 
 
 def run_row(
@@ -135,3 +135,36 @@ def totals_row(
         reported_total_tokens=stated.total,
         problems=problems or None,
     )
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """A map; anything else is an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def moment(value: object) -> datetime | None:
+    """The UTC time of any value, or of Elixir's `DateTime` map; None where it is neither."""
+    if not isinstance(value, Mapping):
+        return instant(value)
+    try:
+        return instant(_wall_clock(value))
+    except (ValueError, OverflowError, TypeError, KeyError):
+        return None
+
+
+def _wall_clock(value: Mapping[str, Any]) -> datetime:
+    """Elixir's struct: wall clock, microseconds with their precision, offsets in seconds."""
+    fraction = value.get("microsecond")
+    micros = fraction[0] if isinstance(fraction, tuple | list) and fraction else 0
+    year, month, day, hour, minute, second = (value[part] for part in _CLOCK)
+    wall = datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC)
+    return wall - timedelta(seconds=value.get("utc_offset", 0) + value.get("std_offset", 0))
+
+
+def dispatch(run: Mapping[str, Any]) -> str | None:
+    """Issue and second of its start: the same in every record of one run, with run id or without.
+
+    Interfaces cut the time to whole seconds, so the store's microseconds are left out as well.
+    """
+    issue, started = text(run.get("issue_id")), moment(run.get("started_at"))
+    return f"{issue}@{started:%Y-%m-%dT%H:%M:%S}" if issue and started else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tallybook.schema import SNAPSHOT, SUM, TRANSCRIPT, Reported
-from tallybook.sources.symphony.runs import part_of_run
+from tallybook.sources.symphony.runs import dispatch, mapping, moment, part_of_run
 from tallybook.sources.symphony.tokens import (
     CLAUDE,
     CODEX,
@@ -17,7 +17,6 @@ from tallybook.sources.symphony.tokens import (
     read_tokens,
     session,
 )
-from tallybook.sources.symphony.values import dispatch, mapping, moment
 from tallybook.values import count, text
 
 # Where the running totals of a thread stand in a message of Codex's, in the order they are tried.

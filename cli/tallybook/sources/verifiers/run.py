@@ -1,4 +1,4 @@
-"""What the folder of a run and the file beside its rollouts say about all of them."""
+"""What the folder of a run and the file beside its rollouts say: model, seller, settings."""
 
 from __future__ import annotations
 
@@ -6,19 +6,42 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.verifiers.sniff import whole_members
-from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import MAX_COUNT, UUID, decode, instant, text
 
 _RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{UUID.pattern}", re.IGNORECASE)
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
 _TABLE: Final = b"\n["
+# Domains of endpoints, and how the sellers behind them are called.
+_SELLERS: Final = {
+    "openai.com": "openai",
+    "anthropic.com": "anthropic",
+    "openrouter.ai": "openrouter",
+    "googleapis.com": "google",
+    "deepseek.com": "deepseek",
+    "x.ai": "x-ai",
+    "mistral.ai": "mistral",
+    "groq.com": "groq",
+    "cerebras.ai": "cerebras",
+    "together.xyz": "together",
+    "together.ai": "together",
+    "fireworks.ai": "fireworks",
+    "moonshot.ai": "moonshotai",
+    "moonshot.cn": "moonshotai",
+    "z.ai": "zai",
+    "bigmodel.cn": "zhipuai",
+    "minimax.io": "minimax",
+    "azure.com": "azure",
+    "amazonaws.com": "aws",
+}
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -139,3 +162,31 @@ def _saved(settings: dict[str, Any]) -> datetime | None:
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0 <= value <= MAX_COUNT else None
+
+
+def inside(value: Any, *keys: str) -> Any:
+    """What lies at the end of `keys` in nested objects; None where they lead nowhere."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+@lru_cache(maxsize=256)
+def seller(base_url: str | None) -> str | None:
+    """Who answers at an endpoint: a known seller, else its host; a pool of several has no name."""
+    hosts = {_host(url) for url in (base_url or "").split(",")} - {None}
+    names = {_SELLERS.get(_domain(host or ""), host) for host in hosts}
+    return names.pop() if len(names) == 1 else None
+
+
+def _host(url: str) -> str | None:
+    """Host and port, without the user name and password that may stand before them."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return None
+    return parts.netloc.rpartition("@")[2].lower() or None
+
+
+def _domain(host: str) -> str:
+    return ".".join(host.partition(":")[0].split(".")[-2:])

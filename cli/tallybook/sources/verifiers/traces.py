@@ -13,7 +13,7 @@ from tallybook.schema import CALL, EVENT, Reported
 from tallybook.sources.lines import problem
 from tallybook.sources.verifiers import lines as records
 from tallybook.sources.verifiers.lines import Call, CallUsage, Line, Node, TokenNode, Trace
-from tallybook.sources.verifiers.run import Run
+from tallybook.sources.verifiers.run import Run, inside, seller
 from tallybook.sources.verifiers.turns import (
     WHOLE_PROMPT,
     api_of,
@@ -21,7 +21,6 @@ from tallybook.sources.verifiers.turns import (
     put_counts,
     put_no_counts,
 )
-from tallybook.sources.verifiers.values import inside, seller
 from tallybook.values import count, error_name, instant, text
 
 NODES: Final = "v1-nodes"
