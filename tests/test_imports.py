@@ -118,6 +118,24 @@ def test_naming_the_sources_loads_none_of_their_readers() -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_recognising_loads_no_reader() -> None:
+    """Only raw responses are told by what their dialects know, which other readers need as well."""
+    code = (
+        "import sys\n"
+        "from tallybook.sources import sources\n"
+        "from tallybook.sources.lines import Head\n"
+        "known = sources()\n"
+        "before = set(sys.modules)\n"
+        "for source in known.values():\n"
+        "    if source.name != 'responses':\n"
+        "        source.sniff(Head(b'{}')), source.recognise({'usage': frozenset()})\n"
+        "new = {name for name in set(sys.modules) - before if name.startswith('tallybook.')}\n"
+        "print(sorted({name.rpartition('.')[2] for name in new}))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['sniff']"
+
+
 def test_every_function_that_a_source_names_is_there() -> None:
     for source in sources().values():
         named = [getattr(source, name) for name in source.__dataclass_fields__]

@@ -46,6 +46,6 @@ SOURCE: Final = Source(
     false_zeros=True,
     prompt_surplus=2000,
     began=(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.", "%Y%m%d_%H%M%S_%3f"),
-    recognise=Later("tallybook.sources.ninerouter.database", "recognise"),
+    recognise=Later("tallybook.sources.ninerouter.sniff", "recognise"),
     query=Later("tallybook.sources.ninerouter.database", "query"),
 )

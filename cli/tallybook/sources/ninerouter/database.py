@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 
 from tallybook.schema import ASSERTION, Reported
 from tallybook.sources.contract import FileFacts, Rows, Tables
 from tallybook.sources.ninerouter.builds import Builds
 from tallybook.sources.ninerouter.columns import tables
-from tallybook.sources.ninerouter.detail_tables import detail_layouts, detail_rows
+from tallybook.sources.ninerouter.detail_tables import detail_rows
 from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.estimates import Estimates
+from tallybook.sources.ninerouter.sniff import usage_tables
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
 from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
 from tallybook.values import count, decode, money
-
-if TYPE_CHECKING:
-    pass
-
 
 PART: Final = "day"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -70,23 +67,10 @@ _WORDS: Final = frozenset(
 _DAY_ROWS: Final = 500
 
 
-class Layout(NamedTuple):
-    """A table of usage rows, with the columns that mean what `_COLUMNS` name, in their order."""
-
-    table: str
-    columns: tuple[str, ...]
-    needed: frozenset[str]
-
-
-def _layout(table: str, *columns: str) -> Layout:
-    return Layout(table, columns, frozenset({"timestamp", "model", columns[7]}))
-
-
-# The table of all releases, and two of forks that never were merged.
-_LAYOUTS: Final = (
-    _layout("usageHistory", *_COLUMNS),
-    _layout(
-        "usage",
+# The same columns in the tables of usage rows, see `sniff`.
+_COLUMNS_OF: Final = {
+    "usageHistory": _COLUMNS,
+    "usage": (
         "timestamp",
         "provider",
         "model",
@@ -98,8 +82,7 @@ _LAYOUTS: Final = (
         "prompt_tokens",
         "completion_tokens",
     ),
-    _layout(
-        "usage_history",
+    "usage_history": (
         "timestamp",
         "provider",
         "model",
@@ -111,16 +94,7 @@ _LAYOUTS: Final = (
         "prompt_tokens",
         "completion_tokens",
     ),
-)
-
-
-def recognise(found: Tables) -> bool:
-    """Whether the database is one of 9router's, of whatever version."""
-    return bool(_layouts(found) or detail_layouts(found))
-
-
-def _layouts(found: Tables) -> list[Layout]:
-    return [each for each in _LAYOUTS if each.needed <= found.get(each.table, frozenset())]
+}
 
 
 def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
@@ -133,9 +107,9 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
     for made in detail_rows(connection, found, gaps, is_copy=era.is_copy):
         estimates.note(made)
         yield made
-    for layout in _layouts(found):
+    for table in usage_tables(found):
         names = Numbering()
-        entries = _entries(connection, layout, found[layout.table], names, gaps)
+        entries = _entries(connection, table, found[table], names, gaps)
         yield from tables(entries, names, era, estimates)
     if {"dateKey", "data"} <= found.get("usageDaily", frozenset()):
         yield from _days(connection, gaps)
@@ -144,19 +118,19 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
 
 def _entries(
     connection: sqlite3.Connection,
-    layout: Layout,
+    table: str,
     there: frozenset[str],
     names: Numbering,
     gaps: list[Reported],
 ) -> Iterator[list[Entry]]:
-    columns = ", ".join(_column(name, there) for name in layout.columns)
+    columns = ", ".join(_column(name, there) for name in _COLUMNS_OF[table])
     select = (
-        f'SELECT rowid, {columns} FROM "{layout.table}" '  # noqa: S608 - names of our own
+        f'SELECT rowid, {columns} FROM "{table}" '  # noqa: S608 - names of our own
         "WHERE rowid > :after ORDER BY rowid LIMIT :size"
     )
     for batch in batches(connection, select):
         if isinstance(batch, Gap):
-            gaps.append(lost(batch, layout.table))
+            gaps.append(lost(batch, table))
         else:
             yield from_database(batch, names)
 

@@ -12,6 +12,7 @@ import msgspec
 from tallybook.schema import PROBLEM, Reported
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.details import BARE, CUT, Detail, can_tell, is_alone, opened, rows
+from tallybook.sources.ninerouter.sniff import detail_tables
 from tallybook.sources.sqlite_rows import Gap, batches, lost
 from tallybook.values import begins, decode, text
 
@@ -245,20 +246,15 @@ class _Place(NamedTuple):
     tells: bool
 
 
-def detail_layouts(found: Tables) -> list[Layout]:
-    """The tables of details in a database, of the present form and of the one before."""
-    layouts = []
-    for name in ("requestDetails", "request_details"):
-        columns = found.get(name, frozenset())
+def _layouts(found: Tables) -> Iterator[Layout]:
+    for name, is_document in detail_tables(found).items():
+        columns = found[name]
         link = "connectionId" if "connectionId" in columns else "connection_id"
         wanted = ("id", "provider", "model", link, "timestamp", "status")
         small = tuple(column if column in columns else "NULL" for column in wanted)
-        if {"id", "timestamp", _DOCUMENT} <= columns:
-            layouts.append(Layout(name, small, (_DOCUMENT,)))
-        elif {"id", "timestamp", _TOKENS, _ANSWER} <= columns:
-            named = (_LATENCY, _TOKENS, _REQUEST, _SENT, _ANSWER, _RESPONSE)
-            layouts.append(Layout(name, small, tuple(part for part in named if part in columns)))
-    return layouts
+        named = (_LATENCY, _TOKENS, _REQUEST, _SENT, _ANSWER, _RESPONSE)
+        parts = tuple(part for part in named if part in columns)
+        yield Layout(name, small, (_DOCUMENT,) if is_document else parts)
 
 
 def detail_rows(
@@ -266,7 +262,7 @@ def detail_rows(
 ) -> Iterator[list[Reported]]:
     """The rows of every detail; texts are passed over, and never more than one is in memory."""
     tells = can_tell(connection, found)
-    for layout in detail_layouts(found):
+    for layout in _layouts(found):
         place = _Place(connection, layout, is_copy, tells)
         select = (
             f'SELECT rowid, {", ".join(layout.small)} FROM "{layout.table}" '  # noqa: S608 - our own
