@@ -9,8 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.backfill.propose import propose
-from tallybook.backfill.words import REASONS
+from tallybook.backfill.propose import REASONS, propose
 from tallybook.derive.corrections import apply
 from tests.backfill.history import EVICTED, KEPT, Made, history
 from tests.backfill.stated import settled_history

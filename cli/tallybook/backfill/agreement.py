@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.backfill.words import BODY, BUFFERED, FALSE_ZEROS
+from tallybook.backfill.evidence import BODY, BUFFERED, FALSE_ZEROS
 from tallybook.derive.corrections import or_zero, said, seen, true
 from tallybook.derive.normalize import dialect_holds
 

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import polars as pl
 
-from tallybook.backfill.words import (
-    BEGAN,
-    BODY,
-    BUFFERED,
-    DETAIL,
-    EVENT_SOURCES,
-    EVENTS,
-    FALSE_ZEROS,
-    TWIN,
-)
 from tallybook.derive.corrections import (
     COUNTS,
     INPUT_COUNTS,
@@ -29,6 +19,22 @@ from tallybook.derive.corrections import (
 )
 from tallybook.derive.normalize import dialect_holds
 from tallybook.schema import ASSUMED, CALL, PERHAPS_MORE, RESPONSE, SUM
+from tallybook.sources import sources
+
+# How the evidence was kept, in the order in which it is believed.
+TWIN: Final = "twin"  # a second record of the call, whose counts were not stripped
+DETAIL: Final = "detail"  # the counts of a detail record, kept apart from any body
+BODY: Final = "response"  # the provider's answer itself
+EVENTS: Final = "events"  # the events of a run
+METHODS: Final = (TWIN, DETAIL, BODY, EVENTS)
+
+# What a source says of its rows; see `Source`.
+FALSE_ZEROS: Final = tuple(name for name, source in sources().items() if source.false_zeros)
+BUFFERED: Final[Mapping[str, int]] = {
+    name: source.prompt_surplus for name, source in sources().items() if source.prompt_surplus
+}
+EVENT_SOURCES: Final = tuple(name for name, source in sources().items() if source.keeps_events)
+BEGAN: Final = tuple(source.began for source in sources().values() if source.began)
 
 # Microseconds between a row and the detail of the same request: what is usual, and what is allowed.
 NEAR: Final = 250_000

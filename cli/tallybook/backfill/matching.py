@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from tallybook.backfill.agreement import AGREES, DIFFERS, MISSING
-from tallybook.backfill.words import FALSE_ZEROS, METHODS, TWIN
+from tallybook.backfill.evidence import FALSE_ZEROS, METHODS, TWIN
 from tallybook.derive.corrections import INPUT_COUNTS, OUTPUT_COUNTS, or_zero, true
 
 

@@ -11,8 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from tallybook.backfill.evidence import in_doubt
-from tallybook.backfill.propose import Proposal, propose_of
-from tallybook.backfill.words import REASONS
+from tallybook.backfill.propose import REASONS, Proposal, propose_of
 from tallybook.derive.chain import priced
 from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, apply, recorded
 from tallybook.ledger.corrections import joined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,21 @@ from tallybook.backfill.matching import Search, agrees, differs, edges
 from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, true
 from tallybook.schema import INPUT, OUTPUT
 from tallybook.tables import CORRECTIONS
+
+# Why a call keeps what is unknown, the reason nearest to a proof first.
+REASONS: Final[Mapping[str, str]] = {
+    "ambiguous-match": "several answers fit several calls, and they state different counts",
+    "evidence-disagrees": "two records of the same answer state different counts",
+    "input-disagrees": "an answer fits but for the prompt that both state",
+    "output-disagrees": "an answer fits but for the output that both state",
+    "estimated": "the counts of call and answer are estimates of the tool",
+    "truncated-body": "the answer was cut before its counts",
+    "body-altered": "the counts were taken out of the answer before it was kept",
+    "ambiguous-dialect": "nothing proves whether a count holds the cached tokens",
+    "response-without-counts": "the answer does not state the counts that are unknown",
+    "outside-tolerance": "an answer with these counts lies too far away in time",
+    "no-response-kept": "no answer to this call was kept",
+}
 
 # Problems of the evidence that explain what it lacks, the most telling first.
 _OF_EVIDENCE: Final = ("estimated", "truncated-body", "body-altered")
@@ -72,7 +87,7 @@ _UNRECOVERABLE: Final = pl.Schema(dict.fromkeys(("call_id", "source", "reason"),
 class Proposal:
     """What backfill found: `corrections` (tables.CORRECTIONS) and the calls it cannot fill.
 
-    `unrecoverable` has `call_id`, `source` and `reason` (a key of `words.REASONS`), a row for each
+    `unrecoverable` has `call_id`, `source` and `reason` (a key of `REASONS`), a row for each
     call whose prompt or output stays unknown. `unused` counts evidence that answers no call.
     """
 
