@@ -13,7 +13,9 @@ import pytest
 
 from tallybook.pricing import cost
 from tallybook.pricing import rates as pricing
+from tallybook.pricing.build import build_providers
 from tallybook.pricing.in_force import KEY_COLUMNS
+from tallybook.pricing.price_file import Overrides
 from tests.pricing.calls import frame
 
 # The rules that go beyond the list start where the list's own variants start.
@@ -33,6 +35,12 @@ CONTEXTS: dict[str | None, dict[str, str]] = {
     "flex": {"service_tier": "flex"},
     "batch": {"processing": "batch"},
 }
+
+
+@pytest.fixture(scope="module")
+def rates() -> pricing.Rates:
+    """The list as it is, without corrections."""
+    return pricing.Rates(pricing.Table("", "", build_providers()), Overrides())
 
 
 def sellable() -> list[tuple[str, str, set[str]]]:

@@ -10,6 +10,7 @@ import pytest
 
 from tallybook.pricing import rates as cache
 from tallybook.pricing import rates as pricing
+from tallybook.pricing.corrections import read_corrections
 from tallybook.pricing.installed import installed_version
 
 WARM = """
@@ -35,7 +36,8 @@ def test_what_was_kept_is_what_was_built(tmp_path: Path, rates: pricing.Rates) -
     assert [path.name for path in tmp_path.iterdir()] == ["rates.json"]
     assert built.digest == kept.digest == rates.digest
     assert built.lookup("o3") == kept.lookup("o3")
-    assert kept.sources == [f"genai-prices {installed_version()}"]
+    day = read_corrections().looked_at
+    assert kept.sources == [f"genai-prices {installed_version()}", f"corrections {day}"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "torn", "changed", "other", "folder"])

@@ -103,7 +103,7 @@ def test_a_call_costs_what_it_cost_that_day(rates: pricing.Rates) -> None:
     ("clock", "cost"), [("00:59:59", ".15"), ("01:00:00", ".3"), ("04:00:00", ".15")]
 )
 def test_deepseek_costs_more_at_its_peak_hours(rates: pricing.Rates, clock: str, cost: str) -> None:
-    at = datetime.fromisoformat(f"2026-10-07T{clock}+00:00")
+    at = datetime.fromisoformat(f"2026-10-14T{clock}+00:00")
     row = price_one(rates, "deepseek-v4-flash", **claude("1000000/0/0/0"), timestamp=at)
     assert row["cost"] == Decimal(cost)
 

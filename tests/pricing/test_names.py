@@ -74,7 +74,7 @@ def test_a_name_is_found(
         "<synthetic>",
         "auto",
         "codex-auto-review",
-        "gpt-5.3-codex-spark",
+        "gpt-5.3-codex-sparkle",
         "my-deployment",
         "",
         "/",

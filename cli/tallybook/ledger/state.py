@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tallybook.ledger.question import Question
-from tallybook.pricing.installed import installed_version
+from tallybook.pricing.installed import corrections_digest, installed_version
 
 PACKAGE: Final = Path(__file__).parent.parent
 # All that a reader of logs can reach; a test reads from the imports that nothing is missing here.
@@ -28,7 +28,8 @@ READING: Final = (
 
 def state(question: Question) -> str:
     """Changes with what an answer depends on besides the logs."""
-    return f"{code_digest()} {installed_version()} {question.price_file} {_own_prices(question)!r}"
+    prices = f"{installed_version()} {corrections_digest()}"
+    return f"{code_digest()} {prices} {question.price_file} {_own_prices(question)!r}"
 
 
 def _own_prices(question: Question) -> bytes:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tallybook.pricing.rules import HALF
 from tallybook.pricing.table import (
     BATCH,
     DAY,
@@ -31,7 +30,6 @@ from tallybook.pricing.table import (
     borrow,
     femto_per_request,
     femto_per_token,
-    scale,
 )
 
 if TYPE_CHECKING:
@@ -171,9 +169,6 @@ def _tiers(
         yield from _rows(variant, standard)
     elif _started(model, context, instant):
         yield from _rows(variant, model.get_prices(instant, context))
-    elif variant == BATCH:
-        for row in _rows(variant, standard):
-            yield scale(row, HALF, RULE)
     else:
         yield from _projected(model, variant, context, instant)
 

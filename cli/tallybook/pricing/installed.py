@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 _DISTRIBUTION: Final = "genai_prices"
+CORRECTIONS: Final = Path(__file__).with_name("corrections.toml")
 
 
 def installed_version() -> str:
@@ -23,3 +25,8 @@ def installed_version() -> str:
     from importlib.metadata import version  # noqa: PLC0415
 
     return version("genai-prices")
+
+
+def corrections_digest() -> str:
+    """Changes with the corrections that come with the package."""
+    return sha256(CORRECTIONS.read_bytes()).hexdigest()

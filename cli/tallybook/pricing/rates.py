@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from tallybook.pricing.installed import installed_version
+from tallybook.pricing.installed import corrections_digest, installed_version
 from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
@@ -31,12 +31,15 @@ class Table(msgspec.Struct, frozen=True):
     version: str  # of genai-prices
     digest: str
     providers: tuple[Provider, ...]
+    corrected: str = ""  # the day of the corrections
 
 
 class _Header(msgspec.Struct, frozen=True):
     version: str
     table_version: int
     digest: str
+    corrections: str  # digest of their file
+    corrected: str
 
 
 def load_table(folder: Path | None) -> Table:
@@ -64,13 +67,20 @@ def ship() -> None:
 
 
 def _build(version: str) -> tuple[Table, bytes]:
-    from tallybook.pricing.build import build_providers  # noqa: PLC0415 - a warm run needs none
+    # A warm run needs none of these.
+    from tallybook.pricing.build import build_providers  # noqa: PLC0415
+    from tallybook.pricing.corrections import correct, read_corrections  # noqa: PLC0415
+    from tallybook.pricing.passed_on import pass_on  # noqa: PLC0415
 
-    providers = build_providers()
+    corrections = read_corrections()
+    providers = pass_on(correct(build_providers(), corrections))
     payload = msgspec.json.encode(providers)
-    digest = _digest(payload)
-    header = msgspec.json.encode(_Header(version, TABLE_VERSION, digest))
-    return Table(version, digest, providers), header + b"\n" + payload
+    digest, corrected = _digest(payload), corrections.looked_at.isoformat()
+    header = _Header(version, TABLE_VERSION, digest, corrections_digest(), corrected)
+    return (
+        Table(version, digest, providers, corrected),
+        msgspec.json.encode(header) + b"\n" + payload,
+    )
 
 
 def _digest(payload: bytes) -> str:
@@ -81,14 +91,15 @@ def _read(path: Path, version: str) -> Table | None:
     try:
         head, _, payload = path.read_bytes().partition(b"\n")
         header = msgspec.json.decode(head, type=_Header)
-        if (header.version, header.table_version) != (version, TABLE_VERSION):
+        made_of = (header.version, header.table_version, header.corrections)
+        if made_of != (version, TABLE_VERSION, corrections_digest()):
             return None
         if header.digest != _digest(payload):
             return None
         providers = msgspec.json.decode(payload, type=tuple[Provider, ...])
     except (OSError, msgspec.MsgspecError):
         return None
-    return Table(version, header.digest, providers)
+    return Table(version, header.digest, providers, header.corrected)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -133,6 +144,8 @@ class Rates:
 
     def __init__(self, table: Table, overrides: Overrides) -> None:
         self.sources = [f"genai-prices {table.version}"]
+        if table.corrected:
+            self.sources.append(f"corrections {table.corrected}")
         if overrides.name is not None:
             self.sources.append(f"prices {overrides.name}")
         self.digest = sha256(f"{table.digest} {overrides.digest}".encode()).hexdigest()[:16]

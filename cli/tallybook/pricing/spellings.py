@@ -53,9 +53,16 @@ PROVIDER_NAMES: Final = {
     "mistralai": "mistral",
     "together_ai": "together",
     "fireworks_ai": "fireworks",
+    "qwen": "alibaba",
+    "qwen-code": "alibaba",
+    "dashscope": "alibaba",
+    "aliyun": "alibaba",
+    "alibaba-cloud": "alibaba",
+    "modelstudio": "alibaba",
 }
 _MAKERS: Final = frozenset(
     {
+        "alibaba",
         "anthropic",
         "cohere",
         "deepseek",

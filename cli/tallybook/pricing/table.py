@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 # Raise it when the meaning of the stored table changes; caches of another version are rebuilt.
-TABLE_VERSION: Final = 1
+TABLE_VERSION: Final = 2
 
 # 1e-15 USD. A rate of one dollar per million tokens is a thousand million of them per token, so
 # list prices, their halves and their tenths all stay whole numbers.
@@ -27,11 +27,13 @@ FAST: Final = "fast"
 PRIORITY: Final = "priority"
 FLEX: Final = "flex"
 BATCH: Final = "batch"
+ULTRAFAST: Final = "ultrafast"
 
 # Why a rate is what it is.
 LIST: Final = "list"  # the provider's list price
 RULE: Final = "rule"  # derived from the list price by a documented rule
 OVERRIDE: Final = "override"  # stated by the user
+CORRECTION: Final = "correction"  # the list is wrong or silent, and `source` says so
 
 TOKEN_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h", "output")
 RATES: Final = (*TOKEN_RATES, "search")
@@ -60,6 +62,8 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     weekdays: int = EVERY_DAY  # bit 0 is Monday
     borrowed: tuple[str, ...] = ()  # rates that are another rate's, for want of their own
     basis: str = LIST
+    source: str = ""  # who says so, where it is not the list itself
+    reason: str = ""  # what was wrong, or which rule it follows
 
     def holds_at(self, instant: int) -> bool:
         """Whether `instant` (microseconds) lies in the period."""

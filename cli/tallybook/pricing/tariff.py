@@ -20,7 +20,18 @@ from tallybook.pricing.rules import (
     is_claude,
     us_premium,
 )
-from tallybook.pricing.table import BATCH, FAST, FLEX, PRIORITY, RATES, RULE, STANDARD, Rate, scale
+from tallybook.pricing.table import (
+    BATCH,
+    FAST,
+    FLEX,
+    PRIORITY,
+    RATES,
+    RULE,
+    STANDARD,
+    ULTRAFAST,
+    Rate,
+    scale,
+)
 
 _TIERS: Final = {
     "": STANDARD,
@@ -33,6 +44,7 @@ _TIERS: Final = {
     "fast": FAST,
     "flex": FLEX,
     "batch": BATCH,
+    "ultrafast": ULTRAFAST,
 }
 _OTHER: Final = "other"
 _FREE: Final = Rate(0, 0, 0, 0, 0, 0)

@@ -1,0 +1,356 @@
+"""Applies the corrections that come with the package to a price list, when the table is built."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tallybook.pricing.installed import CORRECTIONS
+from tallybook.pricing.table import (
+    CORRECTION,
+    DAY,
+    EVERY_DAY,
+    NO_RATE,
+    RATES,
+    STANDARD,
+    TOKEN_RATES,
+    Clause,
+    Model,
+    Provider,
+    Rate,
+    borrow,
+    femto_per_request,
+    femto_per_token,
+)
+
+_WORKDAYS: Final = 0b0011111
+
+
+class Stated(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Rates in dollars per million tokens, `web_search` per thousand; None is not stated."""
+
+    input: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write_5m: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    output: Decimal | None = None
+    web_search: Decimal | None = None
+
+    def rates(self) -> dict[str, int]:
+        """What is stated, in femto-dollars by the names of the table."""
+        found = {
+            "uncached": self.input,
+            "cached": self.cache_read,
+            "creation_5m": self.cache_write_5m,
+            "creation_1h": self.cache_write_1h,
+            "output": self.output,
+            "search": self.web_search,
+        }
+        return {
+            name: femto_per_request(rate) if name == "search" else femto_per_token(rate)
+            for name, rate in found.items()
+            if rate is not None
+        }
+
+
+class Tier(Stated, kw_only=True):
+    """Rates of prompts of more than `above` tokens; what is not stated is that of the base."""
+
+    above: int
+
+
+class Peak(Stated, kw_only=True):
+    """Rates of some hours of workdays (UTC, `01:00-04:00`), none of them on a day of `but`."""
+
+    hours: tuple[str, ...]
+    but: tuple[date, ...] = ()
+
+
+class Fact(Stated, kw_only=True):
+    """What is true of one model on some days, who says so, and what was wrong without it."""
+
+    provider: str
+    model: str
+    source: str
+    reason: str
+    valid_from: Any = None  # a date or a time with an offset, as TOML has them
+    valid_to: Any = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.valid_from, self.valid_to):
+            if moment is not None and not isinstance(moment, date):
+                raise ValueError(f"{self.model}: {moment} is not a date")
+
+
+class Price(Fact, kw_only=True):
+    """The whole price of the days: what the list has for them is dropped.
+
+    `names` are further names of a model. A variant of the list (batch, flex, priority) keeps its
+    ratio to the standard rates. `variant` is for a variant that the list does not have.
+    """
+
+    names: tuple[str, ...] = ()
+    variant: str = STANDARD
+    tiers: tuple[Tier, ...] = ()
+    peaks: tuple[Peak, ...] = ()
+
+
+class Change(Fact, kw_only=True):
+    """The rates stated are these in the base tier; tiers and variants keep their ratio to it."""
+
+
+class Name(Fact, kw_only=True):
+    """Further `names` of a model that the list has."""
+
+    names: tuple[str, ...]
+
+
+class NoPrice(Fact, kw_only=True):
+    """The list has a price that this seller never asked."""
+
+
+class Seller(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A provider that the list does not have; `owns` begins the names of its models."""
+
+    id: str
+    owns: tuple[str, ...]
+    source: str
+    reason: str
+
+
+class Corrections(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Everything that the file says, each section in its order."""
+
+    looked_at: date
+    provider: tuple[Seller, ...] = ()
+    no_price: tuple[NoPrice, ...] = ()
+    name: tuple[Name, ...] = ()
+    price: tuple[Price, ...] = ()
+    change: tuple[Change, ...] = ()
+
+
+def read_corrections(path: Path = CORRECTIONS) -> Corrections:
+    """The corrections of a file. Raises msgspec.ValidationError, naming the key."""
+    document = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+    return msgspec.convert(document, Corrections)
+
+
+def correct(providers: Iterable[Provider], corrections: Corrections) -> tuple[Provider, ...]:
+    """The providers of a list with the corrections applied.
+
+    A price for a model that the list does not have adds the model; a fact of another kind about
+    one is passed over, for a later list may have dropped the model.
+    """
+    known = {provider.id: provider for provider in providers}
+    for seller in corrections.provider:
+        known.setdefault(seller.id, _provider(seller))
+    facts: tuple[Any, ...] = (
+        *corrections.no_price,
+        *corrections.name,
+        *corrections.price,
+        *corrections.change,
+    )
+    for fact in facts:
+        provider = known[fact.provider]
+        models = {model.id: model for model in provider.models}
+        if fact.model in models:
+            models[fact.model] = _corrected(models[fact.model], fact)
+        elif isinstance(fact, Price):
+            # In front, so that no broader clause of the list takes the name for another model.
+            new = Model(fact.model, (fact.model.lower(),), (), ())
+            models = {fact.model: _corrected(new, fact), **models}
+        known[provider.id] = msgspec.structs.replace(provider, models=tuple(models.values()))
+    return tuple(known.values())
+
+
+def _provider(seller: Seller) -> Provider:
+    owns = tuple(Clause("^", name) for name in seller.owns)
+    return Provider(seller.id, Clause("=", seller.id), Clause("|", parts=owns), (), ())
+
+
+def _corrected(model: Model, fact: Fact) -> Model:
+    if isinstance(fact, NoPrice):
+        return msgspec.structs.replace(model, rates=())
+    if isinstance(fact, Name | Price):
+        model = msgspec.structs.replace(model, equals=(*model.equals, *fact.names))
+    rates: list[Rate] = []
+    for start, end in _periods(model.rates, fact):
+        rows = [_cut(row, start, end) for row in model.rates if _overlaps(row, start, end)]
+        if isinstance(fact, Name) or not _within(fact, start):
+            rates += rows
+        elif isinstance(fact, Change):
+            rates += _changed(rows, fact)
+        elif isinstance(fact, Price):
+            rates += _replaced(rows, fact, start, end)
+    return msgspec.structs.replace(model, rates=tuple(_joined(rates)))
+
+
+def _periods(rows: Sequence[Rate], fact: Fact) -> Iterator[tuple[int | None, int | None]]:
+    """The periods in which nothing changes, neither of the rows nor of the fact."""
+    edges = {edge for row in rows for edge in (row.valid_from, row.valid_to)}
+    edges |= {instant(fact.valid_from), instant(fact.valid_to)}
+    if isinstance(fact, Price):
+        days = (day for peak in fact.peaks for day in peak.but)
+        edges |= {edge for day in days for edge in (_midnight(day), _midnight(day) + _DAY)}
+    ordered = sorted(edge for edge in edges if edge is not None)
+    yield from zip([None, *ordered], [*ordered, None], strict=True)
+
+
+_DAY: Final = DAY * 1_000_000
+
+
+def instant(stated: date | None) -> int | None:
+    """Microseconds since 1970 of a date (its first moment in UTC) or of a time with an offset."""
+    if stated is None or not isinstance(stated, datetime):
+        return None if stated is None else _midnight(stated)
+    return int(stated.timestamp()) * 1_000_000
+
+
+def _midnight(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000
+
+
+def _within(fact: Fact, start: int | None) -> bool:
+    since, until = instant(fact.valid_from), instant(fact.valid_to)
+    if since is not None and (start is None or start < since):
+        return False
+    return until is None or start is None or start < until
+
+
+def _overlaps(row: Rate, start: int | None, end: int | None) -> bool:
+    begins = row.valid_from is None or end is None or row.valid_from < end
+    return begins and (row.valid_to is None or start is None or start < row.valid_to)
+
+
+def _cut(row: Rate, start: int | None, end: int | None) -> Rate:
+    return msgspec.structs.replace(row, valid_from=start, valid_to=end)
+
+
+def _changed(rows: Sequence[Rate], fact: Change) -> Iterator[Rate]:
+    stated = fact.rates()
+    base = _base(rows, STANDARD)
+    for row in rows:
+        changed = {name: _in_ratio(rate, name, row, base) for name, rate in stated.items()}
+        yield _told(row, changed, fact)
+
+
+def _replaced(
+    rows: Sequence[Rate], fact: Price, start: int | None, end: int | None
+) -> Iterator[Rate]:
+    own = [_cut(row, start, end) for row in _own_rows(fact, start)]
+    yield from own
+    if fact.variant != STANDARD:
+        yield from (row for row in rows if row.variant != fact.variant)
+        return
+    base = _base(rows, STANDARD)
+    for variant in dict.fromkeys(row.variant for row in rows if row.variant != STANDARD):
+        sold = _base(rows, variant)
+        for row in own:
+            rates = {name: _in_ratio(getattr(row, name), name, sold, base) for name in TOKEN_RATES}
+            yield _told(row, rates, fact, variant)
+
+
+def _base(rows: Sequence[Rate], variant: str) -> Rate | None:
+    """The row of the base tier that holds for the most of the day."""
+    found = [row for row in rows if row.variant == variant and row.above == 0]
+    return max(found, key=lambda row: row.day_to - row.day_from, default=None)
+
+
+def _in_ratio(rate: int | None, name: str, row: Rate | None, base: Rate | None) -> int | None:
+    """`rate` times what the list has under `name` for `row`, in relation to that of `base`."""
+    listed, of = getattr(row, name, None), getattr(base, name, None)
+    if rate is None or listed is None or not of:
+        return rate
+    return round(Fraction(rate * listed, of))
+
+
+def _told(row: Rate, rates: dict[str, int | None], fact: Fact, variant: str | None = None) -> Rate:
+    return msgspec.structs.replace(
+        row,
+        **rates,
+        variant=variant or row.variant,
+        borrowed=tuple(name for name in row.borrowed if name not in rates),
+        basis=CORRECTION,
+        source=fact.source,
+        reason=fact.reason,
+    )
+
+
+def _own_rows(fact: Price, start: int | None) -> Iterator[Rate]:
+    """The rows of a whole price, in its tiers and windows, without a period."""
+    base = fact.rates()
+    for above, stated in ((0, base), *((tier.above, tier.rates()) for tier in fact.tiers)):
+        rates = {**base, **stated}
+        peaks = [peak for peak in fact.peaks if not _is_off(peak, start)]
+        windows = [(hours, peak) for peak in peaks for hours in map(_seconds, peak.hours)]
+        if not windows:
+            yield _own_row(rates, fact, above)
+            continue
+        for hours in _between([hours for hours, _ in windows]):
+            yield _own_row(rates, fact, above, hours)
+        for hours, peak in windows:
+            yield _own_row({**rates, **peak.rates()}, fact, above, hours, _WORKDAYS)
+            yield _own_row(rates, fact, above, hours, EVERY_DAY & ~_WORKDAYS)
+
+
+def _is_off(peak: Peak, start: int | None) -> bool:
+    return start is not None and any(_midnight(day) == start - start % _DAY for day in peak.but)
+
+
+def _seconds(hours: str) -> tuple[int, int]:
+    start, end = (time.fromisoformat(clock) for clock in hours.split("-"))
+    return start.hour * 3600 + start.minute * 60, end.hour * 3600 + end.minute * 60 or DAY
+
+
+def _between(taken: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    at = 0
+    for start, end in [*sorted(taken), (DAY, DAY)]:
+        if at < start:
+            yield at, start
+        at = end
+
+
+def _own_row(
+    stated: dict[str, int],
+    fact: Price,
+    above: int,
+    hours: tuple[int, int] = (0, DAY),
+    weekdays: int = EVERY_DAY,
+) -> Rate:
+    rates: dict[str, int | None] = dict.fromkeys(RATES) | stated
+    borrowed = borrow(rates)
+    return msgspec.structs.replace(
+        NO_RATE,
+        **rates,
+        above=above,
+        variant=fact.variant,
+        day_from=hours[0],
+        day_to=hours[1],
+        weekdays=weekdays,
+        borrowed=borrowed,
+        basis=CORRECTION,
+        source=fact.source,
+        reason=fact.reason,
+    )
+
+
+def _joined(rows: Sequence[Rate]) -> Iterator[Rate]:
+    """The rows with those made one that follow each other and say the same."""
+    open_rows: dict[Rate, Rate] = {}  # what a row says without its period, and the row so far
+    for row in rows:
+        same = _cut(row, None, None)
+        before = open_rows.get(same)
+        if before is not None and before.valid_to == row.valid_from is not None:
+            open_rows[same] = _cut(row, before.valid_from, row.valid_to)
+            continue
+        if before is not None:
+            yield before
+        open_rows[same] = row
+    yield from open_rows.values()
