@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tallybook.render.table import Column, fitted, table
-from tallybook.render.text import display_width, keep_ends
+from tallybook.render.table import Column, drawing, fitted, padding, table
+from tallybook.render.text import display_width, keep_ends, visible
 
 NAMES = Column("Model", ["gpt-5.2-codex", "claude-opus-4-5-20251101"], "Total", cut=keep_ends)
 CALLS = Column("Calls", ["1", "23"], "24", rank=2)
@@ -72,3 +74,38 @@ def test_colour_marks_heading_rules_and_totals_only_when_asked() -> None:
 
 def test_a_table_without_rows_has_its_heading() -> None:
     assert table([Column("Calls", [])], 80) == "Calls\n─────\n"
+
+
+# Wide, joined and bidirectional text, emoji, marks, very long ids: all that a log may name.
+NAME = st.one_of(
+    st.text(max_size=20),
+    st.text(st.characters(min_codepoint=0x1100, max_codepoint=0x1FAFF), max_size=12),
+    st.sampled_from(
+        ["日本語" * 9, "👩‍👩‍👧", "❤️x", "e\u0301" * 30, "مرحبا" * 5, "x" * 300, "", "  a "]
+    ),
+).map(visible)
+ROWS = st.lists(st.tuples(NAME, NAME, NAME), max_size=6)
+
+
+def _columns(rows: list[tuple[str, str, str]]) -> list[Column]:
+    names, numbers, more = zip(*rows, strict=True) if rows else ((), (), ())
+    return [
+        Column("Model", names, "Total", cut=keep_ends),
+        Column("Project", more, rank=1, cut=keep_ends),
+        Column("Cost", [number[:9] for number in numbers], "≥$1.00"),
+    ]
+
+
+@given(ROWS)
+def test_a_long_table_looks_like_a_short_one(rows: list[tuple[str, str, str]]) -> None:
+    columns = _columns(rows)
+    for some in (list(zip(*(c.cells for c in columns), strict=True)), []):
+        assert padding(columns)(some) == drawing(columns)(some)
+
+
+@given(ROWS, st.integers(40, 200))
+def test_no_content_makes_a_line_wider_than_the_terminal(
+    rows: list[tuple[str, str, str]], width: int
+) -> None:
+    lines = table(_columns(rows), width, totals=True).splitlines()
+    assert max(display_width(line) for line in lines) <= width

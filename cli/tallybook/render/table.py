@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from tallybook.render.text import Cut, display_width, keep_ends, shortened
 
@@ -14,6 +15,9 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _NAME_CELLS = {1: 22, 2: 16}
 _FEWEST_NAME_CELLS = 10
 _LEAST = 5
+_BATCH = 1_000  # rows drawn at once
+# More than anyone reads on a screen: tabulate takes ten times as long as padding alone.
+_MOST_DRAWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +54,70 @@ def table_lines(
 ) -> Iterator[str]:
     """The same line by line, each with its line end."""
     shown = fitted(columns, width) if width else list(columns)
-    widths = [column.width for column in shown]
-    rule = [_RULE * width for width in widths]
+    is_long = bool(shown) and len(shown[0].cells) > _MOST_DRAWN
+    draw = padding(shown) if is_long else drawing(shown)
     bold, dim = (_BOLD, _DIM) if colour else ("", "")
-
-    def line(cells: Sequence[str], style: str = "") -> str:
-        text = _GAP.join(map(_padded, shown, cells, widths)).rstrip()
-        return f"{style}{text}{_PLAIN if style else ''}\n"
-
-    yield line([column.title for column in shown], bold)
-    yield line(rule, dim)
-    yield from map(line, zip(*(column.cells for column in shown), strict=True))
+    yield from _styled(draw([[column.title for column in shown]]), bold)
+    yield from _styled(draw([]), dim)
+    rows = zip(*(column.cells for column in shown), strict=True)
+    while batch := list(islice(rows, _BATCH)):
+        yield from draw(batch)
     if totals:
-        yield line(rule, dim)
-        yield line([column.total for column in shown], bold)
+        yield from _styled(draw([]), dim)
+        yield from _styled(draw([[column.total for column in shown]]), bold)
+
+
+Draw = Callable[[Sequence[Sequence[str]]], list[str]]
+
+
+def drawing(columns: Sequence[Column]) -> Draw:
+    """What draws rows as lines, and no rows as the rule, all in the widths of the whole columns.
+
+    The rule is drawn as a heading, which no column may be narrower than: so the rows of a long
+    table can be drawn batch by batch.
+    """
+    import tabulate  # noqa: PLC0415 - 40 ms that only a table is worth
+
+    tabulate.MIN_PADDING = 0  # cells that a column would get beyond its heading
+    rule = [_RULE * column.width for column in columns]
+    row = tabulate.DataRow("", _GAP, "")
+    layout = tabulate.TableFormat(None, None, None, None, row, row, 0, None)
+    aligned = ["left" if column.cut else "right" for column in columns]
+
+    def draw(rows: Sequence[Sequence[str]]) -> list[str]:
+        text = tabulate.tabulate(
+            rows,
+            headers=rule,
+            tablefmt=layout,
+            disable_numparse=True,
+            colalign=aligned,
+            preserve_whitespace=True,
+        )
+        return [f"{line}\n" for line in text.split("\n")][1 if rows else 0 :]
+
+    return draw
+
+
+def padding(columns: Sequence[Column]) -> Draw:
+    """The same for more rows than tabulate is quick enough for."""
+    widths = [column.width for column in columns]
+    rule = [_RULE * width for width in widths]
+
+    def draw(rows: Sequence[Sequence[str]]) -> list[str]:
+        lines = (_GAP.join(map(_padded, columns, row, widths)).rstrip() for row in rows or [rule])
+        return [f"{line}\n" for line in lines]
+
+    return draw
+
+
+def _padded(column: Column, cell: str, width: int) -> str:
+    gap = " " * (width - display_width(cell))
+    return cell + gap if column.cut else gap + cell
+
+
+def _styled(lines: Iterable[str], style: str) -> Iterator[str]:
+    for line in lines:
+        yield f"{style}{line[:-1]}{_PLAIN}\n" if style else line
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:
@@ -100,8 +154,3 @@ def _spread(columns: Sequence[Column], spare: int, wanted: int) -> list[Column]:
 def _narrowed(column: Column, width: int) -> Column:
     texts = shortened([column.title, column.total, *column.cells], width, column.cut or keep_ends)
     return replace(column, title=texts[0], total=texts[1], cells=texts[2:])
-
-
-def _padded(column: Column, cell: str, width: int) -> str:
-    gap = " " * (width - display_width(cell))
-    return cell + gap if column.cut else gap + cell
