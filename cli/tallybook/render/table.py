@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Final
 
 from tallybook.render.text import Cut, display_width, keep_ends, shortened
 
@@ -15,7 +16,7 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _NAME_CELLS = {1: 22, 2: 16}
 _FEWEST_NAME_CELLS = 10
 _LEAST = 5
-_BATCH = 1_000  # rows drawn at once
+BATCH: Final = 1_000  # rows drawn at once
 # More than anyone reads on a screen: tabulate takes ten times as long as padding alone.
 _MOST_DRAWN = 10_000
 
@@ -60,7 +61,7 @@ def table_lines(
     yield from _styled(draw([[column.title for column in shown]]), bold)
     yield from _styled(draw([]), dim)
     rows = zip(*(column.cells for column in shown), strict=True)
-    while batch := list(islice(rows, _BATCH)):
+    while batch := list(islice(rows, BATCH)):
         yield from draw(batch)
     if totals:
         yield from _styled(draw([]), dim)
