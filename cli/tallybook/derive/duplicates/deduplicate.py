@@ -23,7 +23,6 @@ from tallybook.schema import (
     EVENT,
     INHERITED,
     LOG,
-    MOST_AT_BEGIN,
     OWN,
     PLACEHOLDER_OUTPUT,
     SAID_OF_COUNTED,
@@ -344,9 +343,10 @@ def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _placeholders(rows: pl.LazyFrame) -> pl.Series:
     """The rows whose output is no more than what its stream had brought when they were written.
 
-    No record of their call is final, and all agree on an output that a stream may begin with: where
-    one states more than another, the last count has come. Of a stream that broke off, as an event
-    says of its call, it is so whatever the records say. What a log has a cost of was finished.
+    No record of their call is final, and all agree on the output: where one states more than
+    another, the last count has come, for a stream states none between its first event and that. Of
+    a stream that broke off, as an event says of its call, it is so whatever the records say. What a
+    log has a cost of was finished.
     """
     unfinished = ~pl.col("finished")
     doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
@@ -354,9 +354,7 @@ def _placeholders(rows: pl.LazyFrame) -> pl.Series:
     is_open = (
         unfinished.fill_null(value=False)
         & ~pl.col("finished").any().over("call_id")
-        & ((output > MOST_AT_BEGIN) | (output == output.min().over("call_id"))).fill_null(
-            value=True
-        )
+        & (output == output.min().over("call_id")).fill_null(value=True)
         & pl.col("reported_cost_usd").is_null()
     )
     cut_off = (is_event & unfinished).any().over("call_id")
