@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -74,18 +74,6 @@ _TOOL_CALL: Final = re.compile(
 def tool_ids(block: bytes, begin: int, end: int) -> list[str]:
     """The ids of the tool calls that a model asks for in the lines."""
     return [name.decode("ascii", "replace") for name in _TOOL_CALL.findall(block, begin, end)]
-
-
-class Gap(NamedTuple):
-    """The lines of a block since usage was last stated."""
-
-    block: bytes
-    begin: int
-    end: int
-
-    def is_answered(self) -> bool:
-        """Whether a model has answered in them."""
-        return find_answer(self.block, self.begin, self.end, "none")[0]
 
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.

@@ -15,7 +15,6 @@ from tallybook.sources.codex.headers import is_routed, take_header, take_setting
 from tallybook.sources.codex.lines import (
     BYPASS,
     MARKER,
-    Gap,
     Info,
     Line,
     Message,
@@ -26,6 +25,7 @@ from tallybook.sources.codex.lines import (
     tool_ids,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
+from tallybook.sources.codex.silence import Gap, end_request, hear, restart, take_over
 from tallybook.sources.codex.sniff import is_document
 from tallybook.sources.codex.state import REMEMBERED_IDS, Capture, State, Thread
 from tallybook.sources.codex.usage import (
@@ -131,7 +131,8 @@ def finish(state: State) -> list[Reported]:
     silent = not state.is_counted and (state.is_bare or state.is_active)
     problem = "no-counts" if silent else "undecided-history"
     is_incomplete = silent or state.is_undecided
-    return [*state.held, *([_thread_row(state, problem)] if is_incomplete else [])]
+    rows = [*state.held, *filter(None, [state.silence.row])]
+    return [*rows, *([_thread_row(state, problem)] if is_incomplete else [])]
 
 
 def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
@@ -158,21 +159,22 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         if line is None:
             yield jsonl.unreadable(record, block[begin:end], is_last=end == len(block))
             continue
-        gap = Gap(block, stated, begin) if state.keeps_records else None
-        row = _read_line(line, state, record, gap)
+        row = _read_line(line, state, record, Gap(block, stated, begin))
+        yield from take_over(state.silence)
         if row is not None:
             if row.kind == CALL and is_routed(row.model, row.provider):
                 row.routed = True
                 row.tool_ids = [*state.tool_ids, *tool_ids(block, stated, begin)] or None
             state.tool_ids = []
-            yield row
+            if row is not state.silence.row:
+                yield row
         if row is not None or _is_compaction(block, begin, end):
-            stated, state.is_answered = end, False
+            stated = end
+            restart(state.silence)
     _watch(block, watched, len(block), state)
     if is_routed(state.context.turn_model, state.thread.provider):
         state.tool_ids = [*state.tool_ids, *tool_ids(block, stated, len(block))][-REMEMBERED_IDS:]
-    if state.keeps_records and not state.is_answered:
-        state.is_answered = Gap(block, stated, len(block)).is_answered()
+    hear(state.silence, Gap(block, stated, len(block)))
 
 
 def _is_compaction(block: bytes, begin: int, end: int) -> bool:
@@ -185,9 +187,7 @@ def _watch(block: bytes, begin: int, end: int, state: State) -> None:
         state.is_active, state.review = find_answer(block, begin, end, state.review)
 
 
-def _read_line(
-    line: Line | Misshapen, state: State, record: int, gap: Gap | None
-) -> Reported | None:
+def _read_line(line: Line | Misshapen, state: State, record: int, gap: Gap) -> Reported | None:
     if isinstance(line, Misshapen):
         states_usage = _STATES_USAGE & {line.type, line.event}
         return lines.problem(record, "bad-line", line.complaint) if states_usage else None
@@ -197,7 +197,7 @@ def _read_line(
     return row
 
 
-def _dispatch(state: State, line: Line, record: int, gap: Gap | None) -> Reported | None:
+def _dispatch(state: State, line: Line, record: int, gap: Gap) -> Reported | None:
     if line.payload is not None:
         return _read_envelope(state, line, line.payload, record, gap)
     if line.msg is not None:
@@ -215,18 +215,19 @@ def _dispatch(state: State, line: Line, record: int, gap: Gap | None) -> Reporte
 
 
 def _read_envelope(
-    state: State, line: Line, payload: Payload, record: int, gap: Gap | None
+    state: State, line: Line, payload: Payload, record: int, gap: Gap
 ) -> Reported | None:
     match line.type:
         case "event_msg":
             return _read_event(state, line, payload, record, gap)
         case "token_usage_record":
-            return read_record(state, line, payload, record)
+            return read_record(state, line, payload, record, gap)
         case "compacted":
             return read_compaction(state, line, payload, record)
         case "session_meta":
             take_header(state, line, payload, record)
         case "turn_context":
+            end_request(state.silence)
             take_turn(state, line, payload)
         case "inter_agent_communication" | "inter_agent_communication_metadata":
             if payload.trigger_turn is True:
@@ -235,7 +236,7 @@ def _read_envelope(
 
 
 def _read_event(
-    state: State, line: Line, payload: Payload, record: int, gap: Gap | None
+    state: State, line: Line, payload: Payload, record: int, gap: Gap
 ) -> Reported | None:
     match payload.type:
         case "token_count":
@@ -243,6 +244,7 @@ def _read_event(
         case "thread_settings_applied":
             take_settings(state, line, payload)
         case "task_started":
+            end_request(state.silence)
             bounds.begin_task(state.boundary, payload.turn_id, payload.started_at)
         case "entered_review_mode" | "exited_review_mode":
             if bounds.is_own(bounds.history(state.boundary, line.ordinal)):

@@ -10,6 +10,7 @@ from tallybook.schema import Reported
 from tallybook.sources.codex.inherited import Boundary
 from tallybook.sources.codex.lines import Review
 from tallybook.sources.codex.running_totals import Counter, Pairs
+from tallybook.sources.codex.silence import Silence
 
 REMEMBERED_IDS = 64
 
@@ -71,7 +72,7 @@ class State(msgspec.Struct):
     is_own: bool = True  # whose the last line was that could tell
     is_active: bool = False  # a model has answered in the thread's own part
     review: Review = "none"  # of another thread
-    is_answered: bool = False  # a model has answered since the last line that states usage
+    silence: Silence = msgspec.field(default_factory=Silence)
     keeps_records: bool = False  # a build that writes a usage record for each response
     tool_ids: list[str] = msgspec.field(default_factory=list)  # asked for since usage was stated
     is_undecided: bool = False  # a line was left out that may be the thread's own

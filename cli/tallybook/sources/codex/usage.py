@@ -11,7 +11,7 @@ import msgspec
 from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, Reported
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import tier
-from tallybook.sources.codex.lines import Gap, Info, Line, Payload, UsageRecord
+from tallybook.sources.codex.lines import Info, Line, Payload, UsageRecord
 from tallybook.sources.codex.running_totals import (
     Pair,
     Vector,
@@ -22,6 +22,7 @@ from tallybook.sources.codex.running_totals import (
     settle_record,
     vector,
 )
+from tallybook.sources.codex.silence import Gap, end_request, hear, state_usage
 from tallybook.sources.codex.state import State, remember
 from tallybook.values import instant, text
 
@@ -40,15 +41,20 @@ def read_count(
 
     `gap` are the lines since usage was last stated. Where a model has answered in them and the
     total stands where it stood, nobody says what the answer took: it ended incomplete, or its
-    provider states no usage.
+    provider states no usage. The row of such a call is `state.silence.row`.
     """
     problems: list[str] = []
     info = info or Info()
     stated = _pair(info.last_token_usage, info.total_token_usage, problems)
     whose = bounds.history(state.boundary, line.ordinal)
     is_old = stated == (None, None) or agree(stated[1], state.counter.total)
-    if is_old and gap is not None and (state.is_answered or gap.is_answered()):
-        return _without_counts(state, line, record, whose, None)
+    if gap is not None:
+        if not is_old:
+            state_usage(state.silence, gap)
+        elif _is_silent(state, gap):
+            end_request(state.silence)
+            state.silence.row = _without_counts(state, line, record, whose, None)
+            return state.silence.row
     if stated == (None, None):
         return None
     fresh = not bounds.inherits(state.boundary) and not state.thread.continues
@@ -70,8 +76,17 @@ def read_count(
     return close(row, line, problems)
 
 
-def read_record(state: State, line: Line, payload: Payload, record: int) -> Reported:
+def _is_silent(state: State, gap: Gap) -> bool:
+    """Whether an answer before a total that did not rise has left no usage.
+
+    A file in which usage stands before the answer that it is of shows nothing of the kind.
+    """
+    return bool(state.keeps_records or state.silence.follows) and hear(state.silence, gap)
+
+
+def read_record(state: State, line: Line, payload: Payload, record: int, gap: Gap) -> Reported:
     """The row of a `token_usage_record`: one response, owned by the thread that it names."""
+    state_usage(state.silence, gap)
     state.thread.id = state.thread.id or text(payload.thread_id)
     state.keeps_records = True
     named = bounds.name_thread(state.boundary, payload.thread_id, state.thread.id)

@@ -1,0 +1,100 @@
+"""Tells which answers left no usage, by what stands between two statements of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tallybook.schema import EVENT, Reported
+from tallybook.sources.codex.lines import Review, find_answer
+
+# How a line that Codex wrote begins, up to what tells whether a model answers in it. What a review
+# is told by is not among them, nor is a history that a compaction keeps.
+_TELLING_START: Final = re.compile(
+    rb'\{"timestamp":"[^"\\\n]*",(?:"ordinal":\d+,)?"type":"(?:'
+    rb'response_item","payload":\{"type":"(?:'
+    rb'(?P<answer>(?:reasoning|function_call|custom_tool_call|local_shell_call|web_search_call)"'
+    rb'|message",(?:"id":"[^"\\\n]*",)?"role":"assistant")'
+    rb'|(?!message")[a-z_]+"|message",(?:"id":"[^"\\\n]*",)?"role":"(?:user|developer|system)")'
+    rb'|world_state"'
+    rb'|event_msg","payload":\{"type":"(?!entered_review|exited_review|item_|task_started")[a-z_]+")'
+)
+
+
+class Gap(NamedTuple):
+    """The lines of a block since usage was last stated."""
+
+    block: bytes
+    begin: int
+    end: int
+
+    def find_answer(self, review: Review) -> tuple[bool, Review]:
+        """Whether a model has answered in them, and how a review stands where it has not.
+
+        Tool results, which are most of a log, are passed over by how their lines begin.
+        """
+        block, begin = self.block, self.begin
+        while begin < self.end:
+            end = block.find(b"\n", begin, self.end)
+            end = self.end if end < 0 else end
+            found = _TELLING_START.match(block, begin, end)
+            if found is None:
+                is_answered, review = find_answer(block, begin, end, review)
+            else:
+                is_answered = found.lastgroup == "answer" and review == "none"
+            if is_answered:
+                return True, review
+            begin = end + 1
+        return False, review
+
+
+class Silence(msgspec.Struct):
+    """What is known of answers since usage was last stated."""
+
+    is_answered: bool = False
+    review: Review = "none"  # of another thread, in the lines since then
+    # Whether the usage of an answer stands behind it in this file; None where none was seen yet.
+    follows: bool | None = None
+    row: Reported | None = None  # a call that seems to have left none
+    over: list[Reported] = msgspec.field(default_factory=list)  # such calls for which none can come
+
+
+def hear(silence: Silence, gap: Gap) -> bool:
+    """Whether a model has answered since usage was last stated."""
+    if not silence.is_answered:
+        silence.is_answered, silence.review = gap.find_answer(silence.review)
+    return silence.is_answered
+
+
+def state_usage(silence: Silence, gap: Gap) -> None:
+    """Usage of a call is stated: of the one that seemed to leave none, if none answered since."""
+    if silence.row is not None and not hear(silence, gap):
+        _withdraw(silence.row)
+    end_request(silence)
+    if silence.follows is None:
+        silence.follows = hear(silence, gap)
+
+
+def end_request(silence: Silence) -> None:
+    """Another request begins, or is stated: what has left no usage so far leaves none."""
+    if silence.row is not None:
+        silence.over.append(silence.row)
+    silence.row = None
+
+
+def _withdraw(row: Reported) -> None:
+    """No call, for its usage came late: a record that said nothing new."""
+    row.kind, row.calls, row.identity, row.caller, row.problems = EVENT, None, None, None, None
+
+
+def restart(silence: Silence) -> None:
+    """A line that states usage, or a history that was answered long ago, ends here."""
+    silence.is_answered, silence.review = False, "none"
+
+
+def take_over(silence: Silence) -> list[Reported]:
+    """The calls that left no usage, once."""
+    over, silence.over = silence.over, []
+    return over
