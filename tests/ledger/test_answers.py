@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import tallybook.report.query
+from tallybook.commands import app
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.question import Question
@@ -120,3 +124,20 @@ def test_another_environment_or_ledger_state_is_another_question(home: Path) -> 
     assert Answers(other, Query(), state(other)).find() is None
     (home.parent / "ledger/manifest").touch()
     assert answers.find() is None
+
+
+def test_what_a_page_folds_into_one_row_is_not_the_answer_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallybook.report.query, "PAGE_ROWS", 2)
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    call = {"object": "chat.completion", "model": "gpt-5", "choices": [], "usage": usage}
+    hours = (call | {"id": f"chatcmpl-{n}", "created": 1_760_000_000 + n * 3600} for n in range(5))
+    put(tmp_path / "logs/answers.jsonl", b"\n".join(json.dumps(hour).encode() for hour in hours))
+    settle(tmp_path)
+    asked_for = ["usage-report", str(tmp_path / "logs"), "--by", "hour", "--ledger"]
+    for form in ("html", "json"):
+        arguments = [*asked_for, str(tmp_path / "ledger"), "--format", form]
+        done = CliRunner().invoke(app, arguments, env={"HOME": str(tmp_path), "TZ": "UTC"})
+        assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["rows"]) == 5

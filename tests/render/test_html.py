@@ -13,7 +13,7 @@ import pytest
 
 from tallybook.render.html import page
 from tallybook.render.html.chart import BOTTOM, HEIGHT, TOP, between, chart, stacks, unit
-from tallybook.render.html.page import sections, shown
+from tallybook.render.html.page import sections
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame
@@ -109,13 +109,13 @@ def test_problems_are_a_line_a_code_and_the_places_that_are_not_shown_are_counte
 
 def test_a_page_of_many_rows_shows_the_first_and_says_so_and_the_sums_stay() -> None:
     rows = [{"thread_id": f"t-{n:04}", "output_tokens": 1} for n in range(2003)]
-    found = shown(Query(by=("thread",)))
+    found = Query(by=("thread",)).for_page()
     text, document = rendered(rows, by=found.by, limit=found.limit)
     assert len(Page(text).tables[0]) == 2001 + 1  # and the totals below
     assert sum(row["output_tokens"] for row in document["rows"]) == 2003
     assert "(3 more)" in text
     assert "The first 2,000 of 2,003 rows are shown, the others as one;" in text
-    assert shown(Query(limit=5)).limit == 5
+    assert Query(limit=5).for_page().limit == 5
 
 
 def test_an_answer_without_rows_says_so() -> None:

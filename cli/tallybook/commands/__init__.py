@@ -1,4 +1,9 @@
-"""The command line, a module a command; alone in knowing environment, clock and terminal."""
+"""The command line, a module a command; alone in knowing environment, clock and terminal.
+
+All of them are imported at every start. So at its top a module here imports what the words of help
+need, and within a function what does the work: readers, ledger, data frames, what writes a format.
+Logs are read before data frames are loaded, for then processes can be forked at once.
+"""
 
 from __future__ import annotations
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from tallybook import __version__
 from tallybook.commands import terminal
-from tallybook.commands.kept_answers import Answer
-from tallybook.commands.output import say, stderr_width
+from tallybook.commands.kept_answers import Answer, Answers
+from tallybook.commands.output import say, stderr_width, write_problems
 from tallybook.errors import UsageError
+from tallybook.render.formats import envelope
 from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
 
@@ -37,7 +39,7 @@ def question_of(  # noqa: PLR0913 - one parameter an option
     apart: bool = False,
 ) -> Question:
     """What the options ask of the ledger. Raises UsageError."""
-    from tallybook.ledger.question import Question  # noqa: PLC0415 - help needs none
+    from tallybook.ledger.question import Question
 
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
@@ -66,15 +68,66 @@ def check_all(paths: list[Path] | None, *, everything: bool, no_ledger: bool) ->
 
 def read(question: Question, work: Callable[[Reading], T]) -> T:
     """What `work` makes of what is asked for, with a bar on a terminal while it is read."""
-    from tallybook.ledger.open import with_usage  # noqa: PLC0415 - loads the readers
+    from tallybook.ledger.open import with_usage
 
     with terminal.progress(sys.stderr) as progress:
         return with_usage(question, work, progress)
 
 
-def answered(reading: Reading, query: Query) -> Report:
+def answer(  # noqa: PLR0913 - what is asked, and what comes of it
+    command: str,
+    question: Question,
+    query: Query,
+    make: Callable[[Reading, Report], T],
+    *,
+    problems: Path | None = None,
+    backfill: bool = False,
+    keeps: bool = False,
+) -> tuple[Answer, T | None]:
+    """The answer of a command over usage, and what it makes of the usage and the report.
+
+    With `backfill` what can be filled is filled first. A command that `keeps` its answers gives one
+    again where it still holds; nothing is read then, and nothing made.
+    """
+    answers = _answers(question, query) if keeps and not backfill else None
+    known = answers.find() if answers is not None and problems is None else None
+    if known is not None:
+        return known, None
+
+    def of(reading: Reading) -> tuple[Answer, T]:
+        if backfill:
+            _fill(reading, query)
+        report = report_of(reading, query)
+        found = Answer(
+            envelope_of(command, report, reading),
+            report.unmatched,
+            [str(place) for place in reading.searched],
+            reading.notes,
+        )
+        if answers is not None:
+            answers.keep(found, reading)
+        made = make(reading, report)
+        write_problems(problems, reading.batches())
+        return found, made
+
+    return read(question, of)
+
+
+def _answers(question: Question, query: Query) -> Answers:
+    from tallybook.ledger.state import state
+
+    return Answers(question, query, state(question))
+
+
+def _fill(reading: Reading, query: Query) -> None:
+    from tallybook.backfill.plan import fill
+
+    fill(reading, query.timezone)
+
+
+def report_of(reading: Reading, query: Query) -> Report:
     """The report on what was read."""
-    from tallybook.report.answer import answer  # noqa: PLC0415 - after the logs are read
+    from tallybook.report.answer import answer
 
     read = {
         "files": reading.files,
@@ -86,16 +139,22 @@ def answered(reading: Reading, query: Query) -> Report:
     return answer(reading, query, read, reading.sums, reading.digest)
 
 
-def told(envelope: dict[str, Any], report: Report, reading: Reading) -> Answer:
-    """The answer with all that is to be said about it."""
-    return Answer(
-        envelope, report.unmatched, [str(place) for place in reading.searched], reading.notes
+def envelope_of(command: str, report: Report, reading: Reading) -> dict[str, Any]:
+    """The JSON document of a report."""
+    return envelope(
+        command,
+        version=__version__,
+        query=report.query.document(),
+        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        rows=report.rows,
+        totals=report.totals,
+        coverage=report.coverage,
     )
 
 
 def remark(answer: Answer, marks: Collection[str] = ()) -> None:
     """Say on standard error what the report leaves out, and what the `marks` in it mean."""
-    from tallybook.render import problems, usage, words  # noqa: PLC0415 - only where something is said
+    from tallybook.render import problems, usage, words
 
     coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
     if not answer.envelope["rows"]:
@@ -110,9 +169,9 @@ def remark(answer: Answer, marks: Collection[str] = ()) -> None:
     say(words.coverage_line(coverage, totals))
 
 
-def judge(totals: Mapping[str, Any], coverage: Mapping[str, Any]) -> None:
+def judge(answer: Answer) -> None:
     """Exit with 3 where something is incomplete."""
-    reasons = shortfalls(totals, coverage)
+    reasons = shortfalls(answer.envelope["totals"], answer.envelope["coverage"])
     if reasons:
         say(f"strict: {', '.join(reasons)}")
         raise typer.Exit(_INCOMPLETE)

@@ -143,7 +143,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 def _written_in_place(plan: BackfillPlan, *, apply: bool) -> tuple[list[dict[str, Any]], set[str]]:
-    from tallybook.commands import in_place  # noqa: PLC0415 - loads the writer of 9router's files
+    from tallybook.commands import in_place
 
     return in_place.write(plan, apply=apply)
 
@@ -160,7 +160,7 @@ def _said_whatever_comes(files: list[dict[str, Any]]) -> Iterator[None]:
 
 def _restore(paths: list[Path] | None, chosen: str) -> None:
     """Take back what was written in place; data of it on standard output as JSON only."""
-    from tallybook.commands import in_place  # noqa: PLC0415 - loads the writer of 9router's files
+    from tallybook.commands import in_place
 
     files = in_place.restore(paths)
     _say_files(files)
@@ -182,7 +182,7 @@ def _restore(paths: list[Path] | None, chosen: str) -> None:
 
 
 def _say_files(files: list[dict[str, Any]]) -> None:
-    from tallybook.render.backfill import file_lines  # noqa: PLC0415 - only where it was asked for
+    from tallybook.render.backfill import file_lines
 
     for row in files:
         say(*file_lines(row))
@@ -213,7 +213,7 @@ def _folder(ledger: Path | None) -> Path:
 
 
 def _undo(ledger: Path | None) -> None:
-    from tallybook.ledger.corrections import clear_corrections  # noqa: PLC0415 - loads the readers
+    from tallybook.ledger.corrections import clear_corrections
 
     folder = _folder(ledger)
     count = clear_corrections(folder) if folder.exists() else 0
@@ -229,10 +229,10 @@ def _apply(
     Where calls were written into their files, it is planned `again` from what these say then.
     What was recorded of a call before goes only where its row states it, whoever wrote that.
     """
-    import polars as pl  # noqa: PLC0415 - after the logs are read
+    import polars as pl
 
-    from tallybook.backfill.plan import corrections_table, stated  # noqa: PLC0415
-    from tallybook.ledger.corrections import append_corrections, corrections  # noqa: PLC0415
+    from tallybook.backfill.plan import corrections_table, stated
+    from tallybook.ledger.corrections import append_corrections, corrections
 
     later = again() if written else plan
     gone = stated(later, pl.DataFrame(corrections(folder)))
@@ -250,7 +250,7 @@ def _plan(
     reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None
 ) -> BackfillPlan:
     """The plan; the problems of all that it was made from are written where they are asked for."""
-    from tallybook.backfill.plan import make_plan  # noqa: PLC0415 - after the logs are read
+    from tallybook.backfill.plan import make_plan
 
     def made(more: Reading | None) -> BackfillPlan:
         plan = make_plan(reading, zone, more)
@@ -288,7 +288,7 @@ def _answer(
     *,
     details: bool,
 ) -> dict[str, Any]:
-    from tallybook.report.backfill_plan import compare  # noqa: PLC0415 - as above
+    from tallybook.report.backfill_plan import compare
 
     found = compare(plan, details=details)
     filled = sum(row["calls"] for row in found.rows)
@@ -317,14 +317,14 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
     if chosen == "json":
         shown = answer if details else {k: v for k, v in answer.items() if k != "changes"}
         return json_text(shown)
-    from tallybook.render.backfill import plan_text  # noqa: PLC0415 - only what is asked for
+    from tallybook.render.backfill import plan_text
 
     return plan_text(answer, stdout_width(), details=details, colour=stdout_colour())
 
 
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:
-    from tallybook.render.backfill import applied_line, summary_line  # noqa: PLC0415
-    from tallybook.render.words import not_looked_at_lines  # noqa: PLC0415
+    from tallybook.render.backfill import applied_line, summary_line
+    from tallybook.render.words import not_looked_at_lines
 
     say(*notes)
     say(*not_looked_at_lines(answer["coverage"]), dim=True)

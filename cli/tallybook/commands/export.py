@@ -10,10 +10,9 @@ import typer
 
 from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import answered, judge, read, remark, told
-from tallybook.commands.kept_answers import Answer
+from tallybook.commands.answering import answer, judge, remark
 from tallybook.commands.options import UsageOptions, over_usage
-from tallybook.commands.output import say, write_problems, writing
+from tallybook.commands.output import say, writing
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
 
@@ -56,47 +55,36 @@ def export(
         raise UsageError(
             f"{file}: its suffix names no format", hint=f"suffixes: {', '.join(_SUFFIXES)}"
         )
-    query = usage.query(by)
-    question = usage.question(file)
+    query, question = usage.query(by), usage.question(file)
 
-    def written(reading: Reading) -> tuple[Answer, int]:
-        done = _written(file, reading, query, whole=by is None)
-        write_problems(usage.problems, reading.batches())
-        return done
+    def written(reading: Reading, report: Report) -> int:
+        rows = _calls(reading, query) if by is None else _tables(report)
+        return _write(file, rows, "calls" if by is None else ",".join(query.by))
 
-    answer, count = read(question, written)
+    found, count = answer("export", question, query, written, problems=usage.problems)
     say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
-    remark(answer)
+    remark(found)
     if usage.strict:
-        judge(answer.envelope["totals"], answer.envelope["coverage"])
-
-
-def _written(file: Path, reading: Reading, query: Query, *, whole: bool) -> tuple[Answer, int]:
-    """Writes the calls as a whole or the rows of the report; what is to be said, and how many."""
-    report = answered(reading, query)
-    rows = _calls(reading, query) if whole else _tables(report)
-    count = _write(file, rows, "calls" if whole else ",".join(query.by))
-    said = {"rows": report.rows, "totals": report.totals, "coverage": report.coverage}
-    return told(said, report, reading), count
+        judge(found)
 
 
 def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
-    from tallybook.report.export import calls  # noqa: PLC0415 - as above
+    from tallybook.report.export import calls
 
     for usage in reading.batches():
         yield calls(usage.lazy(), query).collect()
 
 
 def _tables(report: Report) -> Iterator[pl.DataFrame]:
-    from tallybook.report.export import tables  # noqa: PLC0415 - as above
+    from tallybook.report.export import tables
 
     yield from tables(report)
 
 
 def _write(file: Path, rows: Iterator[pl.DataFrame], what: str) -> int:
     """Number of rows written; `what` says in the file's metadata what a row is."""
-    from tallybook.render import batches  # noqa: PLC0415 - as above
-    from tallybook.report.export import EXPORT_VERSION, OWN_TEXT  # noqa: PLC0415
+    from tallybook.render import batches
+    from tallybook.report.export import EXPORT_VERSION, OWN_TEXT
 
     write: Write = {
         ".csv": batches.write_csv,

@@ -42,14 +42,14 @@ def status(
     ledger: options.Ledger = None, format_: Format = None, json: options.Json = False
 ) -> None:
     """Files and rows that the ledger holds by source, and how many files are gone from the disk."""
-    from tallybook.ledger.upkeep import status as state_of  # noqa: PLC0415 - loads the ledger
+    from tallybook.ledger.upkeep import status as state_of
 
     folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
     rows, totals = state_of(folder)
     if chosen == "json":
         _put_json("ledger-status", folder, rows, totals)
         return
-    from tallybook.render.listings import status_text  # noqa: PLC0415 - only what is shown
+    from tallybook.render.listings import status_text
 
     put([status_text(rows, totals, stdout_width(), colour=stdout_colour())], "table")
     say(
@@ -63,8 +63,8 @@ def verify(
     ledger: options.Ledger = None, format_: Format = None, json: options.Json = False
 ) -> None:
     """Read every file again that is as it was and say what disagrees with the ledger; exit 1."""
-    from tallybook.ledger.upkeep import status as state_of  # noqa: PLC0415 - as above
-    from tallybook.ledger.verify import verify as verified  # noqa: PLC0415
+    from tallybook.ledger.upkeep import status as state_of
+    from tallybook.ledger.verify import verify as verified
 
     folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
     count, found = verified(folder)
@@ -90,7 +90,7 @@ def forget(
     What is still on the disk is read again when it is looked at. Exit 1 where it holds nothing
     of it.
     """
-    from tallybook.ledger.upkeep import forget as forgotten  # noqa: PLC0415 - as above
+    from tallybook.ledger.upkeep import forget as forgotten
 
     if not path:  # an unset variable, and not the folder that one happens to be in
         raise UsageError("PATH is empty")
@@ -107,7 +107,7 @@ def forget(
 @commands.command("compact", short_help="Write it anew, without what is of no use any more.")
 def compact(ledger: options.Ledger = None) -> None:
     """Write the rows of all files anew into few parts."""
-    from tallybook.ledger.upkeep import compact as compacted  # noqa: PLC0415 - as above
+    from tallybook.ledger.upkeep import compact as compacted
 
     say(f"{_files(compacted(_folder(ledger)))} written anew")
 
@@ -126,8 +126,8 @@ def merge(
 
     What cannot be so is refused, with a word; exit 1.
     """
-    from tallybook.ledger.merging import merge as merged  # noqa: PLC0415 - as above
-    from tallybook.render.listings import refused_lines  # noqa: PLC0415
+    from tallybook.ledger.merging import merge as merged
+    from tallybook.render.listings import refused_lines
 
     taken = merged(_folder(ledger), other.absolute())
     count = f"; {len(taken.refused):,} refused" if taken.refused else ""

@@ -228,7 +228,7 @@ def _check_sources(named: Sequence[str]) -> None:
     """Raise UsageError for a source that there is not: they are known before anything is read."""
     if not named:
         return
-    from tallybook.sources import sources  # noqa: PLC0415 - loads the readers
+    from tallybook.sources import sources
 
     names = list(sources())
     for name in named:

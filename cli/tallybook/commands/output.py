@@ -60,7 +60,7 @@ def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
 
 
 def _is_log(target: Path) -> bool:
-    from tallybook.files.resume import is_log  # noqa: PLC0415 - only where there is a file
+    from tallybook.files.resume import is_log
 
     return is_log(target)
 
@@ -210,8 +210,8 @@ def write_problems(file: Path | None, batches: Iterable[pl.DataFrame]) -> None:
     """
     if file is None:
         return
-    from tallybook.render import batches as formats  # noqa: PLC0415 - after the logs are read
-    from tallybook.report.problems import gathered  # noqa: PLC0415
+    from tallybook.render import batches as formats
+    from tallybook.report.problems import gathered
 
     count = 0
 

@@ -101,8 +101,8 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 def _rates(price_file: Path | None) -> Rates:
-    from tallybook.files.price_file import read_price_file  # noqa: PLC0415 - help needs none
-    from tallybook.pricing.rates import load  # noqa: PLC0415 - as above
+    from tallybook.files.price_file import read_price_file
+    from tallybook.pricing.rates import load
 
     cache = terminal.cache_folder(terminal.home_folder(os.environ))
     return load(cache, price_file, read_price_file)
@@ -110,7 +110,7 @@ def _rates(price_file: Path | None) -> Rates:
 
 def _span(at: str | None) -> Span | None:
     """The day or the instant that is asked about. Raises UsageError."""
-    from tallybook.report.prices import Span  # noqa: PLC0415 - help needs none
+    from tallybook.report.prices import Span
 
     if at is None:
         return None
@@ -132,8 +132,8 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
     chosen: str,
     output: Path | None,
 ) -> None:
-    from tallybook.pricing.tariff import Key  # noqa: PLC0415 - help needs none
-    from tallybook.report.prices import Span, near, of_all, of_model  # noqa: PLC0415
+    from tallybook.pricing.tariff import Key
+    from tallybook.report.prices import Span, near, of_all, of_model
 
     if model is None:
         rows, path, close = of_all(rates, span or Span(datetime.now(UTC)), provider), [], []
@@ -160,8 +160,8 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
 
 
 def _asked(span: Span | None) -> str | None:
-    from tallybook.pricing.rates import micros  # noqa: PLC0415 - as above
-    from tallybook.report.prices import time_of  # noqa: PLC0415
+    from tallybook.pricing.rates import micros
+    from tallybook.report.prices import time_of
 
     return None if span is None else time_of(micros(span.first))
 
@@ -175,7 +175,7 @@ def _say_nothing_found(answer: dict[str, Any]) -> None:
 
 
 def _remark(answer: dict[str, Any]) -> None:
-    from tallybook.render.prices import LEGEND, UNITS  # noqa: PLC0415 - only where it is said
+    from tallybook.render.prices import LEGEND, UNITS
 
     bracketed = any(row["fallback"] for row in answer["rows"])
     say(UNITS, *([LEGEND] if bracketed else []))
@@ -183,7 +183,7 @@ def _remark(answer: dict[str, Any]) -> None:
 
 
 def _put_unpriced(usage: UsageOptions, chosen: str, output: Path | None) -> None:
-    from tallybook.commands.answering import read  # noqa: PLC0415 - help needs none
+    from tallybook.commands.answering import read
 
     query, question = usage.query(None), usage.question(output, "-o")
     answer, notes = read(question, lambda reading: (_unpriced(reading, query), reading.notes))
@@ -194,7 +194,7 @@ def _put_unpriced(usage: UsageOptions, chosen: str, output: Path | None) -> None
 
 
 def _unpriced(reading: Reading, query: Query) -> dict[str, Any]:
-    from tallybook.report.prices import unpriced  # noqa: PLC0415 - after the logs are read
+    from tallybook.report.prices import unpriced
 
     rows = unpriced(reading.batches(), query, reading.rates)
     return envelope(
@@ -210,8 +210,8 @@ def _unpriced(reading: Reading, query: Query) -> dict[str, Any]:
 
 def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
     """The answer in pieces."""
-    from tallybook.render import prices  # noqa: PLC0415 - only what the format needs
-    from tallybook.report.prices import FIELDS, UNPRICED_FIELDS  # noqa: PLC0415
+    from tallybook.render import prices
+    from tallybook.report.prices import FIELDS, UNPRICED_FIELDS
 
     is_unpriced = answer["query"]["unpriced"]
     if chosen == "json":

@@ -25,7 +25,7 @@ def sources(
     json: options.Json = False,
 ) -> None:
     """Every format that is read, where it is looked for, and what is there."""
-    from tallybook.files.known_places import survey  # noqa: PLC0415 - loads all sources
+    from tallybook.files.known_places import survey
 
     rows = [_source_row(found) for found in survey(os.environ, terminal.home_folder(os.environ))]
     files = sum(place["files"] for row in rows for place in row["found"])
@@ -41,7 +41,7 @@ def sources(
     if json or format_ == "json":
         put([json_text(answer)], "json")
         return
-    from tallybook.render.listings import table_text  # noqa: PLC0415 - only what the format needs
+    from tallybook.render.listings import table_text
 
     put([table_text(answer, stdout_width(), colour=stdout_colour())], "table")
 

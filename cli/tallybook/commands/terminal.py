@@ -67,7 +67,7 @@ def ledger_folder(environment: Environment, home: Path, named: Path | None = Non
 
 def _own_folder(kind: Literal["cache", "data"], home: Path) -> Path:
     """Our folder among those of the user for such things, by the rules of the platform."""
-    from platformdirs import PlatformDirs  # noqa: PLC0415 - few commands ask for a folder
+    from platformdirs import PlatformDirs
 
     folders = PlatformDirs("tallybook", appauthor=False)
     folder = Path(folders.user_cache_dir if kind == "cache" else folders.user_data_dir)
@@ -91,8 +91,8 @@ def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
     if not stream.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import Progress
 
     # Refreshing by itself takes a thread, and a process with threads cannot fork its workers.
     with Progress(console=Console(file=stream), transient=True, auto_refresh=False) as bar:

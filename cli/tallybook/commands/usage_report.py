@@ -6,28 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import answered, judge, read, remark, told
-from tallybook.commands.kept_answers import Answer, Answers
+from tallybook.commands.answering import answer, envelope_of, judge, remark, report_of
 from tallybook.commands.options import UsageOptions, over_usage
 from tallybook.commands.output import (
     chosen_format,
     put,
     stdout_colour,
     stdout_width,
-    write_problems,
 )
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
-from tallybook.render.formats import envelope, json_pieces
+from tallybook.render.formats import json_pieces
 
 if TYPE_CHECKING:
-    from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
-    from tallybook.report.query import Query
     from tallybook.report.summary import Report
 
+_COMMAND = "usage-report"
 _EXAMPLES = """\b
 Examples:
   tallybook usage-report                            all known places, by model
@@ -43,9 +39,7 @@ Exit codes: 0 done, 1 could not do it, 2 wrong usage,
 3 with --strict where something was skipped, unpriced or unknown."""
 
 
-@app.command(
-    "usage-report", epilog=_EXAMPLES, short_help="Usage and cost by model, day, project, ..."
-)
+@app.command(_COMMAND, epilog=_EXAMPLES, short_help="Usage and cost by model, day, project, ...")
 @over_usage
 def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     usage: UsageOptions,
@@ -62,96 +56,44 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     if backfill and usage.as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
     query = usage.query(by, sort, limit)
-    question = usage.question(output, "-o")
-    answer, page = _found(question, query, chosen, usage.problems, backfill=backfill)
-    _tell(answer, page, chosen, output)
-    if usage.strict:
-        judge(answer.envelope["totals"], answer.envelope["coverage"])
-
-
-def _found(
-    question: Question, query: Query, chosen: str, problems: Path | None, *, backfill: bool
-) -> tuple[Answer, str]:
-    """The answer that was kept where it still holds, else a new one, and the page asked for.
-
-    A kept answer is enough for itself alone: the page and `problems` need the usage.
-    """
-    from tallybook.ledger.state import state  # noqa: PLC0415 - help needs none
-
-    answers = Answers(question, query, state(question))
-    known = None if chosen == "html" or problems or backfill else answers.find()
-    if known is not None:
-        return known, ""
-    kept = None if backfill else answers
-    return read(question, lambda reading: _answer(reading, query, chosen, problems, kept))
-
-
-def _answer(
-    reading: Reading, query: Query, chosen: str, problems: Path | None, answers: Answers | None
-) -> tuple[Answer, str]:
-    """The answer, and the page where one is asked for, which takes more than the answer.
-
-    The problems are written here, for they are those of all rows. Without `answers` to keep it in,
-    what can be filled is filled first.
-    """
-    if answers is None:
-        _fill(reading, query.timezone)
     if chosen == "html":
-        query = _of_page(query)
-    report = answered(reading, query)
-    answer = told(_envelope(report, reading), report, reading)
-    if answers is not None:
-        answers.keep(answer, reading)
-    write_problems(problems, reading.batches())
-    return answer, _page(answer.envelope, query, reading) if chosen == "html" else ""
-
-
-def _fill(reading: Reading, zone: str) -> None:
-    from tallybook.backfill.plan import fill  # noqa: PLC0415 - only with --backfill
-
-    fill(reading, zone)
-
-
-def _tell(answer: Answer, page: str, chosen: str, output: Path | None) -> None:
-    """Write the page or the answer, and the words about it."""
-    marks: set[str] = set()
-    if page:
-        put([page], chosen, output)
-    else:
-        put(_rendered(answer.envelope, chosen, marks, to_file=output is not None), chosen, output)
-    remark(answer, marks)
-
-
-def _envelope(report: Report, reading: Reading) -> dict[str, Any]:
-    return envelope(
-        "usage-report",
-        version=__version__,
-        query=report.query.document(),
-        prices={"sources": reading.price_sources, "digest": reading.price_digest},
-        rows=report.rows,
-        totals=report.totals,
-        coverage=report.coverage,
+        query = query.for_page()
+    found, page = answer(
+        _COMMAND,
+        usage.question(output, "-o"),
+        query,
+        _page if chosen == "html" else _nothing,
+        problems=usage.problems,
+        backfill=backfill,
+        keeps=chosen != "html",
     )
+    marks: set[str] = set()
+    pieces = [page] if page else _rendered(found.envelope, chosen, marks, output)
+    put(pieces, chosen, output)
+    remark(found, marks)
+    if usage.strict:
+        judge(found)
 
 
-def _of_page(query: Query) -> Query:
-    from tallybook.render.html import shown  # noqa: PLC0415 - after the logs are read
+def _nothing(_reading: Reading, _report: Report) -> str:
+    """The answer is all that is asked for."""
+    return ""
 
-    return shown(query)
 
+def _page(reading: Reading, report: Report) -> str:
+    """The page, which takes more reports than the one that is asked for."""
+    from tallybook.render.html import page, sections
 
-def _page(answer: dict[str, Any], query: Query, reading: Reading) -> str:
-    from tallybook.render.html import page, sections  # noqa: PLC0415 - loads the template engine
-
-    more = sections(lambda query: answered(reading, query), query)
-    return page(answer, {name: _envelope(report, reading) for name, report in more.items()})
+    more = sections(lambda query: report_of(reading, query), report.query)
+    apart = {name: envelope_of(_COMMAND, each, reading) for name, each in more.items()}
+    return page(envelope_of(_COMMAND, report, reading), apart)
 
 
 def _rendered(
-    answer: dict[str, Any], chosen: str, marks: set[str], *, to_file: bool
+    answer: dict[str, Any], chosen: str, marks: set[str], output: Path | None
 ) -> Iterator[str]:
     """The answer in pieces; the marks that stand in a table are put into `marks`."""
-    from tallybook.render import usage  # noqa: PLC0415 - only what the format needs
+    from tallybook.render import usage
 
     if chosen == "json":
         return json_pieces(answer)
@@ -159,6 +101,6 @@ def _rendered(
         return usage.usage_csv(answer)
     if chosen == "markdown":
         return usage.marked(usage.markdown_lines(answer), marks)
-    width = None if to_file else stdout_width()
-    colour = not to_file and stdout_colour()
+    width = None if output else stdout_width()
+    colour = not output and stdout_colour()
     return usage.marked(usage.table_lines(answer, width, colour=colour), marks)

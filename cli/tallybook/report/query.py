@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ KEYS: Final[Mapping[str, str]] = {
 TIME_KEYS: Final = ("hour", "day", "week", "month")
 FILTERS: Final = ("source", "provider", "model", "thread", "project", "caller")
 SORTS: Final = ("cost", "tokens", "calls", "name")
+PAGE_ROWS: Final = 2000  # no browser sorts a hundred thousand
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)", re.ASCII)
 _DAYS = re.compile(r"(\d{1,6})d", re.ASCII)
@@ -62,6 +63,10 @@ class Query:
     def dated(self) -> bool:
         """Whether only some days are asked for."""
         return self.since is not None or self.until is not None
+
+    def for_page(self) -> Query:
+        """The query with rows that a page can show: those after the first PAGE_ROWS are one."""
+        return self if self.limit is not None else replace(self, limit=PAGE_ROWS)
 
     def document(self) -> dict[str, Any]:
         """The `query` object of the JSON document."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tallybook.render.html.page import page, sections, shown
+from tallybook.render.html.page import page, sections
 
-__all__ = ["page", "sections", "shown"]
+__all__ = ["page", "sections"]

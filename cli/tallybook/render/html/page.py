@@ -19,7 +19,6 @@ from tallybook.report.query import TIME_KEYS, Query
 from tallybook.report.summary import Report
 
 Row = Mapping[str, Any]
-ROWS: Final = 2000  # rows of the table that is asked for; no browser sorts a hundred thousand
 THREADS: Final = 500  # rows of the thread table; the rest is one row
 _COLOURS: Final = 8  # of the style sheet; the last series is grey
 _PROBLEMS: Final = 50
@@ -32,11 +31,6 @@ _SORTED_BY: Final = {
     "Cost range": "cost_low_usd",
     "Reported": "reported_cost_usd",
 }
-
-
-def shown(query: Query) -> Query:
-    """The query with rows that a page can show: those after the first ROWS are one."""
-    return query if query.limit is not None else replace(query, limit=ROWS)
 
 
 def sections(answer: Callable[[Query], Report], query: Query) -> dict[str, Report]:
