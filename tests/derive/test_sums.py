@@ -223,6 +223,75 @@ def test_a_task_in_a_saved_state_is_the_one_among_the_records() -> None:
     assert [(row[0], row[4]) for row in counted(*rows)] == [("sum", None), ("sum", 20)]
 
 
+def running(tokens: int, output: int, **more: Any) -> Row:
+    """What a run that has not ended had added up when its row was last written."""
+    return total(tokens, output, timestamp=at(1), finished=False, caller="unknown", **more)
+
+
+def test_a_call_that_a_run_made_after_its_snapshot_counts_beside_it() -> None:
+    title = running(30, 3, model="m-2", calls=1), caller("middleware", 33)
+    rows = (*title, state(10, 1, 2))
+    assert [(row[0], row[4]) for row in counted(*rows)] == [("sum", 30), ("call", 10)]
+
+
+def test_a_snapshot_holds_the_first_calls_of_the_lead_up_to_its_total() -> None:
+    rows = (running(30, 3, model="m-1"), state(10, 1, 2), state(20, 2, 3), state(40, 4, 4))
+    assert [(row[0], row[4]) for row in counted(*rows)] == [
+        ("call", 10),
+        ("call", 20),
+        ("call", 40),
+    ]
+    assert settled(*rows)["problems"].to_list() == [[]] * 4
+
+
+def test_a_snapshot_never_holds_a_part_of_a_call() -> None:
+    rows = (running(29, 3, model="m-1"), state(10, 1, 2), state(20, 2, 3))
+    assert [(row[0], row[4]) for row in counted(*rows)] == [
+        ("sum", 19),
+        ("call", 10),
+        ("call", 20),
+    ]
+
+
+def test_calls_on_record_may_be_newer_than_the_snapshot() -> None:
+    rows = settled(running(10, 1, model="m-1"), call(10, 1), call(20, 2))
+    assert rows["kind"].to_list() == ["assertion", "call", "call"]
+    assert rows["problems"].to_list() == [[]] * 3
+
+
+def test_a_task_that_ended_after_the_snapshot_counts_beside_the_one_in_it() -> None:
+    first, second = task(20, 2, timestamp=at(2)), task(30, 3, "b", timestamp=at(3))
+    rows = (running(20, 2, model="m-2"), second, first, caller("subagent", 22))
+    assert [(row[1], row[4]) for row in counted(*rows)] == [("m-2", 20), ("configured", 30)]
+
+
+def test_a_sum_is_not_the_leads_where_all_calls_of_the_lead_are_on_record() -> None:
+    rows = (
+        total(30, 3, model="m-1", caller="unknown"),
+        total(30, 3, model="m-2", caller="unknown"),
+        total(5, 1, model="m-3", caller="middleware"),
+        caller("subagent", 33),
+        caller("middleware", 6),
+        call(30, 3),
+    )
+    assert [(row[1], row[2]) for row in counted(*rows)] == [
+        ("m-2", "subagent"),
+        ("m-3", "middleware"),
+        ("m-1", "lead"),
+    ]
+
+
+def test_equal_totals_alone_do_not_say_whose_a_sum_is() -> None:
+    sums = [total(30, 3, model=name, caller="unknown") for name in ("m-1", "m-2")]
+    assert [row[2] for row in counted(*sums, caller("subagent", 33))] == ["unknown", "unknown"]
+
+
+def test_a_task_told_by_an_event_and_in_a_saved_state_is_one_without_a_run() -> None:
+    saved: Row = {"series": None, "evidence": "state", "timestamp": at(2), "identity": "message"}
+    rows = (task(20, 2), task(20, 2, **saved), task(20, 2, "b", **saved | {"identity": "other"}))
+    assert [(row[0], row[4]) for row in counted(*rows)] == [("sum", 20), ("sum", 20)]
+
+
 COUNTS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9)), max_size=4)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from tallybook.schema import ASSERTION, LOG, SUM
 
 SUBAGENT: Final = "subagent"
+_LEAD: Final = "lead"
 _UNKNOWN: Final = "unknown"
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Tokens(NamedTuple):
@@ -59,6 +61,7 @@ class Stated(NamedTuple):
     cached: int | None
     output: int | None
     problems: list[str] | None
+    finished: bool | None
 
     @property
     def is_task(self) -> bool:
@@ -79,6 +82,10 @@ class Stated(NamedTuple):
         """Whether calls of sub-agents may be in it."""
         return any(name in (self.caller or "") for name in (SUBAGENT, _UNKNOWN))
 
+    def may_be_led(self) -> bool:
+        """Whether calls of the lead may be in it, beside others'."""
+        return any(name in (self.caller or "") for name in (f"{_LEAD}+", _UNKNOWN))
+
 
 class Change(NamedTuple):
     """What becomes of a row: a kind, or a duplicate; counts and names where a rest counts on.
@@ -98,23 +105,38 @@ class Change(NamedTuple):
     detail: str | None = None
 
 
-@dataclass(slots=True)
-class Calls:
-    """Calls of one model: their counts, their number, the rows of those from a saved state."""
+class Calls(NamedTuple):
+    """Calls of one model and caller: their counts and their number; `row` of one in a state."""
 
     model: str | None
     tokens: Tokens
     number: int
-    is_subagent: bool = False
-    state_rows: list[int] = field(default_factory=list)
+    caller: str | None = None
+    row: int | None = None
+
+    @property
+    def is_subagent(self) -> bool:
+        """Whether a sub-agent made them."""
+        return self.caller == SUBAGENT
+
+    @property
+    def is_lead(self) -> bool:
+        """Whether the lead made them."""
+        return self.caller in (None, _LEAD)
+
+    @property
+    def amount(self) -> int:
+        """Tokens in and out together."""
+        return self.tokens.input + self.tokens.output
 
 
 @dataclass(slots=True)
 class Series:
     """Everything that is said of one series.
 
-    `repeats` are the sums that come out where repeated records are added too; `callers` the totals
-    that the log asserts of single callers.
+    `states` are the answers in a saved state, one by one in the order of their times; `repeats` the
+    sums that come out where repeated records are added too; `callers` the totals that the log
+    asserts of single callers, all but the lead.
     """
 
     sums: list[Stated] = field(default_factory=list)
@@ -126,41 +148,69 @@ class Series:
 
     def caller_of(self, tokens: int) -> str | None:
         """The caller, or the two together, that is asserted to have used that many."""
-        for name, asserted in self.callers.items():
-            if asserted == tokens:
-                return name
+        found = [name for name, asserted in self.callers.items() if asserted == tokens]
+        if found:
+            return found[0] if len(found) == 1 else _UNKNOWN
         together = sum(self.callers.values()) == tokens and len(self.callers) > 1
         return "+".join(sorted(self.callers)) if together else None
+
+    def lead_beyond(self, calls: Iterable[Calls]) -> int:
+        """The tokens of the lead that none of its calls on record states."""
+        stated = sum(each.tokens.input + each.tokens.output for each in self.sums)
+        return stated - sum(self.callers.values()) - sum(c.amount for c in calls if c.is_lead)
 
 
 def settle(series: Series) -> Iterator[Change]:
     """What becomes of the sums, the tasks, and the answers from a saved state."""
     stated = [each for each in series.sums if not each.is_silent]
-    calls = [*series.calls, *series.states]
-    if series.states and not _fit(stated, calls):
-        yield from _yielding(series)
+    states = _in_snapshot(series) if _is_snapshot(stated) else series.states
+    calls = [*series.calls, *states]
+    if states and not _fit(stated, calls):
+        yield from _yielding(series, states)
         calls = series.calls
-    if calls or stated:
+    if calls or series.states or stated:
         yield from (Change(each.row, ASSERTION) for each in series.sums if each.is_silent)
+    is_led = series.lead_beyond(calls) > 0
     left: list[tuple[Stated, Tokens]] = []
     for each, spent in _matched(stated, calls):
-        change = _settle_sum(series, each, spent)
-        if change is None or change.kind == SUM:
-            rest = each.tokens.minus(_total(spent))
+        rest = each.tokens.minus(_total(spent))
+        # Equal totals prove nothing where no call says whose the others are.
+        who = _caller(series, each, rest, is_led=is_led) if spent or not is_led else each.caller
+        change = _settle_sum(series, each, spent, who)
+        if change is None or change.kind in (None, SUM):
             left.append((each, rest))
         if change is not None:
             yield change
     yield from _settle_tasks(series, left)
 
 
+def _is_snapshot(stated: Sequence[Stated]) -> bool:
+    """Whether the sums may have been written before all of their calls were made."""
+    return any(each.finished is False for each in stated)
+
+
+def _in_snapshot(series: Series) -> list[Calls]:
+    """The answers in a saved state that the sums of a run that has not ended may hold.
+
+    The lead's calls are added up in the order in which they were made, so the sums hold the first
+    of them, up to the total of the lead.
+    """
+    held, left = [], series.lead_beyond(series.calls)
+    for each in series.states:
+        left -= each.amount
+        if left < 0:
+            break
+        held.append(each)
+    return held
+
+
 def _fit(stated: Sequence[Stated], calls: Sequence[Calls]) -> bool:
     return all(each.tokens.holds(_total(spent)) for each, spent in _matched(stated, calls))
 
 
-def _yielding(series: Series) -> Iterator[Change]:
+def _yielding(series: Series, states: Sequence[Calls]) -> Iterator[Change]:
     of = series.sums[0].call_id
-    rows = (row for calls in series.states for row in calls.state_rows)
-    yield from (Change(row, duplicate_of=of) for row in rows)
+    yield from (Change(each.row, duplicate_of=of) for each in states if each.row is not None)
 
 
 def _matched(
@@ -193,15 +243,28 @@ def _total(calls: Iterable[Calls]) -> Tokens:
     return total
 
 
-def _settle_sum(series: Series, stated: Stated, calls: Sequence[Calls]) -> Change | None:
+def _caller(series: Series, stated: Stated, rest: Tokens, *, is_led: bool) -> str | None:
+    """Who used what is left of a sum: never the lead where all of its calls are on record."""
+    found = series.caller_of(rest.input + rest.output)
+    if found or is_led or not series.callers or not stated.may_be_led():
+        return found or stated.caller
+    return "+".join(sorted(series.callers))
+
+
+def _settle_sum(
+    series: Series, stated: Stated, calls: Sequence[Calls], caller: str | None
+) -> Change | None:
     """An assertion where the calls are all there or say otherwise, else the rest."""
     spent = _total(calls)
     rest = stated.tokens.minus(spent)
     if not rest.input and not rest.output:
         return Change(stated.row, ASSERTION)
     if not NOTHING.holds(rest) and rest.holds(NOTHING) and not _is_doubled(series, stated):
-        return _rest(series, stated, calls, rest) if calls else None
-    return Change(stated.row, ASSERTION, detail=_words(stated.tokens, spent))
+        if calls:
+            return _rest(stated, calls, rest, caller)
+        return None if caller == stated.caller else Change(stated.row, caller=caller)
+    words = None if _is_snapshot([stated]) else _words(stated.tokens, spent)
+    return Change(stated.row, ASSERTION, detail=words)
 
 
 def _is_doubled(series: Series, stated: Stated) -> bool:
@@ -215,8 +278,7 @@ def _is_doubled(series: Series, stated: Stated) -> bool:
     return total in series.repeats or (singly and stated.may_hold_subagents())
 
 
-def _rest(series: Series, stated: Stated, calls: Sequence[Calls], rest: Tokens) -> Change:
-    caller = series.caller_of(rest.input + rest.output) or stated.caller
+def _rest(stated: Stated, calls: Sequence[Calls], rest: Tokens, caller: str | None) -> Change:
     number = None if stated.calls is None else stated.calls - sum(each.number for each in calls)
     counted = number is not None and number > 0 and SUBAGENT not in (caller or "")
     is_guess = "assumed-model" in (stated.problems or [])
@@ -259,15 +321,42 @@ def _settle_tasks(series: Series, left: Sequence[tuple[Stated, Tokens]]) -> Iter
         yield from (Change(t.row, duplicate_of=f"{t.source}:{t.series}") for t in tasks)
         return
     holding = [(each, rest) for each, rest in left if each.may_hold_subagents()]
-    held, wanted = NOTHING, NOTHING
+    held = NOTHING
     for _, rest in holding:
         held = held.plus(rest)
+    within = _held_tasks(tasks, held, is_snapshot=_is_snapshot([each for each, _ in holding]))
+    if holding and within:
+        of = max(holding, key=lambda pair: (pair[1].input, pair[0].row))[0].call_id
+        yield from (Change(task.row, duplicate_of=of) for task in within)
+    else:
+        yield from _failed(holding, tasks)
+
+
+def _held_tasks(tasks: Sequence[Stated], held: Tokens, *, is_snapshot: bool) -> Sequence[Stated]:
+    """The tasks in what the sums have beyond their calls: all where they fit.
+
+    A snapshot holds the first of them where just those add up to it.
+    """
+    total, fitting = NOTHING, 0
+    for number, task in enumerate(sorted(tasks, key=_when), 1):
+        total = total.plus(task.tokens)
+        if (total.input, total.output) == (held.input, held.output):
+            fitting = number
+    if held.holds(total):
+        return tasks
+    return sorted(tasks, key=_when)[:fitting] if is_snapshot else ()
+
+
+def _when(task: Stated) -> tuple[bool, datetime, int]:
+    time = task.timestamp
+    return (time is None, time or _NO_TIME, task.row)
+
+
+def _failed(holding: Sequence[tuple[Stated, Tokens]], tasks: Sequence[Stated]) -> Iterator[Change]:
+    """The sums in whose place tasks count that are larger."""
+    wanted = NOTHING
     for task in tasks:
         wanted = wanted.plus(task.tokens)
-    if holding and held.holds(wanted):
-        of = max(holding, key=lambda pair: (pair[1].input, pair[0].row))[0].call_id
-        yield from (Change(task.row, duplicate_of=of) for task in tasks)
-    else:
-        yield from (
-            Change(each.row, ASSERTION, detail=_words(each.tokens, wanted)) for each, _ in holding
-        )
+    for each, _ in holding:
+        words = None if _is_snapshot([each]) else _words(each.tokens, wanted)
+        yield Change(each.row, ASSERTION, detail=words)

@@ -39,6 +39,7 @@ _STATED: Final = (
     "cached_input_tokens",
     "output_tokens",
     "problems",
+    "finished",
 )
 _CHANGE: Final[dict[str, Any]] = {
     "_kind": pl.String,
@@ -78,7 +79,7 @@ def settle_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     A sum whose calls are all on record is an assertion, flagged `total-mismatch` where it does not
     hold; of another the rest counts, without the model where that was a guess. Answers in a saved
     state, which name no series, are put into the one that ran at their time, and count only where
-    they fit in its sums.
+    they fit in its sums, or came after them: those of a run that has not ended are a snapshot.
     """
     over = (pl.col("kind") == SUM) & pl.col("series").is_not_null() & ~pl.col("running")
     sums = rows.filter(over, _FREE).select("row", "root_thread_id", *_STATED).collect()
@@ -97,10 +98,11 @@ def settle_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _in_place(rows: pl.LazyFrame, sums: pl.DataFrame) -> pl.LazyFrame:
-    """The rows, those from a saved state with the series that had begun last in their thread.
+    """The rows, those from a saved state with the series that they belong to.
 
-    Where a time is missing some series of the thread must do: nothing may count beside its sums
-    that could be in them.
+    That is the one whose own record of a task states the same, else the one that had begun last in
+    their thread. Where a time is missing some series of the thread must do: nothing may count
+    beside its sums that could be in them.
     """
     from_state = (pl.col("evidence") == STATE) & pl.col("series").is_null()
     time, who = pl.col("timestamp"), ("source", "root_thread_id")
@@ -120,11 +122,21 @@ def _in_place(rows: pl.LazyFrame, sums: pl.DataFrame) -> pl.LazyFrame:
     )
     if placed.is_empty():
         return rows
+    placed = placed.update(_with_their_tasks(rows.filter(from_state), sums), on="row")
     return (
         rows.join(placed.lazy(), on="row", how="left", maintain_order="left")
         .with_columns(series=pl.coalesce("series", "found"))
         .drop("found")
     )
+
+
+def _with_their_tasks(states: pl.LazyFrame, sums: pl.DataFrame) -> pl.DataFrame:
+    """The series of the tasks in a saved state that are on record as well; `row` and `found`."""
+    same = ("source", "thread_id", "input_tokens", "output_tokens")
+    tasks = sums.filter(pl.col("evidence") == LOG, pl.col("parent_thread_id").is_not_null())
+    recorded = tasks.sort("series").unique(same, keep="first", maintain_order=True)
+    told = states.filter(pl.col("kind") == SUM).select("row", *same).collect()
+    return told.join(recorded.select(*same, found="series"), on=same).select("row", "found")
 
 
 def _series(rows: pl.LazyFrame, sums: pl.DataFrame) -> Iterable[Series]:
@@ -135,9 +147,10 @@ def _series(rows: pl.LazyFrame, sums: pl.DataFrame) -> Iterable[Series]:
     for stated in _sums(within, sums):
         series = found[stated.source, stated.series]
         (series.tasks if stated.is_task else series.sums).append(stated)
-    for source, name, is_state, calls in _calls(within):
-        series = found[source, name]
-        (series.states if is_state else series.calls).append(calls)
+    for source, name, calls in _calls(within):
+        found[source, name].calls.append(calls)
+    for source, name, calls in _answers_in_states(within):
+        found[source, name].states.append(calls)
     for source, name, inputs, outputs in _repeated(within):
         found[source, name].repeats.add((inputs, outputs))
     for source, name, caller, tokens in _asserted(within):
@@ -153,31 +166,36 @@ def _sums(rows: pl.LazyFrame, sums: pl.DataFrame) -> Iterator[Stated]:
         yield Stated(*values)
 
 
-def _calls(rows: pl.LazyFrame) -> Iterator[tuple[str, str, bool, Calls]]:
-    """Per series, kind of witness and model the calls that count."""
-    cached, from_state = pl.col("cached_input_tokens"), pl.col("evidence") == STATE
+def _calls(rows: pl.LazyFrame) -> Iterator[tuple[str, str, Calls]]:
+    """Per series, model and caller the calls on record that count."""
+    cached = pl.col("cached_input_tokens")
     groups = (
-        rows.filter(pl.col("kind") == CALL, _FREE)
-        .group_by(
-            *_KEY,
-            is_state=from_state,
-            is_subagent=pl.col("caller") == "subagent",
-            model="model",
-        )
+        rows.filter(pl.col("kind") == CALL, pl.col("evidence") != STATE, _FREE)
+        .group_by(*_KEY, "caller", "model")
         .agg(
             pl.col("calls").sum(),
             pl.col("input_tokens").sum(),
             cached=pl.when(cached.is_not_null().all()).then(cached.sum()),
             output=pl.col("output_tokens").sum(),
-            members=pl.col("row").filter(from_state),
         )
-        .sort(*_KEY, "model", "is_state", "is_subagent")
+        .sort(*_KEY, "model", "caller")
         .collect()
     )
-    for row in groups.iter_rows():
-        source, series, is_state, is_subagent, model, number, inputs, cached_in, output, rows_ = row
-        tokens = Tokens(inputs, cached_in, output)
-        yield source, series, is_state, Calls(model, tokens, number, is_subagent, rows_)
+    for source, series, caller, model, number, inputs, cached_in, output in groups.iter_rows():
+        yield source, series, Calls(model, Tokens(inputs, cached_in, output), number, caller)
+
+
+def _answers_in_states(rows: pl.LazyFrame) -> Iterator[tuple[str, str, Calls]]:
+    """The calls of a saved state that count, one by one in the order of their times."""
+    counts = (pl.col(name).fill_null(0) for name in ("input_tokens", "output_tokens"))
+    found = (
+        rows.filter(pl.col("kind") == CALL, pl.col("evidence") == STATE, _FREE)
+        .sort("timestamp", "row", nulls_last=True)
+        .select(*_KEY, "row", "model", "caller", "cached_input_tokens", *counts)
+        .collect()
+    )
+    for source, series, row, model, caller, cached, inputs, output in found.iter_rows():
+        yield source, series, Calls(model, Tokens(inputs, cached, output), 1, caller, row)
 
 
 def _repeated(rows: pl.LazyFrame) -> Iterator[tuple[Any, ...]]:
@@ -252,7 +270,7 @@ def _with_changes(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
             duplicate_reason=pl.when(pl.col("_duplicate_of").is_not_null())
             .then(pl.lit("in-sum"))
             .otherwise("duplicate_reason"),
-            caller=pl.when(is_rest).then(pl.coalesce("_caller", "caller")).otherwise("caller"),
+            caller=pl.coalesce("_caller", "caller"),
             model=pl.when(is_rest).then("_model").otherwise("model"),
             calls=pl.when(is_rest).then("_calls").otherwise("calls"),
             problems=pl.when(touched).then(kept).otherwise("problems"),

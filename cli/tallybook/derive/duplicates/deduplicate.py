@@ -352,7 +352,7 @@ def _placeholders(rows: pl.LazyFrame) -> pl.Series:
     doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
     is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
     is_open = (
-        unfinished.fill_null(value=False)
+        (unfinished & (pl.col("kind") == CALL)).fill_null(value=False)
         & ~pl.col("finished").any().over("call_id")
         & (output == output.min().over("call_id")).fill_null(value=True)
         & pl.col("reported_cost_usd").is_null()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.schema import STATE, Reported
+from tallybook.schema import STATE, SUM, Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts, Tables
 from tallybook.sources.deer_flow.event_parts import Content, Event, loosely
@@ -103,16 +103,19 @@ def _is_ours(connection: sqlite3.Connection, facts: FileFacts) -> bool:
 
 
 def _threads_with_events(connection: sqlite3.Connection, tables: Tables) -> set[Any]:
-    """Threads that began with a run and whose runs all have their answers among the events."""
+    """Threads that began with a run and whose runs all have their answers among the events.
+
+    Events are written some at a time, so those of a run that was killed are not all there.
+    """
     runs, events = tables.get("runs", frozenset()), tables.get("run_events", frozenset())
-    if not ({"total_tokens", "created_at"} <= runs and "event_type" in events):
+    if not ({"total_tokens", "created_at", "status"} <= runs and "event_type" in events):
         return set()
     begun = {
         thread: instant(created)
         for thread, created in connection.execute(
             "SELECT thread_id, min(created_at) FROM runs GROUP BY thread_id"
-            " HAVING sum(total_tokens > 0 AND run_id NOT IN (SELECT run_id FROM run_events"
-            " WHERE run_id IS NOT NULL AND event_type IN (?, ?, ?, ?))) = 0",
+            " HAVING sum(status <> 'success' OR total_tokens > 0 AND run_id NOT IN (SELECT run_id"
+            " FROM run_events WHERE run_id IS NOT NULL AND event_type IN (?, ?, ?, ?))) = 0",
             ANSWERS,
         )
     }
@@ -152,7 +155,7 @@ def _write(
     for index, (message, mark) in enumerate(deflate(found)):
         if fresh[index]:
             for row in _message(message, time, thread, (record, f"{WRITES}[{index}]")):
-                yield _marked(row, mark)
+                yield _marked(row, text(message.get("id")), mark)
 
 
 def _is_new(message: dict[str, Any], thread: str, seen: set[str]) -> bool:
@@ -185,8 +188,11 @@ def _message(
     yield from read_event(event, *place)
 
 
-def _marked(row: Reported, mark: str | None) -> Reported:
+def _marked(row: Reported, message: str | None, mark: str | None) -> Reported:
     row.evidence, row.rule = STATE, mark or "checkpoint"
+    if row.kind == SUM and message is not None:
+        # It names no run, and providers give the id of a tool call out again.
+        row.identity = f"task:{message}"
     row.difference = mark in (TOLD, GUESSED)
     if mark == GUESSED:
         row.assumed = ["input", "output"]

@@ -35,8 +35,9 @@ def label(callers: Sequence[str]) -> str | None:
 def divide(models: Mapping[str, int], callers: Mapping[str, int]) -> dict[str, str | None]:
     """The caller of each model's tokens; both mappings hold totals of the same tokens.
 
-    Where just one way to divide the models among the callers gives each caller its total, that is
-    how it was; else callers share a label until one way is left.
+    Where a way to divide the models among the callers gives each caller its total, that is how it
+    was, and of a model that several such ways give to different callers nobody can tell. Where
+    there is none, callers share a label until there is one.
     """
     present = [name for name, tokens in callers.items() if tokens]
     shared: dict[str, str | None] = dict.fromkeys(models, label(present))
@@ -47,8 +48,12 @@ def divide(models: Mapping[str, int], callers: Mapping[str, int]) -> dict[str, s
         if len(groups) < 2:
             continue
         ways = list(_ways(list(models.values()), [sum(callers[n] for n in g) for g in groups]))
-        if len(ways) == 1:
-            return {model: label(groups[i]) for model, i in zip(models, ways[0], strict=True)}
+        if ways:
+            owners = (set(places) for places in zip(*ways, strict=True))
+            return {
+                model: label(groups[places.pop()]) if len(places) == 1 else UNKNOWN
+                for model, places in zip(models, owners, strict=True)
+            }
     return shared
 
 
@@ -65,6 +70,7 @@ def _ways(tokens: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, .
 _BY_MODEL: Final = "token_usage_by_model"
 _NO_MODEL: Final = "unknown"  # the program's key for calls whose answer names no model
 _NO_CALL_YET: Final = "pending"
+_ENDED: Final = (None, "success", "timeout")  # of others the last sums may not have been written
 
 
 class Run(NamedTuple):
@@ -116,6 +122,8 @@ def _row(run: Run, record: int, part: str) -> Reported:
         root_thread_id=thread,
         timestamp=instant(run.created_at),
         series=identifier,
+        # While a run goes on its row is a snapshot; where the program was killed it stays one.
+        finished=None if text(run.status) in _ENDED else False,
     )
 
 
