@@ -18,7 +18,7 @@ from tallybook.sources.lines import Head
 from tallybook.sources.rows import table
 from tests.built import built
 from tests.examples import times
-from tests.test_fixtures import CASES, name
+from tests.test_fixtures import CASES, FIXTURES, name
 
 CUTS = 16 * times()  # `python -m tests.campaign cut` goes on for as long as is asked
 
@@ -133,3 +133,46 @@ def test_what_no_decoder_takes_beside_the_counts_costs_nothing(case: Path, odd: 
         assert changed != data, path
         assert claims(Head(changed), logical_name(path).as_posix()) == [source.name], path
         assert fold(source, path, [changed]) == fold(source, path, [data]), path
+
+
+ESCAPED_CASES = (
+    "claude-code/headless-stream-json",
+    "claude-code/line-per-block",
+    "claude-code/progress-copy",
+    "codex/model-change",
+    "codex/exec-json",
+    "deer-flow/gateway-log-json",
+    "deer-flow/jsonl-events",
+    "responses/openai-chat-streams",
+    "symphony/audit-a1-codex",
+    "symphony/broken-audit-lines",
+    "symphony/ledger-beside-states",
+    "verifiers/v0-b-metrics-of-inner-models",
+    "verifiers/v1-3-call-records",
+    "verifiers/v1-uploaded-beside-its-traces",
+)
+TEXT = re.compile(rb'"([^"\\\n]*+)"')
+LETTER = re.compile(rb"[A-Za-z_]")
+
+
+def with_escapes(line: bytes) -> bytes:
+    """The same JSON; of each text without escapes the first letter is written as one."""
+
+    def escaped(found: re.Match[bytes]) -> bytes:
+        return b'"' + LETTER.sub(lambda letter: b"\\u%04x" % ord(letter[0]), found[1], 1) + b'"'
+
+    is_plain = line[:1] == b"{" and line.rstrip()[-1:] == b"}" and b"\\" not in line
+    return TEXT.sub(escaped, line) if is_plain else line
+
+
+@pytest.mark.parametrize("case", ESCAPED_CASES)
+def test_a_key_or_a_word_that_is_written_with_escapes_is_the_same(case: str) -> None:
+    tried = 0
+    for source, path, data in claimed(FIXTURES / case):
+        changed = b"\n".join(map(with_escapes, data.split(b"\n")))
+        if source.whole(Head(data)) or changed == data:
+            continue
+        tried += 1
+        assert claims(Head(changed), logical_name(path).as_posix()) == [source.name], path
+        assert fold(source, path, [changed]) == fold(source, path, [data]), path
+    assert tried

@@ -1,9 +1,10 @@
 """The fold of a file with a JSON object a line: which lines are read, and which are broken.
 
 Decoding takes nearly all of the time, so a line is decoded only where it is a candidate: it has the
-marker of its format in it, or it lacks the ends of an object. What else a line holds, and where in
-the file it stands, decides nothing. So a broken line is one problem at any place, but for one that
-has both ends of an object and no marker: it is passed over like a whole one.
+marker of its format in it, or may hide one behind an escape, or it lacks the ends of an object.
+What else a line holds, and where in the file it stands, decides nothing. So a broken line is one
+problem at any place, but for one that has both ends of an object and no marker: it is passed over
+like a whole one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tallybook.values import decode
 
 _OPENER, _CLOSER = b"{}"
 _CLOSERS: Final = b"}\r"
+# A letter or an underscore as an escape, as no client writes it.
+ESCAPED: Final = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|5[0-9aAfF]|7[0-9aA])")
 ANYTHING: Final = re.compile(rb"\S")  # the marker of a format of which every line is read
 # A record, where its line begins and ends in the block, and whether it is sure to be a candidate.
 Spans: TypeAlias = Iterable[tuple[int, int, int, bool]]
@@ -61,8 +64,18 @@ def candidates(
     """
     search = marker.search
     for record, begin, end, is_sure in found:
-        if is_sure or search(block, begin, end) or not _has_ends(block, begin, end):
+        if (
+            is_sure
+            or search(block, begin, end)
+            or not _has_ends(block, begin, end)
+            or hides(block, begin, end)
+        ):
             yield record, begin, end
+
+
+def hides(block: bytes, begin: int, end: int) -> bool:
+    """Whether a line may have a key or a word in it that does not show in its bytes."""
+    return ESCAPED.search(block, begin, end) is not None
 
 
 def _has_ends(block: bytes, begin: int, end: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tallybook.sources.claude_code.state import State
+from tallybook.sources.jsonl import hides
 
 # A line as its client writes it: the id of the line before, then plain members up to what it is.
 # A text in them is without a backslash, so no quote is inside it. Another order of the keys costs
@@ -82,7 +83,11 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
             if mark is _BEHIND:
                 missing = not starts(_TELLS_CUT_OFF, begin + width)
             else:
-                missing = mark is _NEVER or (not is_response and find(mark, begin + width, end) < 0)
+                missing = mark is _NEVER or (
+                    not is_response
+                    and find(mark, begin + width, end) < 0
+                    and not hides(block, begin + width, end)
+                )
             passed = missing and block[end - 1] == _CLOSER
         # The last line of a file may be cut behind any brace.
         if not passed or end == size:

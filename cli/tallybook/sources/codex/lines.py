@@ -17,7 +17,8 @@ _EVENTS: Final = (
 # with MARKER, so another key order or spacing costs time and never a line.
 BYPASS: Final = re.compile(
     rb'\{"timestamp":"[^"\\\n]*",(?:"ordinal":\d+,)?"type":"'
-    rb'(?:response_item"|world_state"|event_msg","payload":\{"type":"(?!(?:' + _EVENTS + rb')"))'
+    rb'(?:response_item"|world_state"|event_msg","payload":\{"type":"'
+    rb"(?!(?:" + _EVENTS + rb')")[^"\\]*+")'
 )
 
 # Values, not keys: inside a text the closing quote would be escaped, so no message can match. The

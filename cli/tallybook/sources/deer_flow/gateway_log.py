@@ -20,7 +20,7 @@ from tallybook.sources.deer_flow.values import instant, text
 from tallybook.values import decode, encode
 
 _STAMP: Final = re.compile(rb"\s*(" + TIME + rb") - ")
-_MARKER: Final = re.compile(rb"Memory extraction metrics: thread=")
+_MARKER: Final = re.compile(rb"Memory extraction metrics: thread=|" + jsonl.ESCAPED.pattern)
 _METRICS: Final = re.compile(
     r"Memory extraction metrics: thread=(\S+) model=(\S+)(?:.*? token_usage=(\{.*\}))?", re.DOTALL
 )

@@ -55,10 +55,16 @@ def finish(_: State) -> list[Reported]:
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     for record, begin, end in jsonl.candidates(block, _MARKER, jsonl.spans(block, state)):
         line = block[begin:end]
-        if _TOOL_RESULT.search(line) and TASK_USAGE not in line and line.endswith(b"}"):
+        if _states_no_task(line):
             continue
         event = parse_event(line)
         if event is not None:
             yield from read_event(event, record)
         else:
             yield jsonl.unreadable(record, line, is_last=end == len(block))
+
+
+def _states_no_task(line: bytes) -> bool:
+    """Whether a line is the result of a tool that was no task."""
+    is_result = _TOOL_RESULT.search(line) is not None and line.endswith(b"}")
+    return is_result and TASK_USAGE not in line and not jsonl.hides(line, 0, len(line))

@@ -176,7 +176,7 @@ def _dispatch(state: State) -> Iterator[Reported]:
 
 def _is_content(line: bytes, prefix: bytes) -> bool:
     """Whether a line says no more than that the answer goes on, as far as its bytes tell."""
-    if not line.endswith(b"}"):
+    if not line.endswith(b"}") or jsonl.hides(line, 0, len(line)):
         return False
     if prefix and line.startswith(prefix):
         return _SAYS.search(line, len(prefix)) is None

@@ -128,6 +128,7 @@ class Record(msgspec.Struct, gc=False):
     agent: Any = None
     token_usage_delta: Any = None
     token_usage_reported: Any = None
+    error: Any = None  # in place of a record
 
 
 _DECODER: Final = msgspec.json.Decoder(Record)
@@ -145,12 +146,14 @@ def read_audit(block: bytes, state: State) -> Iterator[Reported]:
 
 
 def _read_line(line: bytes, number: int, state: State, *, is_last: bool) -> Reported | None:
-    states_usage = _DELTA in line
+    hides = jsonl.hides(line, 0, len(line))
+    states_usage = hides or _DELTA in line
     record = _decode(line) if states_usage or _PROMPT in line else None
     ends_well = line[:1] == b"{" and (line[-1:] == b"}" or line.rstrip().endswith(b"}"))
     if not ends_well or (states_usage and record is None):
         return _unreadable(line, number, state, is_last=is_last)
-    if _LEFT_OUT in line and b"record_hash" not in line:
+    left_out = _LEFT_OUT in line or (hides and record is not None and record.error is not None)
+    if left_out and b"record_hash" not in line:
         lose(state.chain)
         return lines.problem(number, "bad-line", "the export could not encode this record")
     complaint = check(state.chain, line)

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from tallybook.sources.jsonl import hides
 from tallybook.values import UNDECODABLE, encode, lenient
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
@@ -247,7 +248,7 @@ def token_nodes(raw: Raw) -> Parsed[list[TokenNode | None]]:
 
 def metrics(content: bytes) -> Metrics:
     """What a rollout states of models inside a model; its scalars take any shape."""
-    if _METRIC.search(content) is None:
+    if _METRIC.search(content) is None and not hides(content, 0, len(content)):
         return Metrics()
     found, _ = _parse(_METRICS, content)
     return found or Metrics()
@@ -255,10 +256,14 @@ def metrics(content: bytes) -> Metrics:
 
 def wrapped(info: Raw | UnsetType) -> Parsed[Line]:
     """The episode in the `info` of a rollout that was uploaded to the platform."""
-    if info is UNSET or b'"native_wrapper"' not in bytes(info):
+    if info is UNSET or not _may_wrap(bytes(info)):
         return None, []
     wrapper, complaints = _parse(_WRAPPER, info)
     return wrapper.native_wrapper if wrapper else None, complaints
+
+
+def _may_wrap(info: bytes) -> bool:
+    return b'"native_wrapper"' in info or hides(info, 0, len(info))
 
 
 def _parse(decoder: msgspec.json.Decoder[T], content: bytes | Raw) -> Parsed[T]:

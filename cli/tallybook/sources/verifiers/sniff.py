@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tallybook.sources.lines import Head
+from tallybook.values import decode
 
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]:,]', re.DOTALL)
 _OPENING, _CLOSING = b"{[", b"}]"
@@ -36,12 +37,19 @@ def outline(head: bytes, start: int = 0) -> Outline:
         elif depth != 1:
             continue
         elif sign == b":":
-            members[key[1:-1]] = _next(head, token.end())
+            members[_name(key)] = _next(head, token.end())
         elif sign == b",":
             whole = token.start()
         else:
             key = sign
     return Outline(members, whole, is_closed=False)
+
+
+def _name(key: bytes) -> bytes:
+    if b"\\" not in key:
+        return key[1:-1]
+    name = decode(key)
+    return name.encode("utf-8", "replace") if isinstance(name, str) else key[1:-1]
 
 
 def _next(head: bytes, position: int) -> bytes:
