@@ -87,7 +87,8 @@ class TestPlaceholders:
         assert flagged(line(1, 3, stop=False), line(1, 3)) == []
 
     def test_a_build_that_says_when_it_ends_is_believed_whatever_the_count(self) -> None:
-        assert flagged(line(1, 2, stop=False), line(1, 25, stop=False)) == [25]
+        assert flagged(line(1, 36, stop=False), line(1, 36, stop=False)) == [36]
+        assert flagged(line(1, 36, stop=False), line(1, 611, stop=False)) == []
 
     def test_a_stream_that_broke_off_ended_nowhere(self) -> None:
         word = {**line(1, None, stop=False), "kind": "event", "calls": None, "model": None}

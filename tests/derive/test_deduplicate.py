@@ -108,13 +108,6 @@ def test_a_response_without_an_end_is_a_placeholder() -> None:
     assert settled(open_, done)["problems"].to_list() == [[], []]
 
 
-def test_an_output_that_grew_is_the_last_one_though_no_line_says_why_it_stopped() -> None:
-    """A stream states an output at its begin and at its end, and none in between."""
-    first, last = response(36, finished=False), response(611, finished=False)
-    assert settled(first, last)["problems"].to_list() == [[], []]
-    assert settled(first, first)["problems"].to_list()[1] == ["placeholder-output"]
-
-
 def test_copies_of_a_file_change_nothing() -> None:
     rows = [step("a"), step("b"), step("a")]  # the counters were reset, `a` came twice
     copies = [{**row, "path": "b.jsonl", "record": n} for n, row in enumerate(rows, 1)]
