@@ -16,8 +16,7 @@ from tallybook.derive.reconcile import reconcile
 from tallybook.derive.running_totals import settle_running
 from tallybook.derive.sums import settle_sums
 from tallybook.schema import Reported
-from tallybook.sources.rows import table
-from tallybook.tables import READ
+from tallybook.tables import READ, table
 
 
 def reported(*rows: dict[str, Any]) -> pl.LazyFrame:

@@ -15,7 +15,7 @@ from tallybook.files.find import logical_name, walk
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head
-from tallybook.sources.rows import table
+from tallybook.tables import table
 from tests.built import built
 from tests.examples import times
 from tests.test_fixtures import CASES, FIXTURES, name

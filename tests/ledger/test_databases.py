@@ -16,7 +16,7 @@ from tallybook.ledger.upkeep import status
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import never
-from tallybook.sources.rows import table
+from tallybook.tables import table
 from tests.ledger.homes import coverage, told, totals
 
 

@@ -15,7 +15,7 @@ from tallybook.sources import FileFacts
 from tallybook.sources.codex import SOURCE
 from tallybook.sources.codex.state import State
 from tallybook.sources.lines import Head
-from tallybook.sources.rows import table
+from tallybook.tables import table
 
 OWN = "019c2137-0000-7aaa-8bbb-000000000009"
 PARENT = "019c2100-1111-7aaa-8bbb-000000000001"

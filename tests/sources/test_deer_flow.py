@@ -23,9 +23,8 @@ from tallybook.sources.deer_flow.checkpoints import messages, stamped, unpack
 from tallybook.sources.deer_flow.event_parts import Answer, Content, Extra
 from tallybook.sources.deer_flow.events import ANSWERS, TASK_END, TOOL_RESULT
 from tallybook.sources.deer_flow.runs import Run, divide
-from tallybook.sources.rows import table
 from tallybook.sources.sqlite_rows import tables_of
-from tallybook.tables import READ
+from tallybook.tables import READ, table
 from tests.examples import tries
 
 Row = dict[str, Any]

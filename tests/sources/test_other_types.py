@@ -14,7 +14,7 @@ from tallybook.files.read import facts
 from tallybook.schema import Reported
 from tallybook.sources import Source, sources
 from tallybook.sources.lines import Head
-from tallybook.sources.rows import table
+from tallybook.tables import table
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 OTHERS: tuple[Any, ...] = ([], {"x": 1}, 5)  # none a text, two that are no key of a mapping

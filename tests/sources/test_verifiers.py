@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tallybook.schema import COUNTED_KINDS
 from tallybook.sources import FileFacts, claims
 from tallybook.sources.lines import Head
-from tallybook.sources.rows import table
 from tallybook.sources.verifiers import SOURCE
+from tallybook.sources.verifiers.reader import State
 from tallybook.sources.verifiers.run import describe, seller
 from tallybook.sources.verifiers.sniff import outline, whole_members
-from tallybook.sources.verifiers.state import State
+from tallybook.tables import table
 
 Row = dict[str, Any]
 TRACE = "0" * 31 + "1"

@@ -32,8 +32,7 @@ from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head, problem
 from tallybook.sources.pictures import without_pictures
-from tallybook.sources.rows import table
-from tallybook.tables import READ
+from tallybook.tables import READ, table
 
 _NEIGHBOUR_BYTES = 64 << 10
 _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"

@@ -10,12 +10,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import pyarrow as pa
+
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, folders_of, walk
 from tallybook.files.known_places import KnownPlaces, known_places, known_variables
 from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
+from tallybook.files.read import located_problem
 from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
@@ -26,8 +29,6 @@ from tallybook.ledger.store import MANY_PARTS, PartDamaged, Store
 from tallybook.names import path_of, text_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from tallybook.ledger.reading import Reading
 
 # So long a run waits for another that writes; then it answers without writing.
@@ -313,10 +314,6 @@ def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
 
 def _failed(search: Search, entries: Sequence[Entry]) -> pa.Table | None:
     """A row for each path that could not be entered, or whose rows were lost."""
-    import pyarrow as pa  # noqa: PLC0415 - only where something failed
-
-    from tallybook.files.read import located_problem  # noqa: PLC0415
-
     failed = [located_problem(path, "unreadable", words) for path, words in search.failed]
     lost = [located_problem(Path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
     return pa.concat_tables([*failed, *lost]) if failed or lost else None

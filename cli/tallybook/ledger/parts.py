@@ -18,8 +18,7 @@ from tallybook.names import is_utf8
 from tallybook.private import new_aside, sync_folder
 from tallybook.schema import Reported
 from tallybook.sources.contract import Rows
-from tallybook.sources.rows import array
-from tallybook.tables import READ
+from tallybook.tables import READ, array
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

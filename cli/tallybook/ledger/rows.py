@@ -11,8 +11,7 @@ import polars as pl
 from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.parts import openable
 from tallybook.ledger.store import PartDamaged, Store
-from tallybook.sources.rows import DEFAULTS
-from tallybook.tables import READ
+from tallybook.tables import DEFAULTS, READ
 
 # So many rows are looked through at once where not all of their columns are needed.
 _SLICE_ROWS: Final = 32_768

@@ -21,8 +21,7 @@ from tallybook.sources.ninerouter.usage_rows import (
     model_of,
     nth_word,
 )
-from tallybook.sources.rows import columns
-from tallybook.tables import MONEY, TIMESTAMP
+from tallybook.tables import MONEY, TIMESTAMP, columns
 from tallybook.values import instant
 
 _HELD: Final = 256  # rows at the end of a batch whose twin may be among the next

@@ -21,7 +21,7 @@ from tallybook.sources.ninerouter.details import rows as detail_rows
 from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.tokens import TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_document
-from tallybook.sources.rows import table
+from tallybook.tables import table
 from tallybook.values import decode
 
 _BACKUPS: Final = "backups"
