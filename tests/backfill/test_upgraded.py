@@ -29,6 +29,7 @@ CREATE TABLE usageHistory (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT 
     promptTokens INTEGER DEFAULT 0, completionTokens INTEGER DEFAULT 0, cost REAL DEFAULT 0,
     status TEXT, tokens TEXT, meta TEXT);
 CREATE INDEX idx_uh_ts ON usageHistory(timestamp DESC);
+CREATE TABLE usageDaily (dateKey TEXT PRIMARY KEY, data TEXT);
 CREATE TABLE requestDetails (id TEXT PRIMARY KEY, timestamp TEXT NOT NULL, provider TEXT,
     model TEXT, connectionId TEXT, status TEXT, data TEXT NOT NULL);
 """
@@ -171,17 +172,17 @@ def test_copies_of_a_row_have_the_answers_of_all_of_them(tmp_path: Path, left: s
     ("provider", "reasoning", "before"),
     [
         # Usage in a chunk of its own keeps its reasoning: the prompt holds the cache.
-        ("chat-node", 32, (12030, 13209, 0, 0, 2921)),
-        ("glm", 32, (12030, 13209, 0, 0, 2921)),
+        ("chat-node", 32, (12030, 13209, None, 0, 2921)),
+        ("glm", 32, (12030, 13209, None, 0, 2921)),
         # It may, so nothing less was used, and the detail has the last word.
-        ("chat-node", 0, (12030, 13209, 0, 0, 2921)),
+        ("chat-node", 0, (12030, 13209, None, 0, 2921)),
         # These state it in the chunk that ends the answer, from which the cache was taken out.
-        ("deepseek", 0, (25239, 13209, 0, 0, 2921)),
-        ("codex", 0, (25239, 13209, 0, 0, 2921)),
+        ("deepseek", 0, (25239, 13209, None, 0, 2921)),
+        ("codex", 0, (25239, 13209, None, 0, 2921)),
     ],
 )
 def test_a_stream_made_into_claude_s_tells_by_its_reasoning_what_its_prompt_holds(
-    tmp_path: Path, provider: str, reasoning: int, before: tuple[int, ...]
+    tmp_path: Path, provider: str, reasoning: int, before: tuple[int | None, ...]
 ) -> None:
     stamp = "2026-05-30T01:29:38.767Z"
     rows = twins(stamp, provider, MESSAGES, 25239, 2921, 13209, 0, reasoning)
@@ -193,7 +194,7 @@ def test_a_stream_made_into_claude_s_tells_by_its_reasoning_what_its_prompt_hold
         if uncached == before[0] or not reasoning:
             folder = tmp_path / str(uncached)
             database(folder / "data.sqlite", rows, [detail(rows[1], tokens)])
-            assert settled(folder)[1:] == ([(uncached, 13209, 0, 0, 2921)], 0)
+            assert settled(folder)[1:] == ([(uncached, 13209, None, 0, 2921)], 0)
 
 
 @pytest.fixture(scope="module")
@@ -324,11 +325,12 @@ def test_an_estimate_is_said_of_the_call_and_only_where_it_won(tmp_path: Path) -
     ]
 
 
+@pytest.mark.parametrize("key", ["cache_creation_tokens", "cache_write_tokens"])
 @pytest.mark.parametrize("written", [753, 0])
-def test_writes_that_a_detail_states_are_filled(tmp_path: Path, written: int) -> None:
+def test_writes_that_a_detail_states_are_filled(tmp_path: Path, written: int, key: str) -> None:
     """Of a prompt of 20689 there were 12159 read; the row's 0 of what was written is none."""
     rows = [row("2026-11-30T01:26:29.520Z", "chat-node", CHAT, canonical(20689, 471, 12159))]
-    inside = {"cached_tokens": 12159, "cache_creation_tokens": written}
+    inside = {"cached_tokens": 12159, key: written}
     body = {
         "object": "chat.completion",
         "usage": {
@@ -344,7 +346,29 @@ def test_writes_that_a_detail_states_are_filled(tmp_path: Path, written: int) ->
     for number, each in enumerate((whole, streamed)):
         database(tmp_path / str(number) / "data.sqlite", rows, [each])
         right = [(8530 - written, 12159, written, 0, 471)]
-        assert settled(tmp_path / str(number))[1:] == (right, 0)
+        assert settled(tmp_path / str(number)) == ([(8530, 12159, None, 0, 471)], right, 0)
+
+
+def test_a_zero_of_the_router_s_own_is_no_statement_of_a_detail(tmp_path: Path) -> None:
+    """A detail may hold the same object as its row, which has a 0 for what was not found."""
+    rows = [row("2026-11-30T01:26:29.520Z", NODE, RESPONSES, canonical(27965, 489, 22637))]
+    database(tmp_path / "data.sqlite", rows, [detail(rows[0], rows[0]["tokens"])])
+    unknown = [(5328, 22637, None, 0, 489)]
+    assert settled(tmp_path) == (unknown, unknown, 0)
+
+
+def test_a_stream_made_into_claude_s_leaves_unstated_writes_in_its_prompt(tmp_path: Path) -> None:
+    """Reads were taken out of 40840, and the 2120 written were not: nothing is missing."""
+    rows = [row("2026-11-30T01:26:29.520Z", NODE, MESSAGES, canonical(40840, 1210, 0))]
+    tokens = {"input_tokens": 7800, "output_tokens": 1210, "cache_read_input_tokens": 33040}
+    database(tmp_path / "data.sqlite", rows, [detail(rows[0], tokens)], {"appVersion": "0.5.18"})
+    assert settled(tmp_path)[1:] == ([(7800, 33040, None, 0, 1210)], 0)
+    twice = twins("2026-05-30T01:29:38.767Z", "codex", MESSAGES, 7800, 1210, 33040, 0, 0)
+    folder = tmp_path / "twins"
+    database(folder / "data.sqlite", twice)
+    assert settled(folder) == ([(7800, 33040, None, 0, 1210)],) * 2 + (0,)
+    there = derive(read_files(walk([folder]).files), None)
+    assert not there.filter(pl.col("duplicate_of").is_null())["lower_bound"].any()
 
 
 def test_a_stripped_answer_of_gemini_has_lost_its_thoughts(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def compare(
             taken[call.number] = row
             verdicts.append(_judged(call, row, lacks))
     missing = [call for call in answered if call.number not in taken]
+    missing, others = _guessed(missing, others, verdicts)
     missing = _sums(missing, others, verdicts)
     problems = list(problems)
     _missing(missing, signs, problems, logged, verdicts)
@@ -154,6 +155,21 @@ def _bucket(
         unknown.append(f"{bucket} assumed {stated}, is {true}")
     else:
         wrong.append(f"{bucket} {stated} instead of {true}")
+
+
+def _guessed(
+    missing: list[Answered], rows: list[Row], verdicts: list[Verdict]
+) -> tuple[list[Answered], list[Row]]:
+    """Judge the rows of nothing but guesses: each stands for a call of which nothing was told."""
+    left: list[Row] = []
+    for row in rows:
+        asked = [one for one in missing if one.told == "nothing" and one.model == row["model"]]
+        if not asked or row.get("output_tokens_origin") != "assumed":
+            left.append(row)
+            continue
+        verdicts.append(Verdict("unknown", "a guess, and said so", asked[0], _place(row)))
+        missing = [one for one in missing if one is not asked[0]]
+    return missing, left
 
 
 def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> list[Answered]:

@@ -225,10 +225,10 @@ def _writes(game: Play, router: _Router) -> None:
 
 
 def _aborted(game: Play, router: _Router) -> None:
-    for upstream in _APIS:
+    for upstream, client in product(_APIS, _APIS):
         game.script.writes = upstream == "messages"
-        with game.scenario(f"broken: {upstream}", settle=False):
-            _try(router, upstream, upstream, stream=True, step=CUT)
+        with game.scenario(f"broken: {upstream} to {client}", settle=False):
+            _try(router, client, upstream, stream=True, step=CUT)
 
 
 def _backfilled(game: Play) -> Iterator[Play]:

@@ -16,7 +16,18 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
 
-from tests.clients.answers import Api, Counts, Reply, Tool, counts_of, encoded, mark, stream, whole
+from tests.clients.answers import (
+    Api,
+    Counts,
+    Event,
+    Reply,
+    Tool,
+    counts_of,
+    encoded,
+    mark,
+    stream,
+    whole,
+)
 
 Told = Literal["all", "start", "nothing"]
 
@@ -241,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(step.pause)
             self.wfile.write(encoded(event))
             self.wfile.flush()
-            if step.kind == "cut" and "delta" in name:
+            if step.kind == "cut" and _brings_words(event):
                 return
             if step.kind == "hang":
                 self.script.closing.wait(60)  # until the client is gone, or the run is over
@@ -258,6 +269,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(payload)
+
+
+def _brings_words(event: Event) -> bool:
+    """Whether an event of a stream brings a piece of the answer."""
+    name, data = event
+    pieces = [choice["delta"] for choice in data.get("choices", ())]
+    return "delta" in (name or "") or any(
+        piece.get("content") or piece.get("tool_calls") for piece in pieces
+    )
 
 
 def _told(api: Api, step: Step) -> Told:

@@ -234,8 +234,8 @@ def verdict(row: Row, era: Era | None = None) -> tuple[str, list[str] | None]:
 
 
 def canonical(prompt: int, read: int, **more: Any) -> Row:
-    tokens = {"cached_tokens": read, "cache_creation_input_tokens": 0, "total_tokens": prompt + 5}
-    return usage(prompt, 5, tokens=tokens, **more)
+    tokens = {"cached_tokens": read, "cache_creation_input_tokens": 0, "total_tokens": prompt + 50}
+    return usage(prompt, 50, tokens=tokens, **more)
 
 
 NODE = "openai-compatible-responses-1"

@@ -162,7 +162,7 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
         ("false zero", complete & pl.col("_zero") & more & (pl.col("_total") == total)),
         (
             "false zero of the writes",
-            complete & pl.col("_no_writes") & _more_written() & (pl.col("_total") == total),
+            complete & pl.col("_no_writes") & _states_writes() & (pl.col("_total") == total),
         ),
         (
             "prompt without its cache",
@@ -178,9 +178,10 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
     return [Rule(f"{words}{name}", holds, uncached, creation) for words, holds in states]
 
 
-def _more_written() -> pl.Expr:
-    """Whether the same was read, and more than nothing written."""
-    return (said("cached") == seen("cached")) & (seen("creation") > 0)
+def _states_writes() -> pl.Expr:
+    """Whether the same was read, and what was written is stated where it was not, or was at 0."""
+    more = (seen("creation") > 0) | (said("creation").is_null() & seen("creation").is_not_null())
+    return (said("cached") == seen("cached")) & more
 
 
 def _same_cache(cache: pl.Expr) -> pl.Expr:
@@ -227,7 +228,7 @@ def _without_prompt() -> list[Rule]:
         ("false zero", pl.col("_zero") & (cache > 0) & (rest >= 0), rest),
         (
             "false zero of the writes",
-            pl.col("_no_writes") & ~pl.col("_zero") & _more_written() & (rest >= 0),
+            pl.col("_no_writes") & ~pl.col("_zero") & _states_writes() & (rest >= 0),
             rest,
         ),
     )

@@ -9,8 +9,8 @@ from typing import Any, Final
 import polars as pl
 
 from tallybook.backfill.agreement import AGREES, DIFFERS, MISSING
-from tallybook.backfill.evidence import FALSE_ZEROS, METHODS, TWIN
-from tallybook.derive.corrections import INPUT_COUNTS, OUTPUT_COUNTS, or_zero, true
+from tallybook.backfill.evidence import METHODS, TWIN
+from tallybook.derive.corrections import INPUT_COUNTS, OUTPUT_COUNTS, or_zero
 
 
 @dataclass(slots=True)
@@ -73,13 +73,9 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     nothing follows. `fills` is all of it in one text, by which two answers are told apart.
     """
     ruled = pl.col("rule").is_not_null()
-    # A row's own zero of the writes, which the member does not state, is nothing to contradict.
-    zero = true(pl.col("creation") == 0) & pl.col("source").is_in(FALSE_ZEROS)
-    no_writes = zero & pl.col("seen_creation").is_null()
     by_reach: list[str | pl.Expr] = [
         pl.col("_cache") == 0,
-        no_writes,
-        pl.col("fill_creation").is_null(),
+        pl.col("seen_creation").is_null(),
         pl.col("fill_creation_1h").is_null(),
         "_rank",
         "evidence",
@@ -95,7 +91,7 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
             pl.col("_output_rank").min(),
             pl.col("distance").abs().min(),
             pl.col("time", "seen_time").first(),
-            clash=_clash(ruled, zero, no_writes) | pl.col("seen_disagrees").any(),
+            clash=_clash(ruled) | pl.col("seen_disagrees").any(),
             disagrees=pl.col("seen_disagrees").any(),
             torn=pl.col("torn").any(),
             is_twin=(pl.col("seen_method") == TWIN).all(),
@@ -121,17 +117,20 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _clash(ruled: pl.Expr, zero: pl.Expr, no_writes: pl.Expr) -> pl.Expr:
+def _clash(ruled: pl.Expr) -> pl.Expr:
     """Whether the members of one record of evidence split the prompt in two ways.
 
-    They do not where one merely knows less: no lifetime of the writes, or no writes.
+    They do not where one merely knows less: no lifetime of the writes, or no writes, which are then
+    beside its uncached prompt or within it.
     """
     positive = ruled & (pl.col("_cache") > 0)
-    own = pl.when(zero).then(or_zero(pl.col("fill_creation"))).otherwise(0)
-    fresh = pl.col("fill_uncached") + own
-    split = pl.concat_str(fresh, "fill_cached", separator="/").filter(positive)
-    written = pl.col("fill_creation").filter(positive & ~no_writes).drop_nulls()
-    return (split.n_unique() > 1) | (written.n_unique() > 1)
+
+    def differs(count: pl.Expr) -> pl.Expr:
+        return count.filter(positive).drop_nulls().n_unique() > 1
+
+    uncached, cached = pl.col("fill_uncached"), pl.col("fill_cached")
+    whole = uncached + cached + or_zero(pl.col("fill_creation"))
+    return differs(cached) | differs(pl.col("seen_creation")) | (differs(uncached) & differs(whole))
 
 
 def _ranked(pairs: pl.DataFrame) -> pl.LazyFrame:

@@ -74,7 +74,8 @@ def whole_prompt(names: Mapping[str, str] | None = None) -> pl.Expr:
         pl.col(names[name] if names else name)
         for name in ("uncached", "cached", "creation", "unsplit")
     )
-    split = uncached.is_not_null() & cached.is_not_null() & creation.is_not_null()
+    written = creation.is_not_null() | dialect_holds("input_holds_cache_creation")
+    split = uncached.is_not_null() & cached.is_not_null() & written
     return split | (dialect_holds("input_holds_cached") & unsplit.is_not_null())
 
 

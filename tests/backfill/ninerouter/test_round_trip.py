@@ -14,6 +14,7 @@ from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
 from tallybook.backfill.propose import propose
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply as put_beside
+from tests.backfill import test_upgraded as upgraded
 from tests.built import built
 from tests.rows_of_files import read_files
 from tests.test_fixtures import FIXTURES
@@ -64,3 +65,30 @@ def test_a_database_states_itself_what_stood_beside_it(tmp_path: Path) -> None:
     assert plan(path, after).rows == []
     restore(path)
     assert counts(read(path)) == counts(rows)
+
+
+def test_what_was_written_to_a_cache_is_no_more_known_in_place_than_it_was(tmp_path: Path) -> None:
+    """The form has a 0 for it: of OpenAI's kind that says nothing, of Claude it would."""
+    nested = {"prompt_tokens_details": {"cached_tokens": 22536}}
+    of_openai = upgraded.row(
+        "2026-11-30T01:26:27.490Z", "codex", upgraded.CHAT, upgraded.canonical(27840, 482, 0)
+    )
+    stripped = {"prompt_tokens": 4328, "completion_tokens": 483}
+    of_claude = upgraded.row("2026-06-30T01:26:27.490Z", "claude", upgraded.MESSAGES, stripped)
+    path = upgraded.database(
+        tmp_path / "data.sqlite",
+        [of_openai, of_claude],
+        [
+            upgraded.detail(
+                of_openai, {"prompt_tokens": 27840, "completion_tokens": 482, **nested}
+            ),
+            upgraded.detail(of_claude, {**stripped, "cache_read_input_tokens": 22536}),
+        ],
+    )
+    rows = read(path)
+    planned = plan(path, rows)
+    assert [(each.record, each.reason) for each in planned.skipped] == [(2, "not-whole")]
+    assert apply(path, planned).rows == 1
+    after = read(path).filter(pl.col("kind") == "call").sort("record")
+    names = (*BUCKETS[:2], "cache_creation_input_tokens")
+    assert after.select(names).rows() == [(5304, 22536, None), (4328, None, None)]

@@ -12,6 +12,7 @@ import msgspec
 
 from tallybook.backfill.ninerouter.rates import Overrides, RowCounts, cost_of, rates_of
 from tallybook.sources.ninerouter import tokens as shapes
+from tallybook.sources.ninerouter.eras import states_writes, upstream_of
 from tallybook.sources.ninerouter.tokens import SHORT, TWIN, convert
 from tallybook.values import MAX_COUNT
 
@@ -144,7 +145,7 @@ def change_row(
         return None, [Skipped(row.record, "unreadable")]
     made = stated
     for correction in corrections:
-        result = _corrected(made, stated, correction)
+        result = _corrected(made, stated, correction, row)
         if isinstance(result, str):
             skipped.append(Skipped(row.record, result))
         else:
@@ -231,10 +232,14 @@ def _stated(text: str | None, *, has_endpoint: bool) -> _Stated | None:
     )
 
 
-def _corrected(made: _Stated, before: _Stated, correction: Correction) -> _Stated | str:
+def _corrected(made: _Stated, before: _Stated, correction: Correction, row: Row) -> _Stated | str:
     """The object with one direction corrected, or the reason why it is not."""
     if correction.direction == OUTPUT:
         return _with_output(made, before, correction)
+    unknown = correction.cache_creation_input_tokens is None and made.written is None
+    # The form has a 0 for what is not known, which of such a provider would say too much.
+    if unknown and states_writes(upstream_of(row.provider)):
+        return "not-whole"
     return _with_input(made, before, correction)
 
 

@@ -62,6 +62,9 @@ class Request(msgspec.Struct):
     client_metadata: msgspec.Raw = _NOTHING
     prompt_cache_key: Any = None
     type: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
 
 
 class Item(msgspec.Struct):
@@ -144,7 +147,16 @@ def take_request(
     detail.cache_key = text(named) or forwarded.prompt_cache_key
     bodies = (asked.messages, asked.input, forwarded.messages, forwarded.input)
     detail.tool_ids = next(filter(None, map(_newest_results, bodies)), None)
+    limits = (
+        (r.max_tokens, r.max_completion_tokens, r.max_output_tokens) for r in (forwarded, asked)
+    )
+    detail.limit = next((each for some in limits for each in some if each is not None), None)
     detail.kind = text(_part_of_document(response, Request).type)
+
+
+def _limit(body: Request) -> Any:
+    limits = (body.max_tokens, body.max_completion_tokens, body.max_output_tokens)
+    return next((limit for limit in limits if limit is not None), None)
 
 
 def _newest_results(items: msgspec.Raw) -> list[str] | None:

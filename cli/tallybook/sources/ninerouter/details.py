@@ -20,7 +20,14 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects import Usage, find_usage, put_usage, read_usage
-from tallybook.schema import CALL, EVENT, RESPONSE, Reported
+from tallybook.schema import (
+    CALL,
+    EVENT,
+    MOST_AT_BEGIN,
+    PLACEHOLDER_OUTPUT,
+    RESPONSE,
+    Reported,
+)
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.eras import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
@@ -192,6 +199,7 @@ class Detail(msgspec.Struct, kw_only=True):
     user_id: Any = None
     cache_key: Any = None
     tool_ids: list[str] | None = None  # whose results the request brings
+    limit: Any = None  # the most tokens that were asked for
     is_copy: bool = False
     is_alone: bool = False  # no usage row states this call
 
@@ -217,8 +225,16 @@ def rows(detail: Detail) -> list[Reported]:
         standing.calls = 1
         if detail.is_alone:
             standing.kind = CALL
+            if _may_break_off(detail, standing):
+                standing.problems = [*(standing.problems or []), PLACEHOLDER_OUTPUT]
             standing.detail = ", ".join(filter(None, (standing.detail, "no usage row")))
     return found
+
+
+def _may_break_off(detail: Detail, row: Reported) -> bool:
+    """Whether Claude's stream may have broken off with no more than the count it began with."""
+    little = (row.reported_output_tokens or 0) <= MOST_AT_BEGIN
+    return little and not row.finished and upstream_of(detail.provider) == "claude"
 
 
 def outputs(detail: Detail) -> set[int]:
@@ -299,10 +315,18 @@ def _tokens_row(detail: Detail) -> Reported:
         row.rule, row.problems = "detail/silent", ["no-counts"]
     else:
         put_usage(row, usage)
+        row.finished = _is_final(detail, usage)
     missing = _MISSING.get(detail.body_state or "")
     if missing and usage is not None and usage.reported_cached_tokens is None:
         row.problems = [*(row.problems or []), missing]
     return row
+
+
+def _is_final(detail: Detail, usage: Usage) -> bool | None:
+    """Whether the output is the last count: of a whole answer, or as much as was asked for."""
+    limit = count(detail.limit, [])
+    is_reached = limit is not None and (usage.reported_output_tokens or 0) >= limit
+    return True if is_reached or not detail.streamed else None
 
 
 def _body_row(detail: Detail) -> Reported | None:

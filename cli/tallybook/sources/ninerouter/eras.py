@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tallybook.schema import CACHE_BESIDE, CACHE_TWICE
+from tallybook.schema import CACHE_BESIDE, CACHE_TWICE, MOST_AT_BEGIN, PLACEHOLDER_OUTPUT
 from tallybook.sources.ninerouter.builds import (
     NESTED,
     NEVER,
@@ -60,6 +60,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     is_gemini: bool
     is_translated: bool | None  # client and upstream speak different formats
     cache_is_read: bool
+    states_writes: bool  # a 0 of what was written to the cache is the provider's own
     guess: str | None  # the problem of counts that are, or may be, estimates
     label: str  # the route in words, e.g. `claude>responses stream`
 
@@ -82,6 +83,7 @@ def route(provider: str | None, endpoint: str | None, streamed: bool | None) -> 
         is_gemini=upstream == "gemini",
         is_translated=None if client is None else client != upstream,
         cache_is_read=provider not in _CACHE_UNREAD,
+        states_writes=states_writes(upstream) or client == "embeddings",
         guess=_GUESSES.get(provider or ""),
         label=f"{client or '?'}>{upstream}{_HOW[streamed]}",
     )
@@ -101,6 +103,24 @@ def upstream_of(provider: str | None) -> str:
     if name.startswith("ollama"):
         return "ollama"
     return name if name in _OWN else "openai"
+
+
+def states_writes(upstream: str) -> bool:
+    """Whether a provider's 0 of what was written to the cache is one.
+
+    Claude states it in every answer, and Ollama writes to none. Elsewhere the router puts a 0 where
+    it found nothing, and does not look under `cache_write_tokens`.
+    """
+    return upstream in ("claude", "ollama")
+
+
+def exclusive(upstream: str, written: int | bool | None) -> str:
+    """The dialect of a prompt that leaves out what was read from the cache.
+
+    What the router found of writes it took out as well; what it did not find is still in there.
+    """
+    is_found = written or upstream == "claude" or (written is None and "claude" in upstream)
+    return "anthropic" if is_found else "reads-outside"
 
 
 def _may_be_claude(upstream: str) -> tuple[bool, ...]:
@@ -197,6 +217,7 @@ class Case(NamedTuple):
     is_recent: bool  # a twin of a build that read nested cache counts
     build: Version  # that wrote a canonical row at the least
     is_lesser: bool  # the record of a stream that states less than the other one
+    is_little: bool  # no more was answered than a stream may begin with
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -212,6 +233,19 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     has_written: bool
     has_output: bool
     keeps_total: bool  # where reasoning or cache lie outside, the stored total leaves them out
+
+
+# Whose builds put a 0 wherever they found no count.
+_PUTS_ZEROS: Final = frozenset({CANONICAL, TWIN, SHORT})
+
+
+def _may_break_off(case: Case, way: Route) -> bool:
+    """Whether the row states what a stream began with, should it have broken off.
+
+    Claude's streams alone begin with counts, and builds that take the larger of both counts of a
+    stream are left with these. Nothing else of a row tells whether the last count came.
+    """
+    return case.shape == CANONICAL and way.upstream == "claude" and way.streamed is not False
 
 
 class _Prompt(NamedTuple):
@@ -260,6 +294,7 @@ def judge(entry: Entry, era: Era) -> Verdict:
         bool(cache) or _is_recent(entry, era),
         _build(entry, era) if counts.shape == CANONICAL else NO_BUILD,
         entry.pair is not None and counts.shape != TWIN,
+        (counts.completion or 0) <= MOST_AT_BEGIN,
     )
 
 
@@ -294,9 +329,12 @@ def _verdict(*facts: Any) -> Verdict:
     is_lost = case.asks is False and not case.read and not case.written
     problems = ["input-lost"] if is_lost else []
     problems += [code for code in (prompt.problem, way.guess) if code]
+    if case.is_little and _may_break_off(case, way):
+        problems.append(PLACEHOLDER_OUTPUT)
     dialect, guesses = _dialect(case, way, prompt)
     has_cache = prompt.problem != "ambiguous-dialect" and not is_lost
     is_unread = prompt.problem == "cache-not-read" or _is_filled(case, way)
+    is_put = case.shape in _PUTS_ZEROS and not way.states_writes
     return Verdict(
         dialect,
         f"{case.shape}/{prompt.why}",
@@ -306,7 +344,7 @@ def _verdict(*facts: Any) -> Verdict:
         (problems or None) if not case.is_lesser else None,
         not is_lost,
         has_cache and not (is_unread and not case.read),
-        has_cache and not (is_unread and not case.written),
+        has_cache and not ((is_unread or is_put) and not case.written),
         has_output=True,
         keeps_total=dialect == "openai",
     )
@@ -397,7 +435,7 @@ def _dialect(case: Case, way: Route, prompt: _Prompt) -> tuple[str, list[str]]:
     """
     guesses = ["input"] if prompt.is_guess else []
     if prompt.reading == EXCLUSIVE:
-        return "anthropic", guesses
+        return exclusive(way.upstream, case.written), guesses
     if not way.is_gemini:
         return "openai", guesses
     if case.thinks or way.client == "gemini" or way.streamed is False:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import Usage
 from tallybook.dialects.shape import follow
+from tallybook.sources.ninerouter.eras import exclusive, states_writes
 from tallybook.values import count
 
 _READS: Final = (("prompt_tokens_details", "cached_tokens"), ("prompt_cache_hit_tokens",))
@@ -116,7 +117,8 @@ def _prompt(s: Stated, upstream: str) -> _Prompt:
         unread = s.cached == 0 and s.total is not None and upstream in ("responses", "gemini")
         cached = s.inner_read if unread else s.cached
         # A zero beside the prompt is written whatever stands inside of it.
-        written = _first(s.written or None, s.inner_written, s.written)
+        own = None if s.total is not None and not states_writes(upstream) else s.written
+        written = _first(s.written or None, s.inner_written, own)
         return _Prompt("cached-tokens", s.prompt, cached, written)
     if flat and s.input is not None:
         return _both(s)
@@ -165,6 +167,8 @@ def _estimates(found: _Prompt, s: Stated) -> list[str]:
     the estimate's. A prompt that exceeds it is real, and so is an output that makes up more.
     """
     prompt, output, total = s.prompt, s.output, s.total
+    if prompt is not None and s.input is not None and s.read is None and s.written is None:
+        return []  # the estimate is in the words of Claude's client, the counts beside it are not
     if prompt is None or output is None or total is None:
         return ["input"] if found.read or found.written else ["input", "output"]
     if prompt > total:
@@ -183,6 +187,6 @@ def _is_mixed(found: _Prompt, s: Stated) -> bool:
 def _dialect(found: _Prompt, upstream: str, *, streamed: bool, tokens: Mapping[str, Any]) -> str:
     """Gemini's own counts leave the thoughts out of the answer; translated ones do not."""
     if found.is_exclusive:
-        return "anthropic"
+        return exclusive(upstream, found.written)
     is_own = not streamed or tokens.get("reasoning_tokens") is not None
     return "gemini" if upstream == "gemini" and is_own else "openai"
