@@ -86,3 +86,54 @@ def test_counts_that_differ_either_way_both_count_and_that_is_said() -> None:
     assert output(frame) == [("codex", 1440), ("symphony", 1900)]
     (row,) = frame.filter(pl.col("source") == "symphony").rows(named=True)
     assert "may-be-counted-twice" in row["problems"]
+
+
+def review(minute: float = 8, **columns: Any) -> dict[str, Any]:
+    """A call of the reviewer, whose session the run names: 400 new, 600 cached, 200 out."""
+    counts = {"reported_input_tokens": 1000, "reported_cached_tokens": 600,
+              "reported_output_tokens": 200}  # fmt: skip
+    return log(minute, path="review.jsonl", thread_id=REVIEWER, **{**counts, **columns})
+
+
+@pytest.mark.parametrize(
+    "known",
+    [run(), run(project=None), run(chain_id=None, timestamp=None)],
+    ids=["workspace", "no folder", "no time"],
+)
+def test_of_a_run_that_names_a_session_only_what_its_log_states_is_left_out(
+    known: dict[str, Any],
+) -> None:
+    for rows in ([known, review()], [review(project="/elsewhere"), known]):
+        (rest,) = settled(*rows).filter(pl.col("source") == "symphony").rows(named=True)
+        buckets = ("uncached_input_tokens", "cached_input_tokens", "output_tokens")
+        assert [rest[name] for name in buckets] == [600, 3400, 1240]
+        assert rest["duplicate_of"] is None
+
+
+def test_a_run_of_two_sessions_that_both_logged_counts_by_their_logs() -> None:
+    both = run(reported_input_tokens=6000, reported_cached_tokens=4600, reported_output_tokens=1640)
+    assert output(settled(both, log(), review())) == [("codex", 200), ("codex", 1440)]
+
+
+def test_a_session_that_two_runs_went_on_with_is_taken_from_each_for_its_time() -> None:
+    again = run(
+        identity="summary:again", root_thread_id="again", parent_thread_id="again",
+        chain_id="issue@2026-05-29T03:00:00", timestamp=START + timedelta(minutes=70),
+    )  # fmt: skip
+    rows = (run(), again, review(), review(68, reported_output_tokens=300))
+    assert output(settled(*rows)) == [
+        ("codex", 200), ("codex", 300), ("symphony", 1140), ("symphony", 1240)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        run(problems=["repeated-lines"]),
+        run(reported_output_tokens=100),
+        run(reported_input_tokens=4300, reported_cached_tokens=4000),
+    ],
+    ids=["each call several times", "less output", "less input"],
+)
+def test_where_a_named_session_differs_either_way_its_log_counts(odd: dict[str, Any]) -> None:
+    assert output(settled(odd, review())) == [("codex", 200)]

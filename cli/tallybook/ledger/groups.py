@@ -23,8 +23,8 @@ from tallybook.derive.duplicates.same_run import TELLING
 from tallybook.derive.duplicates.workspaces import (
     WORKSPACE,
     first_in_workspace,
+    has_workspace,
     in_workspace,
-    is_run,
 )
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
@@ -183,7 +183,7 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         hashed(history, "thread", "history_thread_ids"),
         hashed(rows, "response", "response_id"),
         hashed(tools, "tool", "tool_ids"),
-        hashed(in_workspace(rows.filter(is_run())), "workspace", WORKSPACE),
+        hashed(in_workspace(rows.filter(has_workspace())), "workspace", WORKSPACE),
         *(hashed(some, "forwarded", OUTPUT, WHEN) for some in forwarded),
         hashed(rows, "call", "source", "identity"),
         hashed(rows.filter(stated), "record", "source", "record_id"),

@@ -17,6 +17,7 @@ from tallybook.derive.duplicates.meeting import (
     at_router,
     is_router,
 )
+from tallybook.derive.duplicates.workspaces import is_run
 from tallybook.derive.normalize import add_problem
 from tallybook.schema import (
     ASSUMED,
@@ -59,8 +60,9 @@ def mark_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Marks free rows as duplicates for the reason `witness`, on proof by ids only.
 
     A thread that its own source's log counts call by call is not counted again where a program
-    that drove it reports it (`log_source`). A call whose response id two sources state is counted
-    where it is measured better. Equal numbers prove nothing.
+    that drove it reports it (`log_source`); a run's sum may hold other threads as well. A call
+    whose response id two sources state is counted where it is measured better. Equal numbers prove
+    nothing.
     """
     return rows.pipe(_mark_threads).pipe(_mark_responses)
 
@@ -73,7 +75,8 @@ def _mark_threads(rows: pl.LazyFrame) -> pl.LazyFrame:
     names = rows.filter(logged).select("source", "thread_id", "root_thread_id").unique().collect()
     known = {f"{source}:{name}" for source, *named in names.iter_rows() for name in named if name}
     # What a router forwarded is paired call by call.
-    return _mark(rows, _FREE & ~is_router() & of.is_in(known).fill_null(value=False), of)
+    is_thread = _FREE & ~is_router() & ~is_run()
+    return _mark(rows, is_thread & of.is_in(known).fill_null(value=False), of)
 
 
 def _mark_responses(rows: pl.LazyFrame) -> pl.LazyFrame:

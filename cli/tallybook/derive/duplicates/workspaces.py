@@ -1,4 +1,4 @@
-"""Takes from a run's own counts what the logs of the agents in its workspace state call by call.
+"""Takes from a run's own counts what the logs of its agents state call by call.
 
 The record of a run names its latest session only, that of the reviewer maybe, while its counts are
 those of all. What names the others is the workspace, which is the run's alone while it lasts.
@@ -12,7 +12,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tallybook.derive.normalize import add_problem
-from tallybook.schema import BUCKETS, CALL, LOG, MAY_BE_TWICE, SUM, WITNESS
+from tallybook.schema import BUCKETS, CALL, LOG, MAY_BE_TWICE, SNAPSHOT, SUM, SUMMARY, WITNESS
 
 RUNS: Final = "symphony"  # the source that drives agents
 WORKSPACE: Final = "_workspace"
@@ -25,9 +25,22 @@ CHANGED: Final = (*_COUNTS, "input_tokens", "total_tokens", "difference", "detai
 
 
 def is_run() -> pl.Expr:
+    """Sums over a run, whose sessions may be several."""
+    return (
+        (pl.col("source") == RUNS)
+        & (pl.col("kind") == SUM)
+        & pl.col("evidence").is_in([SUMMARY, SNAPSHOT])
+    )
+
+
+def has_workspace() -> pl.Expr:
     """Sums over a run that name its workspace, and when it began (`chain_id`)."""
-    run = (pl.col("source") == RUNS) & (pl.col("kind") == SUM)
-    return run & pl.col("project").is_not_null() & pl.col("chain_id").is_not_null()
+    return is_run() & pl.col("project").is_not_null() & pl.col("chain_id").is_not_null()
+
+
+def is_too_high() -> pl.Expr:
+    """Sums that may hold each call several times, so that nothing beyond the logs is one."""
+    return pl.col("problems").list.contains("repeated-lines").fill_null(value=False)
 
 
 def in_workspace(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -50,31 +63,42 @@ def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Leaves of each run's sum what the agents' logs do not state; nothing is left: a witness.
 
     Where the logs state more of one count and less of another, the sum counts whole, and says that
-    it may be counted twice.
+    it may be counted twice; not where the session that it names is among them.
     """
     runs = in_workspace(rows.filter(is_run() & _FREE)).select(
         "row",
         "project",
         WORKSPACE,
         "timestamp",
+        "thread_id",
+        has_workspace=has_workspace(),
+        agent="log_source",
         begun=pl.col("chain_id")
         .str.extract(r"@(.*)$")
         .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", time_zone="UTC", strict=False),
     )
     own = (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & _FREE
     logs = in_workspace(rows.filter(own, pl.col("source").is_in(_AGENTS))).select(
-        WORKSPACE, "call_id", *_COUNTS, "input_tokens", at="timestamp", folder="project"
+        WORKSPACE,
+        "call_id",
+        *_COUNTS,
+        "input_tokens",
+        "thread_id",
+        "root_thread_id",
+        agent="source",
+        at="timestamp",
+        folder="project",
     )
-    within = pl.col("at").is_between(pl.col("begun"), pl.col("timestamp") + _LATE)
-    is_bare = pl.col("project") == pl.col(WORKSPACE)
     logged = (
-        runs.join(logs, on=WORKSPACE)
-        .filter(within, (pl.col("project") == pl.col("folder")) | is_bare)
+        pl.concat([_in_folder(runs, logs), _of_session(runs, logs)], how="diagonal")
+        .group_by("row", "call_id")
+        .agg(pl.col("is_named").any(), pl.exclude("is_named").first())
         .sort("row", "at", "call_id")
         .group_by("row", maintain_order=True)
         .agg(
             pl.col("call_id").first().alias("_first"),
             pl.len().alias("_calls"),
+            pl.col("is_named").any().alias("_named"),
             *(pl.col(name).sum().alias(f"logged_{name}") for name in (*_COUNTS, "input_tokens")),
         )
         .collect()
@@ -85,7 +109,36 @@ def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
         rows.join(logged.lazy(), on="row", how="left", maintain_order="left")
         .with_columns(_rests())
         .pipe(_settled)
-        .drop(cs.matches("^(logged|rest)_"), "_first", "_calls")
+        .drop(cs.matches("^(logged|rest)_"), "_first", "_calls", "_named")
+    )
+
+
+def _within() -> pl.Expr:
+    return pl.col("at").is_between(pl.col("begun"), pl.col("timestamp") + _LATE)
+
+
+def _in_folder(runs: pl.LazyFrame, logs: pl.LazyFrame) -> pl.LazyFrame:
+    """The calls that were logged in the workspace of a run while it lasted."""
+    is_bare = pl.col("project") == pl.col(WORKSPACE)
+    return (
+        runs.filter("has_workspace")
+        .drop("agent", "thread_id")
+        .join(logs, on=WORKSPACE)
+        .filter(_within(), (pl.col("project") == pl.col("folder")) | is_bare)
+        .with_columns(is_named=pl.lit(value=False))
+    )
+
+
+def _of_session(runs: pl.LazyFrame, logs: pl.LazyFrame) -> pl.LazyFrame:
+    """The calls of the session that a run names: while it lasted, else all that there are."""
+    threads = logs.with_columns(thread_id=pl.concat_list("thread_id", "root_thread_id"))
+    by_thread = threads.explode("thread_id").unique(["call_id", "thread_id"])
+    is_within = _within().fill_null(value=False)
+    return (
+        runs.filter(pl.col("agent").is_not_null())
+        .join(by_thread, on=("agent", "thread_id"))
+        .filter(is_within | ~is_within.any().over("row"))
+        .with_columns(is_named=pl.lit(value=True))
     )
 
 
@@ -105,10 +158,13 @@ def _rests() -> list[pl.Expr]:
 def _settled(rows: pl.LazyFrame) -> pl.LazyFrame:
     stated = [pl.col(f"rest_{name}") for name in BUCKETS]
     met = pl.col("_calls").is_not_null()
-    nothing = met & pl.all_horizontal((rest <= 0).fill_null(value=True) for rest in stated)
-    more = met & ~nothing & pl.all_horizontal((rest >= 0).fill_null(value=True) for rest in stated)
+    less = pl.all_horizontal((rest <= 0).fill_null(value=True) for rest in stated)
+    at_least = pl.all_horizontal((rest >= 0).fill_null(value=True) for rest in stated)
+    is_sound = at_least & ~(is_too_high() & pl.col("_named"))
+    nothing = met & (less | (pl.col("_named") & ~is_sound))
+    more = met & ~nothing & at_least
     anew = [pl.when(more).then(f"rest_{name}").otherwise(name).alias(name) for name in _COUNTS]
-    words = pl.format("{} calls in the logs of its workspace", "_calls")
+    words = pl.format("{} calls in the logs of its agents", "_calls")
     sums = pl.sum_horizontal(*BUCKETS[:4])
     return (
         rows.with_columns(
