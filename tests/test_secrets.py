@@ -130,6 +130,9 @@ def test_no_secret_and_no_word_is_kept_or_shown(
         ["export", str(out / "calls.parquet")],
         ["export", str(out / "calls.csv")],
         ["backfill", "--details", "--json"],
+        ["explain", "total", "--json"],
+        ["explain", "total", "--backfill"],
+        ["prices", "--unpriced", "--json"],
         ["ledger", "status", "--json"],
         ["ledger", "verify", "--json"],
     ]

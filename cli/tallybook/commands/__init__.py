@@ -10,6 +10,7 @@ from __future__ import annotations
 # The import registers them.
 from tallybook.commands import (
     backfill,  # noqa: F401 - see above
+    explain,  # noqa: F401 - see above
     export,  # noqa: F401 - see above
     ledger,  # noqa: F401 - see above
     prices,  # noqa: F401 - see above

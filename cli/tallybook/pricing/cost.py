@@ -80,12 +80,25 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
     return frame.with_columns(_price=priced).unnest("_price")
 
 
+def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
+    """The columns of SCHEMA for USAGE rows, with the counts and rates of PRICED_COUNTS beside them.
+
+    Where a call is billed, its `cost` is the sum of each count times its rate.
+    """
+    names = [name for pair in PRICED_COUNTS for name in pair]
+    return _worked(calls.select(_NEEDED), rates, now).select(*SCHEMA.keys(), *names)
+
+
 def dollars(femto: pl.Expr) -> pl.Expr:
     """Whole femto-dollars as Decimal(38, 15) dollars, exact."""
     return femto.cast(pl.Decimal(38, 0)) * pl.lit(Decimal("1E-15"))
 
 
 def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
+    return _worked(calls, rates, now).select(SCHEMA.keys())
+
+
+def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
     calls = add_rates(calls, rates, now)
     col = pl.col
     one_hour = col("cache_creation_1h_input_tokens").fill_null(0)
@@ -113,7 +126,7 @@ def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFr
     ]
     calls = calls.with_columns(billed)
     kept = [pl.when("counted").then(name).alias(name) for name in COSTS]
-    return calls.with_columns(kept).select(SCHEMA.keys())
+    return calls.with_columns(kept)
 
 
 def _known_sum(*columns: str) -> pl.Expr:
@@ -128,7 +141,7 @@ def _cost(tokens: str, rate: str) -> pl.Expr:
 
 
 # The counts that are priced, each with its rate and the column of its cost.
-_PRICED_COUNTS: Final = (
+PRICED_COUNTS: Final = (
     ("uncached_tokens", "uncached"),
     ("cached_input_tokens", "cached"),
     ("five_minutes", "creation_5m"),
@@ -139,13 +152,13 @@ _PRICED_COUNTS: Final = (
 
 
 def _any_stated() -> pl.Expr:
-    return pl.any_horizontal(pl.col(tokens).is_not_null() for tokens, _ in _PRICED_COUNTS)
+    return pl.any_horizontal(pl.col(tokens).is_not_null() for tokens, _ in PRICED_COUNTS)
 
 
 def _unpriced() -> pl.Expr:
     missing = [
         (pl.col(tokens) != 0).fill_null(value=False) & pl.col(rate).is_null()
-        for tokens, rate in _PRICED_COUNTS
+        for tokens, rate in PRICED_COUNTS
     ]
     return pl.any_horizontal(*missing, _unknown_without_price())
 
@@ -193,7 +206,7 @@ def _status() -> pl.Expr:
     borrowed = pl.any_horizontal(
         (pl.col(tokens) > 0).fill_null(value=False)
         & pl.col(f"{rate}_borrowed").fill_null(value=False)
-        for tokens, rate in _PRICED_COUNTS[1:4]
+        for tokens, rate in PRICED_COUNTS[1:4]
     )
     assumed = pl.col("timestamp").is_null() | pl.col("assumed")
     return (

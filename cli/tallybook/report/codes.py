@@ -85,3 +85,21 @@ CODES: Final[Mapping[str, Code]] = {
     ),
     "stale-correction": Code("a recorded correction no longer fits its call", "it is not used"),
 }
+
+# Why a record does not count: the reason for which it yields to another, or what it is.
+REASONS: Final[Mapping[str, str]] = {
+    "same-response": "another record of the same response counts",
+    "same-record": "the same record counts already",
+    "re-emission": "the log wrote the counter again without a new call",
+    "stale-total": "the log wrote an older total again",
+    "twin": "the call stands in the log in another form too",
+    "replayed-history": "history that was copied from the thread that made the call",
+    "capture": "saved output of a thread whose own log counts",
+    "same-run": "a lesser record of a run that another record counts",
+    "witness": "another source states the same call",
+    "probably-same-call": "the same call as another by all that can be seen, without proof",
+    "in-sum": "a sum that counts holds it",
+    "assertion": "a total that the log asserts: checked, never counted",
+    "event": "no request to a model",
+    "response": "a stored answer: evidence of a call that another record counts",
+}

@@ -54,17 +54,20 @@ def origin() -> pl.Expr:
     )
 
 
-def matching(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
-    """Counted rows that pass the filters by value; dates are not looked at."""
+def matching(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) -> pl.LazyFrame:
+    """Counted rows (or those that `which` says) that pass the filters by value, of whatever day."""
     passing = [
         pl.col(KEYS[name]).is_in(list(values)) for name, values in query.filters.items() if values
     ]
-    return usage.filter(reduce(and_, passing, counted()))
+    return usage.filter(reduce(and_, passing, counted() if which is None else which))
 
 
-def selected(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
-    """Counted rows that pass the filters and lie between the days; undated rows lie nowhere."""
-    rows = matching(usage, query)
+def selected(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) -> pl.LazyFrame:
+    """Counted rows that pass the filters and lie between the days; undated rows lie nowhere.
+
+    With `which` those rows that it says, in place of the counted ones.
+    """
+    rows = matching(usage, query, which)
     day = _local(query).dt.date()
     if query.since:
         rows = rows.filter(day >= query.since)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # As they are read, or in columns where there are very many of them, in the REPORTED schema.
 Rows: TypeAlias = "Sequence[Reported] | pa.Table"
+Unpack: TypeAlias = "Callable[[bytes], Any]"  # raises ValueError
 Tables = Mapping[str, frozenset[str]]  # table (or view) of a database -> its columns
 
 
@@ -105,6 +106,12 @@ class Source:
     query: Callable[[sqlite3.Connection, FileFacts], Iterator[Rows]] | None = None
     # Beginnings of the names of folders and files whose copy of a record yields to any other.
     archives: tuple[str, ...] = ()
+    # Where the record of a row is found again: the lists of a document whose entries are records,
+    # and the tables of a database by the first word of the row's `part` ("" where it has none). A
+    # table that the part names itself need not be told.
+    lists: tuple[str, ...] = ()
+    tables: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unpack: Unpack | None = None  # makes of a cell what it holds, where that is no JSON
     # What is to be known of its rows where a call is held against what may fill it:
     # it wrote a zero where it had dropped a count, and folded the cache into the prompt twice;
     false_zeros: bool = False

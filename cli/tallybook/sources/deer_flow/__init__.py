@@ -27,5 +27,6 @@ SOURCE = Source(
     ignores=("threads/*/user-data/*",),
     keeps_events=True,
     recognise=Later("tallybook.sources.deer_flow.sniff", "recognise"),
+    unpack=Later("tallybook.sources.deer_flow.checkpoints", "unpack"),
     query=Later("tallybook.sources.deer_flow.database", "query"),
 )

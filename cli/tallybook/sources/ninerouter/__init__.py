@@ -43,6 +43,13 @@ SOURCE: Final = Source(
         "[67]_*.txt",
     ),
     whole=lambda _: True,
+    lists=("history", "records"),
+    tables=(
+        ("", ("usageHistory", "usage", "usage_history")),
+        ("tokens", ("requestDetails", "request_details")),
+        ("providerResponse", ("requestDetails", "request_details")),
+        ("day", ("usageDaily",)),
+    ),
     false_zeros=True,
     prompt_surplus=2000,
     began=(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.", "%Y%m%d_%H%M%S_%3f"),

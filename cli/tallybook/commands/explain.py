@@ -1,0 +1,207 @@
+"""`tallybook explain`: why a figure is what it is, down to the records and the prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from tallybook import __version__
+from tallybook.commands import options
+from tallybook.commands.answering import read
+from tallybook.commands.options import UsageOptions, over_usage
+from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
+from tallybook.commands.program import app
+from tallybook.errors import TallybookError, UsageError
+from tallybook.render.formats import envelope, json_pieces
+from tallybook.report.cell import Cell, parse_cell
+from tallybook.report.query import parse_keys
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+    from tallybook.ledger.reading import Reading
+    from tallybook.report.explain import Asked, Explanation
+    from tallybook.report.query import Query
+    from tallybook.report.working import Place
+
+SHOWN: Final = 10  # calls on a page, unless a limit is given
+_EXAMPLES = """\b
+What is explained:
+  model=gpt-5.4,day=2026-11-20   a cell of a report: the values of its keys
+  gpt-5.4,2026-11-20             the same behind --by model,day
+  total                          the last row of a report
+  019a8c1f                       the one thread or call whose id begins so
+
+\b
+Examples:
+  tallybook explain day=2026-11-20 --source codex
+  tallybook explain model=gpt-5.4 LOGS --since 7d --limit 3
+  tallybook explain total LOGS --json
+
+\b
+What is there on the disk is a PATH. Message texts are never shown: of a
+record only numbers under the keys of usage. Exit code 1 where nothing is
+in the cell, or has the id."""
+
+
+@app.command("explain", epilog=_EXAMPLES, short_help="Why a figure is what it is.")
+@over_usage
+def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
+    usage: UsageOptions,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID|CELL]",
+            help="A call or thread by the beginning of its id, or KEY=VALUE[,KEY=VALUE]...; "
+            "default: total.",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY[,KEY]...", help="The keys of the report, if CELL has their values alone."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10**9,
+            help="Tell of the N dearest calls, and of the others together; default: 10 on a page, "
+            "all in JSON.",
+        ),
+    ] = None,
+    format_: Annotated[
+        Literal["table", "json"] | None,
+        typer.Option("--format", help="Default: table, or what the suffix of -o says."),
+    ] = None,
+    json: options.Json = False,
+    output: options.Output = None,
+    backfill: options.Backfill = False,
+) -> None:
+    """Say why a figure is what it is: for each call in it the record, the counts as logged and how
+    they were read, what was left out for it and why, its price and the arithmetic.
+    """
+    chosen = chosen_format(format_, json=json, target=output)
+    if chosen not in {"table", "json"}:
+        raise UsageError(f"explain writes no {chosen}", hint="table or json")
+    what, usage = _with_path(what, usage)
+    if backfill and usage.as_recorded:
+        raise UsageError("--backfill and --as-recorded exclude each other")
+    keys = parse_keys(by) if by else ()
+    cell = parse_cell(what, keys) if what is not None else Cell({})
+    query = replace(usage.query(None), by=tuple(cell.values) if cell else ())
+    question = usage.question(output, "-o")
+    shown = limit if limit is not None or chosen == "json" else SHOWN
+
+    def explained(reading: Reading) -> tuple[dict[str, Any], list[str]]:
+        if backfill:
+            from tallybook.backfill.plan import fill
+
+            fill(reading, query.timezone)
+        return _answer(reading, query, what, cell, shown), reading.notes
+
+    answer, notes = read(question, explained)
+    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
+    say(*notes)
+    _judge(answer)
+
+
+def _with_path(what: str | None, usage: UsageOptions) -> tuple[str | None, UsageOptions]:
+    """What is to be explained; what is there on the disk is a path."""
+    if what == "":
+        raise UsageError("ID|CELL is empty", hint="a variable that is not set?")
+    if what is None or not Path(what).exists():
+        return what, usage
+    return None, replace(usage, paths=[Path(what), *(usage.paths or [])])
+
+
+def _answer(
+    reading: Reading, query: Query, what: str | None, cell: Cell | None, limit: int | None
+) -> dict[str, Any]:
+    from tallybook.report.explain import Asked, explain, find
+
+    named = {} if cell is not None else find(reading.batches(), what or "")
+    asked = Asked(query, cell or Cell({}), **named)
+    found = explain(reading, asked, lambda rows: _beside(reading, rows), limit)
+    if not found.rows and not found.not_counted["records"]:
+        raise TallybookError(
+            "no call is in this cell", hint=_there(reading, query, cell) if cell else ""
+        )
+    return _envelope(reading, asked, found)
+
+
+def _there(reading: Reading, query: Query, cell: Cell) -> str:
+    """The values that there are of the cell's keys."""
+    from tallybook.report.explain import known
+
+    found = known(reading.batches(), query, cell)
+    parts = [f"{key}: {', '.join(values)}" for key, values in found.items() if values]
+    return "; ".join(parts)
+
+
+def _beside(reading: Reading, rows: DataFrame) -> Place:
+    """What the ledger and the logs have at the records of rows."""
+    from tallybook.files.logged import Record, logged
+    from tallybook.report.working import STATED, Place
+
+    paths: dict[str, list[Record]] = {}
+    for path, source, record, part in rows.select("path", "source", "record", "part").iter_rows():
+        paths.setdefault(path, []).append(Record(source, record, part))
+    found = {path: logged(path, records) for path, records in paths.items()}
+    entries = [entry for entry in reading.entries if entry.path in paths]
+    stated = reading.store.rows(entries).select("path", "record", "part", *STATED)
+    proofs: dict[str, list[Any]] = {}
+    for each in reading.corrections.to_pylist() if reading.corrections is not None else ():
+        proofs.setdefault(each["call_id"], []).append(each)
+
+    def at(row: Mapping[str, Any]) -> dict[str, Any]:
+        there = found[row["path"]][Record(row["source"], row["record"], row["part"])]
+        usage = [{"at": each.at, "usage": each.usage} for each in there.usage]
+        return {"state": there.state, "words": there.words or None, "usage": usage}
+
+    return Place(
+        reported={
+            (row["path"], row["record"], row["part"]): row for row in stated.iter_rows(named=True)
+        },
+        corrections=proofs,
+        logged=at,
+    )
+
+
+def _envelope(reading: Reading, asked: Asked, found: Explanation) -> dict[str, Any]:
+    document = asked.query.document()
+    return envelope(
+        "explain",
+        version=__version__,
+        query=document
+        | {"cell": asked.cell.document(), "thread": asked.thread, "call": asked.call},
+        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        rows=found.rows,
+        totals=found.totals,
+        coverage={"files": reading.files, "gone": reading.gone},
+        rest=found.rest,
+        not_counted=found.not_counted,
+        adds_up=found.adds_up,
+    )
+
+
+def _judge(answer: Mapping[str, Any]) -> None:
+    """Exit with 1 where the explanation contradicts the figure."""
+    if not answer["adds_up"]:
+        say("error: the calls do not add up to the figure; this is a fault of tallybook")
+        raise typer.Exit(1)
+
+
+def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
+    if chosen == "json":
+        return json_pieces(answer)
+    from tallybook.render.explain import page
+
+    width = None if to_file else stdout_width()
+    return page(answer, width, colour=not to_file and stdout_colour())

@@ -1,0 +1,175 @@
+"""Pages of `tallybook explain` that are worked out by hand, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tallybook.commands import app
+from tests.built import built
+from tests.test_fixtures import FIXTURES
+
+Run = Callable[..., Result]
+# Round prices of our own, so that no list changes a page.
+PRICES = """
+[[price]]
+model = "gpt-5.2"
+provider = "openai"
+input = 2
+cache_read = 0.2
+output = 10
+
+[[price]]
+model = "claude-opus-4-7"
+provider = "anthropic"
+input = 5
+cache_read = 0.5
+cache_write_5m = 6.25
+cache_write_1h = 10
+output = 25
+
+[[price]]
+model = "claude-sonnet-4-6"
+provider = "anthropic"
+input = 3
+cache_read = 0.3
+cache_write_5m = 3.75
+cache_write_1h = 6
+output = 15
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    (tmp_path / "prices.toml").write_text(PRICES)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    base = ["--prices", "prices.toml"]
+    return lambda *words: CliRunner().invoke(
+        app, ["explain", *base, *map(str, words)], catch_exceptions=False
+    )
+
+
+def page(done: Result, logs: Path) -> list[str]:
+    """The page, with LOGS for the folder of the logs."""
+    assert done.exit_code == 0, done.stderr
+    return done.stdout.replace(str(logs), "LOGS").splitlines()
+
+
+def answer(done: Result) -> dict[str, Any]:
+    assert done.exit_code == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+FORK = built(FIXTURES / "codex" / "total-only-in-fork")
+BLOCKS = built(FIXTURES / "claude-code" / "line-per-block")
+FILLED = built(FIXTURES / "9router" / "database-details")
+PAGES = Path(__file__).parent / "pages"
+
+
+def worked_out(name: str) -> list[str]:
+    """A page that was written by hand, from the input of a fixture and the prices above."""
+    return (PAGES / f"{name}.txt").read_text("utf-8").splitlines()
+
+
+def test_calls_of_a_running_total_and_the_history_that_a_fork_copied(run: Run) -> None:
+    # The second total is 13,000 of input, 5,888 of it cached, and 420 of output; the first was
+    # 6,000, 0 and 200. So the second call took 7,000, 5,888 and 220: uncached 1,112.
+    # 6,000 x 2 + 200 x 10 = 14,000 millionths; 1,112 x 2 + 5,888 x 0.2 + 220 x 10 = 5,601.6.
+    lines = page(run("019bdad8", FORK, "--no-ledger"), FORK)
+    # The digest of the counters in a call's id is no figure.
+    assert [re.sub(r"(call codex:\S+:)[0-9a-f]{16}$", r"\1DIGEST", line) for line in lines] == (
+        worked_out("fork")
+    )
+
+
+def test_a_response_on_several_lines_with_writes_for_an_hour(run: Run) -> None:
+    # 4 x 5 + 23,410 x 0.5 + 1,850 x 10 + 512 x 25 = 20 + 11,705 + 18,500 + 12,800 millionths.
+    # 1 x 5 + 25,260 x 0.5 + 640 x 10 + 233 x 25 = 5 + 12,630 + 6,400 + 5,825.
+    done = run("day=2026-04-21,model=claude-opus-4-7", "--limit", 1, BLOCKS, "--no-ledger")
+    assert page(done, BLOCKS) == worked_out("blocks")
+
+
+def test_a_call_that_was_filled_from_the_answer_beside_it(run: Run) -> None:
+    # The row of the database has 14 of prompt and 655 of output; its detail of the same second has
+    # 30,210 read from and 1,204 written to the cache besides.
+    # 14 x 3 + 30,210 x 0.3 + 1,204 x 3.75 + 655 x 15 = 42 + 9,063 + 4,515 + 9,825 millionths.
+    # Nothing says that the writes were not for an hour, at 6: 1,204 x 2.25 more at most.
+    done = run("9router:sole-2026-06-28T09:00:00.100Z", FILLED, "--no-ledger", "--backfill")
+    assert page(done, FILLED)[2:-2] == worked_out("filled")
+
+
+def test_where_the_log_is_gone_the_ledger_tells_all_but_the_usage_object(
+    run: Run, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(BLOCKS, logs)
+    first = answer(run("total", logs, "--ledger", "kept", "--json"))
+    shutil.rmtree(logs)
+    second = answer(run("--all", "--ledger", "kept", "--json"))
+    assert second["coverage"]["gone"] == 1
+    assert second["totals"] == first["totals"]
+    for before, after in zip(first["rows"], second["rows"], strict=True):
+        assert before["log"]["state"] == "there"
+        assert after["log"] == {"state": "gone", "words": "the log is gone", "usage": []}
+        assert after | {"log": before["log"]} == before
+    lines = run("--all", "--ledger", "kept").stdout.splitlines()
+    assert (
+        '  logged     the log is gone; as it was read: {"input_tokens": 4, "cached_tokens": 23410, '
+        '"cache_creation_tokens": 1850, "cache_creation_5m_tokens": 0, '
+        '"cache_creation_1h_tokens": 1850, "output_tokens": 512}'
+    ) in lines
+
+
+def test_a_cell_is_the_same_in_all_its_spellings(run: Run) -> None:
+    tail = [BLOCKS, "--no-ledger", "--json"]
+    named = answer(run("model=claude-opus-4-7,day=2026-04-21", *tail))
+    ordered = answer(run("--by", "model,day", "claude-opus-4-7,2026-04-21", *tail))
+    filtered = answer(
+        run("--model", "claude-opus-4-7", "--since", "2026-04-21", "--until", "2026-04-21", *tail)
+    )
+    assert named["rows"] == ordered["rows"] == filtered["rows"]
+    assert named["totals"] == ordered["totals"] == filtered["totals"]
+    assert named["query"]["cell"] == {"model": "claude-opus-4-7", "day": "2026-04-21"}
+    assert named["adds_up"] is True
+
+
+def test_a_record_that_does_not_count_says_for_which_call(run: Run) -> None:
+    # The fork's copies have the counts of its parent's calls; no call of theirs is its own.
+    found = answer(
+        run("thread=019bdb0f-bb80-72ca-9bfd-b85fd542c6e4", FORK, "--no-ledger", "--json")
+    )
+    assert [row["record"] for row in found["rows"]] == [7]
+    assert found["not_counted"]["reasons"] == {"replayed-history": 2}
+    (first, second) = found["not_counted"]["rows"]
+    assert (first["record"], second["record"]) == (4, 5)
+    assert first["duplicate_of"].startswith("codex:019bdad8-cd00-7a34-984c-abd5682f7f06:")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nothing-like-it"], 1, "no call and no thread begins with nothing-like-it"),
+        (["model=claude-opus-4-8"], 1, "model: claude-opus-4-7"),
+        (["claude-code:msg_01T01"], 2, "2 calls begin with claude-code:msg_01T01"),
+        (["modle=x"], 2, "perhaps model"),
+        (["model=a,model=b"], 2, "names model twice"),
+        (["--by", "model,day", "x"], 2, "does not have a value for each"),
+        ([""], 2, "ID|CELL is empty"),
+        (["total", "-o", "page.html"], 2, "explain writes no html"),
+        (["total", "--backfill", "--as-recorded"], 2, "exclude each other"),
+    ],
+)
+def test_what_cannot_be_explained_is_said(run: Run, words: list[str], code: int, said: str) -> None:
+    done = run(*words, *([] if "-o" in words else [BLOCKS]), "--no-ledger")
+    assert done.exit_code == code, done.stdout
+    assert said in done.stderr
