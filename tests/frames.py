@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from tallybook.schema import MEDIA_COUNTS
+
 BUCKETS = (
     "uncached_input_tokens",
     "cached_input_tokens",
@@ -64,6 +66,7 @@ USAGE: Mapping[str, Any] = {
     "service_tier": pl.String,
     "speed": pl.String,
     "inference_geo": pl.String,
+    **dict.fromkeys(MEDIA_COUNTS, pl.Int64),
     "web_search_requests": pl.Int64,
     "refused": pl.Boolean,
     "reported_cost_usd": pl.Decimal(38, 15),

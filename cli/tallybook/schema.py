@@ -17,6 +17,16 @@ BUCKETS: Final = (
     "output_tokens",
 )
 SUBCOUNTS: Final = ("cache_creation_1h_input_tokens", "reasoning_output_tokens")
+# Counts of what is not text, each a part of the prompt or of the output, in the order of
+# `Reported.media_counts`. What comes out of a cache is a part of the one before it.
+MEDIA_COUNTS: Final = (
+    "audio_input_tokens",
+    "cached_audio_input_tokens",
+    "image_input_tokens",
+    "cached_image_input_tokens",
+    "audio_output_tokens",
+    "image_output_tokens",
+)
 
 # The two directions; the buckets of one are filled together or not at all.
 INPUT: Final = "input"
@@ -158,6 +168,7 @@ class Reported(msgspec.Struct, kw_only=True):
     reported_output_tokens: int | None = None
     reported_reasoning_tokens: int | None = None
     reported_total_tokens: int | None = None
+    media_counts: list[int | None] | None = None  # MEDIA_COUNTS, where any of them is stated
     difference: bool = False  # the counts are a difference of two running totals
     context_tokens: int | None = None  # prompt size a tier is judged by, where not the whole input
     # What the price depends on besides the counts.

@@ -232,7 +232,8 @@ def test_every_entry_is_about_a_model_of_the_list_or_adds_one() -> None:
 
 
 def test_every_entry_is_priced_here() -> None:
-    tested = Path(__file__).read_text("utf-8")
+    here = Path(__file__)
+    tested = here.read_text("utf-8") + here.with_name("test_media.py").read_text("utf-8")
     corrections = read_corrections()
     facts = [*corrections.price, *corrections.change, *corrections.name, *corrections.no_price]
     names = {fact.model: (fact.model, *getattr(fact, "names", ())) for fact in facts}

@@ -54,6 +54,7 @@ _LEFT_OUT: Final = (
     "tool_ids",
     "component",
     *(f"price_{what}" for what in ("status", "model", "provider", "from")),
+    "media_counts",
     "^reported_.*_tokens$",
 )
 

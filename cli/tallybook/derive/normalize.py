@@ -6,7 +6,15 @@ import polars as pl
 import polars.selectors as cs
 
 from tallybook.dialects import DIALECTS
-from tallybook.schema import ASSUMED, BUCKETS, CACHE_TWICE, DERIVED, REPORTED_ORIGIN, SUBCOUNTS
+from tallybook.schema import (
+    ASSUMED,
+    BUCKETS,
+    CACHE_TWICE,
+    DERIVED,
+    MEDIA_COUNTS,
+    REPORTED_ORIGIN,
+    SUBCOUNTS,
+)
 
 _INPUT = pl.col("reported_input_tokens")
 _CACHED = pl.col("reported_cached_tokens")
@@ -33,6 +41,7 @@ def normalize(rows: pl.LazyFrame) -> pl.LazyFrame:
         .pipe(_with_output)
         .pipe(_with_origins)
         .pipe(_with_sums)
+        .pipe(_with_media)
         .pipe(_with_problems)
         .pipe(_with_context)
         .drop(cs.starts_with("_"))
@@ -193,6 +202,25 @@ def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _with_media(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds MEDIA_COUNTS, of each call; of a difference of totals nobody knows what was audio."""
+    stated = pl.when(~pl.col("difference")).then("media_counts")
+    counts = {name: stated.list.get(n, null_on_oob=True) for n, name in enumerate(MEDIA_COUNTS)}
+    parts = {
+        "input_tokens": ("audio_input_tokens", "image_input_tokens"),
+        "cached_input_tokens": ("cached_audio_input_tokens", "cached_image_input_tokens"),
+        "output_tokens": ("audio_output_tokens", "image_output_tokens"),
+    }
+    larger = [
+        pl.sum_horizontal(counts[part] for part in names) > pl.col(whole).fill_null(0)
+        for whole, names in parts.items()
+    ]
+    return rows.with_columns(_negative_media=pl.any_horizontal(larger)).with_columns(
+        pl.when(~pl.col("_negative_media")).then(count).alias(name)
+        for name, count in counts.items()
+    )
+
+
 def _with_problems(rows: pl.LazyFrame) -> pl.LazyFrame:
     reasoning = pl.when(~pl.col("_holds_reasoning")).then(_REASONING.fill_null(0)).otherwise(0)
     cached = pl.when(~pl.col("_holds_cached")).then(_CACHED.fill_null(0)).otherwise(0)
@@ -203,7 +231,10 @@ def _with_problems(rows: pl.LazyFrame) -> pl.LazyFrame:
     mismatch = pl.col("_total_is_sum") & (whole != _TOTAL)
     return rows.with_columns(
         problems=add_problem(
-            ("negative-bucket", pl.col("_negative") | pl.col("_negative_reasoning")),
+            (
+                "negative-bucket",
+                pl.col("_negative") | pl.col("_negative_reasoning") | pl.col("_negative_media"),
+            ),
             ("total-mismatch", mismatch.fill_null(value=False)),
             ("cache-split-mismatch", _split_disagrees() & (pl.col("_nested") > 0)),
         )

@@ -98,6 +98,7 @@ class Shape:
     speed: Paths = ()
     inference_geo: Paths = ()
     web_searches: Paths = ()
+    media: tuple[Paths, ...] = ()  # a place for each of schema.MEDIA_COUNTS
     cost: Paths = ()
     cost_unit: Decimal = Decimal(1)  # US dollars
     own_key: Paths = ()  # true: the cost is a fee, and `own_key_cost` comes on top of it
@@ -106,6 +107,27 @@ class Shape:
     def may_have(self, keys: frozenset[str]) -> bool:
         """Whether a usage object with these keys may be of this shape."""
         return self.without.isdisjoint(keys) and any(some <= keys for some in self.keys)
+
+
+def media_at(
+    given: Paths, cached: Paths, made: Paths, audio: Path, image: Path
+) -> tuple[Paths, ...]:
+    """Places in the order of schema.MEDIA_COUNTS.
+
+    `given`, `cached` and `made` lead to the details of the prompt, of its cached part and of the
+    output; `audio` and `image` lead on from each of them.
+    """
+    return tuple(
+        tuple((*path, *key) for path in paths)
+        for paths, key in (
+            (given, audio),
+            (cached, audio),
+            (given, image),
+            (cached, image),
+            (made, audio),
+            (made, image),
+        )
+    )
 
 
 def any_of(*alternatives: str) -> tuple[frozenset[str], ...]:

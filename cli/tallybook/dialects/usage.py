@@ -43,6 +43,7 @@ class ShapePaths(NamedTuple):
     is_completed: bool  # some count may follow from others
     is_named_twice: bool  # the keys are of two namings of the same counts
     cost: Paths
+    media: tuple[Paths, ...]  # none, or one for each of schema.MEDIA_COUNTS
 
 
 def shape_paths(usage: Mapping[str, Any]) -> ShapePaths | None:
@@ -72,6 +73,7 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
     counts = ((column, here(name)) for column, name in _COUNTS.items())
     texts = ((name, here(name)) for name in _TEXTS)
     added, uncached = here("added_input"), here("uncached")
+    media = tuple(tuple(path for path in paths if path[0] in keys) for paths in shape.media)
     return ShapePaths(
         shape=shape,
         counts=tuple((column, paths) for column, paths in counts if paths),
@@ -81,6 +83,7 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
         is_completed=bool(added or uncached) or shape.total_tells_output,
         is_named_twice=is_named_twice(keys),
         cost=here("cost"),
+        media=media if any(media) else (),
     )
 
 
@@ -178,6 +181,7 @@ class Usage(msgspec.Struct, kw_only=True):
     speed: str | None = None
     inference_geo: str | None = None
     web_search_requests: int | None = None
+    media_counts: list[int | None] | None = None
     context_tokens: int | None = None
     reported_cost_usd: Decimal | None = None
     assumed: list[str] | None = None
@@ -259,6 +263,9 @@ def _stated(usage: Mapping[str, Any], found: ShapePaths, problems: list[str]) ->
         stated = text(fetch(usage, paths))
         if stated is not None:
             setattr(read, column, _TRAFFIC.get(stated, stated))
+    if found.media:
+        media = [count(fetch(usage, paths), problems) for paths in found.media]
+        read.media_counts = media if any(n is not None for n in media) else None
     if found.cost:
         read.reported_cost_usd = _cost(usage, found, problems)
     if "iterations" in usage:

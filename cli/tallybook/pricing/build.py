@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -30,6 +30,7 @@ from tallybook.pricing.table import (
     borrow,
     femto_per_request,
     femto_per_token,
+    media_rates,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ _PRICE_KEYS: Final = {
     "output": ("output_mtok",),
     "search": ("web_searches_kcount",),
 }
+# One for each of schema.MEDIA_COUNTS.
+_MEDIA_KEYS: Final = (
+    "input_audio_mtok",
+    "cache_audio_read_mtok",
+    "input_image_mtok",
+    "cache_image_read_mtok",
+    "output_audio_mtok",
+    "output_image_mtok",
+)
 _OPERATORS: Final = {
     "equals": "=",
     "starts_with": "^",
@@ -199,7 +209,9 @@ def _projected(
     for above in _thresholds(standard, then, sold):
         now, base, target = (_values(prices, above) for prices in (standard, then, sold))
         rates = {name: _ratio(now[name], base[name], target[name]) for name in TOKEN_RATES}
-        yield _row(variant, above, {**rates, "search": now["search"]}, RULE)
+        triples = zip(*(_media(prices, above) for prices in (standard, then, sold)), strict=True)
+        media = [_ratio(*triple) for triple in triples]
+        yield _row(variant, above, {**rates, "search": now["search"]}, media, RULE)
 
 
 def _at(day: date, instant: datetime) -> datetime:
@@ -214,13 +226,25 @@ def _ratio(now: int | None, base: int | None, target: int | None) -> int | None:
 
 def _rows(variant: str, prices: g.ModelPrice) -> Iterator[Rate]:
     for above in _thresholds(prices):
-        yield _row(variant, above, _values(prices, above))
+        yield _row(variant, above, _values(prices, above), _media(prices, above))
 
 
-def _row(variant: str, above: int, rates: dict[str, int | None], basis: str = LIST) -> Rate:
+def _row(
+    variant: str,
+    above: int,
+    rates: dict[str, int | None],
+    media: Sequence[int | None],
+    basis: str = LIST,
+) -> Rate:
     borrowed = borrow(rates)
     return msgspec.structs.replace(
-        NO_RATE, **rates, above=above, variant=variant, borrowed=borrowed, basis=basis
+        NO_RATE,
+        **rates,
+        above=above,
+        variant=variant,
+        borrowed=borrowed,
+        basis=basis,
+        media=media_rates(media),
     )
 
 
@@ -241,6 +265,11 @@ def _values(prices: g.ModelPrice, above: int) -> dict[str, int | None]:
         price = next((price for price in found if price is not None), None)
         values[name] = None if price is None else convert(price)
     return values
+
+
+def _media(prices: g.ModelPrice, above: int) -> list[int | None]:
+    found = (_price(prices, key, above) for key in _MEDIA_KEYS)
+    return [None if price is None else femto_per_token(price) for price in found]
 
 
 def _price(prices: g.ModelPrice, key: str, above: int) -> Decimal | None:

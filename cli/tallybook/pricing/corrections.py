@@ -17,6 +17,7 @@ from tallybook.pricing.table import (
     CORRECTION,
     DAY,
     EVERY_DAY,
+    MEDIA_KEYS,
     NO_RATE,
     RATES,
     STANDARD,
@@ -28,6 +29,7 @@ from tallybook.pricing.table import (
     borrow,
     femto_per_request,
     femto_per_token,
+    media_rates,
 )
 
 _WORKDAYS: Final = 0b0011111
@@ -42,6 +44,12 @@ class Stated(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cache_write_1h: Decimal | None = None
     output: Decimal | None = None
     web_search: Decimal | None = None
+    input_audio: Decimal | None = None
+    cache_read_audio: Decimal | None = None
+    input_image: Decimal | None = None
+    cache_read_image: Decimal | None = None
+    output_audio: Decimal | None = None
+    output_image: Decimal | None = None
 
     def rates(self) -> dict[str, int]:
         """What is stated, in femto-dollars by the names of the table."""
@@ -58,6 +66,14 @@ class Stated(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             for name, rate in found.items()
             if rate is not None
         }
+
+    def media(self, base: Stated | None = None) -> tuple[int | None, ...]:
+        """The rates of what is not text; what is not stated here is that of `base`."""
+        found = (getattr(self, key) for key in MEDIA_KEYS)
+        own = tuple(None if rate is None else femto_per_token(rate) for rate in found)
+        of_base = base.media() if base else ()
+        pairs = zip(own, of_base or (None,) * len(own), strict=True)
+        return media_rates(other if rate is None else rate for rate, other in pairs)
 
 
 class Tier(Stated, kw_only=True):
@@ -103,7 +119,10 @@ class Price(Fact, kw_only=True):
 
 
 class Change(Fact, kw_only=True):
-    """The rates stated are these in the base tier; tiers and variants keep their ratio to it."""
+    """The rates stated are these in the base tier; tiers and variants keep their ratio to it.
+
+    Rates of audio and images are stated all together, and are the same in all tiers and variants.
+    """
 
 
 class Name(Fact, kw_only=True):
@@ -238,7 +257,8 @@ def _changed(rows: Sequence[Rate], fact: Change) -> Iterator[Rate]:
     base = _base(rows, STANDARD)
     for row in rows:
         changed = {name: _in_ratio(rate, name, row, base) for name, rate in stated.items()}
-        yield _told(row, changed, fact)
+        media = fact.media() if any(fact.media()) else row.media
+        yield _told(msgspec.structs.replace(row, media=media), changed, fact)
 
 
 def _replaced(
@@ -285,19 +305,22 @@ def _told(row: Rate, rates: dict[str, int | None], fact: Fact, variant: str | No
 
 def _own_rows(fact: Price, start: int | None) -> Iterator[Rate]:
     """The rows of a whole price, in its tiers and windows, without a period."""
+    peaks = [peak for peak in fact.peaks if not _is_off(peak, start)]
+    windows = [(hours, peak) for peak in peaks for hours in map(_seconds, peak.hours)]
     base = fact.rates()
-    for above, stated in ((0, base), *((tier.above, tier.rates()) for tier in fact.tiers)):
-        rates = {**base, **stated}
-        peaks = [peak for peak in fact.peaks if not _is_off(peak, start)]
-        windows = [(hours, peak) for peak in peaks for hours in map(_seconds, peak.hours)]
+    for above, tier in ((0, None), *((tier.above, tier) for tier in fact.tiers)):
+        rates = {**base, **(tier.rates() if tier else {})}
+        media = tier.media(fact) if tier else fact.media()
+        row = _own_row(rates, fact, above, media)
         if not windows:
-            yield _own_row(rates, fact, above)
+            yield row
             continue
         for hours in _between([hours for hours, _ in windows]):
-            yield _own_row(rates, fact, above, hours)
+            yield _in_window(row, hours, EVERY_DAY)
         for hours, peak in windows:
-            yield _own_row({**rates, **peak.rates()}, fact, above, hours, _WORKDAYS)
-            yield _own_row(rates, fact, above, hours, EVERY_DAY & ~_WORKDAYS)
+            dear = _own_row({**rates, **peak.rates()}, fact, above, media)
+            yield _in_window(dear, hours, _WORKDAYS)
+            yield _in_window(row, hours, EVERY_DAY & ~_WORKDAYS)
 
 
 def _is_off(peak: Peak, start: int | None) -> bool:
@@ -318,11 +341,7 @@ def _between(taken: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _own_row(
-    stated: dict[str, int],
-    fact: Price,
-    above: int,
-    hours: tuple[int, int] = (0, DAY),
-    weekdays: int = EVERY_DAY,
+    stated: dict[str, int], fact: Price, above: int, media: tuple[int | None, ...]
 ) -> Rate:
     rates: dict[str, int | None] = dict.fromkeys(RATES) | stated
     borrowed = borrow(rates)
@@ -331,14 +350,16 @@ def _own_row(
         **rates,
         above=above,
         variant=fact.variant,
-        day_from=hours[0],
-        day_to=hours[1],
-        weekdays=weekdays,
         borrowed=borrowed,
         basis=CORRECTION,
         source=fact.source,
         reason=fact.reason,
+        media=media,
     )
+
+
+def _in_window(row: Rate, hours: tuple[int, int], weekdays: int) -> Rate:
+    return msgspec.structs.replace(row, day_from=hours[0], day_to=hours[1], weekdays=weekdays)
 
 
 def _joined(rows: Sequence[Rate]) -> Iterator[Rate]:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from tallybook.pricing import media
 from tallybook.pricing.in_force import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
-from tallybook.schema import COUNTED_KINDS
+from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS
 
 # The words of `price_status`.
 PRICED: Final = "priced"
@@ -58,6 +59,7 @@ _NEEDED: Final = (
     "cache_creation_1h_input_tokens",
     "unsplit_input_tokens",
     "output_tokens",
+    *MEDIA_COUNTS,
     "web_search_requests",
     "refused",
 )
@@ -116,11 +118,17 @@ def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataF
         output_cost=_cost("output_tokens", "output"),
         web_search_cost=_cost("web_search_requests", "search"),
     )
-    calls = calls.with_columns(_stated=_any_stated(), _unpriced=_unpriced())
+    has_media = "image_input_assumed" in calls.columns
+    if has_media:
+        calls = media.add_costs(calls)
+    calls = calls.with_columns(_stated=_any_stated(), _unpriced=_unpriced(has_media))
     calls = calls.with_columns(cost=_if_known(pl.sum_horizontal(BUCKET_COSTS)))
-    bounded = pl.when(~col("unbounded")).then(_if_known(_high()))
-    calls = calls.with_columns(cost_low=_if_known(_low()), cost_high=bounded)
-    calls = calls.with_columns(price_status=_status())
+    low, high = _low(), _high()
+    if has_media:
+        low, high = low + pl.col(media.LOW), high + pl.col(media.HIGH)
+    bounded = pl.when(~col("unbounded")).then(_if_known(high))
+    calls = calls.with_columns(cost_low=_if_known(low), cost_high=bounded)
+    calls = calls.with_columns(price_status=_status(has_media))
     billed = [
         pl.when("refused").then(pl.lit(0, FEMTO)).otherwise(name).alias(name) for name in COSTS
     ]
@@ -155,11 +163,13 @@ def _any_stated() -> pl.Expr:
     return pl.any_horizontal(pl.col(tokens).is_not_null() for tokens, _ in PRICED_COUNTS)
 
 
-def _unpriced() -> pl.Expr:
+def _unpriced(has_media: bool) -> pl.Expr:
     missing = [
         (pl.col(tokens) != 0).fill_null(value=False) & pl.col(rate).is_null()
         for tokens, rate in PRICED_COUNTS
     ]
+    if has_media:
+        missing.append(pl.col(media.UNPRICED).fill_null(value=False))
     return pl.any_horizontal(*missing, _unknown_without_price())
 
 
@@ -202,13 +212,15 @@ def _high() -> pl.Expr:
     )
 
 
-def _status() -> pl.Expr:
+def _status(has_media: bool) -> pl.Expr:
     borrowed = pl.any_horizontal(
         (pl.col(tokens) > 0).fill_null(value=False)
         & pl.col(f"{rate}_borrowed").fill_null(value=False)
         for tokens, rate in PRICED_COUNTS[1:4]
     )
     assumed = pl.col("timestamp").is_null() | pl.col("assumed")
+    if has_media:
+        assumed |= pl.col(media.ASSUMED).fill_null(value=False)
     return (
         pl.when(~pl.col("counted"))
         .then(pl.lit(NOT_COUNTED))

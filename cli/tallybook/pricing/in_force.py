@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from tallybook.pricing import media
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
 from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
 from tallybook.pricing.tariff import Key, Layer, Tariff
@@ -70,6 +71,10 @@ def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.Dat
         rates_in_force(number, grid) for number in calls["situation"].unique(maintain_order=True)
     ]
     table = pl.DataFrame(found, schema=SCHEMA, orient="row")
+    if media.are_stated(calls):
+        others = [(values[0], *media_in_force(values[0], grid)) for values in found]
+        more = pl.DataFrame(others, schema=media.SCHEMA, orient="row")
+        table = table.join(more, on="situation", maintain_order="left")
     return calls.join(table, on="situation", how="left", maintain_order="left")
 
 
@@ -146,6 +151,23 @@ def _largest_prompt(calls: pl.DataFrame) -> pl.Series:
 
 def rates_in_force(situation: int, grid: _Grid) -> tuple[Any, ...]:
     """Values of SCHEMA for one situation: the tariff's rates then, of the tier of its prompt."""
+    tariff, instant, layer, rows = _situated(situation, grid)
+    if layer is None or not rows:
+        return (situation, *_unknown(tariff, instant))
+    return (situation, *_priced(tariff, layer, rows))
+
+
+def media_in_force(situation: int, grid: _Grid) -> list[Any]:
+    """Values of media.SCHEMA after the first, for one situation."""
+    tariff, _, layer, rows = _situated(situation, grid)
+    if layer is None or not rows:
+        return [None] * (len(media.SCHEMA) - 1)
+    base = _base(rows)
+    others = [row for row in rows if row is not base]
+    return media.rates_of([base, *others], tariff.provider, tariff.model)
+
+
+def _situated(situation: int, grid: _Grid) -> tuple[Tariff, int, Layer | None, tuple[Rate, ...]]:
     left, is_open = divmod(situation, 2)
     places = []
     for edges in reversed(grid.axes):
@@ -156,10 +178,7 @@ def rates_in_force(situation: int, grid: _Grid) -> tuple[Any, ...]:
     instant = _instant(period, grid)
     layer, rows = tariff.in_force(instant, _second(window, grid))
     largest = grid.sizes[size - 1] + 1 if size else 0
-    rows = tier_of_prompt(rows, largest, is_exact=not is_open)
-    if layer is None or not rows:
-        return (situation, *_unknown(tariff, instant))
-    return (situation, *_priced(tariff, layer, rows))
+    return tariff, instant, layer, tier_of_prompt(rows, largest, is_exact=not is_open)
 
 
 def tier_of_prompt(rows: tuple[Rate, ...], prompt: int, *, is_exact: bool) -> tuple[Rate, ...]:
@@ -204,8 +223,7 @@ def _unknown(tariff: Tariff, instant: int) -> Iterable[Any]:
 
 def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
     """Values of SCHEMA after the first: the lowest tier's rates, bounds over all `rows`."""
-    lowest = [row for row in rows if row.above == rows[0].above]
-    base = max(lowest, key=lambda row: row.day_to - row.day_from)
+    base = _base(rows)
     rates = [getattr(base, name) for name in RATES]
     bounds = [_known(rows, (name,)) for name in RATES] + [_known(rows, _INPUT_RATES)]
     since = base.valid_from
@@ -220,6 +238,12 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     yield tariff.model
     yield tariff.provider
     yield since
+
+
+def _base(rows: tuple[Rate, ...]) -> Rate:
+    """The row of the lowest tier that holds for the most of the day."""
+    lowest = [row for row in rows if row.above == rows[0].above]
+    return max(lowest, key=lambda row: row.day_to - row.day_from)
 
 
 def _known(rows: tuple[Rate, ...], names: tuple[str, ...]) -> list[int]:

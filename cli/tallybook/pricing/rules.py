@@ -35,6 +35,9 @@ LOCAL_PROVIDERS: Final = frozenset(
     {"ollama", "ollama-local", "lmstudio", "lm-studio", "llama.cpp", "llamacpp", "oss", "local"}
 )
 
+# Sellers whose lists state one price for all that goes in, and apart what costs another.
+_ONE_INPUT_PRICE: Final = frozenset({"google", "x-ai", "anthropic"})
+
 _CLAUDE_VERSION: Final = re.compile(
     r"claude-(?:opus|sonnet|haiku|fable|mythos)-(\d+)(?:[-.](\d{1,2}))?(?!\d)"
 )
@@ -52,6 +55,16 @@ def us_premium(provider_id: str, model_id: str) -> Fraction:
         return Fraction(1)
     number = (int(version[1]), int(version[2] or 0))
     return US_PREMIUM if number >= _US_PREMIUM_FROM else Fraction(1)
+
+
+def one_input_price(provider_id: str | None) -> bool:
+    """Whether audio and images in a prompt cost what text does, where no list says otherwise."""
+    return provider_id in _ONE_INPUT_PRICE
+
+
+def image_is_output(model_id: str | None) -> bool:
+    """Whether the output price of the model is that of its images: it makes nothing else."""
+    return (model_id or "").startswith(("gpt-image", "chatgpt-image"))
 
 
 def is_claude(model_id: str) -> bool:

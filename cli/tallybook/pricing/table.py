@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import msgspec
 
 # Raise it when the meaning of the stored table changes; caches of another version are rebuilt.
-TABLE_VERSION: Final = 2
+TABLE_VERSION: Final = 3
 
 # 1e-15 USD. A rate of one dollar per million tokens is a thousand million of them per token, so
 # list prices, their halves and their tenths all stay whole numbers.
@@ -37,6 +38,15 @@ CORRECTION: Final = "correction"  # the list is wrong or silent, and `source` sa
 
 TOKEN_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h", "output")
 RATES: Final = (*TOKEN_RATES, "search")
+# Keys of a price file for the rates of MEDIA_COUNTS, in their order.
+MEDIA_KEYS: Final = (
+    "input_audio",
+    "cache_read_audio",
+    "input_image",
+    "cache_read_image",
+    "output_audio",
+    "output_image",
+)
 
 
 class Rate(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +74,7 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     basis: str = LIST
     source: str = ""  # who says so, where it is not the list itself
     reason: str = ""  # what was wrong, or which rule it follows
+    media: tuple[int | None, ...] = ()  # per token, one for each of MEDIA_COUNTS; or none at all
 
     def holds_at(self, instant: int) -> bool:
         """Whether `instant` (microseconds) lies in the period."""
@@ -138,6 +149,22 @@ def borrow(rates: dict[str, int | None]) -> tuple[str, ...]:
     return tuple(filled)
 
 
+def media_rates(rates: Iterable[int | None]) -> tuple[int | None, ...]:
+    """The `media` of a rate; a cached token without a rate of its own costs what a fresh one does.
+
+    Takes one for each of MEDIA_COUNTS, and gives nothing where none is stated.
+    """
+    audio, cached_audio, image, cached_image, *made = rates
+    found = (
+        audio,
+        audio if cached_audio is None else cached_audio,
+        image,
+        image if cached_image is None else cached_image,
+        *made,
+    )
+    return found if any(rate is not None for rate in found) else ()
+
+
 def scale(
     row: Rate, factor: Fraction, basis: str | None = None, names: tuple[str, ...] = TOKEN_RATES
 ) -> Rate:
@@ -146,4 +173,5 @@ def scale(
         return row
     rates = {name: getattr(row, name) for name in names}
     scaled = {name: None if r is None else round(r * factor) for name, r in rates.items()}
-    return msgspec.structs.replace(row, **scaled, basis=basis or row.basis)
+    media = tuple(None if rate is None else round(rate * factor) for rate in row.media)
+    return msgspec.structs.replace(row, **scaled, media=media, basis=basis or row.basis)

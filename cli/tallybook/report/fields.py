@@ -17,6 +17,10 @@ COUNTS: Final = (
     "output_tokens",
     "reasoning_output_tokens",
     "total_tokens",
+    "audio_input_tokens",
+    "image_input_tokens",
+    "audio_output_tokens",
+    "image_output_tokens",
 )
 # Field of a row -> column in femto-dollars.
 COSTS: Final[Mapping[str, str]] = {

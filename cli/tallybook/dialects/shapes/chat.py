@@ -6,7 +6,16 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from tallybook.dialects.shape import AMBIGUOUS, ASSUMED, FIRM, GOOGLE, Shape, any_of, at
+from tallybook.dialects.shape import (
+    AMBIGUOUS,
+    ASSUMED,
+    FIRM,
+    GOOGLE,
+    Shape,
+    any_of,
+    at,
+    media_at,
+)
 
 _CHAT: Final = Shape(
     rule="openai-chat",
@@ -35,6 +44,13 @@ _CHAT: Final = Shape(
     output=at("completion_tokens"),
     reasoning=at("completion_tokens_details/reasoning_tokens", "reasoning_tokens"),
     total=at("total_tokens"),
+    media=media_at(
+        at("prompt_tokens_details"),
+        at("prompt_tokens_details/cached_tokens_details"),
+        at("completion_tokens_details"),
+        audio=("audio_tokens",),
+        image=("image_tokens",),
+    ),
     service_tier=at("service_tier"),
     cost=at("cost/total_cost", "cost"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from tallybook.dialects.shape import ASSUMED, Shape, any_of, at
+from tallybook.dialects.shape import ASSUMED, Shape, any_of, at, media_at
 
 _GEMINI: Final = Shape(
     rule="gemini",
@@ -19,6 +19,13 @@ _GEMINI: Final = Shape(
     reasoning=at("thoughtsTokenCount"),
     total=at("totalTokenCount"),
     total_tells_output=True,
+    media=media_at(
+        at("promptTokensDetails"),
+        at("cacheTokensDetails"),
+        at("candidatesTokensDetails", "responseTokensDetails"),
+        audio=(("modality", "AUDIO"), "tokenCount"),
+        image=(("modality", "IMAGE"), "tokenCount"),
+    ),
     service_tier=at("serviceTier", "trafficType"),
 )
 _GEMINI_SNAKE: Final = replace(
@@ -31,6 +38,13 @@ _GEMINI_SNAKE: Final = replace(
     output=at("candidates_token_count", "response_token_count"),
     reasoning=at("thoughts_token_count"),
     total=at("total_token_count"),
+    media=media_at(
+        at("prompt_tokens_details"),
+        at("cache_tokens_details"),
+        at("candidates_tokens_details", "response_tokens_details"),
+        audio=(("modality", "AUDIO"), "token_count"),
+        image=(("modality", "IMAGE"), "token_count"),
+    ),
     service_tier=at("service_tier", "traffic_type"),
 )
 _INTERACTIONS: Final = Shape(

@@ -15,6 +15,7 @@ from tallybook.dialects.shape import (
     Shape,
     any_of,
     at,
+    media_at,
 )
 
 # Frameworks that pass the provider's own way of counting on.
@@ -41,6 +42,13 @@ _LANGCHAIN: Final = Shape(
     output=at("output_tokens"),
     reasoning=at("output_token_details/reasoning"),
     total=at("total_tokens"),
+    media=media_at(
+        at("input_token_details"),
+        (),
+        at("output_token_details"),
+        audio=("audio",),
+        image=("image",),
+    ),
     folds_writes=True,
 )
 _PYDANTIC: Final = Shape(

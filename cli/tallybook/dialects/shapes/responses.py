@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from tallybook.dialects.shape import AMBIGUOUS, Shape, any_of, at
+from tallybook.dialects.shape import AMBIGUOUS, Shape, any_of, at, media_at
 
 _RESPONSES: Final = Shape(
     rule="openai-responses",
@@ -43,6 +43,13 @@ _RESPONSES: Final = Shape(
         "x_details/0/output_tokens_details/reasoning_tokens",
     ),
     total=at("total_tokens"),
+    media=media_at(
+        at("input_tokens_details", "prompt_tokens_details"),
+        at("input_tokens_details/cached_tokens_details"),
+        at("output_tokens_details"),
+        audio=("audio_tokens",),
+        image=("image_tokens",),
+    ),
     service_tier=at("service_tier"),
     cost=at("cost/total_cost", "cost"),
 )
@@ -77,6 +84,13 @@ _REALTIME: Final = Shape(
     output=at("output_tokens"),
     reasoning=at("output_token_details/reasoning_tokens"),
     total=at("total_tokens"),
+    media=media_at(
+        at("input_token_details"),
+        at("input_token_details/cached_tokens_details"),
+        at("output_token_details"),
+        audio=("audio_tokens",),
+        image=("image_tokens",),
+    ),
 )
 _ANTHROPIC: Final = Shape(
     rule="anthropic",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from tallybook.dialects import (
     Iteration,
@@ -15,7 +16,7 @@ from tallybook.dialects import (
     read_usage,
 )
 from tallybook.dialects.served import mapping
-from tallybook.schema import EVENT, Reported
+from tallybook.schema import EVENT, MEDIA_COUNTS, Reported
 from tallybook.sources.pictures import shortened
 from tallybook.sources.responses.exchange import Exchange
 from tallybook.values import error_name, money
@@ -29,6 +30,7 @@ _COUNTS: Final = (
     "reported_total_tokens",
 )
 _CALLERS: Final = {"advisor_message": "advisor", "compaction": "compact", "message": None}
+_IMAGES_MADE: Final = MEDIA_COUNTS.index("image_output_tokens")
 _FAILED: Final = 400  # HTTP status of refusals, from here on
 _OWN_ID: Final = 20  # characters; servers on one's own machine number their answers to 999
 
@@ -107,6 +109,8 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     usage = read_usage(response.usage, row.provider) if response.usage else None
     if usage is not None:
         put_usage(row, usage)
+    if _is_of_images(found.body):
+        _put_images(row)
     row.refused = response.is_refusal and row.reported_output_tokens == 0
     row.service_tier = response.service_tier or row.service_tier
     if row.reported_cost_usd is None:
@@ -115,6 +119,24 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
         row.problems = [*(row.problems or []), *problems] or None
     if all(getattr(row, name) is None for name in _COUNTS):
         row.problems = [*(row.problems or []), "no-counts"]
+
+
+def _is_of_images(body: Mapping[str, Any]) -> bool:
+    """Whether the answer is one of OpenAI's Images API, or the last event of such a stream."""
+    kind = body.get("type")
+    if isinstance(kind, str) and kind.startswith("image_") and kind.endswith(".completed"):
+        return True
+    data = body.get("data")
+    first = mapping(data[0]) if isinstance(data, list) and data else {}
+    return "b64_json" in first or ("url" in first and "object" not in body)
+
+
+def _put_images(row: Reported) -> None:
+    """All that the Images API puts out is images, where it does not say that some is text."""
+    counts = row.media_counts or [None] * len(MEDIA_COUNTS)
+    if counts[_IMAGES_MADE] is None and row.reported_output_tokens is not None:
+        counts[_IMAGES_MADE] = row.reported_output_tokens
+        row.media_counts = counts
 
 
 def _identity(row: Reported, saved: bytes, before: str) -> str:
