@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tallybook.ledger.state import READING
+from tallybook.ledger.digests import READING
 from tallybook.sources import sources
 from tallybook.sources.contract import Later
 

@@ -10,10 +10,10 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tallybook.commands.kept_answers import Answer, Answers
+from tallybook.ledger.digests import basis
 from tallybook.ledger.open import usage, with_usage
 from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
-from tallybook.ledger.state import state
 from tallybook.report.answer import answer
 from tallybook.report.query import Query
 
@@ -67,7 +67,7 @@ def answers(home: Path, ledger: Path | None, query: Query) -> str:
     The text is that of `document`.
     """
     asking = asked(home, ledger)
-    kept = Answers(asking, query, state(asking))
+    kept = Answers(asking, query, basis(asking))
 
     def work(reading: Reading) -> str:
         text = document(reading, query.by)

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 import tallybook.report.query
 from tallybook.commands import app
 from tallybook.commands.kept_answers import Answer, Answers
+from tallybook.ledger.digests import basis
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
-from tallybook.ledger.state import state
 from tallybook.report.query import Query
 from tests.ledger.homes import asked, home_of, put, session, transcript
 
@@ -42,7 +42,7 @@ def question(home: Path, paths: list[Path] | None = None) -> Question:
 
 
 def keep(question: Question, query: Query | None = None) -> Answers:
-    answers = Answers(question, query or Query(), state(question))
+    answers = Answers(question, query or Query(), basis(question))
 
     def work(reading: Reading) -> None:
         assert list(reading.batches())
@@ -56,7 +56,7 @@ def test_the_same_question_is_answered_again(home: Path) -> None:
     found = keep(question(home)).find()
     assert found is not None
     assert found.envelope == {"rows": [1]}
-    assert Answers(question(home), Query(by=("day",)), state(question(home))).find() is None
+    assert Answers(question(home), Query(by=("day",)), basis(question(home))).find() is None
 
 
 def grow(home: Path) -> None:
@@ -121,7 +121,7 @@ def test_another_environment_or_ledger_state_is_another_question(home: Path) -> 
         home.parent / "ledger",
         question(home).cache,
     )
-    assert Answers(other, Query(), state(other)).find() is None
+    assert Answers(other, Query(), basis(other)).find() is None
     (home.parent / "ledger/manifest").touch()
     assert answers.find() is None
 

@@ -114,9 +114,9 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
 
 
 def _answers(question: Question, query: Query) -> Answers:
-    from tallybook.ledger.state import state
+    from tallybook.ledger.digests import basis
 
-    return Answers(question, query, state(question))
+    return Answers(question, query, basis(question))
 
 
 def _fill(reading: Reading, query: Query) -> None:

@@ -195,17 +195,17 @@ def _judge(files: list[dict[str, Any]]) -> None:
 
 
 def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger: bool) -> None:
-    asked = [
+    chosen = [
         f"--{name}"
         for name, is_asked in (("apply", apply), ("undo", undo), ("restore", restore))
         if is_asked
     ]
-    if len(asked) > 1:
-        raise UsageError(f"{' and '.join(asked)} exclude each other")
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other")
     if in_place and (undo or restore):
         raise UsageError("--in-place goes with --apply, or shows what it would change")
     if no_ledger and (apply or undo):
-        raise UsageError(f"{asked[0]} needs the ledger", hint="leave out --no-ledger")
+        raise UsageError(f"{chosen[0]} needs the ledger", hint="leave out --no-ledger")
 
 
 def _folder(ledger: Path | None) -> Path:
@@ -237,9 +237,9 @@ def _apply(
     later = again() if written else plan
     gone = stated(later, pl.DataFrame(corrections(folder)))
     new = append_corrections(folder, corrections_table(later.corrections), gone)
-    asked, left = (set(each.corrections["call_id"]) for each in (plan, later))
+    planned, left = (set(each.corrections["call_id"]) for each in (plan, later))
     return {
-        "calls": len(asked),
+        "calls": len(planned),
         "in_files": len(written - left),
         "recorded": new,
         "recorded_before": len(left) - new,

@@ -55,9 +55,9 @@ def write(plan: BackfillPlan, *, apply: bool) -> tuple[list[Row], set[str]]:
             if not apply:
                 _say_rows(row, _WOULD_CHANGE, len(changes.rows), changes)
                 continue
-            done = _applied(path, changes)
-            _say_rows(row, _CHANGED, done.rows, done)
-            changed.update(calls[record] for record in done.records)
+            applied = _applied(path, changes)
+            _say_rows(row, _CHANGED, applied.rows, applied)
+            changed.update(calls[record] for record in applied.records)
     return files, changed
 
 
@@ -76,8 +76,8 @@ def restore(paths: list[Path] | None) -> list[Row]:
         rows.append(row)
         with _LeavingAlone(row):
             take_back = restore_database if is_database(path) else restore_document
-            done = take_back(_opened(path))
-            _say_rows(row, _RESTORED, done.rows, done)
+            restored = take_back(_opened(path))
+            _say_rows(row, _RESTORED, restored.rows, restored)
     return rows
 
 

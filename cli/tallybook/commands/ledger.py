@@ -131,8 +131,8 @@ def merge(
 
     taken = merged(_folder(ledger), other.absolute())
     count = f"; {len(taken.refused):,} refused" if taken.refused else ""
-    said = f"{_files(taken.files)} taken over from {other}{count}"
-    say(said, *refused_lines(taken.refused))
+    taken_over = f"{_files(taken.files)} taken over from {other}{count}"
+    say(taken_over, *refused_lines(taken.refused))
     if taken.refused:
         raise typer.Exit(1)
 

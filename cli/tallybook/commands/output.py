@@ -36,11 +36,11 @@ _OF_PROBLEMS: Final = (".jsonl", ".csv")
 _PROBLEMS: Final = "--problems"
 
 
-def chosen_format(asked: str | None, *, json: bool, target: Path | None) -> str:
+def chosen_format(named: str | None, *, json: bool, target: Path | None) -> str:
     """The format that the options ask for. Raises UsageError where they ask for none, or two."""
-    if json and asked not in {None, "json"}:
-        raise UsageError(f"--json and --format {asked} exclude each other")
-    return "json" if json else asked or _by_suffix(target)
+    if json and named not in {None, "json"}:
+        raise UsageError(f"--json and --format {named} exclude each other")
+    return "json" if json else named or _by_suffix(target)
 
 
 def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
@@ -224,5 +224,5 @@ def write_problems(file: Path | None, batches: Iterable[pl.DataFrame]) -> None:
     write = formats.write_csv if file.suffix.lower() == ".csv" else formats.write_jsonl
     with writing(file) as stream:
         lines = write(counted(), stream, own_text={"code"}, metadata={})
-    said = f"{count:,} {'problem' if count == 1 else 'problems'}"
-    say(f"{said} written to {file}, in {lines:,} {'line' if lines == 1 else 'lines'}")
+    total = f"{count:,} {'problem' if count == 1 else 'problems'}"
+    say(f"{total} written to {file}, in {lines:,} {'line' if lines == 1 else 'lines'}")

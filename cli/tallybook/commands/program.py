@@ -92,8 +92,8 @@ app = typer.Typer(
 )
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
         put([f"tallybook {__version__}\n"], "table")
         raise typer.Exit
 

@@ -147,8 +147,8 @@ def restated(before: Body, later: Body) -> dict[str, Any]:
         split = mapping(before.get("cache_creation")).values()
         if sum(n for each in split if (n := count(each, []))) > (count(written, []) or 0):
             counts.pop("cache_creation")
-    said = stated.get("output_tokens", before.get("output_tokens"))
-    if said != before.get("output_tokens") and "output_tokens_details" not in stated:
+    output = stated.get("output_tokens", before.get("output_tokens"))
+    if output != before.get("output_tokens") and "output_tokens_details" not in stated:
         counts.pop("output_tokens_details", None)
     return counts
 

@@ -31,7 +31,7 @@ _OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
 # What follows the last dot of a name is its suffix if it can be a word; else it has none.
 _WORD: Final = re.compile(r"[A-Za-z][\w-]{0,15}", re.ASCII)
 
-Beside = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
+Neighbours = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
 # Of a folder by name. One that was asked for its state keeps it, 1 KB; so the logs' are let go.
 Entries = dict[str, os.DirEntry[str] | None]
 
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     mtime_ns: int
     inode: int
     device: int
-    beside: Beside = ()  # the small files that say something about this one
+    beside: Neighbours = ()  # the small files that say something about this one
     copy: str = ""  # where the content of a pipe lies
 
 
@@ -135,7 +135,7 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
-def _found(path: str, state: os.stat_result, beside: Beside) -> Found:
+def _found(path: str, state: os.stat_result, beside: Neighbours) -> Found:
     return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, beside)
 
 
@@ -277,7 +277,7 @@ def _suffix(suffix: str) -> str:
     return f".{suffix.lower()}" if _WORD.fullmatch(suffix) else ""
 
 
-def _beside(name: str, folder: str, here: Entries) -> Beside:
+def _beside(name: str, folder: str, here: Entries) -> Neighbours:
     states = [(each, _state_of(each, folder, here)) for each in _names_beside(name)]
     return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states if state)
 

@@ -12,9 +12,9 @@ from tallybook.errors import FAILURES
 from tallybook.files.find import COMPRESSED, Found, Search, compression_of, look
 from tallybook.files.read import facts
 from tallybook.files.resume import ReadPosition, encoded, head_of
+from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Entry, Manifest
-from tallybook.ledger.state import reading_digest
 from tallybook.sources import sources
 
 

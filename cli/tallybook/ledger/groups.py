@@ -26,9 +26,9 @@ from tallybook.derive.duplicates.workspaces import (
     has_workspace,
     in_workspace,
 )
+from tallybook.ledger.digests import code_digest
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
-from tallybook.ledger.state import code_digest
 from tallybook.private import write_aside
 from tallybook.schema import ASSERTION, COUNTED_KINDS
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
-from tallybook.files.find import Beside, Found
+from tallybook.files.find import Found, Neighbours
 from tallybook.files.resume import ReadPosition
 from tallybook.private import open_regular, write_aside, writing_aside
 
@@ -53,7 +53,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     mtime_ns: int
     inode: int
     device: int
-    beside: Beside
+    beside: Neighbours
     encoded_place: msgspec.Raw  # see `place`
     states: str | None = None
     rows: tuple[Segment, ...] = ()
@@ -143,18 +143,18 @@ def load(folder: Path, *, before: bool = False) -> tuple[Manifest, str | None]:
     The generation `before` stands in for a damaged one: what came after it is read again. Raises
     Damaged where neither can be used.
     """
-    said = None
+    damage = None
     for name in (PREVIOUS,) if before else (NAME, PREVIOUS):
         try:
-            return _read(folder / name), said
+            return _read(folder / name), damage
         except FileNotFoundError:
             continue
         except Foreign:
             raise
         except (Damaged, OSError) as error:
-            said = f"{folder / name}: {error}"
-    if said:
-        raise Damaged(said)
+            damage = f"{folder / name}: {error}"
+    if damage:
+        raise Damaged(damage)
     return Manifest(), None
 
 

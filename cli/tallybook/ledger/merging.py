@@ -12,10 +12,10 @@ import polars as pl
 from tallybook.errors import TallybookError, UsageError
 from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
 from tallybook.ledger.corrections import put_corrections, read_corrections, united
+from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, save
 from tallybook.ledger.rows import StoredRows
-from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing
 from tallybook.names import path_of

@@ -162,15 +162,15 @@ class _Opened:
             raise
 
     def _refreshed(self, folder: Folder) -> Reading:
-        manifest, said = load(folder.root)
-        if said:
-            self.notes.append(f"{said}; what came after the state before is read again")
+        manifest, damage = load(folder.root)
+        if damage:
+            self.notes.append(f"{damage}; what came after the state before is read again")
         repaired = self._without_damaged(manifest) + self._marked(manifest)
         comparison = self._compared(manifest)
         store = Store([], folder.parts, folder.states)
         changes = refresh(comparison, manifest, store, folder.states, self.progress)
         after = manifest
-        if changes.entries or changes.removed or said or repaired:
+        if changes.entries or changes.removed or damage or repaired:
             after = changes.apply(manifest)
             save(folder.root, after)
             if len(set(after.parts())) > MANY_PARTS:

@@ -15,11 +15,11 @@ import polars as pl
 from tallybook.derive.chain import as_recorded, corrected, derive, priced
 from tallybook.files.find import Found
 from tallybook.ledger.derived import Component, Derived, component
+from tallybook.ledger.digests import code_digest, reading_digest
 from tallybook.ledger.groups import batches, linked
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import FileCounts
 from tallybook.ledger.rows import StoredRows, empty_rows
-from tallybook.ledger.state import code_digest, reading_digest
 from tallybook.ledger.stretches import stretches
 
 if TYPE_CHECKING:

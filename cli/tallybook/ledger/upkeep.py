@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.errors import TallybookError
+from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
-from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import PartDamaged
 from tallybook.names import text_of
 

@@ -11,10 +11,10 @@ import polars as pl
 
 from tallybook.files.find import look
 from tallybook.files.read import read_file
+from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.rows import StoredRows
-from tallybook.ledger.state import reading_digest
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.ledger.upkeep import held
 

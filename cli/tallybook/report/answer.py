@@ -63,8 +63,8 @@ def answer(
 
 
 def _digest(query: Query, salt: str) -> str:
-    asked = replace(query, sort=None, limit=None, paths=None, everything=False).document()
-    return blake2b(f"{salt} {asked}".encode(), digest_size=16).hexdigest()
+    document = replace(query, sort=None, limit=None, paths=None, everything=False).document()
+    return blake2b(f"{salt} {document}".encode(), digest_size=16).hexdigest()
 
 
 def _load(path: Path) -> Partial | None:

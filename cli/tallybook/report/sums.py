@@ -78,9 +78,9 @@ def selected(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) ->
 
 def with_keys(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     """Add the columns of the time keys: text in the query's time zone, null without a time."""
-    asked = [key for key in TIME_KEYS if key in query.by]
+    keys = [key for key in TIME_KEYS if key in query.by]
     return rows.with_columns(
-        _local(query).dt.strftime(_TIME_FORMATS[key]).alias(KEYS[key]) for key in asked
+        _local(query).dt.strftime(_TIME_FORMATS[key]).alias(KEYS[key]) for key in keys
     )
 
 

@@ -117,23 +117,23 @@ def apply(path: Path, changes: PlannedChanges) -> AppliedChanges:
     9router may be running. A row that it, or anything else, changed since the plan is left. Raises
     TallybookError where the database cannot be written to; then nothing is changed.
     """
-    done = AppliedChanges(skipped=list(changes.skipped))
+    applied = AppliedChanges(skipped=list(changes.skipped))
     if not changes.rows:
-        return done
+        return applied
     with _opened(path) as connection:
         _require_layout(connection)
         backup = copy_database(path, connection)
         try:
-            _write(connection, changes.rows, done, lambda w: put_record(path, backup, encode(w)))
+            _write(connection, changes.rows, applied, lambda w: put_record(path, backup, encode(w)))
         except BaseException:
             if _is_unchanged(connection, changes.rows):
                 take_away(backup)
             raise
-        if done.rows:
-            done.backup = backup
+        if applied.rows:
+            applied.backup = backup
         else:  # there is nothing to take back
             take_away(backup)
-    return done
+    return applied
 
 
 def _is_unchanged(connection: sqlite3.Connection, changes: Iterable[Change]) -> bool:
@@ -157,16 +157,16 @@ def restore(path: Path) -> AppliedChanges:
     found = backups(path)
     if not found:
         raise TallybookError("there is no backup beside it")
-    done = AppliedChanges()
+    applied = AppliedChanges()
     with _opened(path) as connection:
         _require_layout(connection)
-        copies = _copies(connection, found, done)
+        copies = _copies(connection, found, applied)
         back, left = way_back(copies, lambda key: _row_of(connection, key))
-        done.skipped += left
-        done.backup = copies[0].path
+        applied.skipped += left
+        applied.backup = copies[0].path
         if back:
-            _write(connection, back, done, lambda _: None)
-    return done
+            _write(connection, back, applied, lambda _: None)
+    return applied
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def _made(found: Sequence[Any]) -> Row:
 def _write(
     connection: sqlite3.Connection,
     rows: Sequence[Change],
-    done: AppliedChanges,
+    applied: AppliedChanges,
     before_commit: Callable[[Sequence[Change]], None],
 ) -> None:
     """All or nothing: the rows that are still as planned, and the sums of their days."""
@@ -258,17 +258,17 @@ def _write(
             if connection.execute(_UPDATE, (*new, *where)).rowcount == 1:
                 written.append(change)
             else:
-                done.skipped.append(Skipped(change.row.record, "changed-since"))
-        sums, done.days_left = _adjusted(days, written)
+                applied.skipped.append(Skipped(change.row.record, "changed-since"))
+        sums, applied.days_left = _adjusted(days, written)
         connection.executemany("UPDATE usageDaily SET data = ? WHERE dateKey = ?", sums)
-        done.days = len(sums)
+        applied.days = len(sums)
         same = row_counts(connection) == counts
-        if not same or connection.total_changes - changed != len(written) + done.days:
+        if not same or connection.total_changes - changed != len(written) + applied.days:
             raise TallybookError("other rows than the planned ones would change", NOTHING_CHANGED)
         if written:
             before_commit(written)
         connection.execute("COMMIT")
-        done.records = [change.row.record for change in written]
+        applied.records = [change.row.record for change in written]
     except BaseException:
         if connection.in_transaction:  # an error of the disk has ended it already
             connection.execute("ROLLBACK")
@@ -355,7 +355,7 @@ def _row_of(connection: sqlite3.Connection, key: Key) -> Row | None:
 
 
 def _copies(
-    connection: sqlite3.Connection, found: Sequence[Path], done: AppliedChanges
+    connection: sqlite3.Connection, found: Sequence[Path], applied: AppliedChanges
 ) -> list[Copy]:
     """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
     records = {backup: recorded(backup) for backup in found}
@@ -368,12 +368,12 @@ def _copies(
             copies.append(_copy(connection, backup, changed, named))
             is_known = True
         except (sqlite3.Error, OSError, ValueError, TallybookError):
-            done.passed_over.append(backup)
+            applied.passed_over.append(backup)
             is_known = False
     if not copies:
         names = ", ".join(backup.name for backup in found)
         raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
-    done.lost = not is_known
+    applied.lost = not is_known
     return copies[::-1]
 
 

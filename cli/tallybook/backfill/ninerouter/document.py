@@ -65,9 +65,9 @@ def plan_document(content: bytes, corrections: Iterable[Correction]) -> PlannedC
         changes.skipped += skipped
         if change is not None:
             changes.rows.append(change)
-    done = AppliedChanges()
-    _changed(content, changes.rows, done)
-    changes.days, changes.days_left = done.days, done.days_left
+    applied = AppliedChanges()
+    _changed(content, changes.rows, applied)
+    changes.days, changes.days_left = applied.days, applied.days_left
     return changes
 
 
@@ -78,25 +78,25 @@ def apply_document(path: Path, changes: PlannedChanges) -> AppliedChanges:
     not be running. Raises TallybookError where the document changed meanwhile, or cannot be
     written; then it is as it was.
     """
-    done = AppliedChanges(skipped=list(changes.skipped))
+    applied = AppliedChanges(skipped=list(changes.skipped))
     if not changes.rows:
-        return done
+        return applied
     content, before = _read(path)
-    document, written = _changed(content, changes.rows, done)
+    document, written = _changed(content, changes.rows, applied)
     if not written:
-        return done
+        return applied
     try:
         backup = copy_document(path, content)
         try:
             put_record(path, backup, encode(written))
-            _replace(path, document, before, done)
+            _replace(path, document, before, applied)
         except BaseException:
             take_away(backup)
             raise
     except OSError as error:
         raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
-    done.backup = backup
-    return done
+    applied.backup = backup
+    return applied
 
 
 def restore_document(path: Path) -> AppliedChanges:
@@ -108,20 +108,20 @@ def restore_document(path: Path) -> AppliedChanges:
     found = backups(path)
     if not found:
         raise TallybookError("there is no backup beside it")
-    done = AppliedChanges()
+    applied = AppliedChanges()
     content, before = _read(path)
     now = _keyed(_history(_document(content)))
-    copies = _copies(found, done)
+    copies = _copies(found, applied)
     back, left = way_back(copies, now.get)
-    done.skipped += left
-    done.backup = copies[0].path
+    applied.skipped += left
+    applied.backup = copies[0].path
     if back:
-        document, _ = _changed(content, back, done)
+        document, _ = _changed(content, back, applied)
         try:
-            _replace(path, document, before, done)
+            _replace(path, document, before, applied)
         except OSError as error:
             raise TallybookError(error.strerror or str(error), NOTHING_CHANGED) from error
-    return done
+    return applied
 
 
 def _read(path: Path) -> tuple[bytes, _Mark]:
@@ -189,7 +189,7 @@ def _keyed(history: Sequence[Any]) -> dict[Key, Row]:
     return found
 
 
-def _copies(found: Sequence[Path], done: AppliedChanges) -> list[Copy]:
+def _copies(found: Sequence[Path], applied: AppliedChanges) -> list[Copy]:
     """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
     copies: list[Copy] = []
     is_known = True  # whether the next run's changes are known
@@ -198,12 +198,12 @@ def _copies(found: Sequence[Path], done: AppliedChanges) -> list[Copy]:
             copies.append(_copy(backup, recorded(backup) if is_known else None))
             is_known = True
         except (OSError, ValueError, TallybookError):
-            done.passed_over.append(backup)
+            applied.passed_over.append(backup)
             is_known = False
     if not copies:
         names = ", ".join(backup.name for backup in found)
         raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
-    done.lost = not is_known
+    applied.lost = not is_known
     return copies[::-1]
 
 
@@ -216,7 +216,7 @@ def _copy(backup: Path, changed: Sequence[Changed] | None) -> Copy:
 
 
 def _changed(
-    content: bytes, rows: Sequence[Change], done: AppliedChanges
+    content: bytes, rows: Sequence[Change], applied: AppliedChanges
 ) -> tuple[Document, Sequence[Change]]:
     """The document with the changes of those rows that are still as planned, and of their days."""
     document = _document(content)
@@ -226,7 +226,7 @@ def _changed(
     for change in rows:
         record = change.row.record
         if _row(history, record) != change.row:
-            done.skipped.append(Skipped(record, "changed-since"))
+            applied.skipped.append(Skipped(record, "changed-since"))
             continue
         written.append(change)
         history[record - 1]["tokens"] = json.loads(change.after.tokens or "{}")
@@ -234,8 +234,8 @@ def _changed(
             history[record - 1].pop("cost", None)
         else:
             history[record - 1]["cost"] = change.after.cost
-    done.records = [change.row.record for change in written]
-    _put_days(document, days, written, done)
+    applied.records = [change.row.record for change in written]
+    _put_days(document, days, written, applied)
     return document, written
 
 
@@ -257,27 +257,27 @@ def _put_days(
     document: Document,
     days: Mapping[str, tuple[datetime, datetime]],
     written: Sequence[Change],
-    done: AppliedChanges,
+    applied: AppliedChanges,
 ) -> None:
     counted: set[int] = set()
     for key, (begin, end) in days.items():
         inside = [c for c in written if (t := instant(c.row.timestamp)) and begin <= t < end]
         counted |= {change.row.record for change in inside}
         after = adjusted(document["dailySummary"][key], inside)
-        done.days += after != document["dailySummary"][key]
+        applied.days += after != document["dailySummary"][key]
         document["dailySummary"][key] = after
     rows = [change.row for change in written if change.row.record not in counted]
     near = {key for row in rows for key in days_near(instant(row.timestamp))}
     stored = document.get("dailySummary")
     left = sorted(near & stored.keys() - days.keys()) if isinstance(stored, dict) else []
-    done.days_left = [DayLeft(key, _why_left(document["dailySummary"][key])) for key in left]
+    applied.days_left = [DayLeft(key, _why_left(document["dailySummary"][key])) for key in left]
 
 
 def _why_left(day: Any) -> str:
     return "other-rows" if isinstance(day, dict) else "unreadable"
 
 
-def _replace(path: Path, document: Document, before: _Mark, done: AppliedChanges) -> None:
+def _replace(path: Path, document: Document, before: _Mark, applied: AppliedChanges) -> None:
     """Put the document in its place, unless somebody else changed it meanwhile. Raises OSError."""
 
     def check() -> None:
@@ -291,4 +291,4 @@ def _replace(path: Path, document: Document, before: _Mark, done: AppliedChanges
         raise TallybookError(words, NOTHING_CHANGED) from error
     names = path.stat().st_nlink - 1
     put_in_place(path, content, check)
-    done.names = names
+    applied.names = names

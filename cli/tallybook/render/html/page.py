@@ -138,11 +138,11 @@ def _drawing(time: Row) -> dict[str, Any] | None:
 
 
 def _tables(answer: Row, sections: Mapping[str, Row]) -> list[dict[str, Any]]:
-    """The asked table first, then those by model and by thread that it does not repeat."""
-    asked = answer["query"]["by"]
-    shown = [("By " + ", ".join(asked), answer)]
-    shown += [("By model", sections["models"])] if asked != ["model"] else []
-    shown += [("By thread", sections["threads"])] if asked != ["root-thread"] else []
+    """The by table first, then those by model and by thread that it does not repeat."""
+    by = answer["query"]["by"]
+    shown = [("By " + ", ".join(by), answer)]
+    shown += [("By model", sections["models"])] if by != ["model"] else []
+    shown += [("By thread", sections["threads"])] if by != ["root-thread"] else []
     return [_table(heading, each) for heading, each in shown if each["rows"]]
 
 

@@ -55,10 +55,10 @@ def _added(message: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> 
     """The usage of each task that the message asked for, and whether it says it was added."""
     calls = message.get("tool_calls")
     found = calls if isinstance(calls, list) else []
-    asked = {text(call.get("id")) for call in found if isinstance(call, dict)}
+    call_ids = {text(call.get("id")) for call in found if isinstance(call, dict)}
     for result in results:
         extra = result.get("additional_kwargs")
-        if not isinstance(extra, dict) or text(result.get("tool_call_id")) not in asked:
+        if not isinstance(extra, dict) or text(result.get("tool_call_id")) not in call_ids:
             continue
         usage = extra.get("subagent_token_usage")
         if isinstance(usage, dict):

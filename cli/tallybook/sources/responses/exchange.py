@@ -75,9 +75,9 @@ def dumped(value: Value) -> Exchange | None:
 
 
 def _sides(value: Value) -> tuple[str, str] | None:
-    for asked, answered in _SIDES:
-        if answered in value and (asked in value or _is_http(value[answered])):
-            return asked, answered
+    for request, response in _SIDES:
+        if response in value and (request in value or _is_http(value[response])):
+            return request, response
     return None
 
 
@@ -114,8 +114,8 @@ def _is_http(answer: object) -> bool:
     return not keys.isdisjoint(_BODIES) and not {"status", "status_code"}.isdisjoint(keys)
 
 
-def _dumped(value: Value, asked: str, answered: str) -> Exchange:
-    request, answer = mapping(value.get(asked)), value[answered]
+def _dumped(value: Value, request_key: str, response_key: str) -> Exchange:
+    request, answer = mapping(value.get(request_key)), value[response_key]
     body, place = _body(answer)
     outer = mapping(answer)
     url = request.get("url") or value.get("url") or value.get("api_base")
@@ -123,7 +123,7 @@ def _dumped(value: Value, asked: str, answered: str) -> Exchange:
     provider = party(value.get("provider")) or party(value.get("custom_llm_provider"))
     return Exchange(
         body=body or {},
-        part=f"{answered}.{place}" if place else answered,
+        part=f"{response_key}.{place}" if place else response_key,
         silence=None if body else _silence(answer),
         headers=mapping(outer.get("headers")),
         provider=told or (provider.lower() if provider else None),
@@ -168,10 +168,10 @@ def _silence(answer: object) -> str:
     """In words what stands where the body should be, by the first of its keys that has anything."""
     outer = mapping(answer)
     stated = [outer[key] for key in _BODIES if key in outer] if outer else [answer]
-    said = next((value for value in stated if value), stated[0] if stated else None)
-    if isinstance(said, str) and said.strip():
-        return f"no JSON and no whole event of a stream ({len(said)} characters)"
-    return "null" if said is None and stated else "empty"
+    content = next((value for value in stated if value), stated[0] if stated else None)
+    if isinstance(content, str) and content.strip():
+        return f"no JSON and no whole event of a stream ({len(content)} characters)"
+    return "null" if content is None and stated else "empty"
 
 
 def _requested(value: Value, request: Value) -> str | None:

@@ -1,4 +1,4 @@
-"""The state of the program and of its prices, by which what is kept is told from what is stale."""
+"""Digests of the program and of its prices, by which what is kept is told from what is stale."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READING: Final = (
 )
 
 
-def state(question: Question) -> str:
+def basis(question: Question) -> str:
     """Changes with what an answer depends on besides the logs."""
     prices = f"{installed_version()} {corrections_digest()}"
     return f"{code_digest()} {prices} {question.price_file} {_own_prices(question)!r}"
