@@ -280,6 +280,72 @@ def test_an_upgrade_does_not_make_old_zeros_true(tmp_path: Path, backup: Any) ->
     assert unused == 0
 
 
+_ZERO = (6100, 0, None, 0, 720)  # the 0 is believed
+_DOUBTED = (None, None, None, 6100, 720)
+
+
+@pytest.mark.parametrize(
+    ("folder", "meta", "right"),
+    [
+        # The copy holds all rows that were there when 0.5.69 came: this one came later.
+        (BACKUP, {"appVersion": "0.5.18"}, _ZERO),
+        # A copy of 0.5.59 shows nothing of 0.5.69, which the row needs.
+        ("schema-0-to-1-0.5.59-20261130-013914", {"appVersion": "0.5.18"}, _DOUBTED),
+        # The driver that needs no building leaves the folder empty, and its local time to go by.
+        (BACKUP, None, _ZERO),
+        ("schema-0-to-1-0.5.69-20261130-233914", None, _DOUBTED),
+        ("a copy of mine", {"appVersion": "0.5.18"}, _DOUBTED),
+        ("schema-0-to-1-0.5.69-20269930-013914", None, _DOUBTED),
+    ],
+)
+def test_a_copy_from_before_an_upgrade_tells_which_build_wrote_what_came_after(
+    tmp_path: Path, folder: str, meta: dict[str, str] | None, right: tuple[Any, ...]
+) -> None:
+    """Whole answers of Responses to its own client: 0.5.69 reads their cached count."""
+    before = row("2026-11-29T22:00:00.000Z", NODE, RESPONSES, canonical(5000, 610, 0))
+    after = row("2026-11-30T18:00:00.000Z", NODE, RESPONSES, canonical(6100, 720, 0))
+    here = tmp_path / "db"
+    database(here / "data.sqlite", [before, after], (), {"appVersion": "0.5.69"})
+    copy = here / "backups" / folder / "data.sqlite"
+    if meta is None:
+        copy.parent.mkdir(parents=True)
+    else:
+        database(copy, [before], (), meta)
+    assert settled(tmp_path)[0] == [(None, None, None, 5000, 610), right]
+    alone = derive(read_files(walk([here / "data.sqlite"]).files), None)
+    assert alone.sort("timestamp").select(_BUCKETS).rows()[1] == right
+
+
+def test_an_older_build_that_was_taken_up_again_is_known_by_the_next_copy(tmp_path: Path) -> None:
+    """0.5.69 came, the copy from before it was put back, and 0.5.18 went on until 0.5.69 again."""
+    first, second, third = (
+        row(f"2026-11-{day}T10:00:00.000Z", NODE, RESPONSES, canonical(1000 * day, day, 0))
+        for day in (27, 28, 29)
+    )
+    database(tmp_path / "data.sqlite", [first, second, third], (), {"appVersion": "0.5.69"})
+    for stamp, rows in (("20261127-110000", [first]), ("20261128-110000", [first, second])):
+        folder = tmp_path / "backups" / f"schema-0-to-1-0.5.69-{stamp}"
+        database(folder / "data.sqlite", rows, (), {"appVersion": "0.5.18"})
+    assert settled(tmp_path)[0] == [
+        (None, None, None, 27000, 27),
+        (None, None, None, 28000, 28),
+        (29000, 0, None, 0, 29),
+    ]
+
+
+def test_what_came_after_the_move_out_of_the_documents_is_of_the_build_that_moved_them(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        row("2026-11-29T10:00:00.000Z", NODE, RESPONSES, canonical(5000, 610, 0)),
+        row("2026-11-30T10:00:00.000Z", NODE, RESPONSES, canonical(6100, 720, 0)),
+    ]
+    meta = {"appVersion": "0.5.69", "migratedAt": "2026-11-29T12:00:00.000Z"}
+    database(tmp_path / "data.sqlite", rows, (), meta)
+    (tmp_path / "backups/migrate-from-json-0.5.69-20261129-120000").mkdir(parents=True)
+    assert settled(tmp_path)[0] == [(None, None, None, 5000, 610), _ZERO]
+
+
 def test_what_no_build_reads_stays_unknown_beside_its_detail(tmp_path: Path) -> None:
     """Codex, whole: the answer was put together of a stream, and the detail is as bare."""
     rows = [row("2026-11-30T01:26:27.490Z", "codex", CHAT, canonical(20416, 324, 0))]

@@ -17,6 +17,7 @@ from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import never
 from tallybook.tables import table
+from tests.backfill import test_upgraded as upgraded
 from tests.ledger.homes import coverage, told, totals
 
 
@@ -188,3 +189,16 @@ def test_a_database_that_was_moved_is_the_one_that_it_was(
     text = told(path.parent, ledger, [other])
     assert (totals(text)["input_tokens"], coverage(text)["files"]) == (170, 1)
     assert status(ledger)[1]["files"] == 1
+
+
+def test_a_copy_that_comes_to_lie_beside_a_database_is_heeded(tmp_path: Path) -> None:
+    """Nothing of the database itself changes by it."""
+    home, ledger = tmp_path / "home", tmp_path / "ledger"
+    stamp = "2026-11-30T18:00:00.000Z"
+    here = [upgraded.row(stamp, upgraded.NODE, upgraded.RESPONSES, upgraded.canonical(6100, 20, 0))]
+    path = upgraded.database(home / ".9router/db/data.sqlite", here, (), {"appVersion": "0.5.69"})
+    assert totals(told(home, ledger))["unknown"]["cached_input_tokens"] == 1
+    (path.parent / "backups" / upgraded.BACKUP).mkdir(parents=True)
+    found = told(home, ledger)
+    assert "cached_input_tokens" not in totals(found)["unknown"]
+    assert totals(found)["uncached_input_tokens"] == 6100

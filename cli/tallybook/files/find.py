@@ -311,6 +311,7 @@ def _names_beside(name: str) -> Iterator[str]:
                 raise
             continue
         yield from beside
+    yield from folders_of_copies(plain)
     if not plain.endswith(_USUAL) and not compression_of(name):
         yield name + _WRITE_AHEAD
 
@@ -319,6 +320,12 @@ def neighbours(source: Source, plain: str) -> tuple[str, ...]:
     """Where the small file beside a log of this plain name may lie, the likeliest first."""
     named = source.neighbour(plain) if source.neighbour else None
     return (named,) if isinstance(named, str) else tuple(named or ())
+
+
+def folders_of_copies(plain: str) -> list[str]:
+    """The folders beside a database of this plain name in which earlier states of it may lie."""
+    named = (source.copies(plain) for source in _with_copies() if source.copies)
+    return [folder for folder in named if folder]
 
 
 def compression_of(name: str) -> str:
@@ -347,6 +354,11 @@ def _posix(path: str) -> str:
 @cache
 def _with_neighbours() -> list[Source]:
     return [source for source in sources().values() if source.neighbour]
+
+
+@cache
+def _with_copies() -> list[Source]:
+    return [source for source in sources().values() if source.copies]
 
 
 @cache

@@ -26,7 +26,14 @@ from tallybook.files.find import compression_of, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.skim import is_longer, skimmed
-from tallybook.files.sqlite import Unclaimed, is_database, is_passing, read_database, words
+from tallybook.files.sqlite import (
+    Unclaimed,
+    copies_beside,
+    is_database,
+    is_passing,
+    read_database,
+    words,
+)
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, claims, sources
 from tallybook.sources.contract import Rows
@@ -110,7 +117,9 @@ class FileReading:
     def _database(self) -> Iterator[RowsOfFile]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
-        for name, rows in read_database(self._content, lambda source, _: self._facts(source)):
+        for name, rows in read_database(
+            self._content, lambda source, _: self._facts_beside(source)
+        ):
             self.place.source = name
             yield RowsOfFile(rows, lasting=True)
 
@@ -223,6 +232,11 @@ class FileReading:
 
     def _facts(self, source: Source) -> FileFacts:
         return facts(source, self.path, self._odd)
+
+    def _facts_beside(self, source: Source) -> FileFacts:
+        """The facts of a database, with what earlier states of it say."""
+        copies = copies_beside(source, self.path)
+        return msgspec.structs.replace(self._facts(source), copies=copies)
 
     def _keep(self, source: Source, state: object) -> None:
         is_kept = not any(getattr(state, name) for name in source.holds)

@@ -128,6 +128,30 @@ def read_database(
             yield source.name, [problem(0, "truncated", missing)]
 
 
+def copies_beside(source: Source, path: Path) -> tuple[tuple[str, bytes], ...]:
+    """What earlier states of a database say, by the names of the folders that they lie in.
+
+    Nothing where one cannot be read: as a log of its own it says so itself.
+    """
+    folder = source.copies(path.name) if source.copies else None
+    if folder is None or source.glance is None:
+        return ()
+    try:
+        found = sorted(each.name for each in _real(path.parent / folder).iterdir() if each.is_dir())
+    except OSError:
+        return ()
+    names = [text_of(name) for name in found]
+    return tuple((name, _glance(source, path.parent / folder / name / path.name)) for name in names)
+
+
+def _glance(source: Source, path: Path) -> bytes:
+    try:
+        with connect(path) as connection:
+            return source.glance(connection) if source.glance else b""
+    except (OSError, sqlite3.Error):
+        return b""
+
+
 def _claimed(found: Tables) -> Source | None:
     """The source whose tables these are, None for none. Raises Unclaimed for more than one."""
     claimed = [source for source in sources().values() if source.recognise(found)]

@@ -65,6 +65,9 @@ class FileFacts(msgspec.Struct, frozen=True):
 
     parts: tuple[str, ...] = ()  # last folders and the file name, compression suffix removed
     neighbour: bytes | None = None  # content of the file that `Source.neighbour` named
+    # Of the folders that `Source.copies` named, by name, what `Source.glance` saw in the database
+    # of the same name as the file's; nothing where there is none, or it cannot be read.
+    copies: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,10 @@ class Source:
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
     # File name -> where the file beside it may be, relative to its folder; the first is taken.
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
+    # File name -> the folder beside a database in which earlier states of it are kept, each in a
+    # folder of its own; and what is to be known of one, short and without an end of its own.
+    copies: Callable[[str], str | None] | None = None
+    glance: Callable[[sqlite3.Connection], bytes] | None = None
     whole: Callable[[Head], bool] = never
     # Fields of a state that may hold a piece of the log itself. Such a state is used and never
     # kept: once the file has grown, it is read again from its beginning.

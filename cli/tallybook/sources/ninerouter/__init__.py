@@ -53,6 +53,8 @@ SOURCE: Final = Source(
     false_zeros=True,
     prompt_surplus=2000,
     began=(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.", "%Y%m%d_%H%M%S_%3f"),
+    copies=Later("tallybook.sources.ninerouter.sniff", "copies"),
+    glance=Later("tallybook.sources.ninerouter.builds", "glance"),
     recognise=Later("tallybook.sources.ninerouter.sniff", "recognise"),
     query=Later("tallybook.sources.ninerouter.database", "query"),
 )

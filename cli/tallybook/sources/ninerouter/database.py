@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tallybook.schema import ASSERTION, Reported
 from tallybook.sources.contract import FileFacts, Rows, Tables
-from tallybook.sources.ninerouter.builds import Builds
+from tallybook.sources.ninerouter.builds import builds_of
 from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_rows
 from tallybook.sources.ninerouter.eras import Era
@@ -100,7 +100,7 @@ _COLUMNS_OF: Final = {
 def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
     """The rows of a database in tables of bounded size; damage is stepped over and said."""
     found = tables_of(connection)
-    era = _era(connection, found, is_copy=_BACKUPS in facts.parts)
+    era = _era(connection, found, facts)
     gaps: list[Reported] = []
     # Details first: they tell which rows are estimates.
     estimates = Estimates()
@@ -142,7 +142,7 @@ def _column(name: str, there: frozenset[str]) -> str:
     return f"nullif(CAST({name} AS TEXT), '')" if name in _WORDS else name
 
 
-def _era(connection: sqlite3.Connection, found: Tables, *, is_copy: bool) -> Era:
+def _era(connection: sqlite3.Connection, found: Tables, facts: FileFacts) -> Era:
     """What the database says of the builds that wrote it."""
     first, last = _twins(connection, found)
     stated = _meta(connection, found)
@@ -150,8 +150,8 @@ def _era(connection: sqlite3.Connection, found: Tables, *, is_copy: bool) -> Era
         first_twin=first,
         last_twin=last,
         nested_since=stated.get("migratedAt", ""),
-        builds=Builds(_version(stated.get("appVersion"))),
-        is_copy=is_copy,
+        builds=builds_of(stated, facts.copies),
+        is_copy=_BACKUPS in facts.parts,
     )
 
 
@@ -181,11 +181,6 @@ def _meta(connection: sqlite3.Connection, found: Tables) -> dict[str, Any]:
         return dict(connection.execute("SELECT key, value FROM _meta").fetchall())
     except sqlite3.DatabaseError:
         return {}
-
-
-def _version(text: Any) -> tuple[int, ...] | None:
-    parts = str(text or "").split("-")[0].split(".")
-    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else None
 
 
 def _days(connection: sqlite3.Connection, gaps: list[Reported]) -> Iterator[list[Reported]]:

@@ -43,6 +43,11 @@ def sniff(head: Head) -> bool:
     return False
 
 
+def copies(name: str) -> str | None:
+    """The folder in which the router keeps the states of its database before an upgrade."""
+    return "backups" if name == "data.sqlite" else None
+
+
 def recognise(found: Tables) -> bool:
     """Whether the database is one of 9router's, of whatever version."""
     return bool(usage_tables(found) or detail_tables(found))
