@@ -15,8 +15,7 @@ from typing import Final, NamedTuple
 from tallybook.errors import FAILURES
 from tallybook.files.regular import NotRegularError
 from tallybook.names import path_of, text_of
-from tallybook.sources import Source, claims, sources
-from tallybook.sources.lines import Head
+from tallybook.sources import Source, sources
 
 _GZIP, _ZSTD = ".gz", ".zst"
 COMPRESSED = (_GZIP, _ZSTD)
@@ -381,15 +380,12 @@ def _quiet_patterns() -> set[str]:
 def _is_foreign(path: str) -> bool:
     """Whether no source claims the file; what cannot be read is no foreign one, nobody knows."""
     from tallybook.files.blocks import DAMAGE, beginning, open_log  # noqa: PLC0415 - loads pyarrow
-    from tallybook.files.skim import skimmed  # noqa: PLC0415 - likewise
+    from tallybook.files.told import told  # noqa: PLC0415 - likewise
 
     try:
         with open_log(Path(path)) as read:
             first = beginning(read).head
-        if claims(Head(first)):
-            return False
-        keys = skimmed(Path(path), first)
-        return keys is None or not claims(keys)
+        return not told(Path(path), first).claimed
     except DAMAGE:
         return False
     except Exception:  # the reading meets it again, and says so

@@ -25,7 +25,7 @@ from tallybook.files.blocks import (
 from tallybook.files.find import compression_of, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
-from tallybook.files.skim import is_longer, skimmed
+from tallybook.files.skim import is_longer
 from tallybook.files.sqlite import (
     Unclaimed,
     copies_beside,
@@ -34,10 +34,11 @@ from tallybook.files.sqlite import (
     read_database,
     words,
 )
+from tallybook.files.told import told
 from tallybook.schema import Reported
-from tallybook.sources import FileFacts, Source, claims, sources
+from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import Rows
-from tallybook.sources.lines import Head, problem
+from tallybook.sources.lines import problem
 from tallybook.sources.pictures import without_pictures
 from tallybook.tables import READ, table
 
@@ -136,11 +137,7 @@ class FileReading:
             first, pieces, passed = beginning(read)
             if not first:
                 return
-            head = Head(first)
-            name = logical_name(self.path).as_posix()
-            claimed = claims(head, name)
-            if not claimed and (keys := skimmed(self._content, first)) is not None:
-                claimed = claims(keys, name)
+            head, claimed = told(self.path, first, self._content)
             if len(claimed) != 1:
                 raise Unclaimed(claimed)
             source = sources()[claimed[0]]

@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, beginning, blocks, open_log
-from tallybook.files.find import logical_name
 from tallybook.files.regular import open_named
 from tallybook.files.sqlite import is_database
-from tallybook.sources import Source, claims
-from tallybook.sources.lines import HEAD_BYTES, Head
+from tallybook.files.told import Told, told
+from tallybook.sources import Source
+from tallybook.sources.lines import HEAD_BYTES
 
 # A state that is larger holds most of a document; reading that again costs less than keeping it.
 MAX_STATE_BYTES: Final = 256 << 10
@@ -151,15 +151,15 @@ def _is_claimed(path: Path, source: Source) -> bool:
     return claimed == [source.name] and not source.whole(head)
 
 
-def _told(path: Path) -> tuple[Head, list[str]]:
+def _told(path: Path) -> Told:
     with open_log(path) as read:
-        head = Head(beginning(read).head)
-    return head, claims(head, logical_name(path).as_posix())
+        first = beginning(read).head
+    return told(path, first)
 
 
 def is_log(path: Path) -> bool:
     """Whether a file is one that a source reads, or any SQLite database; unknown is no."""
     try:
-        return is_database(path) or bool(_told(path)[1])
+        return is_database(path) or bool(_told(path).claimed)
     except DAMAGE:
         return False

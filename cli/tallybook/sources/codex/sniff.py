@@ -28,6 +28,7 @@ _RECORD_TYPES: Final = frozenset(
     {"response", "event", "session_meta", "prev_session_meta", "state"}
 )
 _HEADER_KEYS: Final = frozenset({"id", "timestamp", "instructions", "git", "record_type"})
+_FIRST_ONES: Final = 8
 _LOOKED_AT: Final = 64  # lines; saved output may begin with words of a wrapper
 
 _DOCUMENT: Final = re.compile(rb'\s*\{\s*"session"\s*:\s*\{\s*"(?:timestamp|id|instructions)"\s*:')
@@ -45,7 +46,7 @@ def sniff(head: Head) -> bool:
     for value in head.objects(_LOOKED_AT):
         verdict = _judge(value, head)
         if verdict is not None:
-            return verdict
+            return verdict and (_is_header(value) or _goes_on(head))
     return bool(_CUT_HEADER.match(head.content))
 
 
@@ -63,6 +64,19 @@ def _judge(value: dict[str, Any], head: Head) -> bool | None:
     if _is_message(value) or _is_exec(value) or {"workdir", "provider", "model"} <= value.keys():
         return True
     return None if value.keys() == {"prompt"} else False
+
+
+def _is_header(value: dict[str, Any]) -> bool:
+    """Whether a line is one that files begin with, and not any of a thread's."""
+    if value.get("type") in ("session_meta", "thread.started") or "workdir" in value:
+        return True
+    return value.keys() <= _HEADER_KEYS
+
+
+def _goes_on(head: Head) -> bool:
+    """Whether most of the first lines are Codex's; a single one may stand in front of another's."""
+    judged = [_judge(value, head) for value in head.objects(_FIRST_ONES)]
+    return judged.count(True) > judged.count(False)
 
 
 def _is_envelope(value: dict[str, Any]) -> bool | None:

@@ -37,7 +37,7 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
         return [], state
     if state.form is None:
         block, state.held = state.held + block, b""
-        state.form = sniff.form_of(Head(block))
+        state.form = sniff.form_of(Head(block)) or sniff.form_of_lines(block)
     if state.form is None:
         state.held = block
         return [], state

@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from tallybook.sources.lines import Head
+from tallybook.values import decode
 
 AUDIT: Final = "audit"
 LEDGER: Final = "ledger"
@@ -65,14 +66,22 @@ def form_of(head: Head) -> str | None:
     if any(LINE.match(line) for line in head.lines[:_LOOKED_AT]):
         return APPLICATION_LOG if _LOG_WORDS.search(content) else None
     values = list(head.objects(_DECODED))
-    form = next(filter(None, map(_form_of_line, values)), None)
-    if form is not None or len(values) == _DECODED:
-        return form  # no document has so many objects in a row, each on its line
+    forms = [form for value in values if (form := _form_of_line(value))]
+    if forms or len(values) == _DECODED:
+        # No document has so many objects in a row, each on its line.
+        return forms[0] if 2 * len(forms) > len(values) else None
     if not content.lstrip().startswith(b"{"):
         return None
     if any(all(key.search(content) for key in keys) for keys in _DOCUMENTS):
         return DOCUMENT
     return AUDIT if _CUT_AUDIT.match(content) else None
+
+
+def form_of_lines(block: bytes) -> str | None:
+    """Which of Symphony's files it is that has one of its lines in a block, behind others."""
+    values = (decode(line) for line in block.split(b"\n"))
+    forms = (_form_of_line(value) for value in values if isinstance(value, dict))
+    return next(filter(None, forms), None)
 
 
 def is_disk_log(data: bytes) -> bool:

@@ -81,12 +81,13 @@ def sniff(head: Head) -> bool:
     """Whether a file begins like rollouts of any layout, or like the description of a run."""
     if not _may_be_ours(head):
         return False
-    return any(
-        _is_rollout(found.members)
-        or _is_description(found.members)
-        or (not found.is_closed and _is_cut_trace(content, found))
-        for content, found in _objects(head)
-    )
+    found = [
+        _is_rollout(outlined.members)
+        or _is_description(outlined.members)
+        or (not outlined.is_closed and _is_cut_trace(content, outlined))
+        for content, outlined in _objects(head)
+    ]
+    return 2 * sum(found) >= max(len(found), 1)
 
 
 def _may_be_ours(head: Head) -> bool:

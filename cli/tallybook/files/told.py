@@ -1,0 +1,84 @@
+"""Tells which source a file is of: by how it begins, else by what most of its first lines are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tallybook.files.blocks import BLOCK_BYTES, Read, blocks, open_log
+from tallybook.files.find import logical_name
+from tallybook.files.skim import skimmed
+from tallybook.sources import claims
+from tallybook.sources.lines import HEAD_BYTES, Head
+from tallybook.values import decode
+
+_VOTERS: Final = 16  # lines
+_MOST: Final = 1 << 30  # bytes that are looked at
+_OPENS: Final = re.compile(rb"^[ \t]*\{", re.MULTILINE)
+
+
+class Told(NamedTuple):
+    """The beginning of a file, and the names of the sources that claim it."""
+
+    head: Head
+    claimed: list[str]
+
+
+def told(path: Path, first: bytes, content: Path | None = None) -> Told:
+    """What a file is told by, which begins with the bytes `first`; `content` is where it lies.
+
+    Where its beginning tells nobody's or more than one's, it is of the source which claims most of
+    its first lines: what stands in front of them may be broken, or another's.
+
+    Raises one of `DAMAGE` where the file cannot be read so far.
+    """
+    head, place = Head(first), content or path
+    name = logical_name(path).as_posix()
+    claimed = claims(head, name)
+    if not claimed and (keys := skimmed(place, first)) is not None:
+        claimed = claims(keys, name)
+    if len(claimed) != 1 and _OPENS.search(first):
+        claimed = _elected(place) or claimed
+    return Told(head, claimed)
+
+
+def _elected(path: Path) -> list[str]:
+    """The source that claims more than half of the first lines; none where there is none."""
+    votes: Counter[str] = Counter()
+    voters = 0
+    for line in islice(_voters(path), _VOTERS):
+        voters += 1
+        votes.update(claims(Head(line)))
+    return [name for name, count in votes.items() if 2 * count > voters]
+
+
+def _voters(path: Path) -> Iterator[bytes]:
+    """The first lines that begin like an object which says something; one may be of any length."""
+    looked_at = 0
+    with open_log(path) as read:
+        for block in blocks(_at_most(_MOST, read)):
+            for opens in _OPENS.finditer(block):
+                end = block.find(b"\n", opens.end())
+                line = block[opens.start() : end if end >= 0 else len(block)]
+                looked_at += min(len(line), HEAD_BYTES)
+                if looked_at > BLOCK_BYTES:
+                    return
+                if len(line) > HEAD_BYTES or decode(line) != {}:
+                    yield line[:HEAD_BYTES]
+
+
+def _at_most(size: int, read: Read) -> Read:
+    """A reader that ends when it has given so many bytes, or few more."""
+    left = size
+
+    def some() -> bytes:
+        nonlocal left
+        piece = read() if left > 0 else b""
+        left -= len(piece)
+        return piece
+
+    return some
