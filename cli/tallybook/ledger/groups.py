@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tallybook.derive.duplicates.meeting import (
+from tallybook.derive.duplicates.routes import (
     OUTPUT,
     WHEN,
     at_answer,

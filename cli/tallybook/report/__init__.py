@@ -1,1 +1,4 @@
-"""Reports: what is asked (`query`), which rows answer (`selection`), sums of them (`summary`)."""
+"""Reports: what is asked (`query`), sums over the rows that answer (`sums`), and rows of them
+(`summary`); what is wrong with the data (`problems`, `codes`) and why a report is incomplete
+(`fields`).
+"""

@@ -1,4 +1,4 @@
-"""Which of the records of one call is its best witness, and which is the original."""
+"""Which of the records of one call counts, and which is the original: copies and archives yield."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from tallybook.derive.duplicates.meeting import (
+from tallybook.derive.duplicates.requests import REQUEST
+from tallybook.derive.duplicates.routes import (
     CLOCKS_MS,
     LONGEST_TOOL_MS,
     OUTPUT,
@@ -25,7 +26,6 @@ from tallybook.derive.duplicates.meeting import (
     is_router,
     milliseconds,
 )
-from tallybook.derive.duplicates.requests import REQUEST
 from tallybook.schema import CALL, COUNTED_KINDS, LOG, MOST_AT_BEGIN
 
 SURPLUS: Final = 2000  # tokens that a router adds to the prompt that it shows a client

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from tallybook.derive.duplicates.forwarded import Pair, pairs
-from tallybook.derive.duplicates.meeting import (
+from tallybook.derive.duplicates.routes import (
     LONGEST_ANSWER_MS,
     OUTPUT,
     STORED,

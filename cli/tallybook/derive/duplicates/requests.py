@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.derive.duplicates.meeting import (
+from tallybook.derive.duplicates.routes import (
     OUTPUT,
     REQUEST_MS,
     WHEN,

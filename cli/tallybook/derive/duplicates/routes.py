@@ -1,4 +1,4 @@
-"""Where the records of a router, of the requests that it kept and of its clients may meet."""
+"""Which rows are of a router, of a request that it kept or of its client, and when two may meet."""
 
 from __future__ import annotations
 
