@@ -134,6 +134,21 @@ def test_unsplit_input_is_bounded_by_the_cheapest_and_the_dearest_rate(
 
 
 @pytest.mark.parametrize(
+    ("model", "dearest"),
+    [("claude-opus-4-8", "0.01"), ("gpt-5.6-terra", "0.0025"), ("gpt-5.2", "0.00175")],
+)
+def test_writes_that_were_not_stated_may_be_all_that_is_left_of_the_prompt(
+    rates: pricing.Rates, model: str, dearest: str
+) -> None:
+    counts = {"uncached_input_tokens": 1000, "cached_input_tokens": 0, "output_tokens": 0}
+    row = price_one(rates, model, **counts, cache_creation_input_tokens=None)
+    assert row["cost_high"] == Decimal(dearest)
+    assert row["cost_low"] == row["cost"]
+    stated = price_one(rates, model, **counts, cache_creation_input_tokens=0)
+    assert stated["cost_high"] == stated["cost"] == row["cost"]
+
+
+@pytest.mark.parametrize(
     ("model", "stated", "cost"),
     [
         ("claude-opus-4-6", {"speed": "fast"}, "30"),

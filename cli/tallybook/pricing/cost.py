@@ -198,8 +198,12 @@ def _low() -> pl.Expr:
 def _high() -> pl.Expr:
     # A cache write of unknown lifetime is priced at five minutes, and may have been an hour.
     unknown_lifetime = pl.col("cache_creation_1h_input_tokens").is_null()
+    # Writes that were not stated are in what is left of the prompt, where there were any.
+    unknown_writes = pl.col("cache_creation_input_tokens").is_null()
     return pl.sum_horizontal(
-        _cost("uncached_input_tokens", "uncached_high"),
+        pl.when(unknown_writes)
+        .then(_cost("uncached_input_tokens", "input_high"))
+        .otherwise(_cost("uncached_input_tokens", "uncached_high")),
         _cost("perhaps_uncached_tokens", "uncached_high"),
         _cost("unsplit_input_tokens", "input_high"),
         _cost("cached_input_tokens", "cached_high"),
