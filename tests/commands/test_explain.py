@@ -155,6 +155,21 @@ def test_a_record_that_does_not_count_says_for_which_call(run: Run) -> None:
     assert first["duplicate_of"].startswith("codex:019bdad8-cd00-7a34-984c-abd5682f7f06:")
 
 
+def test_a_call_that_does_not_count_is_told_with_the_one_that_does(run: Run) -> None:
+    # The saved output of a run states a sum, and the rollout beside it the calls of that sum.
+    logs = built(FIXTURES / "codex" / "exec-json-beside-rollout")
+    whole = answer(run("total", logs, "--no-ledger", "--json"))
+    left = [each for row in whole["rows"] for each in row["left_out"]]
+    left += whole["not_counted"]["rows"]
+    (lost, *_) = [each for each in left if each["call_id"] != each["duplicate_of"]]
+    found = answer(run(lost["call_id"], logs, "--no-ledger", "--json"))
+    assert found["rows"] == []
+    assert [each["reason"] for each in found["not_counted"]["rows"]] == [lost["reason"]]
+    lines = run(lost["call_id"], logs, "--no-ledger").stdout.splitlines()
+    assert f"in favour of {lost['duplicate_of']}" in lines[-2]
+    assert lines[-1] == "total: no calls · 0 tokens · $0"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -213,11 +213,18 @@ def end_lines(answer: Row) -> Iterator[str]:
         many = f"{rest['records']:,} more {'record' if rest['records'] == 1 else 'records'}"
         yield f"{many}: {rest['total_tokens']:,} tokens, {_money(rest['cost_usd'])}"
     for reason, count in odd["reasons"].items():
-        named = [place(each) for each in odd["rows"] if each["reason"] == reason][:_EXAMPLES]
+        listed = [each for each in odd["rows"] if each["reason"] == reason][:_EXAMPLES]
+        named = [
+            place(each) + (_instead(each) if answer["query"]["call"] else "") for each in listed
+        ]
         where = f": {', '.join(named)}{', …' if count > len(named) else ''}" if named else ""
         words = REASONS.get(reason, "")
         yield visible(f"not counted: {count:,} {reason}{f' ({words})' if words else ''}{where}")
     yield f"total: {_sums(answer['totals'])}"
+
+
+def _instead(entry: Row) -> str:
+    return f" in favour of {entry['duplicate_of']}" if entry["duplicate_of"] else ""
 
 
 def _sums(totals: Row) -> str:

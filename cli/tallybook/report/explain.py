@@ -15,7 +15,7 @@ from tallybook.pricing.rates import Rates
 from tallybook.report.cell import Cell
 from tallybook.report.query import KEYS, Query
 from tallybook.report.summary import Row, money, summarise_batches
-from tallybook.report.sums import recorded, selected, with_keys
+from tallybook.report.sums import counted, recorded, selected, with_keys
 from tallybook.report.working import Place, Working, call_row, entry
 from tallybook.schema import PROBLEM
 
@@ -175,9 +175,10 @@ class _Gathered:
     def through(self, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """Of each batch the rows that are meant."""
         for rows in batches:
-            found = self._asked.rows(rows.lazy()).collect()
+            every = self._asked.rows(rows.lazy(), pl.lit(value=True)).collect()
+            self.components.update(every["component"].unique())
+            found = every.filter(counted())
             self.height += found.height
-            self.components.update(found["component"].unique())
             if not found.is_empty() or not self._frames:
                 self._frames.append(found)
             if self._limit is not None and len(self._frames) > 1:
