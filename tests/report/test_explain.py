@@ -47,6 +47,12 @@ COST_OF = {
     "cache_creation_1h_input_tokens": "cache_creation_cost_usd",
     "output_tokens": "output_cost_usd",
     "web_search_requests": "web_search_cost_usd",
+    "audio_input_tokens": "uncached_input_cost_usd",
+    "image_input_tokens": "uncached_input_cost_usd",
+    "cached_audio_input_tokens": "cached_input_cost_usd",
+    "cached_image_input_tokens": "cached_input_cost_usd",
+    "audio_output_tokens": "output_cost_usd",
+    "image_output_tokens": "output_cost_usd",
 }
 
 

@@ -85,10 +85,14 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
 def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
     """The columns of SCHEMA for USAGE rows, with the counts and rates of PRICED_COUNTS beside them.
 
-    Where a call is billed, its `cost` is the sum of each count times its rate.
+    Beside these stands how many tokens of each medium are billed at its own rate, and no longer at
+    that of text (`media.billed`, `media.rate_of`). Where a call is billed, its `cost` is the sum of
+    each count times its rate.
     """
     names = [name for pair in PRICED_COUNTS for name in pair]
-    return _worked(calls.select(_NEEDED), rates, now).select(*SCHEMA.keys(), *names)
+    names += [f(name) for name in MEDIA_COUNTS for f in (media.billed, media.rate_of)]
+    worked = media.with_billed(_worked(calls.select(_NEEDED), rates, now))
+    return worked.select(*SCHEMA.keys(), *names)
 
 
 def dollars(femto: pl.Expr) -> pl.Expr:

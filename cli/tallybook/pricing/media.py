@@ -60,6 +60,31 @@ def _rates(row: Rate, provider: str | None, model: str | None) -> tuple[int | No
     return tuple(like if rate is None else rate for rate, like in zip(own, text, strict=True))
 
 
+def billed(name: str) -> str:
+    """The column of how many tokens are billed at the rate of a count, see `with_billed`."""
+    return f"{name}_billed"
+
+
+def with_billed(calls: pl.DataFrame) -> pl.DataFrame:
+    """Add how many tokens are billed at the rate of each of MEDIA_COUNTS; they are not as text.
+
+    `calls` have the counts and rates that `add_costs` needs; without any of them all is null.
+    """
+    if "image_input_assumed" not in calls.columns:
+        nothing = [f(name) for name in MEDIA_COUNTS for f in (billed, rate_of)]
+        return calls.with_columns(pl.lit(None, pl.Int64).alias(name) for name in nothing)
+    found = {billed(name): _count(name) for name in _OUTPUTS}
+    for fresh, read in _INPUTS:
+        held = pl.coalesce(read, _least_cached(fresh))
+        found |= {billed(fresh): _count(fresh) - held, billed(read): held}
+    return calls.with_columns(**found)
+
+
+def rate_of(name: str) -> str:
+    """The column of the rate of one of MEDIA_COUNTS."""
+    return f"{name}_rate"
+
+
 def add_costs(calls: pl.DataFrame) -> pl.DataFrame:
     """Put what media cost beyond text into the costs of the buckets, and into LOW and HIGH.
 

@@ -26,6 +26,12 @@ _NAMES: Final = {
     "output_tokens": "output",
     "reasoning_output_tokens": "reasoning",
     "web_search_requests": "searches",
+    "audio_input_tokens": "audio",
+    "cached_audio_input_tokens": "audio cached",
+    "image_input_tokens": "image",
+    "cached_image_input_tokens": "image cached",
+    "audio_output_tokens": "audio out",
+    "image_output_tokens": "image out",
 }
 # Bucket whose origin a priced count has.
 _ORIGIN_OF: Final = {"cache_creation_5m_input_tokens": "cache_creation_input_tokens"}
@@ -185,7 +191,8 @@ def _rate(rate: Row) -> str:
     since = f" from {rate['valid_from']}" if rate["valid_from"] else ""
     until = f" to {rate['valid_to']}" if rate["valid_to"] else ""
     above = f", prompts over {rate['above_tokens']:,}" if rate["above_tokens"] else ""
-    return f"{rate['variant']}{above}{since}{until} by {rate['source']}"
+    stated = f" ({rate['stated_by']})" if rate["stated_by"] else ""
+    return f"{rate['variant']}{above}{since}{until} by {rate['source']}{stated}"
 
 
 def _proof(proof: Row) -> str:

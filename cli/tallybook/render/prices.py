@@ -99,8 +99,9 @@ def _window(row: Row) -> str:
 
 
 def _source(row: Row) -> str:
+    stated = [row["stated_by"]] if row["stated_by"] else []
     assumed = ["not the stated seller's own"] if row["assumed"] else []
-    return "; ".join([row["source"], *row["notes"], *assumed])
+    return "; ".join([row["source"], *stated, *row["notes"], *assumed])
 
 
 def unpriced_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tallybook.pricing.cost import BEFORE_FIRST_PRICE, UNPRICED
 from tallybook.pricing.rates import Rates, micros, week_second
 from tallybook.pricing.table import (
     BATCH,
+    CORRECTION,
     DAY,
     FAST,
     FLEX,
@@ -32,6 +33,7 @@ from tallybook.pricing.table import (
 from tallybook.pricing.tariff import Key, Layer, Tariff
 from tallybook.report.query import Query
 from tallybook.report.sums import selected
+from tallybook.schema import MEDIA_COUNTS
 
 Row = dict[str, Any]
 
@@ -64,6 +66,9 @@ def field_of(name: str) -> str:
 
 
 RATE_FIELDS: Final = tuple(map(field_of, RATES))
+MEDIA_FIELDS: Final = tuple(
+    f"{name.removesuffix('_tokens')}_usd_per_million_tokens" for name in MEDIA_COUNTS
+)
 FIELDS: Final = (
     "provider",
     "model",
@@ -75,9 +80,12 @@ FIELDS: Final = (
     "utc_to",
     "weekdays",
     *RATE_FIELDS,
+    *MEDIA_FIELDS,
     "fallback",
     "basis",
     "source",
+    "stated_by",
+    "reason",
     "assumed",
     "notes",
 )
@@ -141,8 +149,13 @@ def plain(number: Decimal) -> str:
 def source_of(rates: Rates, rate: Rate) -> str:
     """Where a rate comes from, in the words of the document's `prices.sources`."""
     listed, *others = rates.sources
-    own = next((name for name in others if name.startswith("prices ")), listed)
-    return {LIST: listed, RULE: f"{listed}, by a rule", OVERRIDE: own}.get(rate.basis, rate.basis)
+    named = {name.partition(" ")[0]: name for name in others}
+    return {
+        LIST: listed,
+        RULE: f"{listed}, by a rule",
+        CORRECTION: named.get("corrections", CORRECTION),
+        OVERRIDE: named.get("prices", OVERRIDE),
+    }.get(rate.basis, rate.basis)
 
 
 def time_of(instant: int | None) -> str | None:
@@ -202,7 +215,9 @@ def _place(rate: Rate) -> tuple[int, ...]:
 
 
 def _money(found: Iterable[tuple[Layer, Rate]]) -> list[tuple[Any, ...]]:
-    return [(*(getattr(rate, name) for name in RATES), *_place(rate)) for _, rate in found]
+    return [
+        (*(getattr(rate, name) for name in RATES), rate.media, *_place(rate)) for _, rate in found
+    ]
 
 
 def _row(rates: Rates, key: Key, served: str, layer: Layer, rate: Rate) -> Row:
@@ -219,12 +234,20 @@ def _row(rates: Rates, key: Key, served: str, layer: Layer, rate: Rate) -> Row:
         "utc_to": None if is_whole else _clock(rate.day_to),
         "weekdays": [name for bit, name in enumerate(_WEEK) if rate.weekdays >> bit & 1],
         **{field_of(name): usd(getattr(rate, name), name) for name in RATES},
+        **dict.fromkeys(MEDIA_FIELDS),
+        **dict(zip(MEDIA_FIELDS, map(_media, rate.media), strict=False)),
         "fallback": [field_of(name) for name in rate.borrowed],
         "basis": rate.basis,
         "source": source_of(rates, rate),
+        "stated_by": rate.source or None,
+        "reason": rate.reason or None,
         "assumed": layer.assumed,
         "notes": list(layer.notes),
     }
+
+
+def _media(femto: int | None) -> str | None:
+    return usd(femto, TOKEN_RATES[0])
 
 
 def _clock(second: int) -> str:

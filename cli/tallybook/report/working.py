@@ -12,6 +12,7 @@ import polars as pl
 from tallybook.dialects import DIALECTS
 from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS, working
 from tallybook.pricing.in_force import tier_of_prompt
+from tallybook.pricing.media import billed, rate_of
 from tallybook.pricing.rates import LATEST, Quote, Rates
 from tallybook.pricing.table import TOKEN_RATES, Rate
 from tallybook.pricing.tariff import Key
@@ -59,6 +60,12 @@ _BUCKET_OF: Final = {
 }
 _TOGETHER: Final = "uncached_tokens"  # two buckets that have one rate
 _APART: Final = ("uncached_input_tokens", "unsplit_input_tokens")
+# Counts of what is not text, by the count of text that holds them.
+_MEDIA_IN: Final = {
+    _TOGETHER: ("audio_input_tokens", "image_input_tokens"),
+    "cached_input_tokens": ("cached_audio_input_tokens", "cached_image_input_tokens"),
+    "output_tokens": ("audio_output_tokens", "image_output_tokens"),
+}
 # The buckets of a direction in the order in which a correction has them.
 _DIRECTIONS: Final = {
     INPUT: (
@@ -273,26 +280,37 @@ def _rate(rate: Rate, rates: Rates) -> Row:
         "valid_to": time_of(rate.valid_to),
         "basis": rate.basis,
         "source": source_of(rates, rate),
+        "stated_by": rate.source or None,
+        "reason": rate.reason or None,
     }
 
 
 def _arithmetic(row: Row, worked: Row) -> list[Row]:
-    """Each count that is priced times its rate, in the order of PRICED_COUNTS."""
+    """Each count that is priced times its rate, in the order of PRICED_COUNTS, media behind it."""
     found = []
     for tokens, rate in PRICED_COUNTS:
+        media = [name for name in _MEDIA_IN.get(tokens, ()) if worked[billed(name)]]
+        left = sum(worked[billed(name)] for name in media)  # no longer billed as text
         for bucket, count in _counts(tokens, row, worked):
-            if count:
-                cost = None if worked[rate] is None else count * worked[rate]
-                found.append(
-                    {
-                        "bucket": bucket,
-                        "count": count,
-                        "usd_per_unit": usd(worked[rate], rate),
-                        "unit": "million tokens" if rate in TOKEN_RATES else "thousand",
-                        "cost_usd": money(cost),
-                    }
-                )
+            text = max((count or 0) - left, 0)
+            left -= (count or 0) - text
+            if text:
+                found.append(_line(bucket, text, worked[rate], rate))
+        found += [
+            _line(name, worked[billed(name)], worked[rate_of(name)], TOKEN_RATES[0])
+            for name in media
+        ]
     return found
+
+
+def _line(bucket: str, count: int, rate: int | None, name: str) -> Row:
+    return {
+        "bucket": bucket,
+        "count": count,
+        "usd_per_unit": usd(rate, name),
+        "unit": "million tokens" if name in TOKEN_RATES else "thousand",
+        "cost_usd": None if rate is None else money(count * rate),
+    }
 
 
 def _counts(tokens: str, row: Row, worked: Row) -> list[tuple[str, int | None]]:
