@@ -63,6 +63,31 @@ def test_claude_web_searches_cost_ten_dollars_a_thousand_where_the_list_is_silen
 
 
 @pytest.mark.parametrize(
+    ("provider", "model", "fee"),
+    [
+        ("openai", "gpt-5.3-codex", "0.02"),  # $10 per thousand
+        ("x-ai", "grok-4.6", "0.01"),  # $5
+        ("google", "gemini-3.1-pro-preview", "0.028"),  # $14
+        ("google", "gemini-2.5-flash", "0.07"),  # $35
+    ],
+)
+def test_searches_cost_what_their_seller_asks(
+    rates: pricing.Rates, provider: str, model: str, fee: str
+) -> None:
+    row = price_one(rates, model, **claude("0/0/0/0"), web_search_requests=2, provider=provider)
+    assert row["web_search_cost"] == row["cost"] == row["cost_high"] == Decimal(fee)
+    # Google runs some for nothing.
+    assert row["cost_low"] == (0 if provider == "google" else Decimal(fee))
+
+
+def test_searches_without_a_fee_that_is_known_leave_the_call_unpriced(rates: pricing.Rates) -> None:
+    row = price_one(
+        rates, "openai/gpt-oss-120b", **claude("9/9/0/0"), web_search_requests=2, provider="groq"
+    )
+    assert (row["cost"], row["price_status"]) == (None, "unpriced")
+
+
+@pytest.mark.parametrize(
     ("prompt", "cost"), [(272_000, "1.375"), (272_001, "2.74251")], ids=["at", "above"]
 )
 def test_a_prompt_over_the_threshold_puts_the_whole_request_in_the_higher_tier(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tallybook.dialects.searches import SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.streams import has_ended, merge_stream, opened
@@ -69,6 +70,10 @@ def cut_down(event: Body) -> Body:
     for key in ("choices", "candidates"):
         if isinstance(inner.get(key), list):
             kept[key] = [_choice(choice) for choice in inner[key][:1]]
+    if ran := searches(inner):
+        kept[SEARCHES] = ran
+    if "response" in kept and (ran := searches(mapping(inner["response"]))):
+        kept["response"][SEARCHES] = ran
     return kept
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tallybook.dialects.searches import searches
 from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
 from tallybook.dialects.shape import follow
 from tallybook.values import instant, text
@@ -40,8 +41,8 @@ class Response(msgspec.Struct, kw_only=True):
 
     `usage` is for `read_usage`, with `provider` as its hint, which is None where the body does not
     tell who served it. `finished` is False where the answer broke off before its counts were
-    final. `is_error`: the body is an error in place of an answer. `is_refusal`: the model refused
-    to answer, or to go on.
+    final. `searches` are those that it is charged for. `is_error`: the body is an error in place of
+    an answer. `is_refusal`: the model refused to answer, or to go on.
     """
 
     usage: Body | None = None
@@ -53,6 +54,7 @@ class Response(msgspec.Struct, kw_only=True):
     service_tier: str | None = None
     created: datetime | None = None
     finished: bool | None = None
+    searches: int | None = None
     is_refusal: bool = False
     is_error: bool = False
 
@@ -130,6 +132,7 @@ def _find(body: Body) -> Response | None:
         is_refusal=body.get("stop_reason") == "refusal",
         is_error=is_error,
     )
+    found.searches = searches(body, found.model)
     found.provider = told_by_body(body, usage or {}, found.response_id, found.model)
     return found
 

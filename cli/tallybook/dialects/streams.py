@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tallybook.dialects.responses import CUT_OFF
+from tallybook.dialects.searches import SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.values import count, decode, text
@@ -184,6 +185,8 @@ def _merge_gemini(events: Sequence[Body]) -> Body:
         for key in ("modelVersion", "model_version", "responseId", "response_id", "createTime"):
             if event.get(key) is not None:
                 body[key] = event[key]
+    if ran := max((searches(event) or 0 for event in events), default=0):
+        body[SEARCHES] = ran
     candidates = [candidate for event in events for candidate in _candidates(event)]
     broken_off = candidates and not any(map(has_ended, candidates))
     return {**body, CUT_OFF: True} if broken_off else body

@@ -11,11 +11,13 @@ import polars as pl
 
 from tallybook.pricing import media
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
+from tallybook.pricing.rules import SOME_SEARCHES_FREE
 from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
 from tallybook.pricing.tariff import Key, Layer, Tariff
 
 KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
 _INPUT_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h")
+_SEARCH: Final = RATES.index("search")
 _BORROWING: Final = ("cached", "creation_5m", "creation_1h")
 
 SCHEMA: Final[dict[str, Any]] = {
@@ -227,8 +229,11 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     rates = [getattr(base, name) for name in RATES]
     bounds = [_known(rows, (name,)) for name in RATES] + [_known(rows, _INPUT_RATES)]
     since = base.valid_from
+    low = [min(bound, default=None) for bound in bounds]
+    if tariff.provider in SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
+        low[_SEARCH] = 0
     yield from rates
-    yield from (min(bound, default=None) for bound in bounds)
+    yield from low
     yield from (max(bound, default=None) for bound in bounds)
     yield from (name in base.borrowed for name in _BORROWING)
     yield len({row.above for row in rows}) > 1

@@ -18,8 +18,13 @@ BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google"})
 US_PREMIUM: Final = Fraction(11, 10)
 _US_PREMIUM_FROM: Final = (4, 6)
 
-# $10 per thousand for every Claude model, also where the price list leaves it out.
-CLAUDE_SEARCH: Final = femto_per_request(Decimal(10))
+# Dollars per thousand searches, for every model of the seller where the price list leaves it out:
+# developers.openai.com/api/docs/pricing, docs.x.ai/developers/pricing, platform.claude.com.
+_SEARCHES: Final = {"openai": Decimal(10), "x-ai": Decimal(5)}
+_CLAUDE_SEARCHES: Final = Decimal(10)
+
+# Sellers that run some searches for nothing; how many are left at a call nobody knows.
+SOME_SEARCHES_FREE: Final = frozenset({"google"})
 
 # Fast mode of models whose own fast prices no list has; every token rate times the factor.
 _FAST: Final = (
@@ -41,6 +46,12 @@ _ONE_INPUT_PRICE: Final = frozenset({"google", "x-ai", "anthropic"})
 _CLAUDE_VERSION: Final = re.compile(
     r"claude-(?:opus|sonnet|haiku|fable|mythos)-(\d+)(?:[-.](\d{1,2}))?(?!\d)"
 )
+
+
+def search_fee(provider_id: str, model_id: str) -> int | None:
+    """Femto-dollars per search where the list has no fee; None where no rule has one either."""
+    stated = _CLAUDE_SEARCHES if is_claude(model_id) else _SEARCHES.get(provider_id)
+    return None if stated is None else femto_per_request(stated)
 
 
 def fast_factor(model_id: str) -> Fraction | None:

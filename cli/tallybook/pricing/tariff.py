@@ -14,10 +14,10 @@ from tallybook.pricing.names import Match, Names, is_local
 from tallybook.pricing.price_file import Overrides, Price
 from tallybook.pricing.rules import (
     BATCH_AT_HALF,
-    CLAUDE_SEARCH,
     HALF,
     fast_factor,
     is_claude,
+    search_fee,
     us_premium,
 )
 from tallybook.pricing.table import (
@@ -192,7 +192,7 @@ def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, mode
         steps.append(_tier_step(tier, known if not fast else frozenset(), provider, model))
     if (key.inference_geo or "").strip().lower() == "us":
         steps.append(_Step(factor=us_premium(provider, model), why="US inference"))
-    return _layer(rates, steps, model)
+    return _layer(rates, steps, provider, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,19 +222,17 @@ def _tier_step(tier: str, known: frozenset[str], provider: str, model: str) -> _
     return _Step(factor=factor or Fraction(1), why=tier, assumed=factor is None)
 
 
-def _layer(rates: Sequence[Rate], steps: Sequence[_Step], model: str) -> Layer:
+def _layer(rates: Sequence[Rate], steps: Sequence[_Step], provider: str, model: str) -> Layer:
     variant = next((step.variant for step in steps if step.variant != STANDARD), STANDARD)
     factors = [step for step in steps if step.factor != 1]
     factor = prod((step.factor for step in factors), start=Fraction(1))
     rows = (scale(row, factor, RULE) for row in rates if row.variant == variant)
     return Layer(
-        rates=tuple(_with_search(row, model) for row in rows),
+        rates=tuple(_with_search(row, search_fee(provider, model)) for row in rows),
         assumed=any(step.assumed for step in steps),
         notes=tuple(f"{step.why}: x {float(step.factor):g}" for step in factors),
     )
 
 
-def _with_search(row: Rate, model: str) -> Rate:
-    if row.search is not None or not is_claude(model):
-        return row
-    return msgspec.structs.replace(row, search=CLAUDE_SEARCH)
+def _with_search(row: Rate, fee: int | None) -> Rate:
+    return row if row.search is not None else msgspec.structs.replace(row, search=fee)

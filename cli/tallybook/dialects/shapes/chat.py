@@ -84,12 +84,15 @@ _XAI: Final = replace(
         "prompt_tokens num_sources_used",
         "prompt_tokens cached_prompt_text_tokens",
         "prompt_tokens prompt_text_tokens",
+        "prompt_tokens server_side_tool_usage_details",
     ),
     # A resold answer may have its reasoning inside. Now and then more is cached than the prompt is
     # said to be, and then it lies outside.
     dialects=("xai", "openai", "disjoint", "bedrock", "anthropic"),
     hints={},
     cached=at("prompt_tokens_details/cached_tokens", "cached_prompt_text_tokens"),
+    web_searches=at("server_side_tool_usage_details/web_search_calls"),
+    other_searches=at("server_side_tool_usage_details/x_search_calls"),
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),
 )

@@ -63,8 +63,14 @@ _OPENROUTER: Final = replace(
 _XAI: Final = replace(
     _RESPONSES,
     rule="xai-responses",
-    keys=any_of("input_tokens cost_in_usd_ticks", "input_tokens num_sources_used"),
+    keys=any_of(
+        "input_tokens cost_in_usd_ticks",
+        "input_tokens num_sources_used",
+        "input_tokens server_side_tool_usage_details",
+    ),
     dialects=("openai", "xai", "bedrock", "disjoint", "anthropic"),
+    web_searches=at("server_side_tool_usage_details/web_search_calls"),
+    other_searches=at("server_side_tool_usage_details/x_search_calls"),
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),
 )

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from tallybook.dialects.searches import is_search
 from tallybook.values import UNDECODABLE, decode
 
 _EVENTS: Final = (
@@ -75,6 +76,26 @@ _TOOL_CALL: Final = re.compile(
 def tool_ids(block: bytes, begin: int, end: int) -> list[str]:
     """The ids of the tool calls that a model asks for in the lines."""
     return [name.decode("ascii", "replace") for name in _TOOL_CALL.findall(block, begin, end)]
+
+
+_SEARCH: Final = b'"web_search_call"'
+
+
+def search_places(block: bytes) -> list[int]:
+    """Where the searches stand that the provider ran, as items of the thread's own answers.
+
+    A compaction holds the items of answers that were charged for before it.
+    """
+    found, at = [], block.find(_SEARCH)
+    while at >= 0:
+        begin = block.rfind(b"\n", 0, at) + 1
+        end = block.find(b"\n", at)
+        end = len(block) if end < 0 else end
+        line = decode(block[begin:end])
+        if isinstance(line, dict) and line.get("type") == "response_item":
+            found += [begin] * is_search(line.get("payload"))
+        at = block.find(_SEARCH, end)
+    return found
 
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.

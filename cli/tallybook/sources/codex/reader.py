@@ -22,6 +22,7 @@ from tallybook.sources.codex.lines import (
     Payload,
     find_answer,
     parse,
+    search_places,
     tool_ids,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
@@ -150,10 +151,13 @@ def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     watched, found = 0, jsonl.spans(block, state, BYPASS)
+    searches = search_places(block)
     stated = 0  # where the last line that states usage ends
     for record, begin, end in jsonl.candidates(block, MARKER, found):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
+        if searches and state.is_own:
+            state.searches += sum(watched <= place < begin for place in searches)
         watched = begin
         line = parse(block[begin:end])
         if line is None:
@@ -166,6 +170,7 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
                 row.routed = True
                 row.tool_ids = [*state.tool_ids, *tool_ids(block, stated, begin)] or None
             state.tool_ids = []
+            _put_searches(state, row)
             if row is not state.silence.row:
                 yield row
         if row is not None or line.type == "compacted":  # a history that was answered long ago
@@ -175,6 +180,14 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     if is_routed(state.context.turn_model, state.thread.provider):
         state.tool_ids = [*state.tool_ids, *tool_ids(block, stated, len(block))][-REMEMBERED_IDS:]
     hear(state.silence, Gap(block, stated, len(block)))
+    state.searches += sum(watched <= place for place in searches) if state.is_own else 0
+
+
+def _put_searches(state: State, row: Reported) -> None:
+    """The first row with the counts of an answer has its searches: another may state it again."""
+    is_answer = row.kind == CALL and row.reported_input_tokens and row.repeat is None
+    if state.searches and is_answer and row.part is None:
+        row.web_search_requests, state.searches = state.searches, 0
 
 
 def _watch(block: bytes, begin: int, end: int, state: State) -> None:

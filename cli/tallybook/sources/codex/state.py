@@ -75,6 +75,7 @@ class State(msgspec.Struct):
     silence: Silence = msgspec.field(default_factory=Silence)
     keeps_records: bool = False  # a build that writes a usage record for each response
     tool_ids: list[str] = msgspec.field(default_factory=list)  # asked for since usage was stated
+    searches: int = 0  # run for an answer whose usage is not stated yet
     is_undecided: bool = False  # a line was left out that may be the thread's own
     is_counted: bool = False  # some line states usage
 

@@ -112,6 +112,8 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     if _is_of_images(found.body):
         _put_images(row)
     row.refused = response.is_refusal and row.reported_output_tokens == 0
+    if row.web_search_requests is None:
+        row.web_search_requests = response.searches
     row.service_tier = response.service_tier or row.service_tier
     if row.reported_cost_usd is None:
         problems: list[str] = []
