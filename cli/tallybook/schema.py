@@ -74,6 +74,10 @@ WITNESS: Final = "witness"  # why a row does not count: another source states th
 PROBABLY_SAME: Final = "probably-same-call"
 # Calls with signs of a router on its own side and on a client's, which may be the same ones.
 MAY_BE_TWICE: Final = "may-be-counted-twice"
+# Problems of a total that goes on from one that was stated elsewhere, or nowhere: it holds more
+# than its run took, or may do so.
+EARLIER_USAGE: Final = "earlier-usage"
+PERHAPS_INHERITED: Final = "perhaps-inherited"
 AT_ROUTER: Final = "router"
 AT_CLIENT: Final = "client"
 
@@ -156,7 +160,9 @@ class Reported(msgspec.Struct, kw_only=True):
     finished: bool | None = None  # the counts of the response are final; None where nobody can tell
     refused: bool = False  # before any output, of which the provider bills nothing
     block_index: int | None = None  # place among the records of one response
-    turn_counts: list[int | None] | None = None  # RUNNING_COUNTS of a running total's last turn
+    # RUNNING_COUNTS of a running total's last turn; with its web searches behind them where they
+    # lack nothing that the total has risen by.
+    turn_counts: list[int | None] | None = None
     running: bool = False  # counts run up over `series`, they are not those of one call
     series: str | None = None  # the process, turn or run that counts run up or are summed over
     # Counts as logged; `dialect` says which contains which.

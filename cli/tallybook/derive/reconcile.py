@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from tallybook.derive.normalize import add_problem
-from tallybook.derive.running_totals import Snapshot, in_order, settle
+from tallybook.derive.running_totals import Snapshot, Statement, in_order, settle
 from tallybook.schema import ASSERTION, PROBABLY_SAME, WITNESS
 
 _COMPARED = (
@@ -162,15 +162,15 @@ def _sum(group: pl.DataFrame) -> tuple[Any, ...]:
     if group["kind"][0] != ASSERTION:
         steps = [row[6:] for row in group.rows()]
     else:
-        steps = [step[3:] for step in settle(_processes(group)) if step[2] is None]
+        steps = [step.counts for step in settle(_processes(group)) if step.repeat is None]
     sums = [_total(column) for column in zip(*steps, strict=True)]
     return (group["row"].max(), *sums)
 
 
-def _processes(group: pl.DataFrame) -> list[list[Snapshot]]:
-    processes: dict[str, list[Snapshot]] = {}
+def _processes(group: pl.DataFrame) -> list[list[Statement]]:
+    processes: dict[str, list[Statement]] = {}
     for row, _source, _thread, _model, _kind, series, *counts in group.sort("row").iter_rows():
-        processes.setdefault(series, []).append(Snapshot(row, tuple(counts)))
+        processes.setdefault(series, []).append({"": Snapshot(row, tuple(counts))})
     return sorted(processes.values(), key=in_order)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -30,7 +31,13 @@ from tallybook.ledger.digests import code_digest
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
 from tallybook.private import write_aside
-from tallybook.schema import ASSERTION, COUNTED_KINDS
+from tallybook.schema import (
+    ASSERTION,
+    CAPTURE_TOTAL,
+    COUNTED_KINDS,
+    PERHAPS_INHERITED,
+    RUNNING_COUNTS,
+)
 
 # What the stages look at across files; see `link_keys`.
 COLUMNS = (
@@ -59,7 +66,10 @@ COLUMNS = (
     "project",
     "reported_output_tokens",
     "reported_reasoning_tokens",
+    "turn_counts",
+    "problems",
 )
+_OUTPUT: Final = RUNNING_COUNTS.index("reported_output_tokens")
 
 
 def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> list[list[int]]:
@@ -200,6 +210,23 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         hashed(rows.filter(pl.col("running"), pl.col("series").is_null()), "series", "source"),
         hashed(rows.filter(pl.col("evidence").is_in(TELLING)), "begun", "source", "chain_id"),
         hashed(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
+        *_begun_totals(rows),
+    ]
+
+
+def _begun_totals(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
+    """The keys by which the saved total of a fork meets that of its parent, which it began with.
+
+    Where nothing says what its turn took, any other saved total may be the one.
+    """
+    total, taken = pl.col("reported_output_tokens"), pl.col("turn_counts")
+    saved = rows.filter(pl.col("running"), pl.col("evidence") == CAPTURE_TOTAL)
+    before = total - taken.list.get(_OUTPUT, null_on_oob=True)
+    doubted = taken.is_null() & pl.col("problems").list.contains(PERHAPS_INHERITED)
+    return [
+        hashed(saved.with_columns(total=total), "total", "source", "total"),
+        hashed(saved.filter(before > 0).with_columns(total=before), "total", "source", "total"),
+        hashed(saved.filter(doubted), "saved total", "source"),
     ]
 
 

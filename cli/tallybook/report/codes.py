@@ -80,6 +80,12 @@ CODES: Final[Mapping[str, Code]] = {
         "a router and its client seem to have logged one call",
         "one of them counts; --as-recorded counts both",
     ),
+    "earlier-usage": Code(
+        "a saved total holds what was used before its run", "what the run took counts"
+    ),
+    "perhaps-inherited": Code(
+        "a saved total may go on from another thread's", "it counts in full; tokens may be too high"
+    ),
     "may-be-counted-twice": Code(
         "a run's sum and the logs of its agents differ either way", "both count"
     ),

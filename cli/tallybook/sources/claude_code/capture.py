@@ -12,6 +12,7 @@ from tallybook.schema import (
     CAPTURE_LINE,
     CAPTURE_TOTAL,
     EVENT,
+    PERHAPS_INHERITED,
     RUNNING_COUNTS,
     SUM,
     Reported,
@@ -19,12 +20,15 @@ from tallybook.schema import (
 from tallybook.sources.claude_code.lines import Event, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
     DIALECT,
+    TOTALS,
     codes,
+    is_older,
     moment,
     prompt_counts,
     provider,
     response,
     terms,
+    total_counts,
     usage_counts,
     within,
 )
@@ -34,6 +38,8 @@ from tallybook.sources.claude_code.transcript import totals
 from tallybook.values import money, storable, text
 
 _STREAMS_HELD = 64  # far more sub-agents than one run has at a time
+_SURE = 4  # counts that every total has: of the prompt, and the output
+_RESTORES_TOTALS = (2, 1, 277)  # where it resumes a session
 
 
 def read_init(line: Line, state: State) -> None:
@@ -41,6 +47,7 @@ def read_init(line: Line, state: State) -> None:
     capture = _capture(line, state)
     capture.cwd = text(line.cwd)
     capture.announced_model = text(line.model)
+    capture.version = text(line.client_version) or capture.version
 
 
 def _capture(line: Line, state: State) -> Capture:
@@ -207,7 +214,8 @@ def read_result(line: Line, record: int, part: str | None, state: State) -> list
     model = (served[0] or None) if len(served) == 1 else None
     if isinstance(line.model_usage, dict) and line.model_usage:
         rows = _run_totals(line.model_usage, part, problems, columns)
-        _put_turn(rows, model, line.usage)
+        _put_turn(rows, model, line, begins=not capture.has_result and _restarts(capture.version))
+        capture.has_result = True
     elif line.usage is None and cost is None:
         return []
     else:
@@ -225,13 +233,55 @@ def _run_totals(
     return rows
 
 
-def _put_turn(rows: list[Reported], model: str | None, usage: object) -> None:
-    """Puts what the turn took on the total of the only model that can have answered in it."""
-    stated = usage_counts(usage, [])
+def _put_turn(rows: list[Reported], model: str | None, line: Line, *, begins: bool) -> None:
+    """Puts on each total what it has risen by, or that it may hold what another session used.
+
+    The newest builds say the rise, and where totals begin at zero the first is its own. Else what
+    the turn took is known of the only model that can have answered in it: the one of the responses,
+    or the only one that had used as much. `begins`: the process has stated no total before, and no
+    other one's.
+    """
+    if begins or isinstance(line.turn_usage, dict):
+        for row in rows:
+            risen = inside(line.model_usage if begins else line.turn_usage, str(row.model))
+            row.turn_counts = _whole_turn(risen)
+        return
+    stated = usage_counts(line.usage, [])
     turn = [stated[name] for name in RUNNING_COUNTS]
-    for row in rows:
-        if any(turn) and (len(rows) == 1 or row.model == model is not None):
-            row.turn_counts = turn
+    restores = inside(line.subagent_stats, "spawned") == 0  # only builds that may restore a total
+    asked = [row for row in rows if row.model == model is not None] or [
+        row for row in rows if _holds(row, turn)
+    ]
+    if any(turn) and len(asked) == 1:
+        row = asked[0]
+        row.turn_counts = turn
+        if restores and _prompt(row) > sum(count or 0 for count in turn[:3]):
+            row.problems = codes([*(row.problems or ()), PERHAPS_INHERITED])
+
+
+def _holds(row: Reported, turn: list[int | None]) -> bool:
+    """Whether the total of a model is at least what the turn took."""
+    pairs = zip(RUNNING_COUNTS, turn, strict=True)
+    return all((getattr(row, name) or 0) >= (took or 0) for name, took in pairs)
+
+
+def _whole_turn(usage: object) -> list[int | None] | None:
+    """The counts of a turn with its web searches; None where some are not sound."""
+    problems: list[str] = []
+    counts = total_counts(
+        usage if isinstance(usage, dict) else dict.fromkeys(TOTALS.values(), 0), problems
+    )
+    stated = [counts[name] for name in (*RUNNING_COUNTS, "web_search_requests")]
+    return None if problems or None in stated[:_SURE] else stated
+
+
+def _prompt(row: Reported) -> int:
+    return sum(getattr(row, name) or 0 for name in RUNNING_COUNTS[:3])
+
+
+def _restarts(version: str | None) -> bool:
+    """Whether a client of that version begins at zero where it resumes a session."""
+    return version is not None and is_older(version, _RESTORES_TOTALS) is True
 
 
 def _is_nothing(row: Reported) -> bool:

@@ -69,7 +69,9 @@ class Line(
         "cut_cause": "streamCutCause",
         "waiting_tool_use_id": "parentToolUseID",
         "model_usage": "modelUsage",
+        "turn_usage": "model_usage_since_last_result",
         "start_time": "startTime",
+        "client_version": "claude_code_version",
         "input_tokens": "inputTokens",
         "output_tokens": "outputTokens",
         "cached_tokens": "cacheReadInputTokens",
@@ -102,6 +104,8 @@ class Line(
     data: Progress | None = None
     waiting_tool_use_id: Any = None
     model_usage: Any = None
+    turn_usage: Any = None  # of the same shape: what came since the result before
+    subagent_stats: Any = None  # of a result
     start_time: Any = None
     # Counts of the oldest lines, which had no usage object.
     input_tokens: Any = None
@@ -110,6 +114,7 @@ class Line(
     cache_creation_tokens: Any = None
     # Standard output.
     subtype: Any = None
+    client_version: Any = None  # in the first message
     role: Any = None  # in place of the type, in the first builds
     session_id: Any = None
     parent_tool_use_id: Any = None

@@ -31,6 +31,8 @@ TOTALS: Final = {
     "reported_input_tokens": "inputTokens",
     "reported_cached_tokens": "cacheReadInputTokens",
     "reported_cache_creation_tokens": "cacheCreationInputTokens",
+    "reported_cache_creation_5m_tokens": "cacheCreationEphemeral5mInputTokens",
+    "reported_cache_creation_1h_tokens": "cacheCreationEphemeral1hInputTokens",
     "reported_output_tokens": "outputTokens",
     "reported_reasoning_tokens": "thinkingTokens",
     "web_search_requests": "webSearchRequests",
@@ -101,13 +103,15 @@ def finished(stop_reason: object, output: int | None, version: object) -> bool |
     if stop_reason is not None:
         return None if stop_reason is msgspec.UNSET else True
     few = output is not None and output <= MOST_AT_BEGIN
-    return False if few or (isinstance(version, str) and _says_when_final(version)) else None
+    says = isinstance(version, str) and is_older(version, _SAYS_WHEN_FINAL) is False
+    return False if few or says else None
 
 
 @lru_cache(maxsize=64)
-def _says_when_final(version: str) -> bool:
+def is_older(version: str, other: tuple[int, int, int]) -> bool | None:
+    """Whether a client's version is before another one; None where it is none."""
     found = _VERSION.match(version)
-    return found is not None and tuple(map(int, found.groups())) >= _SAYS_WHEN_FINAL
+    return None if found is None else tuple(map(int, found.groups())) < other
 
 
 def moment(value: object, problems: list[str]) -> datetime | None:

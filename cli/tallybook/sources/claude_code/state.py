@@ -20,6 +20,8 @@ class Capture(msgspec.Struct):
     announced_model: str | None = None  # by the first message; the responses name what was served
     models: list[str] = []  # of the main loop's responses since the last result
     cost: Decimal | None = None  # running total of the last result
+    version: str | None = None  # of the client, where the first message says it
+    has_result: bool = False
 
 
 class Held(msgspec.Struct):

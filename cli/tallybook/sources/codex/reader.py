@@ -8,7 +8,15 @@ from typing import Final
 
 import msgspec
 
-from tallybook.schema import CALL, CAPTURE_LINE, CAPTURE_TOTAL, SUM, THREAD, Reported
+from tallybook.schema import (
+    CALL,
+    CAPTURE_LINE,
+    CAPTURE_TOTAL,
+    PERHAPS_INHERITED,
+    SUM,
+    THREAD,
+    Reported,
+)
 from tallybook.sources import jsonl, lines
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import is_routed, take_header, take_settings, take_turn
@@ -75,6 +83,8 @@ def read_turn(state: State, line: Line, record: int) -> Reported:
         problems.append("no-counts")
     else:
         put_counts(row, counts)
+        if row.reported_cache_creation_tokens is not None:  # builds that may fork without a word
+            problems.append(PERHAPS_INHERITED)
     row.problems = list(dict.fromkeys(problems)) or None
     return row
 
