@@ -74,6 +74,11 @@ WITNESS: Final = "witness"  # why a row does not count: another source states th
 PROBABLY_SAME: Final = "probably-same-call"
 # Calls with signs of a router on its own side and on a client's, which may be the same ones.
 MAY_BE_TWICE: Final = "may-be-counted-twice"
+# Who asks where a conversation is shortened, and how the identity of such a call begins of which a
+# log says no more than that it was made.
+COMPACT: Final = "compact"
+COMPACTED: Final = "compacted:"
+
 # Problems of a total that goes on from one that was stated elsewhere, or nowhere: it holds more
 # than its run took, or may do so.
 EARLIER_USAGE: Final = "earlier-usage"
@@ -98,10 +103,11 @@ SUMMARY: Final = "summary"  # a tool's record of a run as a whole
 SNAPSHOT: Final = "snapshot"  # a run's counts so far, as they were served, sent or logged once
 CAPTURE_TOTAL: Final = "capture-total"  # running totals in saved standard output
 CAPTURE_LINE: Final = "capture-line"  # single messages in saved standard output
+CAPTURE_LAST: Final = "capture-last"  # a call that only the result of its run tells of
 STATE: Final = "state"  # in a saved state of the thread, not tied to a run
 COPY: Final = "copy"  # embedded in a record of another thread
 RUN_RECORDS: Final = (LOG, TRANSCRIPT, SUMMARY, SNAPSHOT)  # that may all tell of one run
-EVIDENCE: Final = (*RUN_RECORDS, CAPTURE_TOTAL, CAPTURE_LINE, STATE, COPY)
+EVIDENCE: Final = (*RUN_RECORDS, CAPTURE_TOTAL, CAPTURE_LINE, CAPTURE_LAST, STATE, COPY)
 
 # Whose past a row belongs to, in a file that may begin with another thread's history.
 OWN: Final = "own"  # proved to be the thread's own

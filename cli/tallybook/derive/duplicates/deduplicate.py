@@ -18,6 +18,8 @@ from tallybook.schema import (
     CALL,
     CAPTURE_LINE,
     CAPTURE_TOTAL,
+    COMPACT,
+    COMPACTED,
     COPY,
     COUNTED_KINDS,
     EVENT,
@@ -44,6 +46,7 @@ def changed(
     return rows.with_columns(found.get_columns())
 
 
+_LONGEST_COMPACTION = "10m"  # from its answer to the line that says that it is done
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
 _MARKS = ("duplicate_of", "duplicate_reason", "problems")
 WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
@@ -65,6 +68,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         (pl.col("repeat").is_not_null(), _mark_repeats),
         (pl.col("history") != OWN, _mark_replayed_history),
         (pl.col("call_id").is_duplicated(), _mark_same_call),
+        (_is_compaction(), _mark_recorded_compactions),
         (_is_capture("evidence"), _mark_captures),
         (pl.col("evidence").is_in(TELLING), _mark_lesser_records_of_run),
         (_is_seen_elsewhere(), mark_stated_elsewhere),
@@ -272,6 +276,39 @@ def take_whose(rows: pl.LazyFrame, pairs: pl.DataFrame, giver: str) -> pl.LazyFr
     )
 
 
+def _is_compaction() -> pl.Expr:
+    """A call of which the log says no more than that it has shortened the conversation."""
+    return pl.col("identity").str.starts_with(COMPACTED).fill_null(value=False)
+
+
+def _mark_recorded_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Such a call where it is on record: the last one of the session that was made for it."""
+    made = _FREE & (pl.col("caller") == COMPACT) & ~_is_compaction()
+    who = ("source", "root_thread_id")
+    recorded = rows.filter(made).select(*who, "timestamp", _made="call_id").drop_nulls()
+    found = (
+        rows.filter(_FREE & _is_compaction())
+        .select("row", *who, "timestamp")
+        .drop_nulls()
+        .sort("timestamp", "row")
+        .join_asof(
+            recorded.sort("timestamp", "_made"),
+            on="timestamp",
+            by=who,
+            tolerance=_LONGEST_COMPACTION,
+            check_sortedness=False,
+        )
+        .filter(pl.col("_made").is_not_null())
+        .unique("_made", keep="first", maintain_order=True)
+        .select("row", "_made")
+    )
+    return (
+        rows.join(found, on="row", how="left", maintain_order="left")
+        .pipe(_mark, pl.col("_made").is_not_null(), pl.col("_made"), "same-response")
+        .drop("_made")
+    )
+
+
 def _is_capture(column: str) -> pl.Expr:
     return pl.col(column).is_in([CAPTURE_TOTAL, CAPTURE_LINE])
 
@@ -345,17 +382,17 @@ def _placeholders(rows: pl.LazyFrame) -> pl.Series:
 
     No record of their call is final, and all agree on the output: where one states more than
     another, the last count has come, for a stream states none between its first event and that. Of
-    a stream that broke off, as an event says of its call, it is so whatever the records say. What a
-    log has a cost of was finished.
+    a stream that broke off, as an event says of its call, it is so whatever the records say. A call
+    that a log has a cost of was finished.
     """
     unfinished = ~pl.col("finished")
     doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
     is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
     is_open = (
-        (unfinished & (pl.col("kind") == CALL)).fill_null(value=False)
+        (unfinished & pl.col("kind").is_in([CALL, SUM])).fill_null(value=False)
         & ~pl.col("finished").any().over("call_id")
         & (output == output.min().over("call_id")).fill_null(value=True)
-        & pl.col("reported_cost_usd").is_null()
+        & (pl.col("reported_cost_usd").is_null() | (pl.col("kind") == SUM))
     )
     cut_off = (is_event & unfinished).any().over("call_id")
     return (

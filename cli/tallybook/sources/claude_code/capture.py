@@ -9,9 +9,12 @@ import msgspec
 
 from tallybook.dialects import restated
 from tallybook.schema import (
+    CALL,
+    CAPTURE_LAST,
     CAPTURE_LINE,
     CAPTURE_TOTAL,
     EVENT,
+    MOST_AT_BEGIN,
     PERHAPS_INHERITED,
     RUNNING_COUNTS,
     SUM,
@@ -20,6 +23,7 @@ from tallybook.schema import (
 from tallybook.sources.claude_code.lines import Event, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
     DIALECT,
+    SYNTHETIC,
     TOTALS,
     codes,
     is_older,
@@ -32,8 +36,14 @@ from tallybook.sources.claude_code.responses import (
     usage_counts,
     within,
 )
-from tallybook.sources.claude_code.state import Capture, Held, State
-from tallybook.sources.claude_code.threads import SUBAGENT, Link, capture_chain, thread
+from tallybook.sources.claude_code.state import Answered, Capture, Held, State
+from tallybook.sources.claude_code.threads import (
+    SUBAGENT,
+    Link,
+    capture_chain,
+    identity,
+    thread,
+)
 from tallybook.sources.claude_code.transcript import totals
 from tallybook.values import money, storable, text
 
@@ -67,7 +77,32 @@ def read_message(line: Line, record: int, part: str | None, state: State) -> lis
     if model and line.parent_tool_use_id is None and model not in capture.models:
         capture.models.append(model)
     chain_id = _chain(line, line.message, state)
+    if line.parent_tool_use_id is None:
+        _keep_answered(capture, line, line.message, chain_id)
     return _rows(line, line.message, record, part, chain_id, capture.cwd)
+
+
+def _keep_answered(capture: Capture, line: Line, message: Message, chain_id: str | None) -> None:
+    """Keeps a response of the main loop for the result of its turn; it may take several lines."""
+    message_id, last = text(message.id), capture.last
+    output = usage_counts(message.usage, [])["reported_output_tokens"] or 0
+    if text(message.model) == SYNTHETIC:
+        return
+    if last is not None and (last.message_id, last.chain_id) == (message_id, chain_id):
+        last.output = max(last.output, output)
+        return
+    capture.earlier = _answered(capture)
+    prompt, model = prompt_counts(message.usage), text(message.model)
+    capture.last = Answered(message_id, chain_id, text(line.request_id), model, prompt, output)
+
+
+def _answered(capture: Capture) -> tuple[int, int, int, int]:
+    """What all responses of the turn took so far: the parts of the prompt, and the output."""
+    if capture.last is None:
+        return capture.earlier
+    last = (*capture.last.prompt, capture.last.output)
+    a, b, c, d = (x + (y or 0) for x, y in zip(capture.earlier, last, strict=True))
+    return a, b, c, d
 
 
 def _chain(line: Line, message: Message, state: State) -> str | None:
@@ -220,6 +255,8 @@ def read_result(line: Line, record: int, part: str | None, state: State) -> list
         return []
     else:
         rows = [_turn(line, part, model, cost, problems + cost_problems, columns)]
+        _tell_last(rows[0], line, capture)
+    capture.last, capture.earlier = None, (0, 0, 0, 0)
     return [row for row in rows if not _is_nothing(row)]
 
 
@@ -312,6 +349,30 @@ def _turn(  # noqa: PLR0913, PLR0917 - the parts of one message and where it sta
     )
     row.problems = codes(problems)
     return row
+
+
+def _tell_last(row: Reported, line: Line, capture: Capture) -> None:
+    """Makes a call of a usage that is the last one's and not the sum of the turn.
+
+    So it was before there were totals by model. A call that was cut off left no message; where it
+    is the only one, nothing tells it from a sum.
+    """
+    prompt, output, last = prompt_counts(line.usage), row.reported_output_tokens, capture.last
+    if None in prompt or output is None or not any(prompt):
+        return
+    if output <= MOST_AT_BEGIN and (line.subtype != "success" or line.result == ""):
+        row.finished = False  # nothing was answered
+    if last is None:
+        return
+    held = zip((*prompt, output), _answered(capture), strict=True)
+    if prompt == last.prompt:
+        row.kind, row.calls, row.evidence, row.model = CALL, 1, CAPTURE_LINE, last.model
+        row.identity = identity(last.message_id, last.request_id, last.chain_id, capture.session)
+    elif any((took or 0) < answered for took, answered in held):
+        row.kind, row.calls, row.evidence = CALL, 1, CAPTURE_LAST
+    else:
+        return
+    row.reported_cost_usd = None  # that of the turn
 
 
 def _spent(line: Line, capture: Capture, problems: list[str]) -> Decimal | None:

@@ -121,6 +121,7 @@ class Line(
     model: Any = None
     event: Event | None = None
     usage: Any = None
+    result: Any = None  # what the run answered
     total_cost_usd: Any = None
     total_cost: Any = None  # until 1.0.21
     cost_usd: Any = None  # older still

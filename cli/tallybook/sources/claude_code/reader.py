@@ -26,8 +26,8 @@ MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's message
 # Keys without which a line states no counts, cost or model that a row could need, and the one
 # thing that a client tells the model in the user's place which matters.
 MARKER: Final = re.compile(
-    rb'"(?:(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd)"'
-    rb"|" + CUT_OFF + rb")"
+    rb'"(?:(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd'
+    rb'|compact_boundary)"|' + CUT_OFF + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _FIRST_LINES: Final = 8  # all but one of which may be broken
@@ -134,6 +134,8 @@ def _line_rows(  # noqa: PLR0911 - one case a type of line
             return capture.read_result(line, record, part, state)
         case "system" if line.subtype == "init":
             capture.read_init(line, state)
+        case "system" if line.subtype == "compact_boundary" and line.session is not None:
+            return transcript.read_compaction(line, record, part, state)
     return []
 
 

@@ -17,7 +17,9 @@ _LINK_BEGIN: Final = len(_LINK)
 _LINK_END: Final = _LINK_BEGIN + 36  # a UUID long
 _VALUE: Final = rb'(?:"[^"\\\n]*+"|true|false|null|\{[^{}\\\n]*+\})'
 _MEMBERS: Final = re.compile(
-    rb'","isSidechain":(?:(true)|false),(?:"(?!type"|message")[A-Za-z]++":' + _VALUE + rb",)*+"
+    rb'","isSidechain":(?:(true)|false),(?:"(?!(?:sub)?type"|message")[A-Za-z]++":'
+    + _VALUE
+    + rb",)*+"
 )
 _UNLINKED: Final = (b'{"type":"file-history-snapshot"', b'{"type":"queue-operation"')
 
@@ -38,7 +40,7 @@ _NEEDED: Final = {
     b'"type":"user","': _BEHIND,
     b'"type":"attachm': _NEVER,
     b'"type":"progres': b'"usage"',
-    b'"type":"system"': b'"init"',
+    b'"type":"system"': b'"compact_boundary"',
     b'"type":"assista': _ALWAYS,
     b'"message":{"mod': _ALWAYS,  # "model", or "id" in older logs: a response
     b'"message":{"id"': _ALWAYS,

@@ -12,6 +12,17 @@ from tallybook.sources.claude_code.lines import Line
 from tallybook.sources.claude_code.threads import FileIdentity, Link
 
 
+class Answered(msgspec.Struct):
+    """A response of the main loop in a saved standard output."""
+
+    message_id: str | None
+    chain_id: str | None
+    request_id: str | None
+    model: str | None
+    prompt: list[int | None]  # input, cache reads, cache writes
+    output: int  # as far as its messages state it
+
+
 class Capture(msgspec.Struct):
     """The run whose standard output is being read."""
 
@@ -19,6 +30,8 @@ class Capture(msgspec.Struct):
     cwd: str | None = None
     announced_model: str | None = None  # by the first message; the responses name what was served
     models: list[str] = []  # of the main loop's responses since the last result
+    last: Answered | None = None  # since the last result
+    earlier: tuple[int, int, int, int] = (0, 0, 0, 0)  # prompts and output of those before it
     cost: Decimal | None = None  # running total of the last result
     version: str | None = None  # of the client, where the first message says it
     has_result: bool = False
@@ -46,6 +59,7 @@ class State(msgspec.Struct):
     depth: int = 0
     links: dict[str, Link] = {}  # record id -> its place in a response
     capture_links: dict[str, Link] = {}  # thread -> its last message
+    model: str | None = None  # that answered last, but for sub-agents within the session's file
     sidechain_run: int = 0  # inline sidechains begun so far
     in_sidechain: bool = False  # the last line that had a word on it belonged to one
     capture: Capture = msgspec.field(default_factory=Capture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tallybook.schema import ASSERTION, COPY, EVENT, Reported
+from tallybook.schema import ASSERTION, CALL, COMPACT, COMPACTED, COPY, EVENT, Reported
 from tallybook.sources.claude_code.lines import Carried, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
     DIALECT,
@@ -65,6 +65,8 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
         **whose(line, state.place, state.sidechain_run),
     )
     _mark_older(rows, state)
+    if rows[0].kind == CALL and (state.place.agent is not None or not rows[0].sidechain):
+        state.model = rows[0].model
     word = "streamCutCause" if line.cut_cause is not None else "isAbortedMidStream"
     if line.cut_cause is None and line.is_aborted is not True:
         return rows
@@ -85,6 +87,31 @@ def _mark_older(rows: list[Reported], state: State) -> None:
     if state.begun is not None:
         for row in rows:
             row.is_copy |= row.timestamp is not None and row.timestamp < state.begun
+
+
+def read_compaction(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    """The call that shortened the conversation, of which the client logs that it was made at most.
+
+    Where it has a file of its own, that one has the counts.
+    """
+    uuid = text(line.uuid)
+    columns = whose(line, state.place, state.sidechain_run)
+    row = Reported(
+        record=record,
+        part=part,
+        dialect=DIALECT,
+        **{**columns, "caller": COMPACT},
+        identity=f"{COMPACTED}{uuid}" if uuid else None,
+        record_id=uuid,
+        project=text(line.cwd),
+        model=state.model,
+        provider=provider(state.model),
+    )
+    problems = ["no-counts"]
+    row.timestamp = moment(line.timestamp, problems)
+    row.problems = codes(problems)
+    _mark_older([row], state)
+    return [row]
 
 
 def read_cut_off(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
