@@ -33,6 +33,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +104,8 @@ def _games(client: Any, room: Room, asked: list[str] | None) -> Iterator[Play]:
 def _say(game: Play) -> int:
     """Print what became of the calls of a game; how many are wrong."""
     rows, problems = game.read(ledger=False)
-    verdicts = compare(game.answered, rows, problems, _in_logs(game), game.lacks)
+    answered = _as_logged(game)
+    verdicts = compare(answered, rows, problems, _in_logs(game), game.lacks)
     if not game.ledger:
         verdicts += _same(rows, game.read(ledger=True)[0])
     print(f"\n{game.label}")
@@ -128,13 +130,32 @@ def _same(rows: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[Verdic
     return [Verdict("wrong", why, None, f"{row['path']}:{row['record']}") for row in lost]
 
 
-def _in_logs(game: Play) -> Any:
-    texts = [
+def _as_logged(game: Play) -> list[Answered]:
+    """The calls, without the session of the request where their lines name another one.
+
+    Claude Code may ask for a session that it resumes under the id that it had before.
+    """
+    lines = [line for text in _texts(game) for line in text.splitlines()]
+
+    def named(call: Answered) -> bool:
+        own = [line for line in lines if f'"{call.id}"'.encode() in line]
+        session = str(call.session).encode()
+        return call.api != "messages" or not own or any(session in line for line in own)
+
+    return [call if named(call) else replace(call, session=None) for call in game.answered]
+
+
+def _texts(game: Play) -> list[bytes]:
+    return [
         file.read_bytes()
         for log in game.logs
         for file in sorted(log.rglob("*"))
         if file.is_file() and file.suffix.lower() in game.suffixes
     ]
+
+
+def _in_logs(game: Play) -> Any:
+    texts = _texts(game)
 
     def logged(call: Answered) -> bool:
         # A capture states sums: that it holds the words of a call does not make it countable.

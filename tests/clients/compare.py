@@ -187,20 +187,23 @@ def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> 
 
 def _summed(row: Row, calls: list[Answered]) -> list[Answered]:
     """Find the calls of one scenario that a row is the sum of; the client may leave some out."""
-    stated = tuple(_stated(row, bucket) for bucket in ("input_tokens", "output_tokens"))
+    prompt, output = (_stated(row, bucket) for bucket in ("input_tokens", "output_tokens"))
     cached = _stated(row, "cached_input_tokens")
+    if output is None:
+        return []
     for _, group in groupby(calls, key=lambda call: call.during):
         own = list(group)[:_LARGEST]
         for some in chain.from_iterable(combinations(own, n) for n in range(len(own), 0, -1)):
             counts = [call.counts for call in some]
-            sums = sum(one.prompt for one in counts), sum(_output(call) for call in some)
-            if sums == stated and cached in {None, sum(one.cached for one in counts)}:
+            told = range(sum(map(_output, some)), sum(one.output for one in counts) + 1)
+            same = prompt == sum(one.prompt for one in counts)
+            if same and output in told and cached in {None, sum(one.cached for one in counts)}:
                 return list(some)
     return []
 
 
 def _output(call: Answered) -> int:
-    """The output that the client was told of."""
+    """The output that the client was told of; of a broken stream it may count more by itself."""
     return call.start if call.told == "start" else call.counts.output
 
 
