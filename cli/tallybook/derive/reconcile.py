@@ -9,7 +9,14 @@ import polars as pl
 
 from tallybook.derive.normalize import add_problem
 from tallybook.derive.running_totals import Snapshot, Statement, in_order, settle
-from tallybook.schema import ASSERTION, PROBABLY_SAME, WITNESS
+from tallybook.schema import (
+    ASSERTION,
+    CALL,
+    COMPACTED,
+    PLACEHOLDER_OUTPUT,
+    PROBABLY_SAME,
+    WITNESS,
+)
 
 _COMPARED = (
     "uncached_input_tokens",
@@ -38,7 +45,12 @@ def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
     if differing.is_empty():
         return rows
     explained = _inherited(differing.lazy(), rows, calls, asserting.lazy())
-    failed = differing.lazy().join(explained, on="row", how="anti").select("row", _detail=_words())
+    failed = (
+        differing.lazy()
+        .join(explained, on="row", how="anti")
+        .join(_gaps(rows), on=("source", "thread"), how="left")
+        .select("row", _detail=pl.concat_str(_words(), _reasons(), ignore_nulls=True))
+    )
     return (
         rows.join(failed, on="row", how="left", maintain_order="left")
         .with_columns(
@@ -123,6 +135,33 @@ def _words() -> pl.Expr:
         for name in _COMPARED
     ]
     return pl.concat_str(parts, separator="; ", ignore_nulls=True)
+
+
+def _gaps(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Per conversation how many calls are known to be there that lack counts, or their last one."""
+    compacted = pl.col("identity").str.starts_with(COMPACTED)
+    begun = pl.col("problems").list.contains(PLACEHOLDER_OUTPUT)
+    return (
+        rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind") == CALL)
+        .group_by("source", thread="root_thread_id")
+        .agg(compacted=compacted.sum(), begun=begun.sum())
+    )
+
+
+def _reasons() -> pl.Expr:
+    """Which calls the log is known to lack; that there are some, where it does not say which."""
+    compacted, begun = pl.col("compacted").fill_null(0), pl.col("begun").fill_null(0)
+    lacks = pl.any_horizontal(
+        pl.col(name) > pl.col(f"counted_{name}").fill_null(0) for name in _COMPARED[:-1]
+    )
+    return pl.concat_str(
+        pl.when(compacted > 0).then(pl.format("; without counts: {} x compaction", compacted)),
+        pl.when(begun > 0).then(pl.format("; with a first count of the output: {}", begun)),
+        pl.when(lacks & (compacted == 0)).then(
+            pl.lit("; the log lacks calls: side requests, or attempts that broke off")
+        ),
+        ignore_nulls=True,
+    )
 
 
 def _asserting(rows: pl.LazyFrame) -> pl.DataFrame:

@@ -388,16 +388,16 @@ def _placeholders(rows: pl.LazyFrame) -> pl.Series:
     unfinished = ~pl.col("finished")
     doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
     is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
+    is_call = pl.col("kind") == CALL
     is_open = (
-        (unfinished & pl.col("kind").is_in([CALL, SUM])).fill_null(value=False)
+        (unfinished & (is_call | (pl.col("evidence") == CAPTURE_TOTAL))).fill_null(value=False)
         & ~pl.col("finished").any().over("call_id")
         & (output == output.min().over("call_id")).fill_null(value=True)
-        & (pl.col("reported_cost_usd").is_null() | (pl.col("kind") == SUM))
+        & (pl.col("reported_cost_usd").is_null() | ~is_call)
     )
     cut_off = (is_event & unfinished).any().over("call_id")
     return (
         rows.join(doubted, on="call_id", how="semi")
-        .select("row", "call_id", "kind", "finished", "output_tokens", "reported_cost_usd")
         .filter(cut_off | is_open)
         .select("row")
         .collect()
