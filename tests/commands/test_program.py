@@ -131,6 +131,8 @@ class TestWrongUsage:
             (["--problems", "none/p.csv"], ["--problems", "none"]),
             (["log.json", "--problems", "log.jsonl"], ["--problems log.jsonl", "overwrite"]),
             (["-o", "a.csv", "--problems", "a.csv"], ["--problems a.csv"]),
+            (["--last", "3"], ["--last", "--by day,model"]),
+            (["--columns", "calls,foo"], ["--columns", "'foo'", "cache-write"]),
             (["--bogus"], ["--bogus"]),
         ],
     )

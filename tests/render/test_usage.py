@@ -12,14 +12,19 @@ import pytest
 from tallybook.render.formats import json_text
 from tallybook.render.text import display_width
 from tallybook.render.usage import (
+    Drawn,
+    column_names,
     columns,
     legend,
     markdown_lines,
     marked,
+    short_ids,
     table_lines,
     title,
     usage_csv,
+    without_dates,
 )
+from tallybook.report.query import names_of
 from tests.render.answers import USD, answer
 
 CENT = USD // 100
@@ -117,6 +122,7 @@ class TestCells:
             ([USD, 5 * CENT], ["$1.000", "$0.050"]),
             ([USD, CENT // 10], ["$1.0000", "$0.0010"]),
             ([USD, CENT // 1000], ["$1.0000", "<$0.0001"]),
+            ([314 * USD, CENT // 10], ["$314.00", "<$0.01"]),
             ([USD, 0], ["$1.00", "$0.00"]),
         ],
     )
@@ -297,3 +303,57 @@ class TestJson:
         text = json_text(answer([{"model": "日\u202e\x1b\x9b"}]))
         assert json.loads(text)["rows"][0]["model"] == "日\u202e\x1b\x9b"
         assert '"日\\u202e\\u001b\\u009b"' in text
+
+
+class TestNames:
+    def test_an_id_is_cut_to_what_can_be_typed(self) -> None:
+        ids = ["019f17f8-aaaa", "1021a0c4-1111", "1021a0c4-1222", "1021a0c4-1111/agent-7", "short"]
+        assert short_ids(ids) == [
+            "019f17f8",
+            "1021a0c4-1111",
+            "1021a0c4-1222",
+            "1021a0c4-1111/agent-7",
+            "short",
+        ]
+        for cut, whole in zip(
+            short_ids([*ids, "2" * 36 + "/a"]), [*ids, "2" * 36 + "/a"], strict=True
+        ):
+            assert names_of(cut, sorted([*ids, "2" * 36, "2" * 36 + "/a"])) == [whole]
+
+    def test_ids_are_whole_where_nothing_needs_to_fit(self) -> None:
+        found = answer([{"thread_id": "0" * 36}], by=("thread",))
+        assert "0" * 36 in table_text(found, None)
+        assert "0" * 36 not in table_text(found, 200)
+
+    def test_a_day_of_release_goes_where_it_tells_no_two_models_apart(self) -> None:
+        models = ["claude-opus-4-5-20251101", "gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "o3"]
+        assert without_dates(models) == ["claude-opus-4-5", *models[1:]]
+        rows: Rows = [{"model": model, "cost": USD} for model in models]
+        assert "claude-opus-4-5-20251101" in table_text(answer(rows), 120)
+        assert "claude-opus-4-5 " in table_text(answer(rows), 36)
+
+    def test_a_thread_shows_whose_it_is_and_when_where_there_is_room(self) -> None:
+        row = {"thread_id": "t", "project": "/p", "timestamp": datetime(2026, 11, 20, tzinfo=UTC)}
+        found = answer([row], by=("thread",))
+        heading, _, line = table_text(found, 200).splitlines()[2:5]
+        assert heading.split()[:4] == ["Thread", "Project", "First", "Last"]
+        assert line.split()[:4] == ["t", "/p", "2026-11-20", "2026-11-20"]
+        assert "Project" not in table_text(found, 40)
+
+
+class TestColumns:
+    def test_those_that_find_no_room_are_named(self) -> None:
+        found, drawn = answer([{"cost": USD, "output_tokens": 5}]), Drawn()
+        text = "".join(table_lines(found, 40, colour=False, drawn=drawn))
+        heading = text.splitlines()[2]
+        whole = table_text(found, None).splitlines()[2]
+        assert drawn.left_out == [
+            c.title for c in columns(found) if c.title in whole and c.title not in heading
+        ]
+        assert "Uncached" in drawn.left_out
+
+    def test_only_those_that_are_named_are_shown_in_their_order(self) -> None:
+        found = answer([{"cost": USD, "cache_creation_input_tokens": 5}])
+        text = "".join(table_lines(found, None, colour=False, wanted=["cost", "cache-write"]))
+        assert text.splitlines()[2].split() == ["Model", "Cost", "Cache", "write"]
+        assert {"cost", "cache-write", "calls", "project"} <= set(column_names())

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
+from tallybook.report.answer import answer
 from tallybook.report.fields import COSTS, COUNTS, shortfalls
 from tallybook.report.problems import SHOWN, gathered
-from tallybook.report.query import KEYS, Query, check_days, parse_day, parse_keys
+from tallybook.report.query import KEYS, Query, check_days, names_of, parse_day, parse_keys
 from tallybook.report.summary import Report, money, summarise, summarise_batches
 from tests.examples import tries
 from tests.frames import USAGE, usage_frame
@@ -24,6 +25,21 @@ Rows = list[dict[str, Any]]
 
 def report(rows: Rows, **asked: Any) -> Report:
     return summarise(usage_frame(rows), Query(**asked))
+
+
+class Usage:
+    """Rows of one component, as a reading offers them."""
+
+    older = ()
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = usage_frame(rows).with_columns(component=pl.lit("c"))
+
+    def components(self) -> list[str]:
+        return ["c"]
+
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+        yield self._rows.clear() if only == set() else self._rows
 
 
 def at(text: str) -> datetime:
@@ -251,6 +267,56 @@ class TestFilters:
             ("model", "A", ["a"])
         ]
 
+    @pytest.mark.parametrize(
+        ("value", "names"),
+        [
+            ("gpt-5", ["gpt-5"]),
+            ("gpt-5.", ["gpt-5.2-codex"]),
+            ("gpt*", ["gpt-5", "gpt-5.2-codex"]),
+            ("*5*", ["claude-5", "gpt-5", "gpt-5.2-codex"]),
+            ("gpt…codex", ["gpt-5.2-codex"]),
+            ("g[p]t*", []),
+            ("s1", ["s1"]),
+            ("s", ["s1", "s1/a", "s1/b", "s2"]),
+            ("s1/", ["s1/a", "s1/b"]),
+            ("S1", []),
+        ],
+    )
+    def test_a_value_stands_for_a_name_the_beginning_of_one_or_a_pattern(
+        self, value: str, names: list[str]
+    ) -> None:
+        known = ["claude-5", "gpt-5", "gpt-5.2-codex", "s1", "s1/a", "s1/b", "s2"]
+        assert names_of(value, known) == names
+
+    def test_the_beginning_of_a_session_is_the_session_and_none_of_its_agents(self) -> None:
+        assert names_of("0a", ["0ab", "0ab/x", "0ab/y", "0b"]) == ["0ab"]
+
+    @pytest.mark.parametrize(
+        ("values", "calls", "names"),
+        [
+            (("gpt-5.2-c",), 1, ("gpt-5.2-codex",)),
+            (("g*", "o"), 3, ("gpt-5", "gpt-5.2-codex", "o3")),
+            (("gpt-5",), 1, None),
+            (("gpt-5", "gpt-"), 1, None),
+            (("gpt-",), 0, None),
+            (("zz*",), 0, None),
+        ],
+    )
+    def test_an_answer_is_that_of_the_names_that_are_meant(
+        self, values: tuple[str, ...], calls: int, names: tuple[str, ...] | None
+    ) -> None:
+        usage = Usage([{"model": model} for model in ("gpt-5", "gpt-5.2-codex", "o3", None)])
+        found = answer(usage, Query(filters={"model": values}), {}, None, "")
+        assert found.totals["calls"] == calls
+        assert found.query.document()["matched"] == ({} if names is None else {"model": [*names]})
+
+    def test_the_beginning_of_several_names_is_none_of_them_and_said(self) -> None:
+        found = report(
+            [{"model": "ab"}, {"model": "ac"}, {"model": "b"}], filters={"model": ("a",)}
+        )
+        (odd,) = found.unmatched
+        assert (odd.known, odd.is_short, found.totals["calls"]) == (["ab", "ac"], True, 0)
+
     def test_coverage_is_that_of_the_whole_reading(self) -> None:
         found = report([{"model": "a"}, {"model": "b"}], filters={"model": ("a",)})
         assert (found.coverage["calls"], found.totals["calls"]) == (2, 1)
@@ -299,6 +365,65 @@ class TestOrder:
 
     def test_a_limit_that_nothing_exceeds_folds_nothing(self) -> None:
         assert all("rest" not in row for row in report(list(self.ROWS), limit=5).rows)
+
+    def test_in_the_order_of_time_a_limit_leaves_the_newest(self) -> None:
+        rows: Rows = [{"timestamp": at(f"2026-11-{day}T00:00")} for day in (18, 19, 20, 21)]
+        assert column(report(rows, by=("day",), limit=2), "day") == [
+            "2026-11-20",
+            "2026-11-21",
+            None,
+        ]
+        assert column(report(rows, by=("day",), limit=1, reverse=True), "day")[0] == "2026-11-21"
+        assert column(report(rows, by=("day",), limit=1, sort="name"), "day")[0] == "2026-11-18"
+
+    def test_the_last_periods_are_all_that_is_left_in_rows_and_totals(self) -> None:
+        rows: Rows = [
+            {"timestamp": at(f"2026-11-{day}T00:00"), "model": model}
+            for day in (18, 19, 21)
+            for model in ("a", "b")
+        ]
+        found = report([*rows, {"timestamp": None}], by=("model", "day"), last=2)
+        assert column(found, "day") == ["2026-11-19"] * 2 + ["2026-11-21"] * 2
+        assert found.totals["calls"] == 4
+        assert found.period["first"] == "2026-11-19T00:00:00Z"
+
+    def test_threads_come_by_their_last_call_and_say_whose_and_when(self) -> None:
+        rows: Rows = [
+            {"thread_id": "a", "timestamp": at("2026-11-18T23:30"), "project": "/p"},
+            {"thread_id": "a", "timestamp": at("2026-11-21T00:00"), "project": "/p"},
+            {"thread_id": "b", "timestamp": at("2026-11-20T00:00"), "project": "/p"},
+            {"thread_id": "b", "timestamp": at("2026-11-20T00:00"), "project": "/q"},
+            {"thread_id": "c", "timestamp": None},
+        ]
+        found = report(rows, by=("thread",), sort="time", timezone="Europe/Berlin")
+        told = [
+            [row[n] for n in ("thread_id", "project", "first_day", "last_day")]
+            for row in found.rows
+        ]
+        assert told == [
+            ["b", None, "2026-11-20", "2026-11-20"],
+            ["a", "/p", "2026-11-19", "2026-11-21"],
+            ["c", None, None, None],
+        ]
+        turned = report(rows, by=("thread",), sort="time", reverse=True)
+        assert column(turned, "thread_id") == ["a", "b", "c"]
+        assert "project" not in report(rows).rows[0]
+
+
+class TestPeriod:
+    def test_it_is_that_of_the_calls_that_are_counted(self) -> None:
+        rows: Rows = [
+            {"timestamp": at("2026-11-18T23:30"), "duplicate_of": "x"},
+            {"timestamp": at("2026-11-19T10:00:00.5")},
+            {"timestamp": at("2026-11-20T00:00")},
+            {"timestamp": None},
+        ]
+        ends = {"first": "2026-11-19T10:00:00.500000Z", "last": "2026-11-20T00:00:00Z"}
+        assert report(rows).period == ends
+
+    def test_of_nothing_it_is_unknown(self) -> None:
+        assert report([]).period == {"first": None, "last": None}
+        assert report([{"timestamp": None}]).period == {"first": None, "last": None}
 
 
 class TestCoverage:

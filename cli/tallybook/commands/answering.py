@@ -149,18 +149,27 @@ def envelope_of(command: str, report: Report, reading: Reading) -> dict[str, Any
         rows=report.rows,
         totals=report.totals,
         coverage=report.coverage,
+        period=report.period,
     )
 
 
-def remark(answer: Answer, marks: Collection[str] = ()) -> None:
-    """Say on standard error what the report leaves out, and what the `marks` in it mean."""
+def remark(answer: Answer, marks: Collection[str] = (), left_out: Collection[str] = ()) -> None:
+    """Say on standard error what the report leaves out, and what the `marks` in it mean.
+
+    `left_out` are the columns that found no room.
+    """
     from tallybook.render import problems, usage, words
 
     coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
     if not answer.envelope["rows"]:
         say(*words.empty_lines(coverage, answer.searched))
+    if left_out:
+        say(f"no room for {', '.join(left_out)}: --wide or --columns shows them", dim=True)
     say(*answer.notes)
-    say(*(words.unmatched_line(odd.name, odd.value, odd.known) for odd in answer.unmatched))
+    for each in answer.unmatched:
+        line = words.short_line if each.is_short else words.unmatched_line
+        say(line(each.name, each.value, each.known))
+    say(*words.matched_lines(answer.envelope["query"]))
     say(*problems.problem_lines(coverage, stderr_width()))
     odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
     say(*filter(None, odd))

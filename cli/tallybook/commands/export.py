@@ -58,7 +58,7 @@ def export(
     query, question = usage.query(by), usage.question(file)
 
     def written(reading: Reading, report: Report) -> int:
-        rows = _calls(reading, query) if by is None else _tables(report)
+        rows = _calls(reading, report.query) if by is None else _tables(report)
         return _write(file, rows, "calls" if by is None else ",".join(query.by))
 
     found, count = answer("export", question, query, written, problems=usage.problems)

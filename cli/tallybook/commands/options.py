@@ -19,7 +19,15 @@ from tallybook.commands.answering import question_of
 from tallybook.commands.output import check_problems, check_target
 from tallybook.errors import UsageError
 from tallybook.names import text_of
-from tallybook.report.query import FILTERS, Query, check_days, parse_day, parse_keys
+from tallybook.report.query import (
+    FILTERS,
+    TIME_KEYS,
+    Query,
+    check_days,
+    names_of,
+    parse_day,
+    parse_keys,
+)
 
 if TYPE_CHECKING:
     from tallybook.ledger.question import Question
@@ -76,7 +84,9 @@ TimeZone = Annotated[
 SourceFilter = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="VALUE", help="Only this source. Every filter is exact and may be repeated."
+        metavar="VALUE",
+        help="Only this source. Every filter may be repeated, and takes a name, the beginning of "
+        "one, or with * a pattern.",
     ),
 ]
 ProviderFilter = Annotated[
@@ -94,12 +104,27 @@ CallerFilter = Annotated[
     list[str] | None, typer.Option(metavar="VALUE", help="Only this caller, such as lead.")
 ]
 Sort = Annotated[
-    Literal["cost", "tokens", "calls", "name"] | None,
-    typer.Option(help="Order; default: time keys ascending, then cost descending."),
+    Literal["cost", "tokens", "calls", "name", "time"] | None,
+    typer.Option(
+        help="Order; default: time keys ascending, then cost descending. Without a time key `time` "
+        "is that of the last call."
+    ),
 ]
+Reverse = Annotated[bool, typer.Option("--reverse", help="Turn the order round.")]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, max=10**9, help="Fold all rows after the first N into one."),
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=10**9,
+        help="Fold all rows but the first N into one; in the order of time all but the newest N.",
+    ),
+]
+Last = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=10**9, help="Only the newest N periods of the first time key."
+    ),
 ]
 Format = Annotated[
     Literal["table", "json", "csv", "markdown", "html"] | None,
@@ -110,6 +135,14 @@ Output = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", parser=named("-o"), help="Write there instead."),
 ]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[,NAME]...",
+        help="Only these columns in a table, beside the keys: calls, input, cached, cost, ...",
+    ),
+]
+Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide the table gets.")]
 AsRecorded = Annotated[
     bool, typer.Option("--as-recorded", help="Leave what is unknown; no backfill.")
 ]
@@ -168,19 +201,33 @@ class UsageOptions:
     strict: Strict = False
 
     def query(
-        self, by: Sequence[str] | None, sort: str | None = None, limit: int | None = None
+        self,
+        by: Sequence[str] | None,
+        *,
+        sort: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        last: int | None = None,
     ) -> Query:
         """What a report is to say. Raises UsageError."""
         zone = chosen_zone(self.timezone)
         given = ((name, getattr(self, name)) for name in FILTERS)
         chosen = {name: tuple(map(text_of, values)) for name, values in given if values}
         _check_sources(chosen.get("source", ()))
+        keys = parse_keys(by or ["model"])
+        if last is not None and not set(keys) & set(TIME_KEYS):
+            raise UsageError(
+                "--last counts periods, and no key of --by is one",
+                hint=f"such as --by {','.join(['day', *keys])}",
+            )
         return Query(
-            by=parse_keys(by or ["model"]),
+            by=keys,
             timezone=zone,
             filters=chosen,
             sort=sort,
+            reverse=reverse,
             limit=limit,
+            last=last,
             paths=tuple(text_of(str(path)) for path in self.paths) if self.paths else None,
             everything=self.everything,
             as_recorded=self.as_recorded,
@@ -224,6 +271,22 @@ def over_usage(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def column_names(given: Sequence[str] | None) -> list[str]:
+    """The columns that --columns names. Raises UsageError for one that there is not."""
+    if not given:
+        return []
+    from tallybook.render.usage import column_names
+
+    known = column_names()
+    names = [name.strip().lower() for word in given for name in word.split(",")]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"--columns: there is no column {name!r}", hint=f"columns: {', '.join(known)}"
+            )
+    return list(dict.fromkeys(names))
+
+
 def _check_sources(named: Sequence[str]) -> None:
     """Raise UsageError for a source that there is not: they are known before anything is read."""
     if not named:
@@ -232,7 +295,7 @@ def _check_sources(named: Sequence[str]) -> None:
 
     names = list(sources())
     for name in named:
-        if name not in names:
+        if not name or not names_of(name, sorted(names)):
             close = get_close_matches(name, names, n=2, cutoff=0.5)
             perhaps = f"perhaps {' or '.join(close)}; " if close else ""
             raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from tallybook.render.formats import json_pieces
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
+    from tallybook.render.usage import Drawn
     from tallybook.report.summary import Report
 
 _COMMAND = "usage-report"
@@ -29,6 +30,7 @@ Examples:
   tallybook usage-report                            all known places, by model
   tallybook usage-report --by day --since 7d        the last seven days
   tallybook usage-report --by root-thread --limit 10
+  tallybook usage-report --by week --last 4 --model 'claude-*'
   tallybook usage-report --by project,model --since 2026-11-01 --until 2026-11-30
   tallybook usage-report ~/backup/sessions logs.jsonl.zst --json
   tallybook usage-report --by month -o usage.csv
@@ -45,17 +47,24 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     usage: UsageOptions,
     by: options.By = None,
     sort: options.Sort = None,
+    reverse: options.Reverse = False,
     limit: options.Limit = None,
+    last: options.Last = None,
     format_: options.Format = None,
     json: options.Json = False,
     output: options.Output = None,
+    columns: options.Columns = None,
+    wide: options.Wide = False,
     backfill: options.Backfill = False,
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
+    from tallybook.render.usage import Drawn
+
     chosen = chosen_format(format_, json=json, target=output)
     if backfill and usage.as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
-    query = usage.query(by, sort, limit)
+    names = options.column_names(columns)
+    query = usage.query(by, sort=sort, reverse=reverse, limit=limit, last=last)
     if chosen == "html":
         query = query.for_page()
     found, page = answer(
@@ -67,10 +76,10 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         backfill=backfill,
         keeps=chosen != "html",
     )
-    marks: set[str] = set()
-    pieces = [page] if page else _rendered(found.envelope, chosen, marks, output)
+    drawn = Drawn()
+    pieces = [page] if page else _rendered(found.envelope, chosen, names, drawn, output, wide=wide)
     put(pieces, chosen, output)
-    remark(found, marks)
+    remark(found, drawn.marks, drawn.left_out)
     if usage.strict:
         judge(found)
 
@@ -89,10 +98,16 @@ def _page(reading: Reading, report: Report) -> str:
     return page(envelope_of(_COMMAND, report, reading), apart)
 
 
-def _rendered(
-    answer: dict[str, Any], chosen: str, marks: set[str], output: Path | None
+def _rendered(  # noqa: PLR0913 - what is to be drawn, and how
+    answer: dict[str, Any],
+    chosen: str,
+    names: Sequence[str],
+    drawn: Drawn,
+    output: Path | None,
+    *,
+    wide: bool,
 ) -> Iterator[str]:
-    """The answer in pieces; the marks that stand in a table are put into `marks`."""
+    """The answer in pieces; what a table has shown is put into `drawn`."""
     from tallybook.render import usage
 
     if chosen == "json":
@@ -100,7 +115,7 @@ def _rendered(
     if chosen == "csv":
         return usage.usage_csv(answer)
     if chosen == "markdown":
-        return usage.marked(usage.markdown_lines(answer), marks)
-    width = None if output else stdout_width()
+        return usage.markdown_lines(answer, wanted=names, drawn=drawn)
+    width = None if output or wide else stdout_width()
     colour = not output and stdout_colour()
-    return usage.marked(usage.table_lines(answer, width, colour=colour), marks)
+    return usage.table_lines(answer, width, colour=colour, wanted=names, drawn=drawn)

@@ -27,7 +27,7 @@ class Column:
 
     `rank` 0 is never left out, the highest goes first. `cut` shortens the cells of a column of
     names, but not below `least` cells; a column of numbers (`cut` is None) is aligned right and
-    shown whole or not at all.
+    shown whole or not at all. `short` are cells that say as much in less, taken before any is cut.
     """
 
     title: str
@@ -36,6 +36,8 @@ class Column:
     rank: int = 0
     cut: Cut | None = None
     least: int = 0
+    short: Sequence[str] = ()
+    is_key: bool = False
 
     @property
     def width(self) -> int:
@@ -153,5 +155,8 @@ def _spread(columns: Sequence[Column], spare: int, wanted: int) -> list[Column]:
 
 
 def _narrowed(column: Column, width: int) -> Column:
-    texts = shortened([column.title, column.total, *column.cells], width, column.cut or keep_ends)
+    if width >= column.width:
+        return column
+    cells = column.short or column.cells
+    texts = shortened([column.title, column.total, *cells], width, column.cut or keep_ends)
     return replace(column, title=texts[0], total=texts[1], cells=texts[2:])

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, Final
 
 from tallybook.render import formats, table
 from tallybook.render.formats import csv_lines
 from tallybook.render.table import Column
-from tallybook.render.text import keep_ends, keep_tail, visible
+from tallybook.render.text import ELLIPSIS, keep_ends, keep_tail, visible
 from tallybook.report.fields import UNKNOWN
-from tallybook.report.query import KEYS, TIME_KEYS
+from tallybook.report.query import KEYS, TIME_KEYS, whose
 from tallybook.schema import ORIGINS
 
 Row = Mapping[str, Any]
+_LARGE: Final = 10  # dollars
+_ID_CELLS: Final = 8
+# `-20251101` or `-2025-11-01` at the end of a model's name.
+_RELEASED: Final = re.compile(r"[-@](?:20\d{6}|20\d\d-\d\d-\d\d)$")
+_MONEY: Final = ("Cost", "Cost range", "Reported")
+_WHOSE: Final = {"project": "Project", "first_day": "First", "last_day": "Last"}
 Maker = tuple[Column, Callable[[Row], str]]  # a column without its cells, and what makes one
 
 NULL: Final = "–"
@@ -45,17 +53,62 @@ COUNTS: Final = (
 _OCCASIONAL: Final = ("unsplit_input_tokens", "unpriced_tokens", "reasoning_output_tokens")
 
 
-def table_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
-    """The report as a table with its title; nothing where there are no rows."""
-    if answer["rows"]:
-        yield f"{title(answer['query'])}\n\n"
-        yield from table.table_lines(columns(answer), width, totals=True, colour=colour)
+@dataclass(slots=True)
+class Drawn:
+    """What a table has shown: the marks in it, and the headings that found no room."""
+
+    marks: set[str] = field(default_factory=set)
+    left_out: list[str] = field(default_factory=list)
 
 
-def markdown_lines(answer: Row) -> Iterator[str]:
+def table_lines(
+    answer: Row,
+    width: int | None,
+    *,
+    colour: bool,
+    wanted: Sequence[str] = (),
+    drawn: Drawn | None = None,
+) -> Iterator[str]:
+    """The report as a table with its title; nothing where there are no rows.
+
+    `wanted` are the columns to show, see `column_names`; all without. Into `drawn` goes what has
+    been shown, line by line.
+    """
+    if not answer["rows"]:
+        return
+    drawn = drawn or Drawn()
+    every = _wanted(columns(answer, is_cut=width is not None), wanted)
+    shown = table.fitted(every, width) if width else every
+    titles = [column.title for column in shown]
+    drawn.left_out += [column.title for column in every if column.title not in titles]
+    yield f"{title(answer['query'])}\n\n"
+    yield from marked(table.table_lines(shown, None, totals=True, colour=colour), drawn.marks)
+
+
+def markdown_lines(
+    answer: Row, *, wanted: Sequence[str] = (), drawn: Drawn | None = None
+) -> Iterator[str]:
     """The report as a Markdown table below its title."""
     yield f"{formats.escaped(title(answer['query']))}\n\n"
-    yield from formats.markdown_lines(columns(answer), totals=bool(answer["rows"]))
+    lines = formats.markdown_lines(_wanted(columns(answer), wanted), totals=bool(answer["rows"]))
+    yield from marked(lines, (drawn or Drawn()).marks)
+
+
+def column_names() -> list[str]:
+    """What columns beside the keys are called on the command line."""
+    headings = [*(heading for heading, _, _ in COUNTS), *_MONEY, *_WHOSE.values()]
+    return [_column_name(heading) for heading in headings]
+
+
+def _column_name(heading: str) -> str:
+    return heading.lower().replace(" ", "-")
+
+
+def _wanted(every: list[Column], wanted: Sequence[str]) -> list[Column]:
+    """The keys and the columns that are named, in the order of the names."""
+    named = {_column_name(column.title): column for column in every if not column.is_key}
+    keys = [column for column in every if column.is_key]
+    return [*keys, *(named[name] for name in wanted if name in named)] if wanted else every
 
 
 def usage_csv(answer: Row) -> Iterator[str]:
@@ -72,15 +125,21 @@ def usage_csv(answer: Row) -> Iterator[str]:
         }
         for row in answer["rows"]
     )
-    fields = [KEYS[key] for key in answer["query"]["by"]]
-    return csv_lines([*fields, *sums, *unknown, *origins, "rest"], rows, numbers=sums)
+    by = answer["query"]["by"]
+    fields = [KEYS[key] for key in by]
+    return csv_lines([*fields, *sums, *unknown, *origins, *whose(by), "rest"], rows, numbers=sums)
 
 
-def columns(answer: Row) -> list[Column]:
-    """The columns of the rows: keys, counts, money. The rows are gone through twice."""
+def columns(answer: Row, *, is_cut: bool = False) -> list[Column]:
+    """The columns of the rows: keys, counts, money. The rows are gone through twice.
+
+    With `is_cut` ids are cut to what tells them apart.
+    """
     rows, totals = answer["rows"], answer["totals"]
+    by = answer["query"]["by"]
     makers: list[Maker] = [
-        *(_key(key, first=not n) for n, key in enumerate(answer["query"]["by"])),
+        *(_key(key, first=not n) for n, key in enumerate(by)),
+        *(_of_thread(name) for name in whose(by)),
         *(
             (Column(heading, (), _count(totals, name), rank), partial(_count, name=name))
             for heading, name, rank in COUNTS
@@ -92,7 +151,46 @@ def columns(answer: Row) -> list[Column]:
     for row in rows:
         for column, (_, cell) in zip(cells, makers, strict=True):
             column.append(cell(row))
-    return [replace(bare, cells=own) for (bare, _), own in zip(makers, cells, strict=True)]
+    found = [replace(bare, cells=own) for (bare, _), own in zip(makers, cells, strict=True)]
+    for n, key in enumerate(by):
+        if key in {"thread", "root-thread"} and is_cut:
+            found[n] = replace(found[n], cells=short_ids(found[n].cells))
+        if key == "model":
+            found[n] = replace(found[n], short=without_dates(found[n].cells))
+    return found
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """The ids cut to their first 8 characters, or as many as tell their sessions apart.
+
+    What is left can be typed: it is the beginning of one session, or a pattern of one agent in it.
+    """
+    sessions = sorted({each.partition("/")[0] for each in ids})
+    beside = zip(["", *sessions], sessions, [*sessions[1:], ""], strict=False)
+    least = {
+        here: max(_ID_CELLS, 1 + _shared(before, here), 1 + _shared(here, after))
+        for before, here, after in beside
+    }
+    found = []
+    for each in ids:
+        session, slash, agent = each.partition("/")
+        cells = least[session]
+        is_long = len(session) > cells + 4
+        head = session[:cells] + (ELLIPSIS if slash else "") if is_long else session
+        found.append(head + slash + agent)
+    return found
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def without_dates(models: Sequence[str]) -> list[str]:
+    """The names without the day of their release, where that tells no two of them apart."""
+    bare = [_RELEASED.sub("", model) for model in models]
+    many = Counter(bare)
+    return [short if many[short] == 1 else model for short, model in zip(bare, models, strict=True)]
 
 
 def title(query: Row) -> str:
@@ -132,8 +230,17 @@ def _key(key: str, *, first: bool) -> Maker:
     heading = key.capitalize().replace("-", " ")
     cut = keep_tail if key == "project" else keep_ends
     least = len("2026-11-20T14:00") if key in TIME_KEYS else 0
-    bare = Column(heading, (), "Total" if first else "", cut=cut, least=least)
+    bare = Column(heading, (), "Total" if first else "", cut=cut, least=least, is_key=True)
     return bare, partial(_name, name=KEYS[key], first=first)
+
+
+def _of_thread(name: str) -> Maker:
+    """Whose a thread is, and its first and last day: shown where there is room."""
+    rank = {"project": 6, "first_day": 13, "last_day": 7}[name]
+    cut = keep_tail if name == "project" else keep_ends
+    least = 0 if name == "project" else len("2026-11-20")
+    bare = Column(_WHOSE[name], (), "", rank, cut=cut, least=least)
+    return bare, partial(_name, name=name, first=False)
 
 
 def _name(row: Row, name: str, *, first: bool) -> str:
@@ -153,10 +260,11 @@ def _count(row: Row, name: str) -> str:
 def _money(rows: Iterable[Row], totals: Row) -> Iterator[Maker]:
     """Columns of money; all have as many decimals as the smallest sum needs."""
     least, is_range = Decimal(1), False
+    most = abs(Decimal(totals["cost_usd"] or 0))
     for row in chain(rows, [totals]):
         least = min(least, abs(Decimal(row["cost_usd"] or 0)) or least)
         is_range = is_range or _is_open(row)
-    places = _places(least)
+    places = _places(least, most)
     kinds: list[tuple[str, Callable[..., str], int]] = [("Cost", _cost, 0)]
     if is_range:
         kinds.append(("Cost range", _range, 11))
@@ -166,8 +274,13 @@ def _money(rows: Iterable[Row], totals: Row) -> Iterator[Maker]:
         yield Column(heading, (), cell(totals, places), rank), partial(cell, places=places)
 
 
-def _places(least: Decimal) -> int:
-    """Two decimals, or as many more (up to four) as the smallest sum needs for two digits."""
+def _places(least: Decimal, most: Decimal) -> int:
+    """Two decimals, or as many more (up to four) as the smallest sum needs for two digits.
+
+    A hundredth of a cent is of no interest beside tens of dollars.
+    """
+    if most >= _LARGE:
+        return 2
     return 2 if least >= Decimal("0.1") else 3 if least >= Decimal("0.01") else 4
 
 

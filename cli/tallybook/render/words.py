@@ -63,6 +63,25 @@ def not_looked_at_lines(coverage: Mapping[str, Any]) -> list[str]:
     return [visible(words)] if parts else []
 
 
+def matched_lines(query: Mapping[str, Any]) -> list[str]:
+    """What filters stand for that are the beginning of a name or a pattern."""
+    return [
+        visible(f"--{name} {' '.join(query['filters'][name])}: {_some(names)}")
+        for name, names in query["matched"].items()
+        if names
+    ]
+
+
+def short_line(name: str, value: str, known: Sequence[str]) -> str:
+    """A filter's value that is the beginning of several names."""
+    return visible(f"--{name} {value} is the beginning of {len(known):,}: {_some(known)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_VALUES:,} more" if len(names) > SHOWN_VALUES else ""
+    return f"{', '.join(names[:SHOWN_VALUES])}{more}"
+
+
 def unmatched_line(name: str, value: str, known: Sequence[str]) -> str:
     """A filter's value that nothing has, and the values that it might have meant."""
     close = get_close_matches(value, known, n=SHOWN_VALUES, cutoff=0.5) or known[:SHOWN_VALUES]

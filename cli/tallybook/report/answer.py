@@ -44,8 +44,18 @@ def answer(
     """Answer `query`; `read` opens the coverage.
 
     `cache` is a folder for sums that may be asked for again, `salt` changes with what else they
-    depend on: prices, the program. What is wrong with the folder costs time only.
+    depend on: prices, the program. What is wrong with the folder costs time only. Where filters
+    stand for other names than themselves, which only the rows tell, these are asked for then.
     """
+    found = _answer(usage, query, read, cache, salt)
+    if not found.matched or query.matched:
+        return found
+    return _answer(usage, replace(query, matched=found.matched), read, cache, salt)
+
+
+def _answer(
+    usage: UsageOfFiles, query: Query, read: Mapping[str, Any], cache: Path | None, salt: str
+) -> Report:
     path = cache / f"{_digest(query, salt)}.sums" if cache else None
     kept = _load(path) if path else None
     names = usage.components()
@@ -63,7 +73,9 @@ def answer(
 
 
 def _digest(query: Query, salt: str) -> str:
-    document = replace(query, sort=None, limit=None, paths=None, everything=False).document()
+    document = replace(
+        query, sort=None, reverse=False, limit=None, last=None, paths=None, everything=False
+    ).document()
     return blake2b(f"{salt} {document}".encode(), digest_size=16).hexdigest()
 
 

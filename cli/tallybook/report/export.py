@@ -81,6 +81,7 @@ def _table(query: Query, rows: Iterable[Row]) -> pl.DataFrame:
         "lower_bound": pl.Boolean,
         **{f"unknown_{name}": pl.Int64 for name in UNKNOWN},
         **{f"origin_{name}": pl.Int64 for name in ORIGINS},
+        **dict.fromkeys(query.whose, pl.String),
     }
     flat = [
         row

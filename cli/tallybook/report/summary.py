@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, overload
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import listed
-from tallybook.report.query import TIME_KEYS, Query, Unmatched
+from tallybook.report.query import Query, Unmatched, is_pattern, names_of
 from tallybook.report.sums import (
     COMPONENT,
     Partial,
@@ -37,22 +39,28 @@ class Report:
     query: Query
     rows: Sequence[Row]
     totals: Row
+    period: Row
     coverage: Row
     unmatched: list[Unmatched]
+    matched: Mapping[str, tuple[str, ...]]  # the names that filters stand for, where others
 
 
 class Rows(Sequence[Row]):
     """The rows of a report, each made when it is looked at: there may be a great many."""
 
     def __init__(self, groups: pl.DataFrame, query: Query) -> None:
-        """`groups` are sorted sums; those after `query.limit` become one row, the last."""
-        shown = groups.height if query.limit is None else query.limit
-        rest = groups.slice(shown)
-        self._fields = query.fields
-        self._groups = groups.head(shown)
+        """`groups` are sorted sums; those that `query.limit` leaves out become one row, the last.
+
+        Rows in the order of time begin with the oldest, which are left out first.
+        """
+        shown = groups.height if query.limit is None else min(query.limit, groups.height)
+        left = groups.height - shown
+        self._query = query
+        self._groups = groups.tail(shown) if query.ascends else groups.head(shown)
         self._rest: list[Row] = []
-        if rest.height:
-            key = dict.fromkeys(query.fields) | {"rest": rest.height}
+        if left:
+            rest = groups.head(left) if query.ascends else groups.tail(left)
+            key = dict.fromkeys((*query.fields, *query.whose)) | {"rest": left}
             self._rest = [key | _row(_folded(rest))]
 
     def __len__(self) -> int:
@@ -81,7 +89,8 @@ class Rows(Sequence[Row]):
     __hash__ = None  # type: ignore[assignment] # as that of a list
 
     def _made(self, group: Mapping[str, Any]) -> Row:
-        return {name: group[name] for name in self._fields} | _row(group)
+        keys = {name: group[name] for name in self._query.fields}
+        return keys | _whose(group, self._query) | _row(group)
 
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
@@ -113,17 +122,19 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     Its `older_calls`, where it has some, come on top of those that the sums count.
     """
     whole = as_one(partial, query)
-    groups = whole.groups.drop(COMPONENT).sort(**_order(query))
+    groups = _newest(whole.groups.drop(COMPONENT), query).sort(**_order(query))
     totals = _folded(groups)
     covered = whole.covered.drop(COMPONENT).row(0, named=True)
     undated = covered.pop("undated")
     covered["older_calls"] += read.get("older_calls", 0)
     probable = {name: covered.pop(f"probable_{name}") for name in ("calls", "tokens")}
     shown = listed(whole.problems)
+    unmatched, matched = _matched(whole, query)
     return Report(
         query=query,
         rows=Rows(groups, query),
         totals=_row(totals) if groups.height else _nothing(totals),
+        period={end: _instant(totals[end]) for end in ("first", "last")},
         coverage={
             **read,
             **covered,
@@ -134,7 +145,8 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
             "problem_list": shown,
             "undated": undated,
         },
-        unmatched=_unmatched(whole, query),
+        unmatched=unmatched,
+        matched=matched,
     )
 
 
@@ -155,18 +167,43 @@ def _folded(groups: pl.DataFrame) -> dict[str, Any]:
     return found if groups.height else found | nothing | counted
 
 
+def _newest(groups: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """The rows of the last `query.last` periods of its first time key."""
+    if query.last is None:
+        return groups
+    period = pl.col(query.time_keys[0])
+    newest = groups.select(period.drop_nulls().unique().sort().tail(query.last)).to_series()
+    return groups.filter(period.is_in(newest.implode()))
+
+
 def _order(query: Query) -> dict[str, Any]:
     """How to sort: by what was asked, then by everything else, so that no two rows are equal."""
-    times = [] if query.sort else [key for key in query.by if key in TIME_KEYS]
+    times = query.time_keys if query.sort in {None, "time"} else []
+    if query.sort == "time" and not times:
+        times = ["last"]
     measures = [] if query.sort == "name" else list(_MEASURES.values())
-    first = _MEASURES.get(query.sort or "cost")
+    first = _MEASURES.get(query.sort or "", "cost_usd")
     measures.sort(key=lambda name: name != first)
     by = [*times, *measures, *query.fields]
     return {
         "by": by,
-        "descending": [name in measures for name in by],
+        "descending": [(name in measures) is not query.reverse for name in by],
         "nulls_last": True,
     }
+
+
+def _whose(group: Mapping[str, Any], query: Query) -> Row:
+    """The project of a thread, where there is one, and the days of its first and last call."""
+    zone = ZoneInfo(query.timezone)
+    least, most = group["least_project"], group["most_project"]
+    found = {"project": least if least == most else None}
+    for end in ("first", "last"):
+        found[f"{end}_day"] = group[end] and group[end].astimezone(zone).date().isoformat()
+    return {name: found[name] for name in query.whose}
+
+
+def _instant(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")
 
 
 def _row(sums: Mapping[str, Any]) -> Row:
@@ -193,10 +230,19 @@ def _plain(value: Decimal) -> str:
     return money(int(value.scaleb(15))) or "0"
 
 
-def _unmatched(partial: Partial, query: Query) -> list[Unmatched]:
-    """Values of filters that match nothing at all: most likely misspelt."""
-    found = []
+def _matched(partial: Partial, query: Query) -> tuple[list[Unmatched], dict[str, tuple[str, ...]]]:
+    """Values of filters that stand for no one name, and by filter the names that others stand for.
+
+    The former are most likely misspelt or too short.
+    """
+    odd, names = list[Unmatched](), dict[str, tuple[str, ...]]()
     for name, values in query.filters.items():
         there = partial.known.filter(pl.col("name") == name)["value"].sort().to_list()
-        found += [Unmatched(name, value, there) for value in values if value not in there]
-    return found
+        meant = {value: names_of(value, there) for value in values}
+        unclear = [v for v, found in meant.items() if len(found) != 1 and not is_pattern(v)]
+        unclear += [value for value, found in meant.items() if not found and is_pattern(value)]
+        odd += [Unmatched(name, v, meant[v] or there, bool(meant[v])) for v in unclear]
+        clear = [each for value in values if value not in unclear for each in meant[value]]
+        if set(clear) != set(values) - set(unclear):
+            names[name] = tuple(dict.fromkeys(clear))
+    return odd, names

@@ -56,9 +56,7 @@ def origin() -> pl.Expr:
 
 def matching(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) -> pl.LazyFrame:
     """Counted rows (or those that `which` says) that pass the filters by value, of whatever day."""
-    passing = [
-        pl.col(KEYS[name]).is_in(list(values)) for name, values in query.filters.items() if values
-    ]
+    passing = [pl.col(KEYS[name]).is_in(list(values)) for name, values in query.names.items()]
     return usage.filter(reduce(and_, passing, counted() if which is None else which))
 
 
@@ -128,6 +126,11 @@ def sums() -> list[pl.Expr]:
         _count(pl.col("calls").is_null(), "records_without_calls"),
         *(condition.any().alias(f"least {name}") for name, condition in least.items()),
         pl.col("unbounded").any(),
+        pl.col("timestamp").min().alias("first"),
+        pl.col("timestamp").max().alias("last"),
+        # Equal where all rows are of one project.
+        pl.col("project").min().alias("least_project"),
+        pl.col("project").max().alias("most_project"),
     ]
 
 
@@ -139,6 +142,8 @@ def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
         *_bounded(added),
         *(pl.col(f"least {name}").any() for name in AT_LEAST),
         pl.col("unbounded").any(),
+        pl.col("first", "least_project").min(),
+        pl.col("last", "most_project").max(),
     ]
 
 
