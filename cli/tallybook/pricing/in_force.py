@@ -1,4 +1,4 @@
-"""Finds the rates in force for many calls at once: few distinct situations, each looked up once."""
+"""Finds the rates in force when many calls were made: few distinct situations, each once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tallybook.pricing import media
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
 from tallybook.pricing.rules import SOME_SEARCHES_FREE
 from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
-from tallybook.pricing.tariff import Key, Layer, Tariff
+from tallybook.pricing.tariff import Key, Layer, Tariff, tier_of_prompt
 
 KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
 _INPUT_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h")
@@ -181,19 +181,6 @@ def _situated(situation: int, grid: _Grid) -> tuple[Tariff, int, Layer | None, t
     layer, rows = tariff.in_force(instant, _second(window, grid))
     largest = grid.sizes[size - 1] + 1 if size else 0
     return tariff, instant, layer, tier_of_prompt(rows, largest, is_exact=not is_open)
-
-
-def tier_of_prompt(rows: tuple[Rate, ...], prompt: int, *, is_exact: bool) -> tuple[Rate, ...]:
-    """The rates of the tier that a request with a prompt of so many tokens is billed at.
-
-    The whole prompt decides, whatever of it was cached. Unless the size `is_exact`, it is the most
-    that the prompt can have been, and every tier up to that one is possible. `rows` are in the
-    order of their tiers.
-    """
-    reached = tuple(row for row in rows if row.above == 0 or row.above < prompt)
-    if not is_exact or not reached:
-        return reached
-    return tuple(row for row in reached if row.above == reached[-1].above)
 
 
 def _instant(period: int, grid: _Grid) -> int:

@@ -1,4 +1,4 @@
-"""Which rates apply to a model in a given service tier, speed and region, whatever the date."""
+"""Which rates apply to a request: its model, service tier, speed and region, its prompt's tier."""
 
 from __future__ import annotations
 
@@ -111,6 +111,19 @@ def tariff_of(key: Key, names: Names, overrides: Overrides) -> Tariff:
     if match is None and layers and not own:
         model, seller = key.model, key.provider
     return Tariff(seller, model, match, tuple(layers), notes)
+
+
+def tier_of_prompt(rows: tuple[Rate, ...], prompt: int, *, is_exact: bool) -> tuple[Rate, ...]:
+    """The rates of the tier that a request with a prompt of so many tokens is billed at.
+
+    The whole prompt decides, whatever of it was cached. Unless the size `is_exact`, it is the most
+    that the prompt can have been, and every tier up to that one is possible. `rows` are in the
+    order of their tiers.
+    """
+    reached = tuple(row for row in rows if row.above == 0 or row.above < prompt)
+    if not is_exact or not reached:
+        return reached
+    return tuple(row for row in reached if row.above == reached[-1].above)
 
 
 def _aliased(key: Key, names: Names, overrides: Overrides) -> tuple[Key, tuple[str, ...]]:

@@ -11,11 +11,10 @@ import polars as pl
 
 from tallybook.dialects import DIALECTS
 from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS, working
-from tallybook.pricing.in_force import tier_of_prompt
 from tallybook.pricing.media import billed, rate_of
 from tallybook.pricing.rates import LATEST, Quote, Rates
 from tallybook.pricing.table import TOKEN_RATES, Rate
-from tallybook.pricing.tariff import Key
+from tallybook.pricing.tariff import Key, tier_of_prompt
 from tallybook.report.codes import REASONS
 from tallybook.report.prices import source_of, time_of, usd
 from tallybook.report.summary import Row, money
