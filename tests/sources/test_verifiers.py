@@ -375,3 +375,17 @@ def test_the_state_is_small_and_comes_back_as_it_was() -> None:
     assert len(saved) < 1000
     # As a text as well: 5300 and 5300.0 are equal, but what is said of a sum would differ.
     assert repr(msgspec.msgpack.decode(saved, type=State)) == repr(state)
+
+
+@pytest.mark.parametrize(
+    "ended", [{"stop_condition": "error"}, {"stop_condition": "provider_error", "ok": False}]
+)
+def test_a_replay_leaves_the_judgements_of_what_ended_in_an_error_as_they_were(ended: Row) -> None:
+    failed = trace(call(usage(10, 1)), extra_usage=[usage(70, 7)], **ended)
+    parts = ("outputs", "gsm8k--replay", "11111111-0000-4000-8000-000000000002", "traces.jsonl")
+    first, again = (
+        next(row for row in rows if row["caller"] == "judge")
+        for rows in (read(episode(failed)), read(episode(failed), parts=parts))
+    )
+    assert first["identity"] == again["identity"]
+    assert (first["is_copy"], again["is_copy"]) == (False, True)

@@ -126,6 +126,7 @@ class Trace(msgspec.Struct, gc=False):
     info: Raw | UnsetType = UNSET
     timing: Timing | None = None
     stop_condition: Any = None
+    ok: Any = None  # since 0.3; before, errors alone said it
 
 
 class Response(msgspec.Struct, gc=False):

@@ -273,7 +273,7 @@ def _judgements(
         row.timestamp = (instant(begun.start) if begun else None) or row.timestamp
         put_counts(row, usage, f"{era}/judge", "openai")
         # A replay judges old answers again, but for those of rollouts that ended in an error.
-        row.is_copy = run.is_replay and trace.stop_condition == "error"
+        row.is_copy = run.is_replay and (trace.stop_condition == "error" or trace.ok is False)
         if row.identity is not None:
             row.identity += f":{row.reported_input_tokens}/{row.reported_output_tokens}"
             if run.is_replay and not row.is_copy:
