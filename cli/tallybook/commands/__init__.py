@@ -14,6 +14,7 @@ from tallybook.commands import (
     export,  # noqa: F401 - see above
     ledger,  # noqa: F401 - see above
     prices,  # noqa: F401 - see above
+    reconcile,  # noqa: F401 - see above
     sources,  # noqa: F401 - see above
     usage_report,  # noqa: F401 - see above
 )

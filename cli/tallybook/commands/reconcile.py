@@ -1,0 +1,190 @@
+"""`tallybook reconcile`: how far another's figures are from ours, by day and model, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from tallybook import __version__
+from tallybook.commands import options
+from tallybook.commands.answering import read
+from tallybook.commands.options import UsageOptions, chosen_zone, over_usage
+from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
+from tallybook.commands.program import app
+from tallybook.errors import TallybookError, UsageError
+from tallybook.render.formats import envelope, json_pieces
+
+if TYPE_CHECKING:
+    from tallybook.ledger.reading import Reading
+    from tallybook.report.query import Query
+    from tallybook.report.statements import Statements
+
+_LOGGED: Final = "logged"
+_APART: Final = 1
+_EXAMPLES = """\b
+FILE is one of
+  ccusage daily --json, ccusage codex daily --json
+  tokscale graph, tokscale models --json
+  exports of usage or of costs, CSV or JSON, of OpenAI and Anthropic
+  the activity of OpenRouter, CSV or JSON
+  logged: what the logs themselves say that calls cost
+
+\b
+Examples:
+  tallybook reconcile ccusage.json
+  tallybook reconcile completions_usage.csv ~/.codex --tolerance 0.5
+  tallybook reconcile logged --json
+
+\b
+Exit codes: 0 within the tolerance, 1 beyond it or could not do it,
+2 wrong usage."""
+
+
+def _percent(text: str) -> Decimal:
+    try:
+        found = Decimal(text.removesuffix("%"))
+    except InvalidOperation:
+        found = Decimal(-1)
+    if not 0 <= found <= 100:
+        raise UsageError(f"--tolerance {text!r} is no percentage", hint="such as 0.5")
+    return found
+
+
+@app.command(
+    "reconcile", epilog=_EXAMPLES, short_help="Compare with another tool, a bill, the logs' costs."
+)
+@over_usage
+def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
+    usage: UsageOptions,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            parser=options.named("FILE"),
+            help="What another says was used; or logged: what the logs say themselves.",
+        ),
+    ],
+    tolerance: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT",
+            help="How much of the other's figures all differences may be together.",
+        ),
+    ] = "1",
+    format_: Annotated[
+        Literal["table", "json", "csv", "markdown"] | None,
+        typer.Option("--format", help="Default: table, or what the suffix of -o says."),
+    ] = None,
+    json: options.Json = False,
+    output: options.Output = None,
+) -> None:
+    """Compare what was used with what another tool, a provider's export or the logs themselves say,
+    by day and model, and split the difference by cause.
+
+    Days are those of the other: UTC in an export, the machine's in another tool's answer, unless
+    --timezone says otherwise. Compared are the days, sources and providers that it speaks of.
+    """
+    chosen = chosen_format(format_, json=json, target=output)
+    if chosen == "html":
+        raise UsageError("reconcile writes no html", hint="table, json, csv, markdown")
+    allowed = _percent(tolerance)
+    statements = None if str(file) == _LOGGED else _statements(file)
+    if statements is not None and usage.timezone is None:
+        usage = replace(usage, timezone=statements.zone or chosen_zone(None))
+    query, question = usage.query(None), usage.question(output, "-o")
+    answer, notes = read(
+        question, lambda reading: (_answer(reading, query, statements, allowed), reading.notes)
+    )
+    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
+    _remark(answer, notes)
+    if not answer["within"]:
+        raise typer.Exit(_APART)
+
+
+def _statements(file: Path) -> Statements:
+    from tallybook.files.statement import read_statement
+    from tallybook.report.statements import read_statements
+
+    if not file.exists():
+        raise UsageError(f"there is no {file}")
+    try:
+        content = read_statement(file)
+    except OSError as error:
+        raise TallybookError(f"cannot read {file}: {error.strerror or error}") from error
+    return read_statements(content, str(file))
+
+
+def _answer(
+    reading: Reading, query: Query, statements: Statements | None, tolerance: Decimal
+) -> dict[str, Any]:
+    from tallybook.report.differences import compare
+    from tallybook.report.pieces import pieces, reported
+    from tallybook.report.statements import Statements
+
+    said = statements or Statements(
+        _LOGGED, reported(reading.batches(), query), zone=query.timezone
+    )
+    if not said.rows:
+        raise TallybookError("there is nothing to compare with", hint="no cost is stated at all")
+    found = compare(pieces(reading.batches(), query, said, reading.rates), said, query.timezone)
+    return envelope(
+        "reconcile",
+        version=__version__,
+        query=query.document(),
+        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        rows=found.rows,
+        totals=found.totals,
+        coverage={"files": reading.files},
+        statement={
+            "form": said.form,
+            "days": [found.sides.first, found.sides.last],
+            "undated": found.undated,
+            "providers": said.providers,
+            "sources": said.sources,
+        },
+        tolerance=str(tolerance),
+        within=_is_within(found.totals, tolerance),
+    )
+
+
+def _is_within(totals: Mapping[str, Any], tolerance: Decimal) -> bool:
+    """Whether all differences together are no more than so many per cent of the other's sums."""
+    for name in ("tokens", "cost_usd"):
+        whole = totals["theirs"][name]
+        if whole is not None and Decimal(totals["apart"][name]) * 100 > tolerance * Decimal(whole):
+            return False
+    return True
+
+
+def _remark(answer: dict[str, Any], notes: list[str]) -> None:
+    from tallybook.render.reconcile import summary_line
+
+    said = answer["statement"]
+    say(*notes)
+    about = [f"providers {', '.join(said['providers'])}"] if said["providers"] else []
+    about += [f"sources {', '.join(said['sources'])}"] if said["sources"] else []
+    first, last = said["days"]
+    about += [f"{first} to {last}, days of {answer['query']['timezone']}"] if first else []
+    if said["undated"]:
+        say(f"left out: {said['undated']:,} of its figures without a day")
+    if about:
+        say(f"compared: {'; '.join(about)}")
+    say(summary_line(answer))
+
+
+def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
+    from tallybook.render import reconcile as pages
+
+    if chosen == "json":
+        return json_pieces(answer)
+    if chosen == "csv":
+        return pages.csv_of(answer)
+    if chosen == "markdown":
+        return pages.markdown(answer)
+    width = None if to_file else stdout_width()
+    return pages.page(answer, width, colour=not to_file and stdout_colour())

@@ -1,0 +1,155 @@
+"""Differences as people read them: a line a day and model, and a line a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
+
+from tallybook.render import formats, table
+from tallybook.render.table import Column
+from tallybook.render.text import keep_ends, keep_head, visible
+
+Row = Mapping[str, Any]
+
+SHOWN: Final = 30  # lines of a page, unless all are asked for
+_NULL: Final = "–"
+_UNIT: Final = Decimal("0.0001")
+FIELDS: Final = (
+    "day",
+    "model",
+    "our_tokens",
+    "their_tokens",
+    "tokens_apart",
+    "our_cost_usd",
+    "their_cost_usd",
+    "cost_apart_usd",
+    "causes",
+)
+# What each cause means, as the line of its sum says it.
+MEANINGS: Final = {
+    "duplicates": "it counts records that are left out here",
+    "cache-convention": "it counts the cache in another way",
+    "reasoning": "it counts reasoning in another way",
+    "placeholder": "our log never got the final output",
+    "price": "another price",
+    "tier": "another tier of the price",
+    "time-zone": "its days begin at another hour",
+    "missing-source": "one side does not have the log",
+    "unknown": "no cause gives its figures",
+}
+
+
+def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
+    """The table of what differs, then the causes with their sums."""
+    rows = [row for row in answer["rows"] if row["causes"]]
+    if rows:
+        yield from table.table_lines(
+            columns(rows[:SHOWN], answer["totals"]), width, totals=True, colour=colour
+        )
+        if len(rows) > SHOWN:
+            yield f"… and {len(rows) - SHOWN:,} more that differ; --json lists them\n"
+        yield "\n"
+        yield from table.table_lines(causes(answer["totals"]["causes"]), width, colour=colour)
+
+
+def markdown(answer: Row) -> Iterator[str]:
+    """The same as pipe tables."""
+    rows = [row for row in answer["rows"] if row["causes"]]
+    yield from formats.markdown_lines(columns(rows, answer["totals"]), totals=True)
+    yield "\n"
+    yield from formats.markdown_lines(causes(answer["totals"]["causes"]))
+
+
+def csv_of(answer: Row) -> Iterator[str]:
+    """A line a day and model, also of those that agree."""
+    rows = [
+        {
+            "day": row["day"],
+            "model": row["model"],
+            "our_tokens": row["ours"]["tokens"],
+            "their_tokens": row["theirs"]["tokens"],
+            "tokens_apart": row["difference"]["tokens"],
+            "our_cost_usd": row["ours"]["cost_usd"],
+            "their_cost_usd": row["theirs"]["cost_usd"],
+            "cost_apart_usd": row["difference"]["cost_usd"],
+            "causes": " ".join(each["cause"] for each in row["causes"]),
+        }
+        for row in answer["rows"]
+    ]
+    return formats.csv_lines(FIELDS, rows, [name for name in FIELDS if name.endswith("_usd")])
+
+
+def columns(rows: Sequence[Row], totals: Row) -> list[Column]:
+    """Day and model, both sides in tokens and money, what lies between, and why."""
+
+    def texts(title: str, name: str, total: str = "") -> Column:
+        cells = [visible(row[name] or "(unknown)") for row in rows]
+        return Column(title, cells, total, cut=keep_ends)
+
+    def counts(title: str, side: str, rank: int) -> Column:
+        cells = [_count(row[side]["tokens"]) for row in rows]
+        return Column(title, cells, _count(totals[side]["tokens"]), rank)
+
+    def costs(title: str, side: str, rank: int) -> Column:
+        cells = [_money(row[side]["cost_usd"]) for row in rows]
+        return Column(title, cells, _money(totals[side]["cost_usd"]), rank)
+
+    days = [texts("Day", "day", "Total")] if any(row["day"] for row in rows) else []
+    models = [texts("Model", "model", "" if days else "Total")]
+    return [
+        *days,
+        *(models if any(row["model"] for row in rows) else []),
+        counts("Our tokens", "ours", 3),
+        counts("Their tokens", "theirs", 4),
+        counts("Apart", "difference", 0),
+        costs("Our cost", "ours", 2),
+        costs("Their cost", "theirs", 5),
+        costs("Apart", "difference", 0),
+        Column("Because", [visible(_because(row)) for row in rows], rank=1, cut=keep_head),
+    ]
+
+
+def causes(found: Mapping[str, Row]) -> list[Column]:
+    """A line a cause."""
+    return [
+        Column("Cause", list(found), cut=keep_ends),
+        Column("Cells", [f"{each['cells']:,}" for each in found.values()]),
+        Column("Tokens", [_count(each["tokens"]) for each in found.values()]),
+        Column("Cost", [_money(each["cost_usd"]) for each in found.values()]),
+        Column("", [MEANINGS[name] for name in found], cut=keep_head),
+    ]
+
+
+def summary_line(answer: Row) -> str:
+    """How far apart the two sides are, how much of it has a named cause, and the tolerance."""
+    totals = answer["totals"]
+    apart, unknown = totals["apart"], totals["unknown"]
+    parts = [f"{answer['statement']['form']}: {len(answer['rows']):,} cells compared"]
+    for name, words in (("tokens", "tokens"), ("cost_usd", "of cost")):
+        if totals["theirs"][name] is None:
+            continue
+        whole, open_ = Decimal(apart[name]), Decimal(unknown[name])
+        shown = f"{int(whole):,} tokens" if name == "tokens" else f"{_money(str(whole))} {words}"
+        named = f", {100 * (whole - open_) / whole:.4g} % of it named" if whole else ""
+        parts.append(f"{shown} apart{named}")
+    held = "within" if answer["within"] else "beyond"
+    return " · ".join([*parts, f"{held} the tolerance of {answer['tolerance']} %"])
+
+
+def _because(row: Row) -> str:
+    words = (f" ({each['words']})" if each["words"] else "" for each in row["causes"])
+    named = (each["cause"] for each in row["causes"])
+    return "; ".join(map("".join, zip(named, words, strict=True)))
+
+
+def _count(value: int | None) -> str:
+    return _NULL if value is None else f"{value:,}"
+
+
+def _money(text: str | None) -> str:
+    if text is None:
+        return _NULL
+    value = Decimal(text)
+    sign = "-" if value < 0 else ""
+    return f"{sign}${abs(value).quantize(_UNIT, ROUND_HALF_EVEN):,}"

@@ -1,0 +1,161 @@
+"""What was used, in pieces as small as any comparison with another's figures needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from tallybook.pricing.cost import SCHEMA, price
+from tallybook.pricing.rates import Rates
+from tallybook.report.query import Query
+from tallybook.report.statements import Statement, Statements, canonical
+from tallybook.report.sums import counted, recorded, selected
+
+LOGGED: Final = "logged"  # the form of what logs themselves say
+TOKENS: Final = ("input", "cached", "creation", "output")
+_SLOT: Final = "30m"
+
+
+@dataclass(slots=True)
+class Sums:
+    """Counts and femto-dollars.
+
+    `base`, `standard` and `brief` are what the cost would be in the lowest tier of prompts, in the
+    usual service tier, and with all cache writes for five minutes. `bounded`: of some call the log
+    never had the last output.
+    """
+
+    calls: int = 0
+    input: int = 0
+    cached: int = 0
+    creation: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cost: int = 0
+    base: int = 0
+    standard: int = 0
+    brief: int = 0
+    unpriced: int = 0
+    bounded: bool = False
+
+    def plus(self, other: Sums, sign: int = 1) -> Sums:
+        """Both together, or without the other."""
+        added = {name: getattr(self, name) + sign * getattr(other, name) for name in NUMBERS}
+        return Sums(**added, bounded=self.bounded or other.bounded)
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and output."""
+        return self.input + self.output
+
+
+NUMBERS: Final = (
+    "calls",
+    *TOKENS,
+    "reasoning",
+    "cost",
+    "base",
+    "standard",
+    "brief",
+    "unpriced",
+)
+
+
+class Piece(NamedTuple):
+    """Sums of one slot of time, model and file; `reason` is why they do not count."""
+
+    at: datetime | None
+    model: str | None
+    path: str
+    reason: str | None
+    sums: Sums
+
+
+def pieces(
+    batches: Iterable[pl.DataFrame], query: Query, statements: Statements, rates: Rates
+) -> list[Piece]:
+    """The sums of what was used, as fine as any comparison needs them."""
+    found: list[Piece] = []
+    for rows in batches:
+        meant = _meant(rows, query, statements, rates)
+        if meant.height:
+            found += _pieces(_priced(meant, rates))
+    return found
+
+
+def reported(batches: Iterable[pl.DataFrame], query: Query) -> list[Statement]:
+    """What the logs themselves say that calls cost."""
+    found = []
+    for rows in batches:
+        with_cost = selected(rows.lazy(), query).filter(pl.col("reported_cost_usd").is_not_null())
+        local = pl.col("timestamp").dt.convert_time_zone(query.timezone).dt.strftime("%Y-%m-%d")
+        groups = with_cost.group_by("model", day=local).agg(pl.col("reported_cost_usd").sum())
+        for model, day, cost in groups.collect().iter_rows():
+            found.append(Statement(day=day, model=canonical(model), cost=Decimal(cost)))
+    return found
+
+
+def _meant(rows: pl.DataFrame, query: Query, statements: Statements, rates: Rates) -> pl.DataFrame:
+    """The rows that state usage, duplicates included, of what the other speaks of."""
+    found = selected(rows.lazy(), query, recorded())
+    if statements.sources is not None:
+        found = found.filter(pl.col("source").is_in(statements.sources))
+    if statements.form == LOGGED:
+        found = found.filter(pl.col("reported_cost_usd").is_not_null(), counted())
+    kept = found.collect()
+    if statements.providers is None:
+        return kept
+    ids = {name: rates.provider_id(name) for name in kept["provider"].unique() if name}
+    seller = pl.col("provider").replace_strict(ids, default=None, return_dtype=pl.String)
+    return kept.filter(pl.coalesce(seller, "price_provider").is_in(statements.providers))
+
+
+def _priced(rows: pl.DataFrame, rates: Rates) -> pl.DataFrame:
+    """The rows with `cost` also where they do not count, and what it would be in other tiers."""
+
+    def cost(frame: pl.LazyFrame) -> pl.Series:
+        bare = frame.drop(*SCHEMA, strict=False)
+        return price(bare, rates).select("cost").collect().to_series()
+
+    free = rows.lazy().with_columns(duplicate_of=pl.lit(None, pl.String))
+    usual = {name: pl.lit(None, pl.String) for name in ("service_tier", "speed", "inference_geo")}
+    return rows.with_columns(
+        _cost=cost(free),
+        _base=cost(free.with_columns(context_tokens=pl.lit(0, pl.Int64))),
+        _standard=cost(free.with_columns(**usual)),
+        _brief=cost(free.with_columns(cache_creation_1h_input_tokens=pl.lit(0, pl.Int64))),
+    )
+
+
+def _pieces(rows: pl.DataFrame) -> Iterator[Piece]:
+    reason = pl.when(pl.col("duplicate_of").is_not_null()).then("duplicate_reason")
+    sums = {
+        "calls": pl.col("calls"),
+        "input": pl.col("input_tokens"),
+        "cached": pl.col("cached_input_tokens"),
+        "creation": pl.col("cache_creation_input_tokens"),
+        "output": pl.col("output_tokens"),
+        "reasoning": pl.col("reasoning_output_tokens"),
+        "cost": pl.col("_cost"),
+        "base": pl.col("_base"),
+        "standard": pl.col("_standard"),
+        "brief": pl.col("_brief"),
+        "unpriced": pl.col("total_tokens").filter(pl.col("_cost").is_null()),
+    }
+    groups = (
+        rows.lazy()
+        .group_by("model", "path", at=pl.col("timestamp").dt.truncate(_SLOT), reason=reason)
+        .agg(
+            *(value.sum().alias(name) for name, value in sums.items()),
+            bounded=pl.col("output_lower_bound").any(),
+        )
+        .collect()
+    )
+    for row in groups.iter_rows(named=True):
+        made = Sums(**{name: row[name] or 0 for name in sums}, bounded=row["bounded"])
+        yield Piece(row["at"], canonical(row["model"]), row["path"], row["reason"], made)

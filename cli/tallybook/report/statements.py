@@ -1,0 +1,411 @@
+"""Reads what others say was used: another tool's JSON, a provider's usage or cost export.
+
+Each form is known by its keys; a file of no known form is refused. Counts are put in one way: the
+prompt as a whole, of it what was read from and written to a cache, the output with its reasoning.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from tallybook.errors import TallybookError
+from tallybook.values import decode
+
+Record = Mapping[str, Any]
+
+_CENT: Final = Decimal("0.01")
+_DUST: Final = Decimal("0.000001")  # of sums of binary floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What is said of one day and model; None is what is not said.
+
+    `rounding` is how far the cost may be from the true one by being rounded.
+    """
+
+    day: str | None = None
+    model: str | None = None
+    calls: int | None = None
+    input: int | None = None  # the whole prompt
+    cached: int | None = None
+    creation: int | None = None
+    output: int | None = None  # with reasoning
+    cost: Decimal | None = None
+    rounding: Decimal = _DUST
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """All that a file says, and what of ours it speaks of.
+
+    `zone` is that of its days, None the machine's; `providers` are ids of the price list and
+    `sources` ours, None where it may be any.
+    """
+
+    form: str
+    rows: Sequence[Statement]
+    zone: str | None = "UTC"
+    providers: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a file of one form is known, by keys of its first record, and read."""
+
+    name: str
+    keys: frozenset[str]
+    read: Callable[[Sequence[Record]], list[Statement]]
+    provider: str | None = None
+    zone: str | None = "UTC"
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+_VERSIONS: Final = re.compile(r"[ .]")
+_DATED: Final = re.compile(r"-(?:20\d{2}-?\d{2}-?\d{2}|latest)$")
+_TURNED: Final = re.compile(r"^claude-(\d+(?:-\d+)?)-([a-z]+)$")
+_ADDED: Final = re.compile(r"\[[^\]]*\]$|:(?:free|beta|thinking)$")
+
+
+def canonical(model: str | None) -> str | None:
+    """A model's name as all spell it: `anthropic/claude-opus-4.5`, `Claude Opus 4.5` and
+    `claude-opus-4-5-20251101` are one.
+    """
+    if model is None or not model.strip():
+        return None
+    name = model.strip().lower().rpartition("/")[2]
+    name = _DATED.sub("", _VERSIONS.sub("-", _ADDED.sub("", name)))
+    return _TURNED.sub(r"claude-\2-\1", name)
+
+
+def read_statements(content: bytes, name: str) -> Statements:
+    """What the file `name` says. Raises TallybookError where it is of no known form."""
+    text = content.decode("utf-8-sig", "replace")
+    document = decode(text) if text.lstrip()[:1] in {"{", "["} else None
+    found = _of_tool(document) if isinstance(document, dict) else None
+    if found is not None:
+        return found
+    records = list(_of_pages(document) if document is not None else _of_table(text))
+    for form in _FORMS if records else ():
+        if any(form.keys <= record.keys() for record in records):
+            rows = form.read([record for record in records if form.keys <= record.keys()])
+            providers = (form.provider,) if form.provider else None
+            return Statements(form.name, rows, form.zone, providers)
+    raise TallybookError(
+        f"{name} is of no form that is known",
+        hint="ccusage daily --json, tokscale graph, tokscale models --json, or an export of the "
+        "usage or costs of OpenAI, Anthropic or OpenRouter, as CSV or JSON",
+    )
+
+
+# ---- other tools
+
+_AGENTS: Final = {"claude": "claude-code", "codex": "codex", "9router": "9router"}
+
+
+def _of_tool(document: Record) -> Statements | None:
+    """The answer of ccusage or tokscale."""
+    if isinstance(document.get("daily"), list):
+        return _ccusage(document["daily"])
+    if isinstance(document.get("contributions"), list):
+        pairs = [
+            (_day(each.get("date")), entry)
+            for each in document["contributions"]
+            for entry in each.get("clients") or ()
+        ]
+        return _tokscale(pairs)
+    if isinstance(document.get("entries"), list) and "totalCacheRead" in document:
+        return _tokscale([(None, entry) for entry in document["entries"]])
+    return None
+
+
+def _ccusage(days: Sequence[Record]) -> Statements:
+    rows: list[Statement] = []
+    sources: set[str] = set()
+    for day in days:
+        when = _day(day.get("date") or day.get("period"))
+        agents = (day.get("metadata") or {}).get("agents")
+        sources.update(agents or (["codex"] if "models" in day else ["claude"]))
+        models = day.get("models") or {}
+        entries = day.get("modelBreakdowns") or [
+            {**counts, "modelName": name, "cost": day.get("costUSD") if len(models) == 1 else None}
+            for name, counts in models.items()
+        ]
+        rows += [_ccusage_row(when, entry) for entry in entries]
+    known = tuple(sorted({_AGENTS[name] for name in sources if name in _AGENTS}))
+    return Statements("ccusage", rows, None, None, known or None)
+
+
+def _ccusage_row(day: str | None, entry: Record) -> Statement:
+    cached, creation = _count(entry, "cacheReadTokens"), _count(entry, "cacheCreationTokens")
+    return Statement(
+        day=day,
+        model=canonical(entry.get("modelName")),
+        input=_sum(_count(entry, "inputTokens"), cached, creation),
+        cached=cached,
+        creation=creation,
+        output=_count(entry, "outputTokens"),
+        cost=None if entry.get("missingPricing") else _money(entry.get("cost")),
+    )
+
+
+def _tokscale(pairs: Sequence[tuple[str | None, Record]]) -> Statements:
+    rows = [_tokscale_row(day, entry) for day, entry in pairs]
+    clients = {str(entry.get("client")) for _, entry in pairs}
+    known = tuple(sorted({_AGENTS[name] for name in clients if name in _AGENTS}))
+    return Statements("tokscale", rows, None, None, known or None)
+
+
+def _tokscale_row(day: str | None, entry: Record) -> Statement:
+    tokens = entry.get("tokens") or entry
+    cached, creation = _count(tokens, "cacheRead"), _count(tokens, "cacheWrite")
+    calls = entry.get("messages", entry.get("messageCount"))
+    cost = _money(entry.get("cost"))
+    return Statement(
+        day=day,
+        model=canonical(entry.get("modelId") or entry.get("model")),
+        calls=calls if isinstance(calls, int) else None,
+        input=_sum(_count(tokens, "input"), cached, creation),
+        cached=cached,
+        creation=creation,
+        output=_sum(_count(tokens, "output"), _count(tokens, "reasoning")),
+        cost=cost or None,  # it has 0 for a model without a price
+    )
+
+
+# ---- exports of providers
+
+
+def _of_table(text: str) -> Iterator[Record]:
+    """The records of a table with commas or tabs, by the names of its first line."""
+    head = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text), delimiter="\t" if "\t" in head else ",")
+    for row in reader:
+        yield {str(key).strip(): value or None for key, value in row.items() if key}
+
+
+def _of_pages(document: Any) -> Iterator[Record]:
+    """The results of one page, or of several, each with the times of its bucket."""
+    for page in document if isinstance(document, list) else [document]:
+        if not isinstance(page, dict):
+            continue
+        data = page.get("data")
+        for bucket in data if isinstance(data, list) else [page]:
+            if not isinstance(bucket, dict):
+                continue
+            results = bucket.get("results")
+            if not isinstance(results, list):
+                yield bucket
+                continue
+            times = {key: each for key, each in bucket.items() if key != "results"}
+            yield from ({**times, **each} for each in results if isinstance(each, dict))
+
+
+def _openai_usage(records: Sequence[Record]) -> list[Statement]:
+    return [
+        Statement(
+            day=_day(record.get("start_time")),
+            model=canonical(record.get("model")),
+            calls=_count(record, "num_model_requests"),
+            input=_count(record, "input_tokens"),
+            cached=_count(record, "input_cached_tokens"),
+            creation=_count(record, "input_cache_write_tokens"),
+            output=_count(record, "output_tokens"),
+        )
+        for record in records
+        if record.get("input_tokens") is not None
+    ]
+
+
+def _openai_costs(records: Sequence[Record]) -> list[Statement]:
+    rows = []
+    for record in records:
+        amount = record.get("amount")
+        value = amount.get("value") if isinstance(amount, dict) else record.get("amount_value")
+        if (cost := _money(value)) is not None:
+            # "gpt-4o-2024-08-06, input": a line for each kind of token.
+            item = str(record.get("line_item") or "").partition(",")[0]
+            row = Statement(day=_day(record.get("start_time")), model=canonical(item), cost=cost)
+            rows.append(row)
+    return rows
+
+
+def _anthropic_usage(records: Sequence[Record]) -> list[Statement]:
+    return [_anthropic_row(record) for record in records]
+
+
+def _anthropic_row(record: Record) -> Statement:
+    nested = record.get("cache_creation")
+    created = nested if isinstance(nested, dict) else record
+    names = (
+        ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+        if isinstance(nested, dict)
+        else ("cache_creation_5m_input_tokens", "cache_creation_1h_input_tokens")
+    )
+    creation = _sum(*(_count(created, name) for name in names))
+    cached = _count(record, "cache_read_input_tokens")
+    return Statement(
+        day=_day(record.get("starting_at")),
+        model=canonical(record.get("model")),
+        input=_sum(_count(record, "uncached_input_tokens"), cached, creation),
+        cached=cached,
+        creation=creation,
+        output=_count(record, "output_tokens"),
+    )
+
+
+def _anthropic_console(records: Sequence[Record]) -> list[Statement]:
+    prefix = "usage_input_tokens"
+    rows = []
+    for record in records:
+        lives = ("5m", "1h")
+        creation = _sum(*(_count(record, f"{prefix}_cache_write_{life}") for life in lives))
+        cached = _count(record, f"{prefix}_cache_read")
+        rows.append(
+            Statement(
+                day=_day(record.get("usage_date_utc")),
+                model=canonical(record.get("model_version")),
+                input=_sum(_count(record, f"{prefix}_no_cache"), cached, creation),
+                cached=cached,
+                creation=creation,
+                output=_count(record, "usage_output_tokens"),
+            )
+        )
+    return rows
+
+
+def _anthropic_costs(records: Sequence[Record]) -> list[Statement]:
+    """The cost report: amounts are in cents."""
+    rows = []
+    for record in records:
+        if (cents := _money(record.get("amount"))) is not None:
+            day, model = _day(record.get("starting_at")), canonical(record.get("model"))
+            rows.append(Statement(day=day, model=model, cost=cents * _CENT))
+    return rows
+
+
+def _anthropic_console_costs(records: Sequence[Record]) -> list[Statement]:
+    """The console's costs, rounded to cents a line."""
+    rows = []
+    for record in records:
+        day, model = _day(record.get("usage_date_utc")), canonical(record.get("model"))
+        if (cost := _money(record.get("cost_usd"))) is not None:
+            rows.append(Statement(day=day, model=model, cost=cost, rounding=_CENT / 2))
+    return rows
+
+
+def _openrouter_calls(records: Sequence[Record]) -> list[Statement]:
+    return [
+        Statement(
+            day=_day(record.get("created_at")),
+            model=canonical(record.get("model_permaslug")),
+            calls=1,
+            input=_count(record, "tokens_prompt"),
+            cached=_count(record, "tokens_cached"),
+            output=_count(record, "tokens_completion"),
+            cost=_money(record.get("cost_total")),
+        )
+        for record in records
+    ]
+
+
+def _openrouter_days(records: Sequence[Record]) -> list[Statement]:
+    names = ("date", "model", "requests", "prompt_tokens", "completion_tokens", "usage")
+    if "Slug" in records[0]:
+        names = ("Date", "Slug", "Requests", "Prompt Tokens", "Completion Tokens", "Usage")
+    day, model, requests, prompt, completion, usage = names
+    return [
+        Statement(
+            day=_day(record.get(day)),
+            model=canonical(record.get(model)),
+            calls=_count(record, requests),
+            input=_count(record, prompt),
+            output=_count(record, completion),
+            cost=_money(record.get(usage)),
+        )
+        for record in records
+    ]
+
+
+_FORMS: Final = (
+    Form("openai-costs", frozenset({"start_time", "amount"}), _openai_costs, "openai"),
+    Form("openai-costs", frozenset({"start_time", "amount_value"}), _openai_costs, "openai"),
+    Form("openai-usage", frozenset({"start_time", "input_tokens"}), _openai_usage, "openai"),
+    Form(
+        "anthropic-usage",
+        frozenset({"starting_at", "uncached_input_tokens"}),
+        _anthropic_usage,
+        "anthropic",
+    ),
+    Form("anthropic-costs", frozenset({"starting_at", "amount"}), _anthropic_costs, "anthropic"),
+    Form(
+        "anthropic-usage",
+        frozenset({"usage_date_utc", "usage_input_tokens_no_cache"}),
+        _anthropic_console,
+        "anthropic",
+    ),
+    Form(
+        "anthropic-costs",
+        frozenset({"usage_date_utc", "cost_usd"}),
+        _anthropic_console_costs,
+        "anthropic",
+    ),
+    Form(
+        "openrouter-activity",
+        frozenset({"generation_id", "tokens_prompt"}),
+        _openrouter_calls,
+        "openrouter",
+    ),
+    Form(
+        "openrouter-activity",
+        frozenset({"Slug", "Prompt Tokens"}),
+        _openrouter_days,
+        "openrouter",
+    ),
+    Form(
+        "openrouter-activity",
+        frozenset({"date", "prompt_tokens", "completion_tokens", "requests"}),
+        _openrouter_days,
+        "openrouter",
+    ),
+)
+
+
+def _count(record: Record, name: str) -> int | None:
+    """A count, be it written as text or as a float; None where it is none."""
+    number = _money(record.get(name))
+    return None if number is None or number != number.to_integral_value() else int(number)
+
+
+def _sum(*counts: int | None) -> int | None:
+    stated = [count for count in counts if count is not None]
+    return sum(stated) if stated else None
+
+
+def _money(value: Any) -> Decimal | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = Decimal(str(value).strip().replace(",", "").removeprefix("$"))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _day(value: Any) -> str | None:
+    """The day of a date, a time, or seconds since 1970."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    if re.fullmatch(r"\d{9,11}(?:\.0*)?", text):
+        return datetime.fromtimestamp(int(float(text)), UTC).date().isoformat()
+    found = re.match(r"\d{4}-\d{2}-\d{2}(?![\d-])", text)
+    return found[0] if found else None
