@@ -217,9 +217,93 @@ def test_the_us_premium_is_anthropics_own(rates: pricing.Rates) -> None:
     assert row["cost"] == Decimal(5)
 
 
-def test_a_tier_that_no_list_prices_is_assumed_at_list_price(rates: pricing.Rates) -> None:
-    row = price_one(rates, "claude-opus-4-8", **claude("10/0/0/0"), service_tier="priority")
-    assert (row["cost"], row["price_status"]) == (Decimal("0.00005"), "assumed_list_price")
+@pytest.mark.parametrize(
+    ("model", "tier", "bounds"),
+    [
+        ("gpt-5.1-codex-mini", "priority", ("0.0025", None)),  # dearer, by how much nobody says
+        ("gpt-5.1-codex-mini", "ultrafast", ("0.0025", None)),
+        ("deepseek-reasoner", "flex", ("0.0007", "0.0014")),  # no list takes more than half off
+        ("claude-opus-4-8", "priority", ("0.025", None)),  # capacity that was bought ahead
+        ("claude-opus-4-8", "scale", ("0.025", None)),
+    ],
+)
+def test_a_tier_that_no_list_prices_is_assumed_at_list_price_and_bounded(
+    rates: pricing.Rates, model: str, tier: str, bounds: tuple[str | None, ...]
+) -> None:
+    row = price_one(rates, model, **claude("10000/0/0/0"), service_tier=tier)
+    standard = price_one(rates, model, **claude("10000/0/0/0"))
+    assert row["cost"] == standard["cost"] == standard["cost_high"]
+    wanted = tuple(bound and Decimal(bound) for bound in bounds)
+    assert (row["cost_low"], row["cost_high"]) == wanted
+    assert row["price_status"] == "assumed_list_price"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("ollama", "llama3"),
+        (None, "ollama/llama3"),
+        ("litellm", "ollama_chat/gpt-oss:20b"),
+        (None, "lmstudio/openai/gpt-oss-20b"),
+        ("LM Studio", "openai/gpt-oss-20b"),
+        ("lm_studio", "qwen3-8b"),
+        ("llama-cpp", "claude-like"),
+        (None, "llama.cpp/x"),
+    ],
+)
+def test_what_runs_on_ones_own_machine_is_free(
+    rates: pricing.Rates, provider: str | None, model: str
+) -> None:
+    row = price_one(rates, model, **claude("1000/10/0/0"), provider=provider)
+    assert (row["cost"], row["price_status"]) == (0, "free")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("ollama", "gpt-oss:120b-cloud"),
+        ("ollama", "glm-4.6:cloud"),
+        ("openrouter", "ollama/x"),
+        (None, "ollama-x"),
+    ],
+)
+def test_what_only_sounds_like_ones_own_machine_is_not_free(
+    rates: pricing.Rates, provider: str | None, model: str
+) -> None:
+    assert price_one(rates, model, **claude("1000/10/0/0"), provider=provider)["cost"] != 0
+
+
+@pytest.mark.parametrize(
+    ("model", "rate", "status"),
+    [
+        ("anthropic.claude-fable-5-1", "11", "priced"),  # a region costs a tenth more
+        ("eu.anthropic.claude-fable-5-1", "11", "priced"),
+        ("global.anthropic.claude-fable-5-1", "10", "priced"),
+        ("us-gov.anthropic.claude-opus-5-5", "4.8", "priced"),  # and the government's a fifth
+        ("us-gov.anthropic.claude-fable-5-v1:0", "12", "priced"),
+    ],
+)
+def test_bedrock_asks_more_for_a_region(
+    rates: pricing.Rates, model: str, rate: str, status: str
+) -> None:
+    row = price_one(rates, model, **claude("1000000/0/0/0"), provider="bedrock")
+    assert (row["cost"], row["price_status"]) == (Decimal(rate), status)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "status"),
+    [
+        ("azure", "gpt-5", "priced"),
+        ("azure_ai", "grok-4", "priced"),
+        (None, "azure_ai/deepseek-v4-flash", "priced"),
+        ("azure_ai", "deepseek-reasoner", "assumed_list_price"),
+    ],
+)
+def test_azure_sells_at_the_makers_price_or_at_one_of_its_own(
+    rates: pricing.Rates, provider: str | None, model: str, status: str
+) -> None:
+    row = price_one(rates, model, **claude("1000/0/0/0"), provider=provider)
+    assert row["price_status"] == status
 
 
 def test_an_unknown_model_has_no_cost(rates: pricing.Rates) -> None:

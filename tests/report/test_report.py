@@ -605,6 +605,14 @@ def test_the_rows_add_up_to_the_totals_whatever_the_keys(
         assert (row["cost_high_usd"] is None) == no_bound
 
 
+def test_nothing_bounds_a_sum_of_which_a_part_may_have_been_dearer() -> None:
+    frame = usage_frame([{"cost": USD}, {"cost": USD}])
+    high = pl.when(pl.col("record") == 1).then("cost_high")
+    totals = summarise(frame.with_columns(cost_high=high), Query()).totals
+    assert (totals["cost_low_usd"], totals["cost_high_usd"]) == ("2", None)
+    assert not totals["lower_bound"]
+
+
 def test_a_lazy_frame_is_as_good_as_a_frame() -> None:
     frame = usage_frame([{"output_tokens": 3}])
     assert summarise(frame.lazy(), Query()) == summarise(frame, Query())

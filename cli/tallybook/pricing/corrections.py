@@ -136,10 +136,15 @@ class NoPrice(Fact, kw_only=True):
 
 
 class Seller(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A provider that the list does not have; `owns` begins the names of its models."""
+    """A provider that the list does not have, or has wrong.
+
+    `owns` begins the names of the models of one that the list lacks. `own_prices_for` are makers
+    whose models the list has it sell at their prices, which it does not.
+    """
 
     id: str
-    owns: tuple[str, ...]
+    owns: tuple[str, ...] = ()
+    own_prices_for: tuple[str, ...] = ()
     source: str
     reason: str
 
@@ -169,7 +174,7 @@ def correct(providers: Iterable[Provider], corrections: Corrections) -> tuple[Pr
     """
     known = {provider.id: provider for provider in providers}
     for seller in corrections.provider:
-        known.setdefault(seller.id, _provider(seller))
+        known[seller.id] = _provider(seller, known.get(seller.id))
     facts: tuple[Any, ...] = (
         *corrections.no_price,
         *corrections.name,
@@ -189,7 +194,10 @@ def correct(providers: Iterable[Provider], corrections: Corrections) -> tuple[Pr
     return tuple(known.values())
 
 
-def _provider(seller: Seller) -> Provider:
+def _provider(seller: Seller, listed: Provider | None) -> Provider:
+    if listed is not None:
+        left = tuple(maker for maker in listed.resells if maker not in seller.own_prices_for)
+        return msgspec.structs.replace(listed, resells=left)
     owns = tuple(Clause("^", name) for name in seller.owns)
     return Provider(seller.id, Clause("=", seller.id), Clause("|", parts=owns), (), ())
 

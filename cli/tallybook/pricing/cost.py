@@ -130,7 +130,8 @@ def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataF
     low, high = _low(), _high()
     if has_media:
         low, high = low + pl.col(media.LOW), high + pl.col(media.HIGH)
-    bounded = pl.when(~col("unbounded")).then(_if_known(high))
+    open_above = col("unbounded") | col("perhaps_dearer").fill_null(value=False)
+    bounded = pl.when(~open_above).then(_if_known(high))
     calls = calls.with_columns(cost_low=_if_known(low), cost_high=bounded)
     calls = calls.with_columns(price_status=_status(has_media))
     billed = [

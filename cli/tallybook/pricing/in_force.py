@@ -29,6 +29,7 @@ SCHEMA: Final[dict[str, Any]] = {
     "tier_open": pl.Boolean,
     "free": pl.Boolean,
     "assumed": pl.Boolean,
+    "perhaps_dearer": pl.Boolean,
     "too_early": pl.Boolean,
     "price_model": pl.String,
     "price_provider": pl.String,
@@ -217,6 +218,8 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     bounds = [_known(rows, (name,)) for name in RATES] + [_known(rows, _INPUT_RATES)]
     since = base.valid_from
     low = [min(bound, default=None) for bound in bounds]
+    if layer.least != 1:
+        low = [None if rate is None else round(rate * layer.least) for rate in low]
     if tariff.provider in SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
         low[_SEARCH] = 0
     yield from rates
@@ -226,6 +229,7 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     yield len({row.above for row in rows}) > 1
     yield base.uncached == 0 and not any(rates)
     yield layer.assumed
+    yield not layer.is_bounded
     yield False
     yield tariff.model
     yield tariff.provider

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tallybook.pricing.rules import LOCAL_PROVIDERS
 from tallybook.pricing.spellings import PROVIDER_NAMES, Spelling, spellings
 from tallybook.pricing.table import Clause, Model, Provider
 
@@ -107,7 +106,7 @@ SUFFIX_REMOVED: Final = "suffix_removed"
 PREFIX: Final = "prefix"
 
 # Gateways that name the provider in the model's name.
-_GATEWAYS: Final = frozenset({"litellm", "litellm_proxy"})
+GATEWAYS: Final = frozenset({"litellm", "litellm_proxy"})
 
 # Bare names whose maker the price list does not recognise, or recognises as another seller:
 # `glm-*` is also sold in China in yuan, and that list comes first.
@@ -159,7 +158,7 @@ class Names:
         """The model that `model` at `provider` (both as logged) means, or None."""
         if model is None or not model.strip() or len(model) > _LONGEST:
             return None
-        if (provider or "").strip().lower() in _GATEWAYS:
+        if (provider or "").strip().lower() in GATEWAYS:
             provider = None
         seller = self.provider_id(provider)
         ways = spellings(model, seller, stated=bool(provider))
@@ -198,12 +197,6 @@ class Names:
         if seller is None:
             return True
         return place.id != seller and not self.resells(seller, place.id)
-
-
-def is_local(provider: str | None, model: str | None) -> bool:
-    """Whether the model ran on the user's own machine. `-cloud` names are the runtime's service."""
-    name = (provider or "").strip().lower()
-    return name in LOCAL_PROVIDERS and not (model or "").endswith("-cloud")
 
 
 def _match(

@@ -36,9 +36,31 @@ _FAST: Final = (
 )
 
 # Models that run on the user's own machine have no price list and no bill.
-LOCAL_PROVIDERS: Final = frozenset(
-    {"ollama", "ollama-local", "lmstudio", "lm-studio", "llama.cpp", "llamacpp", "oss", "local"}
+# Their names without signs between the words, for each tool writes them in its own way.
+_LOCAL: Final = frozenset(
+    {
+        "ollama",
+        "ollamachat",
+        "ollamalocal",
+        "lmstudio",
+        "llamacpp",
+        "llamacppserver",
+        "llamafile",
+        "koboldcpp",
+        "gpt4all",
+        "localai",
+        "mlx",
+        "mlxlm",
+        "oss",
+        "local",
+    }
 )
+_SIGNS: Final = re.compile(r"[ ._-]+")
+# A service of the runtime's maker, which is paid for.
+_HOSTED: Final = re.compile(r"[-:]cloud$")
+
+# Bedrock's region for the United States' government, beyond what other regions cost.
+GOVERNMENT: Final = Fraction(12, 11)
 
 # Sellers whose lists state one price for all that goes in, and apart what costs another.
 _ONE_INPUT_PRICE: Final = frozenset({"google", "x-ai", "anthropic"})
@@ -66,6 +88,16 @@ def us_premium(provider_id: str, model_id: str) -> Fraction:
         return Fraction(1)
     number = (int(version[1]), int(version[2] or 0))
     return US_PREMIUM if number >= _US_PREMIUM_FROM else Fraction(1)
+
+
+def is_local(provider: str | None, model: str | None) -> bool:
+    """Whether the model ran on the user's own machine, as stated or as its name begins.
+
+    A provider that is stated goes before the name.
+    """
+    name = (model or "").strip().lower()
+    runner = (provider or "").strip().lower() or name.partition("/")[0] * ("/" in name)
+    return _SIGNS.sub("", runner) in _LOCAL and not _HOSTED.search(name)
 
 
 def one_input_price(provider_id: str | None) -> bool:

@@ -153,6 +153,11 @@ def _bedrock(spelling: Spelling) -> Iterator[Spelling]:
     if match := _BEDROCK.match(spelling.text):
         if spelling.provider != "aws":
             yield replace(spelling, provider="aws", told_by_name=True)
+        # The bare name has the price of a region, as all regions that the list does not name do.
+        if not spelling.text.startswith((match[1], "global.")):
+            yield replace(
+                spelling, text=f"{match[1]}.{match[2]}", provider="aws", told_by_name=True
+            )
         bare = _BEDROCK_VERSION.sub("", match[2])
         yield replace(spelling, text=bare, provider=match[1], rewritten=True)
 

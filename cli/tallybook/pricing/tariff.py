@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import Final
 
 import msgspec
 
-from tallybook.pricing.names import Match, Names, is_local
+from tallybook.pricing.names import GATEWAYS, Match, Names
 from tallybook.pricing.price_file import Overrides, Price
 from tallybook.pricing.rules import (
     BATCH_AT_HALF,
+    GOVERNMENT,
     HALF,
     fast_factor,
     is_claude,
+    is_local,
     search_fee,
     us_premium,
 )
@@ -68,6 +70,8 @@ class Layer:
     rates: tuple[Rate, ...]
     assumed: bool = False
     notes: tuple[str, ...] = ()
+    least: Fraction = Fraction(1)  # of the rates, what was paid at least
+    is_bounded: bool = True  # nothing dearer was paid
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,8 @@ def _models(key: Key, match: Match | None) -> set[str]:
 
 
 def _is_free(logged: Key, key: Key, sellers: frozenset[str], overrides: Overrides) -> bool:
-    if overrides.free & sellers or is_local(key.provider, key.model):
+    stated = None if (key.provider or "").strip().lower() in GATEWAYS else key.provider
+    if overrides.free & sellers or is_local(stated, key.model):
         return True
     return any((k.model or "").strip().lower().endswith(":free") for k in (logged, key))
 
@@ -179,17 +184,18 @@ def _own_layer(price: Price, key: Key, match: Match | None) -> Layer:
     provider = price.provider or (match.provider if match else "")
     model = match.model.id if match else price.model
     layer = _surcharged(price.rates, key, fast, provider, model)
-    return Layer(layer.rates, layer.assumed, ("price of the price file", *layer.notes))
+    return replace(layer, notes=("price of the price file", *layer.notes))
 
 
 def _list_layer(key: Key, match: Match, discount: Fraction) -> Layer:
     seller = "" if match.assumed else match.provider
     layer = _surcharged(match.model.rates, key, match.fast, seller, match.model.id)
+    layer = replace(layer, assumed=layer.assumed or match.assumed)
     if discount == 1:
-        return Layer(layer.rates, layer.assumed or match.assumed, layer.notes)
+        return layer
     rates = tuple(scale(row, discount, names=RATES) for row in layer.rates)
     notes = (*layer.notes, f"discount of the price file: x {float(discount):g}")
-    return Layer(rates, layer.assumed or match.assumed, notes)
+    return replace(layer, rates=rates, notes=notes)
 
 
 def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, model: str) -> Layer:
@@ -205,6 +211,8 @@ def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, mode
         steps.append(_tier_step(tier, known if not fast else frozenset(), provider, model))
     if (key.inference_geo or "").strip().lower() == "us":
         steps.append(_Step(factor=us_premium(provider, model), why="US inference"))
+    if provider == "aws" and (key.model or "").strip().lower().startswith("us-gov."):
+        steps.append(_Step(factor=GOVERNMENT, why="US government's region"))
     return _layer(rates, steps, provider, model)
 
 
@@ -216,6 +224,8 @@ class _Step:
     factor: Fraction = Fraction(1)
     why: str = ""
     assumed: bool = False
+    least: Fraction = Fraction(1)
+    is_bounded: bool = True
 
 
 def _fast_step(known: frozenset[str], model: str) -> _Step:
@@ -232,18 +242,29 @@ def _tier_step(tier: str, known: frozenset[str], provider: str, model: str) -> _
         return _Step(factor=HALF, why=BATCH)
     # Claude's priority tier is capacity bought ahead; what it costs is in no list.
     factor = fast_factor(model) if tier == PRIORITY and not is_claude(model) else None
-    return _Step(factor=factor or Fraction(1), why=tier, assumed=factor is None)
+    if factor is not None:
+        return _Step(factor=factor, why=tier)
+    # No list takes more than half off, and how dear haste may be nobody knows.
+    is_dear, is_cheap = tier in {PRIORITY, ULTRAFAST}, tier in {FLEX, BATCH}
+    least = Fraction(1) if is_dear and not is_claude(model) else HALF
+    return _Step(why=tier, assumed=True, least=least, is_bounded=is_cheap)
 
 
 def _layer(rates: Sequence[Rate], steps: Sequence[_Step], provider: str, model: str) -> Layer:
     variant = next((step.variant for step in steps if step.variant != STANDARD), STANDARD)
     factors = [step for step in steps if step.factor != 1]
+    open_steps = [step for step in steps if step.assumed]
     factor = prod((step.factor for step in factors), start=Fraction(1))
     rows = (scale(row, factor, RULE) for row in rates if row.variant == variant)
     return Layer(
         rates=tuple(_with_search(row, search_fee(provider, model)) for row in rows),
         assumed=any(step.assumed for step in steps),
-        notes=tuple(f"{step.why}: x {float(step.factor):g}" for step in factors),
+        notes=(
+            *(f"{step.why}: x {float(step.factor):g}" for step in factors),
+            *(f"the price of the tier ({step.why}) is not known" for step in open_steps),
+        ),
+        least=min((step.least for step in steps), default=Fraction(1)),
+        is_bounded=all(step.is_bounded for step in steps),
     )
 
 

@@ -61,7 +61,11 @@ def shortfalls(totals: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
     )
     found = [f"{n:,} {what}{'s' if n > 1 else ''}{state}" for n, what, state in reasons if n]
     low, high = totals["cost_low_usd"], totals["cost_high_usd"]
-    if high is None and low != totals["cost_usd"]:
+    if (
+        high is None
+        and low is not None
+        and not (totals["lower_bound"] and low == totals["cost_usd"])
+    ):
         found.append(f"cost at least {low} USD")
     elif high is not None and low != high:
         found.append(f"cost between {low} and {high} USD")

@@ -118,14 +118,14 @@ def sums() -> list[pl.Expr]:
     return [
         *(_stated(pl.col(name), name) for name in COUNTS if name != "unsplit_input_tokens"),
         pl.col("unsplit_input_tokens").sum(),
-        *_bounded(costs),
+        *_bounded(costs, _unbounded()),
         _stated(pl.col("reported_cost_usd"), "reported_cost_usd"),
         unpriced.sum().alias("unpriced_tokens"),
         *(_count(_unknown(name), f"unknown {name}") for name in UNKNOWN),
         *(_count(pl.col("origin") == name, f"origin {name}") for name in ORIGINS),
         _count(pl.col("calls").is_null(), "records_without_calls"),
         *(condition.any().alias(f"least {name}") for name, condition in least.items()),
-        pl.col("unbounded").any(),
+        _unbounded().any().alias("unbounded"),
         pl.col("timestamp").min().alias("first"),
         pl.col("timestamp").max().alias("last"),
         # Equal where all rows are of one project.
@@ -134,12 +134,18 @@ def sums() -> list[pl.Expr]:
     ]
 
 
+def _unbounded() -> pl.Expr:
+    """Whether nothing bounds what a row cost: more was used, or it was dearer than is known."""
+    dearer = pl.col("cost").is_not_null() & pl.col("cost_high").is_null()
+    return pl.col("unbounded") | dearer
+
+
 def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
     """The sums of several groups, under the same names."""
     names = [name for name, dtype in groups.schema.items() if dtype.is_numeric()]
     added = {name: _stated(pl.col(name), name) for name in names}
     return [
-        *_bounded(added),
+        *_bounded(added, pl.col("unbounded")),
         *(pl.col(f"least {name}").any() for name in AT_LEAST),
         pl.col("unbounded").any(),
         pl.col("first", "least_project").min(),
@@ -168,10 +174,10 @@ def _at_least() -> dict[str, pl.Expr]:
     return {name: found[name] for name in AT_LEAST}
 
 
-def _bounded(added: dict[str, pl.Expr]) -> list[pl.Expr]:
+def _bounded(added: dict[str, pl.Expr], unbounded: pl.Expr) -> list[pl.Expr]:
     """The sums, without the highest cost where nothing bounds a part of what is added."""
-    name, unbounded = "cost_high_usd", pl.col("unbounded").any()
-    return [*(added | {name: pl.when(~unbounded).then(added[name]).alias(name)}).values()]
+    name = "cost_high_usd"
+    return [*(added | {name: pl.when(~unbounded.any()).then(added[name]).alias(name)}).values()]
 
 
 def _stated(value: pl.Expr, name: str) -> pl.Expr:
