@@ -93,9 +93,8 @@ def test_another_s_line_among_the_first_ones_leaves_a_log_what_it_is(tmp_path: P
     lines = source.read_bytes().splitlines(keepends=True)
     path = tmp_path / source.name
     path.write_bytes(b"".join([*lines[:2], CODEX, *lines[2:]]))
-    assert [row["response_id"] for row in rows(path)] == [
-        row["response_id"] for row in rows(source)
-    ]
+    assert len(rows(path)) == len(rows(source)) + 1
+    assert [row["record"] for row in rows(path) if row["problems"] == ["other-format"]] == [3]
 
 
 def test_a_log_is_nobody_s_where_one_line_of_many_could_be_somebody_s(tmp_path: Path) -> None:
@@ -112,3 +111,29 @@ def test_a_file_of_any_name_is_a_log_by_the_same_rule(tmp_path: Path) -> None:
     assert resume.is_log(path)
     with open_log(path) as read:
         assert told(path, beginning(read).head).claimed == ["codex"]
+
+
+LINES = {
+    "claude-code": b'{"type":"assistant","sessionId":"s","uuid":"u","message":{"id":"msg_1",'
+    b'"model":"m","usage":{"input_tokens":1,"output_tokens":2}}}\n',
+    "codex": CODEX,
+    "deer-flow": b'{"thread_id":"t","run_id":"r","event_type":"llm.ai.response","content":{}}\n',
+    "responses": b'{"id":"chatcmpl-1","object":"chat.completion","model":"m","choices":[],'
+    b'"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n',
+    "symphony": b'{"event":"run.ended","issue_identifier":"A-1","tokens":{"total_tokens":3}}\n',
+    "verifiers": b'{"example_id":1,"prompt":[],"completion":[],"reward":1.0}\n',
+}
+# Each of their lines says for itself what it lacks of a rollout.
+SILENT = [name for name in LINES if name != "verifiers"]
+
+
+@pytest.mark.parametrize("own", SILENT)
+@pytest.mark.parametrize("other", LINES)
+def test_lines_of_another_tool_are_counted_where_the_first_one_stands(
+    tmp_path: Path, own: str, other: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(LINES[own] * 3 + LINES[other] * 2 + LINES[own])
+    said = [row for row in read_file(path).to_pylist() if row["problems"] == ["other-format"]]
+    told = [(row["record"], row["detail"]) for row in said]
+    assert told == ([] if own == other else [(4, f"this one and 1 more line of {other}")])

@@ -47,13 +47,15 @@ def told(path: Path, first: bytes, content: Path | None = None) -> Told:
 
 
 def _elected(path: Path) -> list[str]:
-    """The source that claims more than half of the first lines; none where there is none."""
+    """The source that claims most of the first lines, more than nobody claims; two if they tie."""
     votes: Counter[str] = Counter()
-    voters = 0
+    nobody = 0
     for line in islice(_voters(path), _VOTERS):
-        voters += 1
-        votes.update(claims(Head(line)))
-    return [name for name, count in votes.items() if 2 * count > voters]
+        claimed = claims(Head(line))
+        votes.update(claimed)
+        nobody += not claimed
+    most = max(votes.values(), default=0)
+    return [name for name, count in votes.items() if count == most > nobody]
 
 
 def _voters(path: Path) -> Iterator[bytes]:

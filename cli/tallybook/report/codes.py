@@ -31,6 +31,7 @@ CODES: Final[Mapping[str, Code]] = {
     "bad-line": Code("a record cannot be read, or not to its end", _RECORD_IS_MISSING),
     "bad-record": Code("a stored term cannot be read", _RECORD_IS_MISSING),
     "bad-value": Code("a stored value cannot be read", "the counts in it are missing"),
+    "other-format": Code("lines of another tool stand in a log", "nothing in them counts"),
     "unknown-version": Code("a record of a version that is not known", _RECORD_IS_MISSING),
     "broken-chain": Code(
         "an audit record does not follow the one before", "records may be missing or changed"

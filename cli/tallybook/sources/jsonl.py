@@ -26,6 +26,7 @@ ESCAPED: Final = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|5[0-9aAfF]|7[0-9aA])")
 ANYTHING: Final = re.compile(rb"\S")  # the marker of a format of which every line is read
 # A record, where its line begins and ends in the block, and whether it is sure to be a candidate.
 Spans: TypeAlias = Iterable[tuple[int, int, int, bool]]
+Look: TypeAlias = Callable[[int, int, int], None]  # at a record, where it begins and ends
 
 
 class Counting(Protocol):
@@ -56,9 +57,9 @@ def spans(
 
 
 def candidates(
-    block: bytes, marker: re.Pattern[bytes], found: Spans
+    block: bytes, marker: re.Pattern[bytes], found: Spans, look: Look | None = None
 ) -> Iterator[tuple[int, int, int]]:
-    """The record, begin and end of each candidate among the lines of `found`.
+    """The record, begin and end of each candidate among the lines of `found`; `look` at the others.
 
     A line that ends where the block does has no line end: it is the last one of its file.
     """
@@ -71,6 +72,8 @@ def candidates(
             or hides(block, begin, end)
         ):
             yield record, begin, end
+        elif look is not None:
+            look(record, begin, end)
 
 
 def hides(block: bytes, begin: int, end: int) -> bool:
@@ -96,13 +99,23 @@ RowsOf: TypeAlias = Callable[[dict[str, Any], int], Iterable[Reported]]
 
 
 def rows(
-    block: bytes, state: Counting, rows_of: RowsOf, marker: re.Pattern[bytes] = ANYTHING
+    block: bytes,
+    state: Counting,
+    rows_of: RowsOf,
+    marker: re.Pattern[bytes] = ANYTHING,
+    look: Look = lambda *_: None,
 ) -> Iterator[Reported]:
-    """What `rows_of(object, record)` makes of the candidates, and a problem for each broken one."""
-    for record, begin, end in candidates(block, marker, spans(block, state)):
+    """What `rows_of(object, record)` makes of the candidates, and a problem for each broken one.
+
+    It is for `look` to say what an object is of which no row is made.
+    """
+    for record, begin, end in candidates(block, marker, spans(block, state), look):
         value = decode(block[begin:end])
         if isinstance(value, dict):
-            yield from rows_of(value, record)
+            found = list(rows_of(value, record))
+            if not found:
+                look(record, begin, end)
+            yield from found
         else:
             yield unreadable(record, block[begin:end], is_last=end == len(block))
 

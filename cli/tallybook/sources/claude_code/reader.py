@@ -19,6 +19,7 @@ from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.lines import ARRAY, Head, line_count, problem
+from tallybook.sources.strays import watch
 from tallybook.values import instant
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
@@ -30,6 +31,7 @@ MARKER: Final = re.compile(
     rb'|compact_boundary)"|' + CUT_OFF + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
+_OWN: Final = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')
 _FIRST_LINES: Final = 8  # all but one of which may be broken
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _CLOUDS: Final = frozenset({"aws", "google"})  # which give requests no id
@@ -67,7 +69,7 @@ def finish(state: State) -> list[Reported]:
         found = _document_rows(state.pending, state)
         last = jsonl.unreadable(state.pending_record, state.pending, is_last=True)
         rows = [last] if found is None else found
-    return rows + capture.release_all(state)
+    return [*rows, *capture.release_all(state), *state.strays.rows()]
 
 
 def _copy(state: State) -> State:
@@ -90,13 +92,16 @@ def _form(block: bytes) -> Literal["lines", "document"] | None:
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    for record, begin, end in jsonl.candidates(block, MARKER, spans(block, state)):
+    look = watch(state.strays, block, "claude-code", _OWN)
+    for record, begin, end in jsonl.candidates(block, MARKER, spans(block, state), look):
         raw = block[begin:end]
         line = decode(raw)
         if line is None:
             yield jsonl.unreadable(record, raw, is_last=end == len(block))
             continue
         rows = _line_rows(line, record, None, state)
+        if not rows:
+            look(record, begin, end)
         if rows and rows[0].request_id is None and rows[0].kind == CALL:
             rows[0].routed = rows[0].provider not in _CLOUDS
             rows[0].tool_ids = _tool_ids(raw)

@@ -10,6 +10,7 @@ import msgspec
 
 from tallybook.sources.claude_code.lines import Line
 from tallybook.sources.claude_code.threads import FileIdentity, Link
+from tallybook.sources.strays import Strays
 
 
 class Answered(msgspec.Struct):
@@ -64,3 +65,4 @@ class State(msgspec.Struct):
     in_sidechain: bool = False  # the last line that had a word on it belonged to one
     capture: Capture = msgspec.field(default_factory=Capture)
     held: dict[str, Held] = {}  # thread -> its streamed response
+    strays: Strays = msgspec.field(default_factory=Strays)

@@ -45,6 +45,7 @@ from tallybook.sources.codex.usage import (
     read_record,
 )
 from tallybook.sources.contract import FileFacts
+from tallybook.sources.strays import watch
 from tallybook.values import UUID, instant, party, text, uuid_time
 
 
@@ -114,6 +115,7 @@ def read_message(state: State, line: Line, message: Message, record: int) -> Rep
 _DOCUMENT_BYTES: Final = 16 << 10  # a document's header stands at its beginning
 _DOCUMENT_ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]+)"')
 _DOCUMENT_TIME: Final = re.compile(rb'"timestamp"\s*:\s*"([^"\\]+)"')
+_OWN: Final = (b'"payload"', b'"record_type"', b'"msg"')
 _HELD: Final = 4  # a record, its other form and what may be repeated before the compaction is noted
 _STATES_USAGE: Final = frozenset({"token_count", "token_usage_record", "turn.completed"})
 
@@ -143,7 +145,8 @@ def finish(state: State) -> list[Reported]:
     problem = "no-counts" if silent else "undecided-history"
     is_incomplete = silent or state.is_undecided
     rows = [*state.held, *filter(None, [state.silence.row])]
-    return [*rows, *([_thread_row(state, problem)] if is_incomplete else [])]
+    rows += [_thread_row(state, problem)] if is_incomplete else []
+    return [*rows, *state.strays.rows()]
 
 
 def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
@@ -162,8 +165,9 @@ def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     watched, found = 0, jsonl.spans(block, state, BYPASS)
     searches = search_places(block)
+    look = watch(state.strays, block, "codex", _OWN)
     stated = 0  # where the last line that states usage ends
-    for record, begin, end in jsonl.candidates(block, MARKER, found):
+    for record, begin, end in jsonl.candidates(block, MARKER, found, look):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
         if searches and state.is_own:
@@ -183,6 +187,8 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
             _put_searches(state, row)
             if row is not state.silence.row:
                 yield row
+        else:
+            look(record, begin, end)
         if row is not None or line.type == "compacted":  # a history that was answered long ago
             stated = end
             restart(state.silence)

@@ -11,6 +11,7 @@ from tallybook.sources.codex.inherited import Boundary
 from tallybook.sources.codex.lines import Review
 from tallybook.sources.codex.running_totals import Counter, Pairs
 from tallybook.sources.codex.silence import Silence
+from tallybook.sources.strays import Strays
 
 REMEMBERED_IDS = 64
 
@@ -78,6 +79,7 @@ class State(msgspec.Struct):
     searches: int = 0  # run for an answer whose usage is not stated yet
     is_undecided: bool = False  # a line was left out that may be the thread's own
     is_counted: bool = False  # some line states usage
+    strays: Strays = msgspec.field(default_factory=Strays)
 
 
 def remember(known: list[str], value: str) -> list[str]:

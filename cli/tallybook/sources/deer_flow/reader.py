@@ -15,12 +15,14 @@ from tallybook.sources.deer_flow import gateway_log
 from tallybook.sources.deer_flow.event_parts import parse_event
 from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, read_event
 from tallybook.sources.deer_flow.sniff import is_gateway_log
+from tallybook.sources.strays import Strays, watch
 
 # A value and its key, so no text can match: inside of one the quotes are escaped.
 _MARKER: Final = re.compile(
     rb'"event_type"[ \t]*:[ \t]*"(?:llm\.ai\.response|llm_response|ai_message|ai_tool_call'
     rb'|subagent\.end|llm\.tool\.result)"'
 )
+_OWN: Final = (b'"event_type"',)
 _TOOL_RESULT: Final = re.compile(rb'"event_type"[ \t]*:[ \t]*"' + re.escape(TOOL_RESULT.encode()))
 
 
@@ -30,6 +32,7 @@ class State(msgspec.Struct):
     records: int = 0
     is_log: bool = False  # the gateway's, not events
     is_begun: bool = False  # a line was not blank
+    strays: Strays = msgspec.field(default_factory=Strays)
 
 
 def begin(facts: FileFacts) -> State:
@@ -39,7 +42,7 @@ def begin(facts: FileFacts) -> State:
 
 def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     """The rows of a block of whole lines, and the state after them."""
-    after = msgspec.structs.replace(state)
+    after = msgspec.structs.replace(state, strays=msgspec.structs.replace(state.strays))
     if not state.is_begun:
         after.is_log = state.is_log or is_gateway_log(lines.Head(block))
         after.is_begun = not block.isspace()
@@ -47,18 +50,20 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     return list(read_block(block, after)), after
 
 
-def finish(_: State) -> list[Reported]:
-    """Nothing is left for the end."""
-    return []
+def finish(state: State) -> list[Reported]:
+    """What is said of lines that are no events."""
+    return state.strays.rows()
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    for record, begin, end in jsonl.candidates(block, _MARKER, jsonl.spans(block, state)):
+    look = watch(state.strays, block, "deer-flow", _OWN)
+    for record, begin, end in jsonl.candidates(block, _MARKER, jsonl.spans(block, state), look):
         line = block[begin:end]
         if _states_no_task(line):
             continue
         event = parse_event(line)
         if event is not None:
+            look(record, begin, end)
             yield from read_event(event, record)
         else:
             yield jsonl.unreadable(record, line, is_last=end == len(block))

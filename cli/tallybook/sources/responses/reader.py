@@ -17,6 +17,7 @@ from tallybook.sources.responses.answers import answer_rows, digest_of
 from tallybook.sources.responses.exchange import Exchange, exchange
 from tallybook.sources.responses.kinds import is_event, is_gemini
 from tallybook.sources.responses.sniff import is_document, values
+from tallybook.sources.strays import Strays, watch
 from tallybook.values import UNDECODABLE, decode
 
 _DATA = b"data:"
@@ -49,6 +50,7 @@ class State(msgspec.Struct):
     parts: list[tuple[int, bytes, bool]] = msgspec.field(default_factory=list)
     upto: int = 0  # the record of the last line that belongs to them; a blank line ends an event
     width: int = 0  # bytes of these lines
+    strays: Strays = msgspec.field(default_factory=Strays)
 
 
 def begin(_: FileFacts) -> State:
@@ -67,12 +69,16 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
 def finish(state: State) -> list[Reported]:
     """The row of the stream that the file ends with."""
     state = _copy(state)
-    return [*_dispatch(state), *_close(state)]
+    return [*_dispatch(state), *_close(state), *state.strays.rows()]
 
 
 def _copy(state: State) -> State:
     return msgspec.structs.replace(
-        state, events=[*state.events], held=[*state.held], parts=[*state.parts]
+        state,
+        events=[*state.events],
+        held=[*state.held],
+        parts=[*state.parts],
+        strays=msgspec.structs.replace(state.strays),
     )
 
 
@@ -207,8 +213,10 @@ def _read_value(
         return
     yield from _close(state)
     found = exchange(value)
-    if found is not None:
-        yield from answer_rows(found, state.records, content)
+    rows = list(answer_rows(found, state.records, content)) if found is not None else []
+    if not rows:
+        watch(state.strays, content, "responses", ())(state.records, 0, len(content))
+    yield from rows
 
 
 def _follow(value: dict[str, Any], content: bytes, state: State) -> Iterator[Reported]:

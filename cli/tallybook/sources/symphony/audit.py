@@ -11,6 +11,7 @@ import msgspec
 
 from tallybook.schema import LOG, SUM, Reported
 from tallybook.sources import jsonl, lines
+from tallybook.sources.strays import watch
 from tallybook.sources.symphony.state import Chain, State, highest
 from tallybook.sources.symphony.tokens import (
     CLAUDE,
@@ -109,6 +110,7 @@ def _bytes(value: object) -> bytes | None:
     return value.encode() if isinstance(value, str) else None
 
 
+_OWN: Final = (b'"event_type"',)
 _DELTA: Final = b'"token_usage_delta"'
 _PROMPT: Final = b'"prompt_sent"'
 _LEFT_OUT: Final = b'"unencodable_record"'
@@ -139,10 +141,13 @@ def read_audit(block: bytes, state: State) -> Iterator[Reported]:
 
     Each record is a link of the chain, so each line is looked at.
     """
+    look = watch(state.strays, block, "symphony", _OWN)
     for record, begin, end in jsonl.candidates(block, jsonl.ANYTHING, jsonl.spans(block, state)):
         row = _read_line(block[begin:end], record, state, is_last=end == len(block))
         if row is not None:
             yield row
+        elif not state.chain.is_checked:
+            look(record, begin, end)
 
 
 def _read_line(line: bytes, number: int, state: State, *, is_last: bool) -> Reported | None:

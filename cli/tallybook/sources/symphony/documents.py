@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, Reported
 from tallybook.sources import jsonl, lines
+from tallybook.sources.strays import watch
 from tallybook.sources.symphony.runs import mapping, moment, part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State, highest
 from tallybook.sources.symphony.tokens import (
@@ -93,7 +94,8 @@ def read_document(block: bytes, state: State) -> Iterator[Reported]:
 
 def read_notifications(block: bytes, state: State) -> Iterator[Reported]:
     """The rows of notification bodies, one a line."""
-    return jsonl.rows(block, state, document_rows)
+    look = watch(state.strays, block, "symphony", ())
+    return jsonl.rows(block, state, document_rows, look=look)
 
 
 def document_rows(value: Mapping[str, Any], record: int) -> Iterator[Reported]:

@@ -44,9 +44,9 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
     return list(_READERS[state.form](block, state)), state
 
 
-def finish(_: State) -> list[Reported]:
-    """No row waits for the end of a file."""
-    return []
+def finish(state: State) -> list[Reported]:
+    """What is said of lines that are no records."""
+    return state.strays.rows()
 
 
 _READERS: Final[dict[str, Callable[[bytes, State], Iterator[Reported]]]] = {

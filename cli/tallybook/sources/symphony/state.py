@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tallybook.sources.strays import Strays
 from tallybook.sources.symphony.tokens import Tokens
 
 
@@ -25,6 +26,7 @@ class State(msgspec.Struct):
     chain: Chain = msgspec.field(default_factory=Chain)
     agents: dict[str, str] = msgspec.field(default_factory=dict)  # by run, from its prompts
     highest: dict[str, list[int | None]] = msgspec.field(default_factory=dict)  # by stream
+    strays: Strays = msgspec.field(default_factory=Strays)
 
 
 def highest(state: State, stream: str, stated: Tokens) -> Tokens:
