@@ -51,7 +51,7 @@ def _called(words: list[str]) -> Any:
         if (*names, word) not in ALL:
             break
         names = (*names, word)
-    assert names, words
+    assert names or not words, words
     return ALL[names]
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ import tallybook.render.batches
 from tallybook import __version__
 from tallybook.commands import app, terminal
 from tallybook.commands.output import put
+from tallybook.commands.overview import periods
 from tests.frames import usage_frame
 from tests.readings import MadeReading
 
@@ -669,3 +671,34 @@ class TestExport:
         assert "No space left" in result.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["calls.csv"]
         assert (tmp_path / "calls.csv").read_text("utf-8") == "old"
+
+
+class TestOverview:
+    def test_a_period_begins_where_it_is_said_to(self) -> None:
+        assert periods(date(2026, 11, 26)) == {
+            "Today": date(2026, 11, 26),
+            "This week": date(2026, 11, 23),
+            "Last 7 days": date(2026, 11, 20),
+            "This month": date(2026, 11, 1),
+        }
+        assert periods(date(2026, 11, 1))["This week"] == date(2026, 10, 26)
+
+    def test_each_has_the_sums_of_its_days(self, run: Run, reading: MadeReading) -> None:
+        now = datetime.now(UTC)
+        reading.rows = usage_frame(
+            [
+                {"timestamp": now, "output_tokens": 5},
+                {"timestamp": now - timedelta(days=5), "output_tokens": 70},
+                {"timestamp": now - timedelta(days=40), "output_tokens": 900},
+            ]
+        )
+        done = run()
+        rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines()[2:]}
+        assert rows["Today"][-2] == "5"
+        assert rows["Last 7 days"][-2] == "75"
+        assert "usage-report --by day,model" in done.stderr
+
+    def test_a_command_of_another_program_is_answered_with_ours(self, run: Run) -> None:
+        done = run("daily")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "tallybook usage-report --by day" in done.stderr

@@ -5,7 +5,7 @@ import io
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -22,6 +22,7 @@ from tallybook.render.usage import (
     table_lines,
     title,
     usage_csv,
+    with_subtotals,
     without_dates,
 )
 from tallybook.report.query import names_of
@@ -339,6 +340,36 @@ class TestNames:
         assert heading.split()[:4] == ["Thread", "Project", "First", "Last"]
         assert line.split()[:4] == ["t", "/p", "2026-11-20", "2026-11-20"]
         assert "Project" not in table_text(found, 40)
+
+
+class TestSubtotals:
+    DAYS: Final = tuple(
+        {"timestamp": datetime(2026, 11, day, tzinfo=UTC), "model": model, "cost": USD}
+        for day, model in ((19, "a"), (20, "a"), (20, "b"))
+    )
+
+    def test_several_rows_of_a_period_are_followed_by_their_sum(self) -> None:
+        lines = table_text(answer(list(self.DAYS), by=("day", "model")), None).splitlines()[4:]
+        shown = [(line.split()[0], line.split()[-1]) for line in lines]
+        assert shown[:4] == [
+            ("2026-11-19", "$1.00"),
+            ("2026-11-20", "$1.00"),
+            ("2026-11-20", "$1.00"),
+            ("2026-11-20", "$2.00"),
+        ]
+        assert shown[-1] == ("Total", "$3.00")
+
+    @pytest.mark.parametrize(
+        "asked", [{"by": ("model", "day")}, {"by": ("day",)}, {"sort": "cost"}, {"limit": 2}]
+    )
+    def test_there_are_none_where_periods_are_no_blocks(self, asked: dict[str, Any]) -> None:
+        found = answer(list(self.DAYS), **{"by": ("day", "model"), **asked})
+        assert with_subtotals(found) == found["rows"]
+
+    def test_they_stand_out_in_colour(self) -> None:
+        found = answer(list(self.DAYS), by=("day", "model"))
+        lines = "".join(table_lines(found, None, colour=True)).splitlines()
+        assert [line.startswith("\x1b[1m2026-11-20") for line in lines].count(True) == 1
 
 
 class TestColumns:

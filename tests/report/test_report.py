@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
 from tallybook.report.answer import answer
-from tallybook.report.fields import COSTS, COUNTS, shortfalls
+from tallybook.report.fields import COSTS, COUNTS, shortfalls, together
 from tallybook.report.problems import SHOWN, gathered
 from tallybook.report.query import KEYS, Query, check_days, names_of, parse_day, parse_keys
 from tallybook.report.summary import Report, money, summarise, summarise_batches
@@ -598,6 +598,7 @@ def test_the_rows_add_up_to_the_totals_whatever_the_keys(
     for name in ("unknown", "origins"):
         assert counted_by(found.rows, name) == found.totals[name]
     assert any(row["lower_bound"] for row in found.rows) == found.totals["lower_bound"]
+    assert together(found.rows) == found.totals
     least = {name for row in found.rows for name in row["at_least"]}
     assert least == set(found.totals["at_least"])
     for row in found.rows:

@@ -20,10 +20,30 @@ _Wrong: Final = cast(
 )
 _NOTHING_ASKED: Final = "NoArgsIsHelpError"
 _INTERRUPTED: Final = 130
+# What other programs of the field call it.
+_HABITS: Final = {
+    "daily": "--by day",
+    "weekly": "--by week",
+    "monthly": "--by month",
+    "session": "--by thread",
+    "sessions": "--by thread",
+    "models": "--by model",
+    "projects": "--by project",
+    "blocks": "--by hour",
+}
 
 
 class Commands(TyperGroup):
     """The commands, with every error of the user's making said in one way."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is named. Raises UsageError for one of another program's."""
+        if args[0] in _HABITS and args[0] not in self.commands:
+            raise UsageError(
+                f"there is no command {args[0]!r}",
+                hint=f"tallybook usage-report {_HABITS[args[0]]}",
+            )
+        return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and exit with its code."""
@@ -80,11 +100,12 @@ def _in_our_words(error: Any) -> UsageError:
 # Plain help: examples keep their lines, and it takes half the time.
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExamples:\n"
+    "  tallybook                                  today, this week, this month\n"
     "  tallybook usage-report                     all known places, by model\n"
     "  tallybook usage-report --by day --since 7d\n"
     "  tallybook usage-report logs/ -o usage.csv\n"
@@ -100,9 +121,17 @@ def _tell_version(is_asked: bool) -> None:
 
 @app.callback()
 def _tallybook(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does all
         bool,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_tell_version),
     ] = False,
 ) -> None:
-    """Say what coding agents used and what it cost, from the logs they leave."""
+    """Say what coding agents used and what it cost, from the logs they leave.
+
+    Alone it says so of today, this week, the last seven days and this month.
+    """
+    if context.invoked_subcommand is None:
+        from tallybook.commands.overview import overview
+
+        overview()

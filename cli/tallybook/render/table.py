@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Final
 
 from tallybook.render.text import Cut, display_width, keep_ends, shortened
@@ -53,9 +53,14 @@ def table(
 
 
 def table_lines(
-    columns: Sequence[Column], width: int | None, *, totals: bool = False, colour: bool = False
+    columns: Sequence[Column],
+    width: int | None,
+    *,
+    totals: bool = False,
+    colour: bool = False,
+    sums: Collection[int] = (),
 ) -> Iterator[str]:
-    """The same line by line, each with its line end."""
+    """The same line by line, each with its line end; the rows `sums` stand out as the totals do."""
     shown = fitted(columns, width) if width else list(columns)
     is_long = bool(shown) and len(shown[0].cells) > _MOST_DRAWN
     draw = padding(shown) if is_long else drawing(shown)
@@ -63,8 +68,10 @@ def table_lines(
     yield from _styled(draw([[column.title for column in shown]]), bold)
     yield from _styled(draw([]), dim)
     rows = zip(*(column.cells for column in shown), strict=True)
+    place = count()
     while batch := list(islice(rows, BATCH)):
-        yield from draw(batch)
+        for line, n in zip(draw(batch), place, strict=False):
+            yield from _styled([line], bold if n in sums else "")
     if totals:
         yield from _styled(draw([]), dim)
         yield from _styled(draw([[column.total for column in shown]]), bold)

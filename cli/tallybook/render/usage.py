@@ -8,18 +8,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import partial
-from itertools import chain, takewhile
-from typing import Any, Final
+from itertools import chain, groupby, takewhile
+from operator import itemgetter
+from typing import Any, Final, cast
 
 from tallybook.render import formats, table
 from tallybook.render.formats import csv_lines
 from tallybook.render.table import Column
 from tallybook.render.text import ELLIPSIS, keep_ends, keep_tail, visible
-from tallybook.report.fields import UNKNOWN
+from tallybook.report.fields import UNKNOWN, together
 from tallybook.report.query import KEYS, TIME_KEYS, whose
 from tallybook.schema import ORIGINS
 
 Row = Mapping[str, Any]
+_ALL: Final = "all"  # in a row that is the sum of those of its period
 _LARGE: Final = 10  # dollars
 _ID_CELLS: Final = 8
 # `-20251101` or `-2025-11-01` at the end of a model's name.
@@ -76,13 +78,56 @@ def table_lines(
     """
     if not answer["rows"]:
         return
-    drawn = drawn or Drawn()
-    every = _wanted(columns(answer, is_cut=width is not None), wanted)
+    yield f"{title(answer['query'])}\n\n"
+    rows = with_subtotals(answer)
+    sums = {n for n, row in enumerate(rows) if _ALL in row} if rows is not answer["rows"] else ()
+    every = _wanted(columns({**answer, "rows": rows}, is_cut=width is not None), wanted)
+    yield from _drawn(every, width, drawn or Drawn(), colour=colour, sums=sums)
+
+
+def period_lines(
+    periods: Mapping[str, Row], width: int | None, *, colour: bool, drawn: Drawn
+) -> Iterator[str]:
+    """A table with a row of sums for each name of a period, as `table_lines` has them."""
+    rows = list(periods.values())
+    answer = {"query": {"by": []}, "rows": rows, "totals": together(rows)}
+    names = Column("", list(periods), cut=keep_ends, is_key=True)
+    found = [replace(each, total="") for each in columns(answer) if each.title != "Unpriced"]
+    yield from _drawn([names, *found], width, drawn, colour=colour, totals=False)
+
+
+def _drawn(  # noqa: PLR0913 - what is drawn, and how
+    every: list[Column],
+    width: int | None,
+    drawn: Drawn,
+    *,
+    colour: bool,
+    totals: bool = True,
+    sums: Collection[int] = (),
+) -> Iterator[str]:
     shown = table.fitted(every, width) if width else every
     titles = [column.title for column in shown]
     drawn.left_out += [column.title for column in every if column.title not in titles]
-    yield f"{title(answer['query'])}\n\n"
-    yield from marked(table.table_lines(shown, None, totals=True, colour=colour), drawn.marks)
+    lines = table.table_lines(shown, None, totals=totals, colour=colour, sums=sums)
+    yield from marked(lines, drawn.marks)
+
+
+def with_subtotals(answer: Row) -> Sequence[Row]:
+    """The rows, and after several of one period their sum, where periods come first and in order.
+
+    Of a report whose older rows are folded into one no period may be whole.
+    """
+    (first, *more), rows = answer["query"]["by"], cast("Sequence[Row]", answer["rows"])
+    in_order = answer["query"]["sort"] in {None, "time"}
+    if first not in TIME_KEYS or not more or not in_order or answer["query"]["limit"] is not None:
+        return rows
+    found = list[Row]()
+    for period, some in groupby(rows, key=itemgetter(KEYS[first])):
+        own = list(some)
+        found += own
+        if len(own) > 1:
+            found.append({KEYS[first]: period, _ALL: True, **together(own)})
+    return found
 
 
 def markdown_lines(
@@ -90,7 +135,9 @@ def markdown_lines(
 ) -> Iterator[str]:
     """The report as a Markdown table below its title."""
     yield f"{formats.escaped(title(answer['query']))}\n\n"
-    lines = formats.markdown_lines(_wanted(columns(answer), wanted), totals=bool(answer["rows"]))
+    rows = with_subtotals(answer)
+    every = _wanted(columns({**answer, "rows": rows}), wanted)
+    lines = formats.markdown_lines(every, totals=bool(rows))
     yield from marked(lines, (drawn or Drawn()).marks)
 
 
@@ -244,6 +291,8 @@ def _of_thread(name: str) -> Maker:
 
 
 def _name(row: Row, name: str, *, first: bool) -> str:
+    if _ALL in row and name not in row:
+        return ""
     if "rest" in row:
         return f"({row['rest']:,} more)" if first else ""
     return "(unknown)" if row[name] is None else visible(row[name])

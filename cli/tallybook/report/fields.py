@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
+
+from tallybook.schema import ORIGINS
 
 # Sums of a row in their order; each is null where no record of the group states it.
 COUNTS: Final = (
@@ -49,6 +52,46 @@ UNKNOWN: Final = (
     "cache_creation_input_tokens",
     "output_tokens",
 )
+
+
+def together(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sums of several rows of one report, in the fields of a row; of none everything is 0."""
+    rows = list(rows)
+    found: dict[str, Any] = {name: _added(rows, name) for name in COUNTS}
+    found |= {name: _money(_added(rows, name)) for name in (*COSTS, "reported_cost_usd")}
+    # Nothing bounds a cost from above where nothing bounds a part of it.
+    if any(row["cost_high_usd"] is None and row["cost_usd"] is not None for row in rows):
+        found["cost_high_usd"] = None
+    least = {name for row in rows for name in row["at_least"]}
+    return {
+        **found,
+        "unpriced_tokens": sum(row["unpriced_tokens"] for row in rows),
+        "unknown": _counted(rows, "unknown", UNKNOWN),
+        "origins": _counted(rows, "origins", ORIGINS),
+        "records_without_calls": sum(row["records_without_calls"] for row in rows),
+        "lower_bound": any(row["lower_bound"] for row in rows),
+        "at_least": [name for name in AT_LEAST if name in least],
+    }
+
+
+def _added(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
+    stated = [row[name] for row in rows if row[name] is not None]
+    if not stated:
+        return None if rows or name == "reported_cost_usd" else 0
+    return sum(map(Decimal, stated)) if isinstance(stated[0], str) else sum(stated)
+
+
+def _money(value: Decimal | int | None) -> str | None:
+    """Without dust and without an exponent."""
+    if value is None:
+        return None
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _counted(rows: Sequence[Mapping[str, Any]], field: str, names: Iterable[str]) -> dict[str, int]:
+    counts = {name: sum(row[field].get(name, 0) for row in rows) for name in names}
+    return {name: count for name, count in counts.items() if count}
 
 
 def shortfalls(totals: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
