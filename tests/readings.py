@@ -22,6 +22,7 @@ class MadeReading:
         self.gone = 0
         self.older: list[str] = []
         self.older_deleted = 0
+        self.removed = 0
         self.not_looked_at: dict[str, int] = {}
         self.searched = [Path("/home/u/.codex/sessions")]
         self.price_sources = ["list 2026-11-20"]

@@ -53,6 +53,7 @@ def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
     read = {
         "files": reading.files,
         "gone": reading.gone,
+        "removed_calls": reading.removed,
         "older_files": len(reading.older),
         "older_calls": reading.older_deleted,
         "not_looked_at": reading.not_looked_at,

@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tallybook.ledger.open import with_usage
 from tallybook.ledger.upkeep import status
 from tallybook.schema import Reported
-from tallybook.sources import FileFacts, Source, sources
+from tallybook.sources import FileFacts, Location, Source, sources
 from tallybook.sources.contract import never
 from tallybook.tables import table
 from tests.backfill import test_upgraded as upgraded
-from tests.ledger.homes import coverage, told, totals
+from tests.ledger.homes import asked, coverage, document, told, totals
 
 
 def _query(connection: sqlite3.Connection, _: FileFacts) -> Iterator[pa.Table]:
@@ -46,8 +47,8 @@ def _nothing(*_: Any) -> Any:
 SOURCE = Source(
     name="made-router",
     title="A router of these tests",
-    locations=(),
-    patterns=("router.sqlite",),
+    locations=(Location(None, ("~/router",)),),
+    patterns=("data*.sqlite",),
     sniff=never,
     begin=_nothing,
     read=_nothing,
@@ -61,7 +62,9 @@ Change = Callable[..., None]
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(sources(), SOURCE.name, SOURCE)
-    return tmp_path / "router.sqlite"
+    path = tmp_path / "router" / "data-router.sqlite"
+    path.parent.mkdir()
+    return path
 
 
 @pytest.fixture
@@ -79,8 +82,13 @@ def change(path: Path) -> Change:
     return change
 
 
+def said(path: Path, ledger: Path | None) -> str:
+    """What a report on the known places says; the database lies in one of them."""
+    return told(path.parent.parent, ledger)
+
+
 def tokens(path: Path, ledger: Path | None) -> int | None:
-    found: int | None = totals(told(path.parent, ledger, [path]))["input_tokens"]
+    found: int | None = totals(said(path, ledger))["input_tokens"]
     return found
 
 
@@ -91,9 +99,24 @@ def test_rows_that_were_taken_out_stay(path: Path, change: Change, tmp_path: Pat
     assert (tokens(path, ledger), tokens(path, None)) == (150, 120)
     change("DELETE FROM calls WHERE id = 3", "INSERT INTO calls VALUES (6, 'f', 60)")
     assert (tokens(path, ledger), tokens(path, None)) == (210, 150)
-    assert coverage(told(path.parent, ledger, [path]))["files"] == 1
+    found = coverage(said(path, ledger))
+    assert (found["files"], found["gone"], found["removed_calls"]) == (1, 0, 3)
     path.unlink()
-    assert tokens(path.parent / "", ledger) == 210
+    assert tokens(path, ledger) == 210
+
+
+def test_with_its_path_a_database_is_what_it_holds_now(
+    path: Path, change: Change, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger"
+    tokens(path, ledger)
+    change("DELETE FROM calls WHERE id <= 2")
+    for named in (path, path.parent):
+        found = told(tmp_path, ledger, [named])
+        assert found == told(tmp_path, None, [named])
+        assert (totals(found)["input_tokens"], coverage(found)["removed_calls"]) == (70, 0)
+    everything = with_usage(asked(tmp_path, ledger, everything=True), document)
+    assert totals(everything)["input_tokens"] == 100
 
 
 def test_a_row_that_was_changed_counts_as_it_is_now(
@@ -169,11 +192,11 @@ def test_rows_that_were_taken_out_stay_and_are_said_to_be_of_an_older_reading(
         change("DELETE FROM calls WHERE id = 1", "INSERT INTO calls VALUES (4, 'd', 50)")
     for _ in range(2):
         assert tokens(path, ledger) == 150
-        said = coverage(told(path.parent, ledger, [path]))
-        assert (said["older_files"], said["older_calls"]) == (0, 2)
+        found = coverage(said(path, ledger))
+        assert (found["older_files"], found["older_calls"], found["removed_calls"]) == (0, 2, 2)
     change("DELETE FROM calls WHERE id = 2")
     assert tokens(path, ledger) == 150
-    assert coverage(told(path.parent, ledger, [path]))["older_calls"] == 2
+    assert coverage(said(path, ledger))["older_calls"] == 2
 
 
 def test_a_database_that_was_moved_is_the_one_that_it_was(
@@ -186,7 +209,7 @@ def test_a_database_that_was_moved_is_the_one_that_it_was(
         assert tokens(path, ledger) == 170
     other.parent.mkdir()
     path.rename(other)
-    text = told(path.parent, ledger, [other])
+    text = said(path, ledger)
     assert (totals(text)["input_tokens"], coverage(text)["files"]) == (170, 1)
     assert status(ledger)[1]["files"] == 1
 

@@ -132,6 +132,7 @@ def report_of(reading: Reading, query: Query) -> Report:
     read = {
         "files": reading.files,
         "gone": reading.gone,
+        "removed_calls": reading.removed,
         "older_files": len(reading.older),
         "older_calls": reading.older_deleted,
         "not_looked_at": reading.not_looked_at,
@@ -172,7 +173,7 @@ def remark(answer: Answer, marks: Collection[str] = (), left_out: Collection[str
     say(*words.matched_lines(answer.envelope["query"]))
     say(*problems.problem_lines(coverage, stderr_width()))
     odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
-    say(*filter(None, odd))
+    say(*filter(None, [*odd, words.removed_line(coverage)]))
     say(*words.routed_lines(coverage))
     say(*words.not_looked_at_lines(coverage), dim=True)
     say(words.coverage_line(coverage, totals))

@@ -1,6 +1,12 @@
-"""Finds the rows that the owner of a database has taken out of it, and keeps them."""
+"""Finds the records that the owner of a file has taken out of it, and keeps them.
+
+They are told where records have ids of their own, as the rows of a table have. A question that
+names the file is about what it holds now, and leaves them out.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -18,32 +24,53 @@ _NAMES = ("identity", "record_id", "response_id", "request_id")
 _PLAIN = ("timestamp", "reported_input_tokens", "reported_output_tokens")
 
 
-def keep_deleted(known: Entry, entry: Entry, store: Store) -> tuple[tuple[Segment, ...], int]:
-    """The rows of `known` that are no longer in the database, written into a part of their own.
+class Kept(NamedTuple):
+    """Rows that were taken out of a file, how many calls, and how many of these other code read."""
 
-    Also how many calls of them other code has read.
+    segments: tuple[Segment, ...]
+    calls: int
+    older: int
+
+
+def keep_deleted(known: Entry, entry: Entry, store: Store) -> Kept:
+    """The rows of `known` that are no longer in the file, written into a part of their own.
 
     A row is gone where neither its place, unless that is another call's now, nor any of its names,
     nor its content under another number is there: changed or renumbered, it is still the same.
     Where other code has read `known`, names and content may differ for that: then whatever stands
-    in its place is the row, and so is any with its time and counts.
+    in its place in a table is the row, and so is any with its time and counts. Of a file that is no
+    database only what has a name can be told; one that is empty now has lost all of it.
     """
-    if entry.place.source != known.place.source:
-        return known.deleted, known.older
+    sources = {entry.place.source, known.place.source} - {None}
+    if len(sources) > 1:
+        return Kept(known.deleted, known.removed, known.older)
     held = StoredRows(store)
+    is_table = known.place.is_database
     now = held.rows([_only(entry, rows=entry.rows, tentative=entry.tentative)])
     if known.code == entry.code:
         lost = _taken_out(held.rows([known]), now)
     else:
         before = held.rows([_only(known, rows=known.rows, tentative=known.tentative)])
         taken_out_before = held.rows([_only(known, deleted=known.deleted)])
-        left = before.join(now.select("record"), on="record", how="anti", maintain_order="left")
-        lost = _unlike(pl.concat([left, taken_out_before]), now)
+        if is_table:
+            before = before.join(now, on="record", how="anti", maintain_order="left")
+        lost = _unlike(pl.concat([before, taken_out_before]), now)
     lost = lost.filter(pl.col("kind") != PROBLEM)
+    if not is_table:
+        lost = lost.filter(pl.col("identity").is_not_null())
     if not lost.height:
-        return (), 0
-    calls = int(lost.filter(pl.col("kind").is_in(COUNTED_KINDS))["calls"].sum())
-    return _written(lost, known, store), calls if known.code != entry.code else known.older
+        return Kept((), 0, 0)
+    calls = _calls(lost)
+    older = calls if known.code != entry.code else known.older
+    return Kept(_written(lost, known, store), calls, older)
+
+
+def _calls(rows: pl.DataFrame) -> int:
+    """How many calls rows state; the records of one bear the same identity."""
+    counted = rows.filter(pl.col("kind").is_in(COUNTED_KINDS))
+    named = counted.filter(pl.col("identity").is_not_null()).unique("identity")
+    nameless = counted.filter(pl.col("identity").is_null())
+    return int(named["calls"].sum()) + int(nameless["calls"].sum())
 
 
 def _only(entry: Entry, **segments: tuple[Segment, ...]) -> Entry:

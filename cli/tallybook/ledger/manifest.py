@@ -58,13 +58,14 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     states: str | None = None
     rows: tuple[Segment, ...] = ()
     tentative: tuple[Segment, ...] = ()  # what is said anew once the file has grown
-    deleted: tuple[Segment, ...] = ()  # rows that the owner has taken out of a database since
+    deleted: tuple[Segment, ...] = ()  # rows that the owner has taken out of the file since
     gone: bool = False  # the file is no longer there
     renamed: bool = False  # its rows name another path than it has now
     lost: bool = False  # rows of it were damaged, and it cannot be read again
     code: str = ""  # digest of the code that read it; of older ledgers none that there is
     older: int = 0  # calls in `deleted` that other code has read
     known: bool | None = None  # it came in through a known place; None: as yet nobody noted it
+    removed: int = 0  # calls in `deleted`
 
     @property
     def place(self) -> ReadPosition:
@@ -94,6 +95,10 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     def as_found(self) -> Found:
         """The file as it looked when it was read."""
         return Found(self.path, self.size, self.mtime_ns, self.inode, self.device, self.beside)
+
+    def as_it_is(self) -> Entry:
+        """The file without what its owner has taken out of it."""
+        return msgspec.structs.replace(self, deleted=(), removed=0, older=0)
 
     def segments(self) -> tuple[Segment, ...]:
         """All its rows."""

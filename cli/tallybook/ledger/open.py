@@ -259,6 +259,8 @@ class _Opened:
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]
+        if self.question.paths is not None:
+            entries = [entry.as_it_is() if entry.deleted else entry for entry in entries]
         return Reading(
             entries=entries,
             searched=self.search.searched,

@@ -92,8 +92,13 @@ class Reading:
         return [each.path for each in self.entries if each.code != code and each.segments()]
 
     @property
+    def removed(self) -> int:
+        """How many calls were taken out of files that are there, and count all the same."""
+        return sum(entry.removed for entry in self.entries)
+
+    @property
     def older_deleted(self) -> int:
-        """How many calls other code has read that have been taken out of their database since."""
+        """How many calls other code has read that have been taken out of their file since."""
         code = reading_digest()
         return sum(entry.older for entry in self.entries if entry.code == code)
 

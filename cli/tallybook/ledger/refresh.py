@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from tallybook.files.find import Found
+from tallybook.files.find import Found, logical_name
 from tallybook.files.pool import Progress, work_through
 from tallybook.ledger.compare import FileComparison
 from tallybook.ledger.gather import Gathered, Outcome, Task, gather
 from tallybook.ledger.manifest import Entry, Manifest, encoded
 from tallybook.ledger.store import Store
+from tallybook.sources import sources
 
 
 @dataclass(slots=True)
@@ -158,16 +160,32 @@ def _entry(
         entry.encoded_place = known.encoded_place
         entry.rows, entry.deleted = known.rows, known.deleted
         entry.renamed, entry.code = _is_renamed(known, entry), known.code
-        entry.older = known.older
+        entry.removed, entry.older = known.removed, known.older
     elif outcome.continued and origin is not None:
         entry.rows = (*origin.rows, *outcome.rows)
         entry.renamed = _is_renamed(origin, entry)
-    elif known is not None and known.place.is_database and entry.place.is_database:
-        from tallybook.ledger.deleted import keep_deleted  # noqa: PLC0415 - imports polars
-
-        entry.deleted, entry.older = keep_deleted(known, entry, store)
+        if origin.deleted:
+            _keep_deleted(origin, entry, store)
+    elif known is not None and _has_own_ids(known):
+        _keep_deleted(known, entry, store)
         entry.renamed = _is_renamed(known, entry)
     return entry
+
+
+def _keep_deleted(known: Entry, entry: Entry, store: Store) -> None:
+    from tallybook.ledger.deleted import keep_deleted  # noqa: PLC0415 - imports polars
+
+    entry.deleted, entry.removed, entry.older = keep_deleted(known, entry, store)
+
+
+def _has_own_ids(known: Entry) -> bool:
+    """Whether a record that is no longer in a file can be told from one that was written anew."""
+    place = known.place
+    source = sources().get(place.source or "")
+    if place.is_database or known.deleted or source is None:
+        return place.is_database or bool(known.deleted)
+    name = logical_name(Path(known.path)).name
+    return any(fnmatchcase(name, pattern) for pattern in source.own_ids)
 
 
 def _is_renamed(before: Entry, entry: Entry) -> bool:

@@ -42,6 +42,13 @@ def older_line(coverage: Mapping[str, Any]) -> str:
     return f"{_number(calls, 'call')}{where} as another version read them: there is no more to read"
 
 
+def removed_line(coverage: Mapping[str, Any]) -> str:
+    """What was taken out of files that are there; empty where that is nothing."""
+    calls = coverage["removed_calls"]
+    words = "counted all the same: with PATH a file is what it holds now"
+    return f"{_number(calls, 'call')} since taken out of files, {words}" if calls else ""
+
+
 def routed_lines(coverage: Mapping[str, Any]) -> list[str]:
     """What a router and its clients have both logged, with no proof which are the same calls."""
     found = []

@@ -99,6 +99,9 @@ class Source:
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
     # File name -> where the file beside it may be, relative to its folder; the first is taken.
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
+    # Names of documents and line files whose records bear ids of their own however often they are
+    # written: what is taken out of one can be told, as it can of a database, and a ledger keeps it.
+    own_ids: tuple[str, ...] = ()
     # File name -> the folder beside a database in which earlier states of it are kept, each in a
     # folder of its own; and what is to be known of one, short and without an end of its own.
     copies: Callable[[str], str | None] | None = None

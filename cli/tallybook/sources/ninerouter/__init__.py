@@ -29,6 +29,7 @@ SOURCE: Final = Source(
         WHOLE,
     ),
     owns=(STREAM, WHOLE),
+    own_ids=("usage.json", "request-details.json"),
     sniff=Later("tallybook.sources.ninerouter.sniff", "sniff"),
     begin=Later("tallybook.sources.ninerouter.documents", "begin"),
     read=Later("tallybook.sources.ninerouter.documents", "read"),

@@ -34,6 +34,7 @@ SOURCE: Final = Source(
     begin=Later("tallybook.sources.symphony.reader", "begin"),
     read=Later("tallybook.sources.symphony.reader", "read"),
     finish=Later("tallybook.sources.symphony.reader", "finish"),
+    own_ids=("symphony_run_store_*.DCD",),
     holds=("held",),
     ignores=("symphony_run_store_retries.*",),
     whole=Later("tallybook.sources.symphony.sniff", "is_whole"),

@@ -22,6 +22,7 @@ SOURCE: Final = Source(
         "configs/resolved/*.json",
         "configs/*.toml",
     ),
+    own_ids=("traces.jsonl",),
     neighbour=Later("tallybook.sources.verifiers.sniff", "neighbours"),
     whole=Later("tallybook.sources.verifiers.sniff", "is_description"),
 )
