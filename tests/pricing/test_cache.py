@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from tallybook.errors import TallybookError
 from tallybook.pricing import rates as cache
 from tallybook.pricing import rates as pricing
 from tallybook.pricing.corrections import read_corrections
@@ -15,6 +17,7 @@ from tallybook.pricing.installed import installed_version
 
 WARM = """
 import sys
+import tomllib
 from pathlib import Path
 from tallybook.pricing import rates as pricing
 rates = pricing.load(Path(sys.argv[1]), None)
@@ -37,7 +40,8 @@ def test_what_was_kept_is_what_was_built(tmp_path: Path, rates: pricing.Rates) -
     assert built.digest == kept.digest == rates.digest
     assert built.lookup("o3") == kept.lookup("o3")
     day = read_corrections().looked_at
-    assert kept.sources == [f"genai-prices {installed_version()}", f"corrections {day}"]
+    list_ = f"genai-prices {installed_version()} (installed)"
+    assert kept.sources == [list_, f"corrections {day}"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "torn", "changed", "other", "folder"])
@@ -47,7 +51,7 @@ def test_a_damaged_or_foreign_table_is_built_again(
     pricing.load(tmp_path, None)
     file = tmp_path / "rates.json"
     content = file.read_bytes()
-    version = installed_version().encode()
+    version = str(installed_version()).encode()
     damaged = {
         "empty": b"",
         "torn": content[: len(content) // 2],
@@ -86,19 +90,53 @@ def test_a_failed_write_leaves_no_part_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_that_comes_with_the_package_is_read_where_its_version_is_installed(
-    tmp_path: Path, shipped: Path, rates: pricing.Rates, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("installed", ["same", "older", "none"])
+def test_the_table_that_comes_with_the_package_is_read_unless_a_newer_list_is_installed(
+    tmp_path: Path,
+    shipped: Path,
+    rates: pricing.Rates,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: str,
 ) -> None:
+    version = installed_version()
     cache.ship()
     try:
-        content = shipped.read_bytes()
         monkeypatch.setattr(cache, "_build", lambda _: pytest.fail("built"))
-        assert pricing.load(None, None).digest == rates.digest
-        assert pricing.load(tmp_path, None).digest == rates.digest
+        others = {"same": version, "older": "0.0.1", "none": None}
+        monkeypatch.setattr(cache, "installed_version", lambda: others[installed])
+        found = pricing.load(tmp_path, None)
+        assert (found.digest, found.sources[0]) == (
+            rates.digest,
+            f"genai-prices {version} (shipped)",
+        )
         assert list(tmp_path.iterdir()) == []
-        monkeypatch.undo()
-        shipped.write_bytes(content.replace(installed_version().encode(), b"0.0.1", 1))
-        assert pricing.load(tmp_path, None).digest == rates.digest
+    finally:
+        shipped.unlink()
+
+
+def test_a_newer_list_goes_before_the_table_that_comes_with_the_package(
+    tmp_path: Path, shipped: Path
+) -> None:
+    version = installed_version()
+    assert version is not None
+    cache.ship()
+    try:
+        shipped.write_bytes(shipped.read_bytes().replace(version.encode(), b"0.0.1", 1))
+        found = pricing.load(tmp_path, None)
+        assert found.sources[0] == f"genai-prices {version} (installed)"
         assert [path.name for path in tmp_path.iterdir()] == ["rates.json"]
     finally:
         shipped.unlink()
+
+
+def test_without_any_list_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "installed_version", lambda: None)
+    with pytest.raises(TallybookError) as raised:
+        pricing.load(None, None)
+    assert "tallybook[prices]" in (raised.value.hint or "")
+
+
+def test_the_program_needs_no_price_list_at_run_time() -> None:
+    """Nor what comes with one: an HTTP client, and a library of models of data."""
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    assert not any(name.startswith("genai-prices") for name in project["dependencies"])

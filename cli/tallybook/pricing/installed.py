@@ -11,13 +11,15 @@ _DISTRIBUTION: Final = "genai_prices"
 CORRECTIONS: Final = Path(__file__).with_name("corrections.toml")
 
 
-def installed_version() -> str:
-    """Version of genai-prices, from the name of its metadata folder.
+def installed_version() -> str | None:
+    """Version of genai-prices, from the name of its metadata folder; None where there is none.
 
     `importlib.metadata` takes a tenth of a second; it is asked only where the folder is unclear.
     """
     spec = find_spec(_DISTRIBUTION)
-    if spec is not None and spec.origin is not None:
+    if spec is None:
+        return None
+    if spec.origin is not None:
         packages = Path(spec.origin).parent.parent
         found = [path.name for path in packages.glob(f"{_DISTRIBUTION}-*.dist-info")]
         if len(found) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from tallybook.errors import TallybookError
 from tallybook.pricing.installed import corrections_digest, installed_version
 from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
@@ -32,6 +34,7 @@ class Table(msgspec.Struct, frozen=True):
     digest: str
     providers: tuple[Provider, ...]
     corrected: str = ""  # the day of the corrections
+    origin: str = "installed"  # or "shipped": whose genai-prices it is made of
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -43,26 +46,48 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 def load_table(folder: Path | None) -> Table:
-    """The table for the installed genai-prices.
+    """The table that comes with the package, or that of a newer genai-prices which is installed.
 
-    It comes with the package, where that was built with the same version, from `folder`, or it is
-    built and left there.
+    The latter is read from `folder`, or built and left there. Raises TallybookError where there is
+    neither.
     """
-    version = installed_version()
-    kept = [SHIPPED, folder / _FILE] if folder else [SHIPPED]
-    for path in kept:
-        table = _read(path, version)
+    version, shipped = installed_version(), _header(SHIPPED)
+    if shipped and (version is None or _numbers(version) <= _numbers(shipped.version)):
+        table = _read(SHIPPED, shipped.version)
         if table is not None:
-            return table
+            return msgspec.structs.replace(table, origin="shipped")
+    if version is None:
+        raise TallybookError(
+            "the price list is missing from this installation",
+            "Install it with: pip install 'tallybook[prices]'",
+        )
+    kept = _read(folder / _FILE, version) if folder else None
+    if kept is not None:
+        return kept
     table, content = _build(version)
     if folder:
         _write(folder / _FILE, content)
     return table
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _header(path: Path) -> _Header | None:
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.readline(), type=_Header)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
 def ship() -> None:
     """Build the table into the package."""
-    _write(SHIPPED, _build(installed_version())[1])
+    version = installed_version()
+    if version is None:
+        raise TallybookError("genai-prices is not installed: the table is made of it")
+    _write(SHIPPED, _build(version)[1])
     SHIPPED.chmod(0o644)  # whoever installs the package, everybody may run it
 
 
@@ -143,7 +168,7 @@ class Rates:
     """
 
     def __init__(self, table: Table, overrides: Overrides) -> None:
-        self.sources = [f"genai-prices {table.version}"]
+        self.sources = [f"genai-prices {table.version} ({table.origin})"]
         if table.corrected:
             self.sources.append(f"corrections {table.corrected}")
         if overrides.name is not None:
