@@ -234,6 +234,14 @@ def test_a_call_that_a_run_made_after_its_snapshot_counts_beside_it() -> None:
     assert [(row[0], row[4]) for row in counted(*rows)] == [("sum", 30), ("call", 10)]
 
 
+def test_what_a_run_used_is_unknown_where_nothing_but_a_saved_state_tells_of_it() -> None:
+    silent = total(None, None, finished=False, timestamp=at(1), problems=["no-counts"])
+    rows = settled(silent, state(10, 1, 2))
+    assert rows["kind"].to_list() == ["sum", "call"]
+    assert rows["problems"][0].to_list() == ["no-counts", "no-model"]
+    assert settled(silent, call(10, 1))["kind"].to_list() == ["assertion", "call"]
+
+
 def test_a_snapshot_holds_the_first_calls_of_the_lead_up_to_its_total() -> None:
     rows = (running(30, 3, model="m-1"), state(10, 1, 2), state(20, 2, 3), state(40, 4, 4))
     assert [(row[0], row[4]) for row in counted(*rows)] == [

@@ -209,6 +209,27 @@ def end(run: str, task: str) -> Row:
     }
 
 
+def test_no_prompt_is_empty() -> None:
+    """LangChain has 0 for what the last event of a stream did not state again."""
+    row = only(lines(answer(f"lc_run--{RUN}", usage(0, 17))))
+    assert (row["reported_input_tokens"], row["reported_output_tokens"]) == (None, 17)
+    row = only(lines(answer(f"lc_run--{RUN}", usage(0, 0))))
+    assert (row["reported_input_tokens"], row["reported_output_tokens"]) == (0, 0)
+
+
+def test_a_message_of_the_program_s_own_is_no_answer() -> None:
+    own: Row = {"type": "ai", "id": "own", "usage_metadata": None, "response_metadata": {}}
+    said = own | {"id": "said", "response_metadata": {"model_name": "m-1"}}
+    pack = msgspec.msgpack.encode
+    written = [
+        ("t", f"c-{number}", "messages", "msgpack", pack(message))
+        for number, message in enumerate((own, said))
+    ]
+    places = [("t", "c-0", b"", b"deerflow")]
+    found = query({"checkpoints": (PLACES, places), "writes": (WRITTEN, written)})
+    assert [(row["record"], row["problems"]) for row in found.to_pylist()] == [(2, ["no-counts"])]
+
+
 def test_the_id_of_a_tool_call_may_come_again_in_another_run() -> None:
     rows = derived(lines(end("r-1", "call_1"), end("r-2", "call_1"), end("r-2", "call_1")))
     assert rows["duplicate_of"].is_null().to_list() == [True, False, True]

@@ -169,7 +169,7 @@ def settle(series: Series) -> Iterator[Change]:
         yield from _yielding(series, states)
         calls = series.calls
     if calls or series.states or stated:
-        yield from (Change(each.row, ASSERTION) for each in series.sums if each.is_silent)
+        yield from (Change(each.row, ASSERTION) for each in series.sums if _is_empty(each, series))
     is_led = series.lead_beyond(calls) > 0
     left: list[tuple[Stated, Tokens]] = []
     for each, spent in _matched(stated, calls):
@@ -182,6 +182,16 @@ def settle(series: Series) -> Iterator[Change]:
         if change is not None:
             yield change
     yield from _settle_tasks(series, left)
+
+
+def _is_empty(each: Stated, series: Series) -> bool:
+    """Whether a sum that states nothing leaves nothing open.
+
+    A state holds the lead's calls only: of a run that has not ended, and that no record tells of,
+    nobody knows what else it used.
+    """
+    is_open = each.finished is False and not series.calls
+    return each.is_silent and not is_open
 
 
 def _is_snapshot(stated: Sequence[Stated]) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from tallybook.schema import STATE, SUM, Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts, Tables
-from tallybook.sources.deer_flow.event_parts import Content, Event, loosely
+from tallybook.sources.deer_flow.event_parts import Answer, Content, Event, loosely
 from tallybook.sources.deer_flow.events import (
     ANSWERS,
     GUESSED,
@@ -180,8 +180,8 @@ def _message(
     content = loosely(message, Content)
     if message.get("type") == "tool":
         kind = TOOL_RESULT
-    elif not content.usage_metadata and content.response_metadata is None:
-        return
+    elif not content.usage_metadata and (content.response_metadata or Answer()) == Answer():
+        return  # the program wrote it itself, in place of an answer that failed for one
     else:
         kind = ANSWERS[0]
     event = Event(thread_id=thread, event_type=kind, content=content, created_at=time)

@@ -182,6 +182,13 @@ def _state_counts(row: Reported, usage: Usage | None) -> None:
         row.problems = ["no-counts"]
     else:
         put_usage(row, usage)
+        without_lost_input(row)
+
+
+def without_lost_input(row: Reported) -> None:
+    """No prompt is empty: LangChain has 0 where the end of a stream did not state it again."""
+    if row.reported_input_tokens == 0 and row.reported_output_tokens:
+        row.reported_input_tokens = row.reported_total_tokens = None
 
 
 def _unnamed(event: Event, metadata: Metadata, row: Reported) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import ASSERTION, EVENT, SUM, Reported
-from tallybook.sources.deer_flow.events import HINT
+from tallybook.sources.deer_flow.events import HINT, without_lost_input
 from tallybook.sources.deer_flow.sniff import RUNS
 from tallybook.sources.deer_flow.values import instant, text
 from tallybook.values import count, decode
@@ -198,6 +198,7 @@ def _state_usage(row: Reported, stated: Mapping[str, Any], rule: str) -> None:
         row.problems = ["no-counts"]
     else:
         put_usage(row, usage)
+        without_lost_input(row)
     row.rule = rule
 
 
