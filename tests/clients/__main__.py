@@ -90,7 +90,12 @@ def _play(asked: argparse.Namespace, folder: Path) -> int:
 
 
 def _games(client: Any, room: Room, asked: list[str] | None) -> Iterator[Play]:
-    newest = latest(client.PACKAGE, getattr(client, "REGISTRY", "npm"))
+    try:
+        python = getattr(client, "python", lambda: sys.executable)()
+        newest = latest(client.PACKAGE, getattr(client, "REGISTRY", "npm"), python)
+    except NotPlayed as reason:
+        print(f"{client.PACKAGE}: not played: {reason}")
+        return
     versions = asked or [*client.VERSIONS, newest]
     for version in sorted(versions, key=numbers):
         try:

@@ -53,11 +53,14 @@ class Room:
             shutil.rmtree(cache, ignore_errors=True)
         return folder / "node_modules" / ".bin"
 
-    def pip(self, package: str, version: str, *more: str) -> Path:
-        """Install a version of a Python package into an environment; its folder of programs."""
+    def pip(self, package: str, version: str, *more: str, python: str = sys.executable) -> Path:
+        """Install a version of a Python package into an environment; its folder of programs.
+
+        `more` are other packages or options; `python` is the interpreter to run it with.
+        """
         folder = self.folder / "installed" / f"{package}-{version}"
         if not folder.exists():
-            _install([sys.executable, "-m", "venv", str(folder)], folder)
+            _install([python, "-m", "venv", str(folder)], folder)
             line = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-cache-dir"]
             _install([*line, f"{package}=={version}", *more], folder)
         return folder / "bin"
@@ -113,11 +116,11 @@ class Room:
                 os.kill(stray, signal.SIGKILL)
 
 
-def latest(package: str, registry: str) -> str:
-    """Ask the registry, `npm` or `pip`, for the newest version of a package."""
+def latest(package: str, registry: str, python: str = sys.executable) -> str:
+    """Ask the registry, `npm` or `pip`, for the newest version that runs with `python`."""
     line = ["npm", "view", package, "version"]
     if registry == "pip":
-        line = [sys.executable, "-m", "pip", "index", "versions", package]
+        line = [python, "-m", "pip", "index", "versions", package]
     done = subprocess.run(line, capture_output=True, text=True, timeout=_LONGEST, check=False)
     found = re.search(r"\d+(\.\d+)+\S*?(?=\)|$)", done.stdout.strip(), re.MULTILINE)
     if done.returncode or not found:

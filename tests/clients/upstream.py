@@ -36,11 +36,12 @@ _BUSY: Final = {"error": {"type": "overloaded_error", "message": "Overloaded", "
 # Tools that run a command, by the names that clients have given them, and what they take.
 _SHELLS: Final[dict[str, Any]] = {
     "Bash": {"command": "echo hello", "description": "Say hello"},
+    "bash": {"command": "echo hello", "description": "Say hello"},
     "exec_command": {"cmd": "echo hello"},
     "shell_command": {"command": "echo hello"},
     "shell": {"command": ["bash", "-lc", "echo hello"]},
 }
-_AGENTS: Final = ("Task", "Agent", "spawn_agent")
+_AGENTS: Final = ("Task", "Agent", "task", "spawn_agent")
 
 
 @dataclass(frozen=True)
