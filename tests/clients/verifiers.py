@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from tests.clients.upstream import BUSY, TEXT, TOOL, Step
 
 PACKAGE: Final = "verifiers"
 REGISTRY: Final = "pip"
-VERSIONS: Final = ("0.3.1",)  # beside the newest
+VERSIONS: Final = ("0.1.14", "0.3.1")  # beside the newest
 
 # An environment of our own: verifiers has none that needs no network. Its harness asks the model
 # through the endpoint that verifiers gives it, as every harness does, and its task asks a judge.
@@ -96,6 +96,33 @@ while True:
 }
 
 
+# The same for the older generation, whose environments ask the model themselves.
+_OLD: Final = """
+import os
+
+import verifiers as vf
+from datasets import Dataset
+
+
+def Bash(command: str, description: str = "") -> str:
+    \"\"\"Run a command.\"\"\"
+    return "hello"
+
+
+def done(completion, **more) -> float:
+    return 1.0
+
+
+def load_environment(**more):
+    prompts = os.environ["STANDIN_PROMPTS"].split("|")
+    rows = [{"prompt": [{"role": "user", "content": one}], "answer": ""} for one in prompts]
+    rubric = vf.Rubric(funcs=[done])
+    return vf.ToolEnv(dataset=Dataset.from_list(rows), tools=[Bash], rubric=rubric, max_turns=9)
+"""
+_WHOLE: Final = ("vf-eval",)  # names of programs as they are
+_FIRST_NEW: Final = (0, 2)  # the first version of the newer generation
+
+
 class _Verifiers:
     """One installed version, with an environment of our own to evaluate."""
 
@@ -108,10 +135,11 @@ class _Verifiers:
         package.mkdir(parents=True, exist_ok=True)
         for name, text in _FILES.items():
             (package / name).write_text(text.lstrip())
+        (package.parent / "standin_v0.py").write_text(_OLD.lstrip())
 
     def run(self, name: str, *words: str, prompts: tuple[str, ...] = ()) -> None:
         """Run a command of it on an evaluation of these prompts."""
-        program = self.programs / (name if self.old else f"vf-{name}")
+        program = self.programs / (name if self.old or name in _WHOLE else f"vf-{name}")
         if not program.exists():
             raise NotPlayed(f"it has no `{program.name}`")
         url = f"{self.game.room.upstream.url}/v1"
@@ -135,6 +163,13 @@ class _Verifiers:
             raise NotPlayed("the evaluation left no run")
         return new.pop()
 
+    def eval_old(self, *prompts: str, words: Sequence[str] = ()) -> None:
+        """Evaluate prompts with an environment of the older generation."""
+        line = ["standin-v0", "-m", "gpt-5", "-n", str(len(prompts)), "-r", "1", "-s", "-d"]
+        line += ["-b", f"{self.game.room.upstream.url}/v1", "-k", "STANDIN_KEY"]
+        line += ["--disable-env-server", "--output-dir", "outputs", *words]
+        self.run("vf-eval", *line, prompts=prompts)
+
     def _runs(self) -> Iterator[Path]:
         for file in (self.game.home / "work" / "outputs").rglob("traces.jsonl"):
             yield file.parent
@@ -149,6 +184,10 @@ def play(room: Room, version: str) -> Iterator[Play]:
     client = _Verifiers(game, version)
     prompt, run = game.script.prompt, Path()
     game.script.writes = False
+    if numbers(version) < _FIRST_NEW:
+        _play_old(game, client)
+        yield game
+        return
     with game.scenario("evaluation"):
         run = client.eval(prompt(TOOL, TEXT), prompt(TOOL, TOOL, TEXT))
     with game.scenario("rollouts"):
@@ -160,8 +199,23 @@ def play(room: Room, version: str) -> Iterator[Play]:
     with game.scenario("cache writes"):
         game.script.writes = True
         client.eval(prompt(TOOL, TEXT))
-    game.left_out["versions before 0.3"] = "their environments are of another kind"
     yield game
+
+
+def _play_old(game: Play, client: _Verifiers) -> None:
+    """Play the older generation: a sum for each rollout, or its answers where they are saved."""
+    prompt = game.script.prompt
+    with game.scenario("evaluation"):
+        client.eval_old(prompt(TOOL, TEXT), prompt(TOOL, TOOL, TEXT))
+    with game.scenario("answers saved"):
+        client.eval_old(prompt(TOOL, TEXT), words=("-C", "trajectory"))
+    with game.scenario("refused"):
+        client.eval_old(prompt(*(BUSY,) * 30), prompt(TEXT))
+    game.script.writes = True
+    with game.scenario("Claude"):
+        url = game.room.upstream.url
+        words = ("--api-client-type", "anthropic_messages", "-m", "claude-sonnet-4-5", "-b", url)
+        client.eval_old(prompt(TOOL, TEXT), words=words)
 
 
 def _resumed(game: Play, client: _Verifiers) -> None:
