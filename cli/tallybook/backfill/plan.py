@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -30,7 +30,6 @@ _LEFT_OUT: Final = (
     "evidence",
     *(f"{whose}thread_id" for whose in ("", "parent_", "root_")),
     "caller",
-    "project",
     "model_ahead",
     "identity",
     *(f"{what}_id" for what in ("request", "response", "connection", "record", "chain", "segment")),
@@ -79,13 +78,18 @@ class BackfillPlan:
     rest: pl.DataFrame
 
 
-def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> BackfillPlan:
+def make_plan(
+    reading: Reading,
+    zone: str,
+    responses: Reading | None = None,
+    seen: Callable[[pl.DataFrame], object] = lambda _: None,
+) -> BackfillPlan:
     """What can be filled in a reading that has no corrections, also from stored responses.
 
-    `zone` is that of local times in the names of folders.
+    `zone` is that of local times in the names of folders. Each batch of the reading is `seen`.
     """
     kept: list[pl.DataFrame] = []
-    proposal = _proposal(_kept(reading, kept), zone, responses)
+    proposal = _proposal(_kept(reading, kept, seen), zone, responses)
     counted = pl.concat(kept)
     kept.clear()
     is_filled = pl.col("call_id").is_in(proposal.corrections["call_id"].implode())
@@ -102,10 +106,13 @@ def make_plan(reading: Reading, zone: str, responses: Reading | None = None) -> 
     )
 
 
-def _kept(reading: Reading, kept: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _kept(
+    reading: Reading, kept: list[pl.DataFrame], seen: Callable[[pl.DataFrame], object]
+) -> Iterator[pl.DataFrame]:
     """The rows of a reading; of the counted ones what a plan is priced by goes to `kept`."""
     counted = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
     for batch in reading.batches():
+        seen(batch)
         kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
         yield batch
 

@@ -21,6 +21,7 @@ from tallybook.commands.output import (
     check_problems,
     put,
     say,
+    stderr_width,
     stdout_colour,
     stdout_width,
     write_problems,
@@ -33,6 +34,7 @@ from tallybook.render.formats import envelope, json_text
 if TYPE_CHECKING:
     from tallybook.backfill.plan import BackfillPlan
     from tallybook.ledger.reading import Reading
+    from tallybook.report.problems import ProblemCount
 
 _EXAMPLES = """\b
 Examples:
@@ -121,10 +123,14 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         _restore(paths, chosen)
         return
 
+    from tallybook.report.problems import ProblemCount
+
     def planned(reading: Reading) -> tuple[BackfillPlan, dict[str, Any], list[str]]:
-        plan = _plan(reading, zone, responses, problems)
+        found = ProblemCount()
+        plan = _plan(reading, zone, responses, problems, found)
         query = _query(paths, responses, everything=everything)
         answer = _answer(plan, reading, query, details=details)
+        answer["coverage"] |= found.coverage()
         return plan, answer, reading.notes
 
     question = question_of(
@@ -135,7 +141,10 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     answer |= {"in_place": files if in_place else None, "applied": None}
     with _said_whatever_comes(files):
         if apply:
-            again = partial(read, question, lambda now: _plan(now, zone, responses, None))
+            uncounted = ProblemCount()
+            again = partial(
+                read, question, lambda now: _plan(now, zone, responses, None, uncounted)
+            )
             answer["applied"] = _apply(plan, again, _folder(ledger), changed)
         put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
@@ -247,14 +256,23 @@ def _apply(
 
 
 def _plan(
-    reading: Reading, zone: str, responses: list[Path] | None, problems: Path | None
+    reading: Reading,
+    zone: str,
+    responses: list[Path] | None,
+    problems: Path | None,
+    found: ProblemCount,
 ) -> BackfillPlan:
-    """The plan; the problems of all that it was made from are written where they are asked for."""
+    """The plan; the problems of all that it was made from are counted in `found`.
+
+    They are written where they are asked for.
+    """
     from tallybook.backfill.plan import make_plan
 
     def made(more: Reading | None) -> BackfillPlan:
-        plan = make_plan(reading, zone, more)
+        plan = make_plan(reading, zone, more, found.add)
         if more is not None:
+            for batch in more.batches():
+                found.add(batch)
             both = Counter(reading.not_looked_at) + Counter(more.not_looked_at)
             reading.not_looked_at = dict(sorted(both.items()))
         write_problems(problems, chain(reading.batches(), more.batches() if more else ()))
@@ -324,9 +342,11 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
 
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:
     from tallybook.render.backfill import applied_line, summary_line
+    from tallybook.render.problems import problem_lines
     from tallybook.render.words import not_looked_at_lines
 
     say(*notes)
+    say(*problem_lines(answer["coverage"], stderr_width()))
     say(*not_looked_at_lines(answer["coverage"]), dim=True)
     say(summary_line(answer))
     if answer["in_place"] is not None:
@@ -335,3 +355,5 @@ def _remark(answer: dict[str, Any], notes: list[str]) -> None:
             say("nothing to write in place: no call of a 9router file can be filled")
     if answer["applied"] is not None:
         say(applied_line(answer["applied"]))
+    elif answer["in_place"]:
+        say("this is a plan, no file is changed: --apply --in-place writes it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -213,6 +213,7 @@ class UsageOptions:
         zone = chosen_zone(self.timezone)
         given = ((name, getattr(self, name)) for name in FILTERS)
         chosen = {name: tuple(map(text_of, values)) for name, values in given if values}
+        _check_filters(chosen)
         _check_sources(chosen.get("source", ()))
         keys = parse_keys(by or ["model"])
         if last is not None and not set(keys) & set(TIME_KEYS):
@@ -287,6 +288,13 @@ def column_names(given: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _check_filters(chosen: Mapping[str, Sequence[str]]) -> None:
+    """Raise UsageError for a filter by nothing: no name is empty."""
+    for name, values in chosen.items():
+        if not all(value.strip() for value in values):
+            raise UsageError(f"--{name} is empty", hint="a variable that is not set?")
+
+
 def _check_sources(named: Sequence[str]) -> None:
     """Raise UsageError for a source that there is not: they are known before anything is read."""
     if not named:
@@ -337,7 +345,8 @@ def check_files(
         if path.is_char_device() or path.is_block_device() or path.is_socket():
             raise UsageError(f"{path} is no file, folder or pipe")
     if prices and not prices.is_file():
-        raise UsageError(f"--prices {prices}: there is no such file")
+        words = "it is no file" if _exists(prices) else "there is no such file"
+        raise UsageError(f"--prices {prices}: {words}")
     if output:
         check_target(output, paths or [], option)
 

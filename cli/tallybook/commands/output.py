@@ -179,7 +179,7 @@ def _aside(target: Path) -> Iterator[IO[bytes]]:
 
 
 def _by_suffix(target: Path | None) -> str:
-    if target is None:
+    if target is None or (target.exists() and not target.is_file()):  # a pipe has no suffix
         return "table"
     if target.suffix.lower() not in _SUFFIXES:
         raise UsageError(

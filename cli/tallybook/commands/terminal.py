@@ -79,6 +79,8 @@ def _own_folder(kind: Literal["cache", "data"], home: Path) -> Path:
 
 def home_folder(environment: Environment) -> Path:
     """The user's home. Raises UsageError where there is none."""
+    if environment.get("HOME") == "":  # libraries would take it for the root of the disk
+        raise UsageError("HOME is empty", hint="unset it, or let it name your home folder")
     try:
         return Path(environment["HOME"]) if environment.get("HOME") else Path.home()
     except RuntimeError as error:

@@ -25,6 +25,8 @@ _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 # A database's rows that are committed and not carried over yet.
 _WRITE_AHEAD = "-wal"
 _OF_A_DATABASE = (_WRITE_AHEAD, "-shm", "-journal")
+# A ledger of ours may lie among the logs; what it holds is none, and other after every run.
+_OF_A_LEDGER: Final = frozenset({"lock", "parts", "states", "derived", "answers"})
 # What may be a log among other things. It is looked into where the user names the folder.
 _OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
 # What follows the last dot of a name is its suffix if it can be a word; else it has none.
@@ -141,37 +143,48 @@ def _found(path: str, state: os.stat_result, beside: Neighbours) -> Found:
 def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> None:
     """Takes a file as it is named, or all that lies below a folder."""
     search = look_around.search
-    try:
-        state = os.stat(copies.get(top) or path_of(top))
-        if top in copies:
-            if look_around.is_new(state):
-                found = Found(top, state.st_size, state.st_mtime_ns, 0, 0, copy=copies[top])
-                search.found.append(found)
-            return
-        if not stat.S_ISDIR(state.st_mode):
-            if not stat.S_ISREG(state.st_mode):
-                raise NotRegularError(top)
-            if look_around.is_new(state):
-                search.found.append(look(top))
-            return
-    except OSError as error:
-        search.failed.append((Path(top), error.strerror or str(error)))
-        return
-    pending = [(top, state)]
+    begun = _take_named(top, look_around, copies)
+    pending = [(top, begun)] if begun is not None else []
     while pending:
         folder, state = pending.pop()
         if not look_around.is_new(state):
             continue
-        search.folders[folder] = state.st_mtime_ns
         try:
-            with os.scandir(path_of(folder)) as scanned:
-                entries = sorted(scanned, key=lambda entry: entry.name)
-                here: Entries = {text_of(entry.name): entry for entry in entries}
-                del entries
+            here = _entries(folder)
         except OSError as error:
             search.failed.append((Path(folder), error.strerror or str(error)))
-            continue
-        pending += reversed(list(look_around(folder, here)))
+            here = {}
+        if not here.keys() >= _OF_A_LEDGER:
+            search.folders[folder] = state.st_mtime_ns
+            pending += reversed(list(look_around(folder, here)))
+
+
+def _take_named(
+    top: str, look_around: _LookAround, copies: Mapping[str, str]
+) -> os.stat_result | None:
+    """Takes a file whatever its name; the state of what is a folder."""
+    found = look_around.search.found
+    try:
+        state = os.stat(copies.get(top) or path_of(top))
+        if top in copies:
+            if look_around.is_new(state):
+                found.append(Found(top, state.st_size, state.st_mtime_ns, 0, 0, copy=copies[top]))
+        elif stat.S_ISDIR(state.st_mode):
+            return state
+        elif not stat.S_ISREG(state.st_mode):
+            raise NotRegularError(top)
+        elif look_around.is_new(state):
+            found.append(look(top))
+    except OSError as error:
+        look_around.search.failed.append((Path(top), error.strerror or str(error)))
+    return None
+
+
+def _entries(folder: str) -> Entries:
+    """What lies in a folder, by name and in its order. Raises OSError."""
+    with os.scandir(path_of(folder)) as scanned:
+        entries = sorted(scanned, key=lambda entry: entry.name)
+    return {text_of(entry.name): entry for entry in entries}
 
 
 class _LookAround:

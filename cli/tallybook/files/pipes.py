@@ -21,6 +21,8 @@ PATIENCE_SECONDS: Final = 5.0  # for somebody to begin to write
 _PIECE_BYTES: Final = 1 << 20
 # Such a path means another file in every process.
 _OF_A_PROCESS: Final = ("/dev/", "/proc/")
+# But for what processes have open the kernel waits for more at its end: it is read as far as it is.
+_WAITING: Final = ("/proc/",)
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def _copy(path: str, target: BinaryIO) -> None:
     with FileIO(path, "rb", opener=opened_at_once) as stream:
         if not path.startswith(_OF_A_PROCESS):
             target.write(_begun(stream, path))
-        os.set_blocking(stream.fileno(), True)
+        os.set_blocking(stream.fileno(), not path.startswith(_WAITING) or "/fd/" in path)
         while piece := stream.read(_PIECE_BYTES):
             target.write(piece)
             if target.tell() > MAX_PIPE_BYTES:

@@ -16,6 +16,7 @@ from tallybook.ledger.manifest import NAME, PREVIOUS, Manifest, is_manifest, nam
 from tallybook.private import make_folder, open_own, sweep, tighten
 
 _ASIDE: Final = ".aside"
+_ANOTHER: Final = "name an empty folder, or one that is not there yet"
 _LOCK: Final = "lock"
 _POLL_SECONDS: Final = 0.02
 # What may lie in the folders within; nothing else is ever removed from them.
@@ -62,12 +63,14 @@ class Folder:
         return is_manifest(self.root / NAME) or is_manifest(self.root / PREVIOUS)
 
     def check(self) -> None:
-        """Raise UsageError where the folder holds other things, and no ledger. Raises OSError."""
+        """Raise UsageError where it is no folder, or holds other things. Raises OSError."""
+        if self.root.exists() and not self.root.is_dir():
+            raise UsageError(f"{self.root} is no ledger: it is no folder", hint=_ANOTHER)
         with suppress(FileNotFoundError, NotADirectoryError):
             if not self.is_ledger() and (other := self._foreign()):
                 raise UsageError(
                     f"{self.root} is no ledger: it holds {other}",
-                    hint="name an empty folder, or one that is not there yet",
+                    hint=_ANOTHER,
                 )
 
     def _foreign(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
@@ -94,6 +95,31 @@ def listed(found: pl.DataFrame) -> list[dict[str, Any]]:
     place = pl.int_range(pl.len()).over("code")
     chosen = found.sort(*KEY, *_OF_KEY).with_columns(place=place).sort("place", *KEY).head(LISTED)
     return chosen.sort("path", "record", "code", "alone", "cause").select(SHOWN).to_dicts()
+
+
+class ProblemCount:
+    """The problems of batches of USAGE rows, counted as those of a report are."""
+
+    def __init__(self) -> None:
+        self._codes: Counter[str] = Counter()
+        self._first: pl.DataFrame | None = None
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count those of one more batch."""
+        found = entries(rows.lazy()).collect()
+        self._codes.update(dict(found.group_by("code").agg(pl.col("count").sum()).iter_rows()))
+        if self._first is not None:
+            found = together(pl.concat([self._first, found]).lazy()).collect()
+        self._first = first_of_each(found)
+
+    def coverage(self) -> dict[str, Any]:
+        """What the coverage of a JSON document says of them."""
+        shown = listed(self._first) if self._first is not None else []
+        return {
+            "problems": dict(sorted(self._codes.items())),
+            "problems_listed": sum(entry["count"] for entry in shown),
+            "problem_list": shown,
+        }
 
 
 def gathered(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
