@@ -483,6 +483,26 @@ def test_a_detail_far_from_its_row_is_no_call_of_its_own(tmp_path: Path) -> None
     assert settled(tmp_path / "two")[0] == [*unknown, lost]
 
 
+@pytest.mark.parametrize("taken", ["= 2", "= 1", "= 3", "> 0", "< 3"])
+def test_a_detail_whose_row_was_deleted_is_no_call_of_its_own(tmp_path: Path, taken: str) -> None:
+    """Numbers are given once: where one is missing at the time, the owner took the row out."""
+    rows = [
+        row(f"2026-11-30T0{hour}:26:29.520Z", "chat-node", CHAT, canonical(500, hour, 100))
+        for hour in (1, 2, 3)
+    ]
+    kept = {"prompt_tokens": 500, "cached_tokens": 100}
+    details = [
+        detail(each, kept | {"completion_tokens": each["tokens"]["completion_tokens"]})
+        for each in rows
+    ]
+    path = database(tmp_path / "data.sqlite", rows, details, {"appVersion": "0.5.69"})
+    with closing(sqlite3.connect(path)) as made:
+        made.execute(f"DELETE FROM usageHistory WHERE id {taken}")  # noqa: S608 - words of our own
+        left = [number for (number,) in made.execute("SELECT id FROM usageHistory ORDER BY 1")]
+        made.commit()
+    assert [counts[-1] for counts in settled(tmp_path)[0]] == left
+
+
 def test_a_model_that_is_not_known_is_none(tmp_path: Path) -> None:
     who = {"model": "unknown"}
     rows = [row("2026-11-30T01:26:29.520Z", "chat-node", CHAT, canonical(689, 471, 5), **who)]

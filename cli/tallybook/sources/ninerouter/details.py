@@ -129,7 +129,8 @@ def is_alone(connection: sqlite3.Connection, detail: Detail) -> bool:
     """Whether no usage row can be that of the request.
 
     One of the same model, connection and completion near the time may be, whatever its prompt, and
-    one with the same prompt too in the same hour.
+    one with the same prompt too in the same hour. Where rows were taken out of the table at that
+    time, it was one of them.
     """
     time = instant(detail.timestamp)
     if time is None or detail.model is None:
@@ -141,7 +142,40 @@ def is_alone(connection: sqlite3.Connection, detail: Detail) -> bool:
         where = (*bounds, detail.model, detail.connection, *counts, whatever, *_inputs(detail))
         if connection.execute(_ROW, where).fetchone() is not None:
             return False
-    return True
+    return not _lacks_rows(connection, _stamp(time - _APART), _stamp(time + _APART))
+
+
+_BEFORE: Final = (
+    "SELECT rowid FROM usageHistory WHERE timestamp < ? ORDER BY timestamp DESC, rowid DESC LIMIT 1"
+)
+_BEHIND: Final = (
+    "SELECT rowid FROM usageHistory WHERE timestamp > ? ORDER BY timestamp, rowid LIMIT 1"
+)
+_EVERY: Final = "SELECT count(*) FROM usageHistory WHERE rowid > ? AND rowid < ?"
+_LAST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'usageHistory'"
+
+
+def _lacks_rows(connection: sqlite3.Connection, start: str, end: str) -> bool:
+    """Whether numbers are missing between the last row before a time and the first one after it.
+
+    A row's number is never given to another one. Rows that are not in the order of their times
+    leave it open, and then one may be missing.
+    """
+    before = connection.execute(_BEFORE, (start,)).fetchone()
+    behind = connection.execute(_BEHIND, (end,)).fetchone()
+    first = before[0] if before else 0
+    last = behind[0] if behind else _next_number(connection)
+    return bool(connection.execute(_EVERY, (first, last)).fetchone()[0] != last - first - 1)
+
+
+def _next_number(connection: sqlite3.Connection) -> int:
+    """The number of the next row; of a table that gives numbers again, as far as it shows."""
+    highest = connection.execute("SELECT max(rowid) FROM usageHistory").fetchone()[0] or 0
+    try:
+        given = connection.execute(_LAST).fetchone()
+    except sqlite3.OperationalError:  # no table gives its numbers once only
+        given = None
+    return max(highest, given[0] if given else 0) + 1
 
 
 def _inputs(detail: Detail) -> tuple[int, int, int]:
