@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -501,6 +502,78 @@ def test_a_detail_whose_row_was_deleted_is_no_call_of_its_own(tmp_path: Path, ta
         left = [number for (number,) in made.execute("SELECT id FROM usageHistory ORDER BY 1")]
         made.commit()
     assert [counts[-1] for counts in settled(tmp_path)[0]] == left
+
+
+def _stored(folder: Path, how: str, rows: list[Row], details: list[Row]) -> None:
+    """Details as one of the eras stores them, beside the usage rows of it."""
+    if how == "database":
+        database(folder / "data.sqlite", rows, details)
+        return
+    documents(folder, rows, details)
+    if how == "table":
+        (folder / "request-details.json").unlink()
+        with closing(sqlite3.connect(folder / "request-details.sqlite")) as made:
+            made.executescript(
+                "CREATE TABLE request_details (id TEXT PRIMARY KEY, provider TEXT, model TEXT,"
+                " connection_id TEXT, timestamp INTEGER NOT NULL, status TEXT, latency TEXT,"
+                " tokens TEXT, request TEXT, provider_request TEXT, provider_response TEXT,"
+                " response TEXT)"
+            )
+            made.executemany(
+                "INSERT INTO request_details VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(each[name] for name in ("id", "provider", "model", "connectionId")),
+                        int(datetime.fromisoformat(each["timestamp"]).timestamp() * 1000),
+                        each["status"],
+                        *(
+                            json.dumps(each[name])
+                            for name in ("latency", "tokens", "request", "providerRequest")
+                        ),
+                        *(json.dumps(each[name]) for name in ("providerResponse", "response")),
+                    )
+                    for each in details
+                ],
+            )
+            made.commit()
+
+
+@pytest.mark.parametrize("how", ["database", "document", "table"])
+def test_details_count_the_same_wherever_they_are_stored(tmp_path: Path, how: str) -> None:
+    """One with a row, one far from the row that it must be of, and one of a call without a row."""
+    stripped = {"prompt_tokens": 900, "completion_tokens": 20}
+    rows = [
+        row(f"2026-03-0{day}T10:00:00.100Z", "gemini", CHAT, stripped | {"completion_tokens": day})
+        for day in (1, 2, 3)
+    ]
+    stated = {"prompt_tokens": 900, "completion_tokens": 1, "cached_tokens": 500}
+    lost = rows[1] | {"timestamp": "2026-03-02T18:00:00.100Z"}
+    far = rows[2] | {"timestamp": "2026-03-03T10:10:00.100Z"}
+    details = [
+        detail(rows[0], stated),
+        detail(lost, stated | {"completion_tokens": 70}),
+        detail(far, stated | {"completion_tokens": 3}),
+    ]
+    _stored(tmp_path, how, rows, details)
+    before, after, _ = settled(tmp_path)
+    unknown = [(None, None, None, 900, day) for day in (1, 2, 3)]
+    found = (400, 500, None, 0, 70)
+    assert before == [*unknown[:2], found, unknown[2]]
+    assert after == [(400, 500, None, 0, 1), unknown[1], found, unknown[2]]
+
+
+@pytest.mark.parametrize("left", ["no rows", "later rows", "fewer rows than ever"])
+def test_a_detail_is_no_call_where_its_row_may_have_been_lost(tmp_path: Path, left: str) -> None:
+    """A document that was begun anew, that its cap has cut, or out of which rows were taken."""
+    plain = {"prompt_tokens": 900, "completion_tokens": 20}
+    mine = row("2026-03-02T10:00:00.100Z", "gemini", CHAT, plain)
+    around = [mine | {"timestamp": f"2026-03-0{day}T10:00:00.100Z"} for day in (1, 3)]
+    rows = {"no rows": [], "later rows": around[1:]}.get(left, around)
+    documents(tmp_path, rows, [detail(mine, plain | {"completion_tokens": 50})])
+    if left == "fewer rows than ever":
+        history = json.loads((tmp_path / "usage.json").read_text()) | {"totalRequestsLifetime": 3}
+        (tmp_path / "usage.json").write_text(json.dumps(history))
+    assert len(settled(tmp_path)[0]) == len(rows)
 
 
 def test_a_model_that_is_not_known_is_none(tmp_path: Path) -> None:

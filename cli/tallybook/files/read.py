@@ -42,7 +42,6 @@ from tallybook.sources.lines import problem
 from tallybook.sources.pictures import without_pictures
 from tallybook.tables import READ, table
 
-_NEIGHBOUR_BYTES = 64 << 10
 _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
 _PACKAGE: Final = Path(__file__).parent.parent
@@ -254,17 +253,18 @@ def facts(source: Source, path: Path, odd: dict[str, Reported] | None = None) ->
     """
     plain = logical_name(path)
     said = {} if odd is None else odd
-    beside = (_small(path.parent, name, said) for name in neighbours(source, plain.name))
+    most = source.neighbour_bytes
+    beside = (_small(path.parent, name, most, said) for name in neighbours(source, plain.name))
     return FileFacts(
         parts=plain.parts[-_PARTS:],
         neighbour=next((content for content in beside if content is not None), None),
     )
 
 
-def _small(folder: Path, name: str, odd: dict[str, Reported]) -> bytes | None:
+def _small(folder: Path, name: str, most: int, odd: dict[str, Reported]) -> bytes | None:
     try:
         with open_named(folder / name) as stream:
-            return stream.read(_NEIGHBOUR_BYTES)
+            return stream.read(most)
     except NotRegularError:
         odd[name] = problem(0, "unreadable", f"{name} beside it is {NOT_REGULAR}")
     except OSError:

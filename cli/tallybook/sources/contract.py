@@ -99,6 +99,7 @@ class Source:
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"
     # File name -> where the file beside it may be, relative to its folder; the first is taken.
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
+    neighbour_bytes: int = 64 << 10  # as much of it as is read
     # Names of documents and line files whose records bear ids of their own however often they are
     # written: what is taken out of one can be told, as it can of a database, and a ledger keeps it.
     own_ids: tuple[str, ...] = ()

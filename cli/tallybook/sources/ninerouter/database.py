@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final
 
 from tallybook.schema import ASSERTION, Reported
@@ -14,6 +15,7 @@ from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_rows
 from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.estimates import Estimates
+from tallybook.sources.ninerouter.rows_beside import table_of
 from tallybook.sources.ninerouter.sniff import usage_tables
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
 from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
@@ -104,9 +106,10 @@ def query(connection: sqlite3.Connection, facts: FileFacts) -> Iterator[Rows]:
     gaps: list[Reported] = []
     # Details first: they tell which rows are estimates.
     estimates = Estimates()
-    for made in detail_rows(connection, found, gaps, is_copy=era.is_copy):
-        estimates.note(made)
-        yield made
+    with closing(table_of(facts.neighbour)) as beside:
+        for made in detail_rows(connection, found, gaps, beside, is_copy=era.is_copy):
+            estimates.note(made)
+            yield made
     for table in usage_tables(found):
         names = Numbering()
         entries = _entries(connection, table, found[table], names, gaps)

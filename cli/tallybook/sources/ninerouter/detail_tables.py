@@ -13,7 +13,7 @@ from tallybook.schema import PROBLEM, Reported
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.details import BARE, CUT, Detail, can_tell, is_alone, opened, rows
 from tallybook.sources.ninerouter.sniff import detail_tables
-from tallybook.sources.sqlite_rows import Gap, batches, lost
+from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
 from tallybook.values import begins, decode, text
 
 if TYPE_CHECKING:
@@ -250,12 +250,12 @@ class Layout(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where details are read from; `tells`: it can be told which of them have no usage row."""
+    """Where details are read from; `usage` is where it can be told which have no usage row."""
 
     connection: sqlite3.Connection
     layout: Layout
     is_copy: bool
-    tells: bool
+    usage: sqlite3.Connection | None
 
 
 def _layouts(found: Tables) -> Iterator[Layout]:
@@ -270,12 +270,21 @@ def _layouts(found: Tables) -> Iterator[Layout]:
 
 
 def detail_rows(
-    connection: sqlite3.Connection, found: Tables, gaps: list[Reported], *, is_copy: bool
+    connection: sqlite3.Connection,
+    found: Tables,
+    gaps: list[Reported],
+    beside: sqlite3.Connection,
+    *,
+    is_copy: bool,
 ) -> Iterator[list[Reported]]:
-    """The rows of every detail; texts are passed over, and never more than one is in memory."""
-    tells = can_tell(connection, found)
+    """The rows of every detail; texts are passed over, and never more than one is in memory.
+
+    `beside` holds the usage rows that lie beside a database which has none.
+    """
+    places = ((connection, found), (beside, tables_of(beside)))
+    usage = next((rows for rows, there in places if can_tell(rows, there)), None)
     for layout in _layouts(found):
-        place = _Place(connection, layout, is_copy, tells)
+        place = _Place(connection, layout, is_copy, usage)
         select = (
             f'SELECT rowid, {", ".join(layout.small)} FROM "{layout.table}" '  # noqa: S608 - our own
             "WHERE rowid > :after ORDER BY rowid LIMIT :size"
@@ -298,7 +307,7 @@ def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
             detail, is_whole = _from_parts(place, number, known), True
         for name, value in known.items():
             setattr(detail, name, value if value is not None else getattr(detail, name))
-        detail.is_alone = place.tells and is_alone(place.connection, detail)
+        detail.is_alone = place.usage is not None and is_alone(place.usage, detail)
     except sqlite3.DatabaseError as error:
         return [_unreadable(number, place.layout.table, str(error))]
     detail.is_copy = place.is_copy

@@ -4,9 +4,9 @@ A detail states the counts of a call up to twice, in its own token object and in
 provider's answer. Each statement is a row, evidence for the usage row of the same request; `calls`
 is 1 on the one that stands for the request where there is no such row.
 
-Whether there is one can be told within a database, which keeps both: there a detail without a usage
-row is a call that some build failed to count. A document of details stays evidence; the usage rows
-of its time lie in another file.
+Whether there is one is told by the rows of the same database, or of the document beside: a detail
+without a usage row is a call that some build failed to count. Where neither is there, or rows are
+missing from them, a detail stays evidence.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import msgspec
@@ -17,10 +19,13 @@ from tallybook.sources.ninerouter.captures import read_answer
 from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.database import day_row
 from tallybook.sources.ninerouter.detail_tables import decode_detail
+from tallybook.sources.ninerouter.details import can_tell, is_alone
 from tallybook.sources.ninerouter.details import rows as detail_rows
 from tallybook.sources.ninerouter.eras import Era
+from tallybook.sources.ninerouter.rows_beside import USAGE, table_of
 from tallybook.sources.ninerouter.tokens import TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_document
+from tallybook.sources.sqlite_rows import tables_of
 from tallybook.tables import table
 from tallybook.values import decode
 
@@ -36,13 +41,7 @@ class State(msgspec.Struct):
     is_read: bool = False
     name: str = ""
     folder: str = ""
-
-
-class UsageDocument(msgspec.Struct):
-    """The document `usage.json`."""
-
-    history: list[Any]
-    dailySummary: Any = None  # noqa: N815 - the key of the log
+    beside: bytes | None = None  # the usage rows beside a document of details
 
 
 class DetailsDocument(msgspec.Struct):
@@ -51,14 +50,14 @@ class DetailsDocument(msgspec.Struct):
     records: list[msgspec.Raw]
 
 
-_USAGE: Final = msgspec.json.Decoder(UsageDocument)
 _REQUESTS: Final = msgspec.json.Decoder(DetailsDocument)
 
 
 def begin(facts: FileFacts) -> State:
     """The first state; the folder tells a backup, or of which request an answer is."""
     folder, name = ("", "", *facts.parts)[-2:]
-    return State(is_copy=_BACKUPS in facts.parts, name=name, folder=folder)
+    is_copy = _BACKUPS in facts.parts
+    return State(is_copy=is_copy, name=name, folder=folder, beside=facts.neighbour)
 
 
 def read(block: bytes, state: State) -> tuple[Rows, State]:
@@ -66,7 +65,7 @@ def read(block: bytes, state: State) -> tuple[Rows, State]:
     after = msgspec.structs.replace(state, is_read=True)
     if state.name in (STREAM, WHOLE):
         return read_answer(block, state.name, state.folder), after
-    return read_document(block, is_copy=state.is_copy), after
+    return read_document(block, is_copy=state.is_copy, beside=state.beside), after
 
 
 def finish(_: State) -> list[Reported]:
@@ -74,16 +73,20 @@ def finish(_: State) -> list[Reported]:
     return []
 
 
-def read_document(block: bytes, *, is_copy: bool) -> Rows:
-    """The rows of a whole document; of a damaged one those of its records that are whole."""
+def read_document(block: bytes, *, is_copy: bool, beside: bytes | None = None) -> Rows:
+    """The rows of a whole document; of a damaged one those of its records that are whole.
+
+    `beside` is the document of usage rows that lies beside one of details.
+    """
     if _DETAILS.match(block):
-        return _read_details(block, is_copy=is_copy)
+        with closing(table_of(beside)) as usage:
+            return _read_details(block, usage, is_copy=is_copy)
     return _read_usage(block, is_copy=is_copy)
 
 
 def _read_usage(block: bytes, *, is_copy: bool) -> pa.Table:
     damage: list[Reported] = []
-    document = decode(block, _USAGE)
+    document = decode(block, USAGE)
     if document is not None:
         history, days = document.history, document.dailySummary
     else:
@@ -117,23 +120,27 @@ def _era(entries: Iterable[Entry], *, is_copy: bool) -> Era:
     )
 
 
-def _read_details(block: bytes, *, is_copy: bool) -> list[Reported]:
+def _read_details(block: bytes, usage: sqlite3.Connection, *, is_copy: bool) -> list[Reported]:
+    tells = can_tell(usage, tables_of(usage))
     damage: list[Reported] = []
     document = decode(block, _REQUESTS)
     records: Iterable[Any] = document.records if document else _pieces(block, damage)
     rows = [
         row
         for record, content in enumerate(records, 1)
-        for row in _detail(record, content, is_copy=is_copy)
+        for row in _detail(record, content, usage if tells else None, is_copy=is_copy)
     ]
     return [*rows, *damage]
 
 
-def _detail(record: int, content: Any, *, is_copy: bool) -> list[Reported]:
+def _detail(
+    record: int, content: Any, usage: sqlite3.Connection | None, *, is_copy: bool
+) -> list[Reported]:
     detail = decode_detail(record, bytes(content))
     if detail is None:
         return [problem(record, "bad-line", f"not a JSON object ({len(content)} bytes)")]
     detail.is_copy = is_copy
+    detail.is_alone = usage is not None and is_alone(usage, detail)
     return detail_rows(detail)
 
 

@@ -43,6 +43,11 @@ def sniff(head: Head) -> bool:
     return False
 
 
+def neighbour(name: str) -> str | None:
+    """The usage rows beside details that are stored apart from them."""
+    return "usage.json" if name in ("request-details.json", "request-details.sqlite") else None
+
+
 def copies(name: str) -> str | None:
     """The folder in which the router keeps the states of its database before an upgrade."""
     return "backups" if name == "data.sqlite" else None
