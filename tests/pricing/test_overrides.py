@@ -95,6 +95,58 @@ def test_a_discount_is_for_everything_its_provider_lists(tmp_path: Path) -> None
     assert price_one(rates, "gpt-5", **MILLION, provider="azure")["cost"] == Decimal("1.25")
 
 
+def test_a_discount_has_a_period_and_the_later_one_holds(tmp_path: Path) -> None:
+    text = '[[discount]]\nprovider = "openai"\nfactor = 0.9\n'
+    text += '[[discount]]\nprovider = "openai"\nfactor = 1.1\nvalid_from = 2026-02-01\n'
+    text += "valid_to = 2026-03-01\n"
+    rates = load(tmp_path, text)
+    days = (datetime(2026, month, day, tzinfo=UTC) for month, day in ((1, 31), (2, 1), (3, 1)))
+    costs = [price_one(rates, "gpt-5", **MILLION, timestamp=day)["cost"] for day in days]
+    assert costs == [Decimal("1.125"), Decimal("1.375"), Decimal("1.125")]
+
+
+def test_a_price_in_another_currency_costs_what_that_cost_on_the_day(tmp_path: Path) -> None:
+    text = '[[price]]\nmodel = "m"\ninput = 2\ncurrency = "EUR"\ninput_audio = 10\noutput = 1\n'
+    text += '[[currency]]\ncode = "eur"\nusd = 1.05\nvalid_to = 2026-02-01\n'
+    text += '[[currency]]\ncode = "EUR"\nusd = 1.1\nvalid_from = 2026-02-01\n'
+    rates = load(tmp_path, text)
+    days = [datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2)]
+    costs = [price_one(rates, "m", **MILLION, timestamp=day)["cost"] for day in days]
+    assert costs == [Decimal("2.1"), Decimal("2.2")]
+    audio = price_one(rates, "m", **MILLION, timestamp=days[1], audio_input_tokens=100_000)
+    assert audio["cost"] == Decimal("3.08")  # 0.9 M at 2 EUR and 0.1 M at 10 EUR
+
+
+def test_the_readmes_price_file_is_one(tmp_path: Path) -> None:
+    readme = Path("README.md").read_text("utf-8")
+    text = readme.split("<!-- price file -->")[1].split("```")[1].removeprefix("toml\n")
+    rates = load(tmp_path, text)
+    day = datetime(2026, 8, 1, tzinfo=UTC)
+    azure = price_one(rates, "My-Deployment", **MILLION, provider="azure", timestamp=day)
+    assert azure["cost"] == Decimal("2.376")  # 2.2 EUR
+    openai = price_one(rates, "gpt-5", **MILLION, provider="openai", timestamp=day)
+    assert openai["cost"] == Decimal("1.0625")
+    assert price_one(rates, "x", **MILLION, provider="our-cluster")["cost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# mine\n\n[[price]]\nmodel = 'a'\ninput = 1\n\n[[price]]\nmodel = 'b'\ninput = -1", 9),
+        ("[[price]]\nmodel = 'a'\ninput = 1\ninpt = 2", 4),
+        ("[[free]]\nprovider = 'a'\n[[price]]\ninput = 1", 3),  # the key is missing: the entry
+        ("[[price]]\nmodel = 'a'\ninput = 1\ntiers = [{above = 0}]", 4),
+        ("[[price]]\nmodel = 'a'\ninput = 1\n[[price.tiers]]\nabove = 0", 5),
+        ("\n[[prices]]\nmodel = 'a'", 2),
+        ("[[price]]\nmodel = 'a'\ncurrency = 'EUR'\ninput = 1", 3),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(price_file.PriceFileError) as raised:
+        load(tmp_path, text)
+    assert raised.value.message.startswith(f"{tmp_path / 'prices.toml'}: line {line}: ")
+
+
 def test_a_provider_may_be_free(tmp_path: Path) -> None:
     rates = load(tmp_path, '[[free]]\nprovider = "our-cluster"\n')
     row = price_one(rates, "gpt-oss-120b", **MILLION, provider="Our-Cluster")

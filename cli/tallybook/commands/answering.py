@@ -15,6 +15,7 @@ from tallybook.commands import terminal
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.commands.output import say, stderr_width, write_problems
 from tallybook.errors import UsageError
+from tallybook.names import text_of
 from tallybook.render.formats import envelope
 from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
@@ -51,7 +52,7 @@ def question_of(  # noqa: PLR0913 - one parameter an option
         home=home,
         ledger=None if no_ledger else terminal.ledger_folder(os.environ, home, ledger),
         cache=None if no_ledger else terminal.cache_folder(home),
-        price_file=prices,
+        price_file=prices or terminal.price_file(home),
         as_recorded=as_recorded,
         everything=everything,
         apart=apart,
@@ -104,6 +105,8 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
             [str(place) for place in reading.searched],
             reading.notes,
         )
+        if question.price_file is not None:
+            found.envelope["coverage"]["price_file"] = text_of(str(question.price_file))
         if answers is not None:
             answers.keep(found, reading)
         made = make(reading, report)

@@ -164,7 +164,8 @@ Prices = Annotated[
     typer.Option(
         metavar="FILE",
         parser=named("--prices"),
-        help="Price overrides, in TOML or a database of 9router.",
+        help="Prices of your own in TOML, or a database of 9router; default: prices.toml in the "
+        "folder of your settings, where there is one.",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]

@@ -104,8 +104,9 @@ def _rates(price_file: Path | None) -> Rates:
     from tallybook.files.price_file import read_price_file
     from tallybook.pricing.rates import load
 
-    cache = terminal.cache_folder(terminal.home_folder(os.environ))
-    return load(cache, price_file, read_price_file)
+    home = terminal.home_folder(os.environ)
+    own = price_file or terminal.price_file(home)
+    return load(terminal.cache_folder(home), own, read_price_file)
 
 
 def _span(at: str | None) -> Span | None:

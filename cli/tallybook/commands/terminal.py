@@ -65,16 +65,28 @@ def ledger_folder(environment: Environment, home: Path, named: Path | None = Non
     return older if older.is_dir() and not folder.exists() else folder
 
 
-def _own_folder(kind: Literal["cache", "data"], home: Path) -> Path:
+def price_file(home: Path) -> Path | None:
+    """The user's own prices in the place where settings lie; None where there are none."""
+    path = _own_folder("config", home) / "prices.toml"
+    return path if path.is_file() else None
+
+
+def _own_folder(kind: Literal["cache", "data", "config"], home: Path) -> Path:
     """Our folder among those of the user for such things, by the rules of the platform."""
     from platformdirs import PlatformDirs
 
     folders = PlatformDirs("tallybook", appauthor=False)
-    folder = Path(folders.user_cache_dir if kind == "cache" else folders.user_data_dir)
+    ours = {
+        "cache": folders.user_cache_dir,
+        "data": folders.user_data_dir,
+        "config": folders.user_config_dir,
+    }
+    folder = Path(ours[kind])
     if folder.is_absolute():
         return folder
     # XDG has a relative path in one of its variables passed over; not every version does that.
-    return home / {"cache": ".cache", "data": ".local/share"}[kind] / "tallybook"
+    usual = {"cache": ".cache", "data": ".local/share", "config": ".config"}
+    return home / usual[kind] / "tallybook"
 
 
 def home_folder(environment: Environment) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -35,6 +36,9 @@ def basis(question: Question) -> str:
 def _own_prices(question: Question) -> bytes:
     if question.price_file is None:
         return b""
+    if question.price_file.suffix == ".toml":
+        with suppress(OSError):  # which is told where it is read for its prices
+            return question.price_file.read_bytes()
     from tallybook.files.price_file import read_price_file  # noqa: PLC0415 - loads the readers
 
     return read_price_file(question.price_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -16,12 +16,16 @@ import msgspec
 
 from tallybook.errors import UsageError
 from tallybook.pricing.table import (
+    MEDIA_KEYS,
     NO_RATE,
     OVERRIDE,
+    RATES,
     Rate,
     borrow,
     femto_per_request,
     femto_per_token,
+    media_rates,
+    scale,
 )
 
 _RATE_KEYS: Final = {
@@ -32,7 +36,8 @@ _RATE_KEYS: Final = {
     "output": "output",
     "web_search": "search",
 }
-_SECTIONS: Final = ("price", "alias", "discount", "free")
+_SECTIONS: Final = ("price", "alias", "discount", "free", "currency")
+_DOLLARS: Final = "USD"
 _FINEST: Final = Decimal("1e-9")
 _DEAREST: Final = Decimal(1_000_000)
 _LONGEST: Final = 10**12  # tokens of a prompt, far more than any model takes
@@ -62,6 +67,24 @@ class Alias(msgspec.Struct, frozen=True):
     target: str
 
 
+class Discount(msgspec.Struct, frozen=True):
+    """What everything at a provider is multiplied with; of several in force the last holds."""
+
+    provider: str
+    factor: Fraction
+    valid_from: int | None = None  # microseconds since 1970 UTC
+    valid_to: int | None = None
+
+
+class _Currency(msgspec.Struct, frozen=True):
+    """What one of it costs in dollars, from and until an instant."""
+
+    code: str
+    dollars: Fraction
+    valid_from: int | None
+    valid_to: int | None
+
+
 class Overrides(msgspec.Struct, frozen=True):
     """Everything a price file says; of entries that contradict each other the later holds."""
 
@@ -69,7 +92,7 @@ class Overrides(msgspec.Struct, frozen=True):
     digest: str = ""
     prices: tuple[Price, ...] = ()
     aliases: tuple[Alias, ...] = ()
-    discounts: tuple[tuple[str, Fraction], ...] = ()
+    discounts: tuple[Discount, ...] = ()
     free: frozenset[str] = frozenset()
 
 
@@ -93,16 +116,55 @@ def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_
         key = _ENDLESS.search(content)
         name = key[1].decode("utf-8", "replace").strip() if key else "some key"
         raise PriceFileError(f"{path}: {name}: a number of thousands of digits") from error
-    sections = {name: _entries(path, document, name) for name in _SECTIONS}
-    _refuse_unknown(_Entry(path, "", document), _SECTIONS)
+    try:
+        return _overrides(path, document, content)
+    except _Mistake as mistake:
+        line = _line(path, content, mistake.where, mistake.key)
+        place = f"line {line}: " if line else ""
+        raise PriceFileError(f"{path}: {place}{mistake.problem}", mistake.hint) from None
+
+
+def _overrides(path: Path, document: Mapping[str, Any], content: bytes) -> Overrides:
+    sections = {name: _entries(document, name) for name in _SECTIONS}
+    _refuse_unknown(_Entry("", document), _SECTIONS)
+    currencies = [_currency(entry) for entry in sections["currency"]]
     return Overrides(
         name=path.name,
         digest=sha256(content).hexdigest(),
-        prices=tuple(_price(entry) for entry in sections["price"]),
+        prices=tuple(_price(entry, currencies) for entry in sections["price"]),
         aliases=tuple(_alias(entry) for entry in sections["alias"]),
         discounts=tuple(_discount(entry) for entry in sections["discount"]),
         free=frozenset(_free(entry) for entry in sections["free"]),
     )
+
+
+def _line(path: Path, content: bytes, where: str, key: str) -> int | None:
+    """The line of the file that a mistake is on; None where the file itself says otherwise.
+
+    Another program's file is read as a price file, and has other lines than that.
+    """
+    try:
+        if path.read_bytes() != content:
+            return None
+    except OSError:
+        return None
+    lines = content.decode("utf-8-sig").splitlines()
+    section, _, number = where.partition(".")[0].partition("[")
+    head = re.compile(rf"\s*\[\[\s*{re.escape(section)}\s*\]\]") if section else None
+    heads = [n for n, line in enumerate(lines, 1) if head is None or head.match(line)]
+    if not heads:
+        return None
+    at = heads[int(number.rstrip("]") or 1) - 1] if head else 1
+    until = next((n for n in heads if n > at), len(lines) + 1) if head else len(lines) + 1
+    stated = re.compile(rf"""(?:^|[\s{{,\[])["']?{re.escape(key)}["']?\s*[=\].]""")
+    places = (n for n in range(at, until) if stated.search(lines[n - 1]))
+    return next(places, at)
+
+
+class _Mistake(Exception):  # noqa: N818 - an error of the user's, which is told as another
+    def __init__(self, where: str, key: str, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.where, self.key, self.problem, self.hint = where, key, problem, hint
 
 
 def _decimal(digits: str) -> Decimal | str:
@@ -127,8 +189,8 @@ def _shown(value: Any) -> str:
 class _Entry:
     """A table of the file that knows where it stands, for the messages."""
 
-    def __init__(self, path: Path, where: str, values: Mapping[str, Any]) -> None:
-        self.path, self.where, self.values = path, where, values
+    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
+        self.where, self.values = where, values
 
     def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
         name = f"{self.where}.{key}" if self.where else key
@@ -137,7 +199,7 @@ class _Entry:
         whose = (
             f", of model {_shown(model)}" if isinstance(model, str) and key in _RATE_KEYS else ""
         )
-        raise PriceFileError(f"{self.path}: {name}: {problem}{whose}", hint)
+        raise _Mistake(self.where, key, f"{name}: {problem}{whose}", hint)
 
     def text(self, key: str) -> str:
         value = self.values.get(key)
@@ -162,12 +224,12 @@ class _Entry:
         return number
 
 
-def _entries(path: Path, document: Mapping[str, Any], name: str) -> list[_Entry]:
+def _entries(document: Mapping[str, Any], name: str) -> list[_Entry]:
     found = document.get(name, [])
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         hint = f"Write [[{name}]] above each entry."
-        raise PriceFileError(f"{path}: {name}: has to be a list of tables", hint)
-    return [_Entry(path, f"{name}[{n}]", entry) for n, entry in enumerate(found, 1)]
+        raise _Mistake("", name, f"{name}: has to be a list of tables", hint)
+    return [_Entry(f"{name}[{n}]", entry) for n, entry in enumerate(found, 1)]
 
 
 def _refuse_unknown(entry: _Entry, known: Iterable[str]) -> None:
@@ -176,9 +238,9 @@ def _refuse_unknown(entry: _Entry, known: Iterable[str]) -> None:
             entry.fail(key, "is not a key of a price file", f"Known here: {', '.join(known)}.")
 
 
-def _price(entry: _Entry) -> Price:
-    keys = ("provider", "model", "valid_from", "valid_to", "tiers", "note", *_RATE_KEYS)
-    _refuse_unknown(entry, keys)
+def _price(entry: _Entry, currencies: Sequence[_Currency]) -> Price:
+    keys = ("provider", "model", "valid_from", "valid_to", "tiers", "currency", "note")
+    _refuse_unknown(entry, (*keys, *_RATE_KEYS, *MEDIA_KEYS))
     base = _rates(entry)
     if all(rate is None for rate in base.values()):
         entry.fail("input", "is missing", f"State at least one of {', '.join(_RATE_KEYS)}.")
@@ -186,16 +248,47 @@ def _price(entry: _Entry) -> Price:
     start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
     if start is not None and end is not None and start >= end:
         entry.fail("valid_to", "has to be later than valid_from")
-    rows = tuple(_row(dict(tiers[above]), above, start, end) for above in sorted(tiers))
-    return Price(entry.text("model").lower(), entry.optional("provider"), rows)
+    media = media_rates(_rate(entry, key) for key in MEDIA_KEYS)
+    rows = [_row(dict(tiers[above]), above, start, end, media) for above in sorted(tiers)]
+    in_dollars = tuple(_in_dollars(entry, rows, currencies))
+    return Price(entry.text("model").lower(), entry.optional("provider"), in_dollars)
+
+
+def _in_dollars(
+    entry: _Entry, rows: Sequence[Rate], currencies: Sequence[_Currency]
+) -> Iterator[Rate]:
+    """The rates in dollars, at what the currency cost from day to day."""
+    code = entry.text("currency").upper() if "currency" in entry.values else _DOLLARS
+    if code == _DOLLARS:
+        yield from rows
+        return
+    periods = [each for each in currencies if each.code == code]
+    if not periods:
+        entry.fail("currency", f"there is no [[currency]] with the code {_shown(code)}")
+    for row in rows:
+        for each in periods:
+            start = max(filter(None, (row.valid_from, each.valid_from)), default=None)
+            end = min(filter(None, (row.valid_to, each.valid_to)), default=None)
+            if start is None or end is None or start < end:
+                held = msgspec.structs.replace(row, valid_from=start, valid_to=end)
+                yield scale(held, each.dollars, names=RATES)
+
+
+def _currency(entry: _Entry) -> _Currency:
+    _refuse_unknown(entry, ("code", "usd", "valid_from", "valid_to", "note"))
+    if "usd" not in entry.values:
+        entry.fail("usd", "is missing", "What one of it costs in dollars.")
+    usd = entry.number("usd", "a price", "What one of it costs in dollars.")
+    start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
+    return _Currency(entry.text("code").upper(), Fraction(usd), start, end)
 
 
 def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[str, int | None]]]:
     if "tiers" not in entry.values:
         return []
     found = []
-    for tier in _entries(entry.path, entry.values, "tiers"):
-        inner = _Entry(entry.path, f"{entry.where}.{tier.where}", tier.values)
+    for tier in _entries(entry.values, "tiers"):
+        inner = _Entry(f"{entry.where}.{tier.where}", tier.values)
         _refuse_unknown(inner, ("above", *_RATE_KEYS))
         above = inner.values.get("above")
         if isinstance(above, bool) or not isinstance(above, int) or not 0 < above <= _LONGEST:
@@ -205,7 +298,13 @@ def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[s
     return found
 
 
-def _row(rates: dict[str, int | None], above: int, start: int | None, end: int | None) -> Rate:
+def _row(
+    rates: dict[str, int | None],
+    above: int,
+    start: int | None,
+    end: int | None,
+    media: tuple[int | None, ...],
+) -> Rate:
     borrowed = borrow(rates)
     return msgspec.structs.replace(
         NO_RATE,
@@ -215,6 +314,7 @@ def _row(rates: dict[str, int | None], above: int, start: int | None, end: int |
         valid_to=end,
         borrowed=borrowed,
         basis=OVERRIDE,
+        media=media,
     )
 
 
@@ -251,12 +351,13 @@ def _alias(entry: _Entry) -> Alias:
     return Alias(entry.text("from").lower(), entry.optional("provider"), entry.text("to"))
 
 
-def _discount(entry: _Entry) -> tuple[str, Fraction]:
-    _refuse_unknown(entry, ("provider", "factor", "note"))
+def _discount(entry: _Entry) -> Discount:
+    _refuse_unknown(entry, ("provider", "factor", "valid_from", "valid_to", "note"))
     if "factor" not in entry.values:
         entry.fail("factor", "is missing", _FACTOR_HINT)
     factor = entry.number("factor", "a factor", _FACTOR_HINT)
-    return entry.text("provider").lower(), Fraction(factor)
+    start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
+    return Discount(entry.text("provider").lower(), Fraction(factor), start, end)
 
 
 def _free(entry: _Entry) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tallybook.pricing.names import GATEWAYS, Match, Names
-from tallybook.pricing.price_file import Overrides, Price
+from tallybook.pricing.price_file import Discount, Overrides, Price
 from tallybook.pricing.rules import (
     BATCH_AT_HALF,
     GOVERNMENT,
@@ -109,7 +109,7 @@ def tariff_of(key: Key, names: Names, overrides: Overrides) -> Tariff:
     if _is_free(logged, key, sellers, overrides):
         layers.append(Layer((_FREE,), notes=("costs nothing at this provider",)))
     elif match is not None and match.model.rates:
-        layers.append(_list_layer(key, match, _discount(sellers, overrides)))
+        layers.append(_list_layer(key, match, _discounts(sellers, overrides)))
     model = match.model.id if match else own[0].model if own else None
     seller = match.provider if match else own[0].provider if own else None
     if match is None and layers and not own:
@@ -172,9 +172,28 @@ def _is_free(logged: Key, key: Key, sellers: frozenset[str], overrides: Override
     return any((k.model or "").strip().lower().endswith(":free") for k in (logged, key))
 
 
-def _discount(sellers: frozenset[str], overrides: Overrides) -> Fraction:
-    found = [factor for provider, factor in overrides.discounts if provider in sellers]
-    return found[-1] if found else Fraction(1)
+def _discounts(sellers: frozenset[str], overrides: Overrides) -> list[Discount]:
+    return [each for each in overrides.discounts if each.provider in sellers]
+
+
+def _discounted(row: Rate, discounts: Sequence[Discount]) -> Iterator[Rate]:
+    """The rate by period, at the last discount in force; one without a period is so always."""
+    edges = {edge for each in discounts for edge in (each.valid_from, each.valid_to)}
+    starts, ends = row.valid_from, row.valid_to
+    inner = sorted(
+        edge
+        for edge in edges
+        if edge is not None and (starts is None or starts < edge) and (ends is None or edge < ends)
+    )
+    for start, end in zip([starts, *inner], [*inner, ends], strict=True):
+        factors = [each.factor for each in discounts if _is_in_force(each, start)]
+        part = msgspec.structs.replace(row, valid_from=start, valid_to=end)
+        yield scale(part, factors[-1] if factors else Fraction(1), names=RATES)
+
+
+def _is_in_force(discount: Discount, start: int | None) -> bool:
+    begun = discount.valid_from is None or (start is not None and discount.valid_from <= start)
+    return begun and (discount.valid_to is None or start is None or start < discount.valid_to)
 
 
 def _own_layer(price: Price, key: Key, match: Match | None) -> Layer:
@@ -187,14 +206,15 @@ def _own_layer(price: Price, key: Key, match: Match | None) -> Layer:
     return replace(layer, notes=("price of the price file", *layer.notes))
 
 
-def _list_layer(key: Key, match: Match, discount: Fraction) -> Layer:
+def _list_layer(key: Key, match: Match, discounts: Sequence[Discount]) -> Layer:
     seller = "" if match.assumed else match.provider
     layer = _surcharged(match.model.rates, key, match.fast, seller, match.model.id)
     layer = replace(layer, assumed=layer.assumed or match.assumed)
-    if discount == 1:
+    if not discounts:
         return layer
-    rates = tuple(scale(row, discount, names=RATES) for row in layer.rates)
-    notes = (*layer.notes, f"discount of the price file: x {float(discount):g}")
+    rates = tuple(part for row in layer.rates for part in _discounted(row, discounts))
+    factors = dict.fromkeys(f"x {float(each.factor):g}" for each in discounts)
+    notes = (*layer.notes, f"discount of the price file: {', '.join(factors)}")
     return replace(layer, rates=rates, notes=notes)
 
 

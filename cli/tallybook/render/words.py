@@ -29,6 +29,7 @@ def coverage_line(coverage: Mapping[str, Any], totals: Mapping[str, Any]) -> str
         f"{coverage['undated']:,} undated left out" if coverage["undated"] else "",
         _number(sum(coverage["problems"].values()), "problem"),
         f"{_number(totals['unpriced_tokens'], 'token')} unpriced",
+        f"prices of {visible(coverage['price_file'])}" if coverage.get("price_file") else "",
     ]
     return " · ".join(part for part in parts if part)
 
