@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tallybook.render.text import display_width, visible, wrapped
+from tallybook.render.usage import AT_LEAST
 from tallybook.report.codes import REASONS
 
 Row = Mapping[str, Any]
@@ -134,6 +135,7 @@ def _reading(row: Row) -> str:
     words += [f"{' and '.join(row['assumed'])} assumed"] if row["assumed"] else []
     unknown = [_NAMES.get(name, name) for name in row["unknown"]]
     words += [f"not stated: {', '.join(unknown)}"] if unknown else []
+    words += ["a lower bound"] if row["lower_bound"] else []
     return "; ".join(words)
 
 
@@ -235,11 +237,16 @@ def _instead(entry: Row) -> str:
 
 
 def _sums(totals: Row) -> str:
-    calls = totals["calls"]
+    least = AT_LEAST if totals["lower_bound"] or totals["unpriced_tokens"] else ""
+    calls, sums = totals["calls"] or 0, totals["records_without_calls"]
+    parts = [f"{calls:,} {'call' if calls == 1 else 'calls'}"] if calls else []
+    parts += [f"{sums:,} {'sum' if sums == 1 else 'sums'} of calls"] if sums else []
+    more = AT_LEAST if totals["lower_bound"] else ""
+    cost = totals["cost_usd"]
     parts = [
-        "no calls" if not calls else f"{calls:,} {'call' if calls == 1 else 'calls'}",
-        f"{totals['total_tokens'] or 0:,} tokens",
-        _money(totals["cost_usd"], "no cost"),
+        *(parts or ["no calls"]),
+        f"{more}{totals['total_tokens'] or 0:,} tokens",
+        "no cost" if cost is None else f"{least}{_money(cost)}",
     ]
     if totals["unpriced_tokens"]:
         parts.append(f"{totals['unpriced_tokens']:,} tokens unpriced")
