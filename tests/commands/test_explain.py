@@ -143,6 +143,18 @@ def test_a_cell_is_the_same_in_all_its_spellings(run: Run) -> None:
     assert named["adds_up"] is True
 
 
+def test_filters_are_those_of_a_report(run: Run, tmp_path: Path) -> None:
+    # The beginning of a name is enough, what is incomplete exits with 3, problems are written.
+    done = run("total", "--model", "claude-opus", BLOCKS, "--no-ledger", "--json")
+    assert answer(done)["totals"]["calls"] == 2
+    assert run("total", "--model", "claude-*", BLOCKS, "--no-ledger", "--strict").exit_code == 0
+    broken = built(FIXTURES / "codex" / "broken")
+    done = run("total", broken, "--no-ledger", "--strict", "--problems", tmp_path / "odd.jsonl")
+    assert done.exit_code == 3
+    assert "strict: " in done.stderr
+    assert (tmp_path / "odd.jsonl").read_text().count("torn-line") > 0
+
+
 def test_a_record_that_does_not_count_says_for_which_call(run: Run) -> None:
     # The fork's copies have the counts of its parent's calls; no call of theirs is its own.
     found = answer(

@@ -169,17 +169,24 @@ def remark(answer: Answer, marks: Collection[str] = (), left_out: Collection[str
         say(*words.empty_lines(coverage, answer.searched))
     if left_out:
         say(f"no room for {', '.join(left_out)}: --wide or --columns shows them", dim=True)
-    say(*answer.notes)
-    for each in answer.unmatched:
-        line = words.short_line if each.is_short else words.unmatched_line
-        say(line(each.name, each.value, each.known))
-    say(*words.matched_lines(answer.envelope["query"]))
+    remark_filters(answer)
     say(*problems.problem_lines(coverage, stderr_width()))
     odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
     say(*filter(None, [*odd, words.removed_line(coverage)]))
     say(*words.routed_lines(coverage))
     say(*words.not_looked_at_lines(coverage), dim=True)
     say(words.coverage_line(coverage, totals))
+
+
+def remark_filters(answer: Answer) -> None:
+    """Say what is to be said of the ledger, and for which names filters stand, or for none."""
+    from tallybook.render import words
+
+    say(*answer.notes)
+    for each in answer.unmatched:
+        line = words.short_line if each.is_short else words.unmatched_line
+        say(line(each.name, each.value, each.known))
+    say(*words.matched_lines(answer.envelope["query"]))
 
 
 def judge(answer: Answer) -> None:

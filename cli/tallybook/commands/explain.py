@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import read
+from tallybook.commands.answering import answer, judge, remark_filters
 from tallybook.commands.options import UsageOptions, over_usage
 from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
-from tallybook.render.formats import envelope, json_pieces
+from tallybook.render.formats import json_pieces
 from tallybook.report.cell import Cell, parse_cell
 from tallybook.report.query import parse_keys
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
     from tallybook.report.explain import Asked, Explanation
     from tallybook.report.query import Query
+    from tallybook.report.summary import Report
     from tallybook.report.working import Place
 
 SHOWN: Final = 10  # calls on a page, unless a limit is given
@@ -95,21 +95,23 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise UsageError("--backfill and --as-recorded exclude each other")
     keys = parse_keys(by) if by else ()
     cell = parse_cell(what, keys) if what is not None else Cell({})
-    query = replace(usage.query(None), by=tuple(cell.values) if cell else ())
+    query = usage.query(list(cell.values) if cell else None)
     question = usage.question(output, "-o")
     shown = limit if limit is not None or chosen == "json" else SHOWN
 
-    def explained(reading: Reading) -> tuple[dict[str, Any], list[str]]:
-        if backfill:
-            from tallybook.backfill.plan import fill
+    def explained(reading: Reading, report: Report) -> tuple[Asked, Explanation]:
+        return _explained(reading, report, what, cell, shown)
 
-            fill(reading, query.timezone)
-        return _answer(reading, query, what, cell, shown), reading.notes
-
-    answer, notes = read(question, explained)
-    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
-    say(*notes)
-    _judge(answer)
+    found, made = answer(
+        "explain", question, query, explained, problems=usage.problems, backfill=backfill
+    )
+    assert made is not None  # noqa: S101 - no answer is kept
+    whole = _whole(found.envelope, *made)
+    put(_rendered(whole, chosen, to_file=output is not None), chosen, output)
+    remark_filters(found)
+    _judge(whole)
+    if usage.strict:
+        judge(replace(found, envelope=whole))
 
 
 def _with_path(what: str | None, usage: UsageOptions) -> tuple[str | None, UsageOptions]:
@@ -121,19 +123,18 @@ def _with_path(what: str | None, usage: UsageOptions) -> tuple[str | None, Usage
     return None, replace(usage, paths=[Path(what), *(usage.paths or [])])
 
 
-def _answer(
-    reading: Reading, query: Query, what: str | None, cell: Cell | None, limit: int | None
-) -> dict[str, Any]:
+def _explained(
+    reading: Reading, report: Report, what: str | None, cell: Cell | None, limit: int | None
+) -> tuple[Asked, Explanation]:
     from tallybook.report.explain import Asked, explain, find
 
     named = {} if cell is not None else find(reading.batches(), what or "")
-    asked = Asked(query, cell or Cell({}), **named)
+    asked = Asked(report.query, cell or Cell({}), **named)
     found = explain(reading, asked, lambda rows: _beside(reading, rows), limit)
     if not found.rows and not found.not_counted["records"]:
-        raise TallybookError(
-            "no call is in this cell", hint=_there(reading, query, cell) if cell else ""
-        )
-    return _envelope(reading, asked, found)
+        there = _there(reading, report.query, cell) if cell else ""
+        raise TallybookError("no call is in this cell", hint=there)
+    return asked, found
 
 
 def _there(reading: Reading, query: Query, cell: Cell) -> str:
@@ -174,21 +175,18 @@ def _beside(reading: Reading, rows: DataFrame) -> Place:
     )
 
 
-def _envelope(reading: Reading, asked: Asked, found: Explanation) -> dict[str, Any]:
-    document = asked.query.document()
-    return envelope(
-        "explain",
-        version=__version__,
-        query=document
-        | {"cell": asked.cell.document(), "thread": asked.thread, "call": asked.call},
-        prices={"sources": reading.price_sources, "digest": reading.price_digest},
-        rows=found.rows,
-        totals=found.totals,
-        coverage={"files": reading.files, "gone": reading.gone},
-        rest=found.rest,
-        not_counted=found.not_counted,
-        adds_up=found.adds_up,
-    )
+def _whole(document: dict[str, Any], asked: Asked, found: Explanation) -> dict[str, Any]:
+    """The JSON document: that of the report with the calls and the sums of what was asked for."""
+    meant = {"cell": asked.cell.document(), "thread": asked.thread, "call": asked.call}
+    return {
+        **document,
+        "query": document["query"] | {"by": list(asked.cell.values)} | meant,
+        "rows": found.rows,
+        "totals": found.totals,
+        "rest": found.rest,
+        "not_counted": found.not_counted,
+        "adds_up": found.adds_up,
+    }
 
 
 def _judge(answer: Mapping[str, Any]) -> None:

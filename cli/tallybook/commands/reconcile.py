@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from tallybook import __version__
 from tallybook.commands import options
-from tallybook.commands.answering import read
+from tallybook.commands.answering import answer, judge, remark_filters
 from tallybook.commands.options import UsageOptions, chosen_zone, over_usage
 from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
-from tallybook.render.formats import envelope, json_pieces
+from tallybook.render.formats import json_pieces
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
+    from tallybook.report.differences import Differences
     from tallybook.report.query import Query
     from tallybook.report.statements import Statements
 
@@ -97,13 +97,22 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
     if statements is not None and usage.timezone is None:
         usage = replace(usage, timezone=statements.zone or chosen_zone(None))
     query, question = usage.query(None), usage.question(output, "-o")
-    answer, notes = read(
-        question, lambda reading: (_answer(reading, query, statements, allowed), reading.notes)
+    found, made = answer(
+        "reconcile",
+        question,
+        query,
+        lambda reading, report: _compared(reading, report.query, statements),
+        problems=usage.problems,
     )
-    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
-    _remark(answer, notes)
-    if not answer["within"]:
+    assert made is not None  # noqa: S101 - no answer is kept
+    whole = _whole(found.envelope, *made, allowed)
+    put(_rendered(whole, chosen, to_file=output is not None), chosen, output)
+    remark_filters(found)
+    _remark(whole)
+    if not whole["within"]:
         raise typer.Exit(_APART)
+    if usage.strict:
+        judge(found)
 
 
 def _statements(file: Path) -> Statements:
@@ -119,9 +128,9 @@ def _statements(file: Path) -> Statements:
     return read_statements(content, str(file))
 
 
-def _answer(
-    reading: Reading, query: Query, statements: Statements | None, tolerance: Decimal
-) -> dict[str, Any]:
+def _compared(
+    reading: Reading, query: Query, statements: Statements | None
+) -> tuple[Statements, Differences]:
     from tallybook.report.differences import compare
     from tallybook.report.pieces import pieces, reported
     from tallybook.report.statements import Statements
@@ -131,25 +140,28 @@ def _answer(
     )
     if not said.rows:
         raise TallybookError("there is nothing to compare with", hint="no cost is stated at all")
-    found = compare(pieces(reading.batches(), query, said, reading.rates), said, query.timezone)
-    return envelope(
-        "reconcile",
-        version=__version__,
-        query=query.document(),
-        prices={"sources": reading.price_sources, "digest": reading.price_digest},
-        rows=found.rows,
-        totals=found.totals,
-        coverage={"files": reading.files},
-        statement={
+    found = pieces(reading.batches(), query, said, reading.rates)
+    return said, compare(found, said, query.timezone)
+
+
+def _whole(
+    document: dict[str, Any], said: Statements, found: Differences, tolerance: Decimal
+) -> dict[str, Any]:
+    """The JSON document: that of the report with the comparison in the place of its rows."""
+    return {
+        **document,
+        "rows": found.rows,
+        "totals": found.totals,
+        "statement": {
             "form": said.form,
             "days": [found.sides.first, found.sides.last],
             "undated": found.undated,
             "providers": said.providers,
             "sources": said.sources,
         },
-        tolerance=str(tolerance),
-        within=_is_within(found.totals, tolerance),
-    )
+        "tolerance": str(tolerance),
+        "within": _is_within(found.totals, tolerance),
+    }
 
 
 def _is_within(totals: Mapping[str, Any], tolerance: Decimal) -> bool:
@@ -161,11 +173,10 @@ def _is_within(totals: Mapping[str, Any], tolerance: Decimal) -> bool:
     return True
 
 
-def _remark(answer: dict[str, Any], notes: list[str]) -> None:
+def _remark(answer: dict[str, Any]) -> None:
     from tallybook.render.reconcile import summary_line
 
     said = answer["statement"]
-    say(*notes)
     about = [f"providers {', '.join(said['providers'])}"] if said["providers"] else []
     about += [f"sources {', '.join(said['sources'])}"] if said["sources"] else []
     first, last = said["days"]
