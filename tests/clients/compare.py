@@ -81,7 +81,10 @@ def _match(row: Row, answered: Sequence[Answered]) -> Answered | None:
             for bucket, name in _BUCKETS.items()
         ) + 2 * (_stated(row, "input_tokens") == call.counts.prompt)
     best = max(score, key=lambda index: score[index], default=None)
-    return answered[best] if best is not None and score[best] >= _ENOUGH else None
+    stated = sum(bool(_stated(row, bucket)) for bucket in (*_BUCKETS, "input_tokens"))
+    # A row of one call that states one count alone can agree in no other.
+    enough = 1 if row.get("calls") == 1 and stated == 1 else _ENOUGH
+    return answered[best] if best is not None and score[best] >= enough else None
 
 
 def _stated(row: Row, bucket: str) -> int | None:

@@ -119,7 +119,7 @@ class _DeerFlow:
         succeed(room.run(words, home, {}, longest=900))
 
     def run(self, events: str, *asked: tuple[str, str, str], **options: Any) -> bool:
-        """Run prompts in threads with a model each; whether all of it came to its end.
+        """Run prompts in a thread with a model each; whether all of it came to its end.
 
         Answers are streamed, unless they are to be `whole`; `longest` is the time it may take.
         """
@@ -127,7 +127,8 @@ class _DeerFlow:
         folder = home / "work" / events
         folder.mkdir(exist_ok=True)
         config = folder / "config.yaml"
-        config.write_text(json.dumps(_config(room.upstream.url, folder, events)), "utf-8")
+        settings = _config(room.upstream.url, folder, events, asked[0][0])
+        config.write_text(json.dumps(settings), "utf-8")
         (folder / "extensions_config.json").write_text("{}", "utf-8")
         given = {"DEER_FLOW_CONFIG_PATH": str(config), "DEER_FLOW_HOME": str(folder / ".deer-flow")}
         given["DEER_FLOW_EXTENSIONS_CONFIG_PATH"] = str(folder / "extensions_config.json")
@@ -140,11 +141,11 @@ class _DeerFlow:
         return done.returncode == 0
 
 
-def _config(url: str, folder: Path, events: str) -> dict[str, Any]:
-    """Settings as YAML has them, of which JSON is a part."""
+def _config(url: str, folder: Path, events: str, thread: str) -> dict[str, Any]:
+    """Settings as YAML has them, of which JSON is a part; each request names the thread."""
     openai = {"use": "langchain_openai:ChatOpenAI", "base_url": f"{url}/v1"}
     anthropic = {"use": "langchain_anthropic:ChatAnthropic", "base_url": url}
-    key = {"api_key": "none", "max_retries": 0}
+    key = {"api_key": "none", "max_retries": 0, "default_headers": {"thread-id": thread}}
     return {
         "log_level": "warning",
         "models": [

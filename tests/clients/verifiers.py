@@ -128,7 +128,8 @@ class _Verifiers:
 
     def __init__(self, game: Play, version: str) -> None:
         self.game = game
-        self.programs = game.room.pip(PACKAGE, version)
+        more = ("anthropic<1",) if numbers(version) < _FIRST_NEW else ()
+        self.programs = game.room.pip(PACKAGE, version, *more)
         # From 0.4 on `vf-eval` is what was `eval` in 0.3, where it still ran the older kind.
         self.old = numbers(version) < (0, 4)
         package = game.home / "environment" / "standin_v1"

@@ -12,7 +12,8 @@ def with_bounds(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Adds `input_lower_bound`, `output_lower_bound`, and `lower_bound` where one of them is true.
 
     A prompt is a lower bound where the dialect counts a part of it outside of the rest and the row
-    does not state that part. A part inside of the rest may be missing: the sum holds it. Where the
+    does not state that part, or where nothing tells whether it does. A part inside of the rest may
+    be missing: the sum holds it. Where the
     prompt may be larger by its cache and by nothing else, that is its `perhaps_uncached_tokens`;
     where nothing tells how much more was used, the row is `unbounded`.
     """
@@ -26,6 +27,8 @@ def with_bounds(rows: pl.LazyFrame) -> pl.LazyFrame:
         & (cached | dialect_holds("input_holds_cached"))
         & (creation | dialect_holds("input_holds_cache_creation"))
     )
+    is_open = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
+    whole &= cached | ~is_open
     doubted = [pl.col("problems").list.contains(code) for code in PERHAPS_MORE]
     perhaps = pl.when(pl.any_horizontal(doubted).fill_null(value=False)).then(
         pl.sum_horizontal("cached_input_tokens", "cache_creation_input_tokens")

@@ -200,6 +200,8 @@ class Line(Trace, gc=False):
     example_id: Any = UNSET
     completion: Raw | UnsetType = UNSET
     token_usage: TokenUsage | None = None
+    error: Raw | UnsetType = UNSET
+    num_turns: Any = None  # answers that came
     oai_tools: Raw | UnsetType = UNSET
     info: Raw | UnsetType = UNSET
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
-from tallybook.schema import ASSERTION, CALL, RESPONSE, SUM, THREAD, Reported
+from tallybook.schema import ASSERTION, CALL, EVENT, RESPONSE, SUM, THREAD, Reported
 from tallybook.sources.verifiers.lines import Line, Metrics, Timing, TokenUsage
 from tallybook.sources.verifiers.run import Run
 from tallybook.sources.verifiers.turns import (
@@ -23,6 +24,8 @@ from tallybook.sources.verifiers.turns import (
 )
 from tallybook.values import count, instant
 
+# How the OpenAI client begins to say with what status a provider refused; Anthropic's does as well.
+_REFUSED: Final = re.compile(rb"Error code: [45]\d\d\b")
 _MISMATCH: Final = "total-mismatch"
 
 
@@ -152,7 +155,10 @@ def _put_sum(row: Reported, rollout: Rollout, run: Run) -> None:
     row.calls = rollout.outer.calls if totals.tokens == rollout.outer.tokens else None
     if not totals.says_something:
         row.kind, row.identity, row.rule = THREAD, None, "v0/no-usage"
-        add_problems(row, ("no-counts",))
+        if _is_refused(rollout.line):
+            row.kind, row.calls, row.rule = EVENT, None, "v0/refused"
+        else:
+            add_problems(row, ("no-counts",))
         return
     row.kind = SUM
     row.reported_input_tokens, row.reported_output_tokens = totals.input, totals.output
@@ -168,6 +174,13 @@ def _put_sum(row: Reported, rollout: Rollout, run: Run) -> None:
         row.dialect, row.rule = WHOLE_PROMPT, f"{era}/openai"
     else:
         put_dialect(row, era, run, rollout.answers[0].id if rollout.answers else None)
+
+
+def _is_refused(line: Line) -> bool:
+    """Whether the provider itself said no before any answer came."""
+    if line.num_turns != 0 or line.error is UNSET:
+        return False
+    return _REFUSED.search(bytes(line.error)) is not None
 
 
 def _era(usage: TokenUsage | None) -> str:

@@ -44,6 +44,9 @@ _SELLERS: Final = {
 }
 
 
+_PRESET: Final = "pinference.ai"
+
+
 class Run(msgspec.Struct, frozen=True):
     """A run, as far as anything but its rollouts tells."""
 
@@ -177,6 +180,11 @@ def seller(base_url: str | None) -> str | None:
     hosts = {_host(url) for url in (base_url or "").split(",")} - {None}
     names = {_SELLERS.get(_domain(host or ""), host) for host in hosts}
     return names.pop() if len(names) == 1 else None
+
+
+def is_seller(name: str | None) -> bool:
+    """Whether it is somebody who sells models, or the gateway that the program is set to."""
+    return name is not None and (name in _SELLERS.values() or _domain(name) == _PRESET)
 
 
 def _host(url: str) -> str | None:

@@ -14,7 +14,7 @@ from tallybook.dialects import put_usage, read_usage
 from tallybook.dialects.served import is_claude
 from tallybook.schema import Reported
 from tallybook.sources.verifiers.lines import CallUsage, Line, Response
-from tallybook.sources.verifiers.run import Run
+from tallybook.sources.verifiers.run import Run, is_seller
 from tallybook.values import count, instant, money, text
 
 # What a request went through, as far as it decides how its counts are to be read.
@@ -90,7 +90,8 @@ def put_dialect(row: Reported, rule: str, run: Run, response_id: str | None) -> 
     if run.provider == ANTHROPIC or (response_id or "").startswith("msg_"):
         row.dialect, row.rule = ANTHROPIC, f"{rule}/anthropic"
     elif is_claude(row.model) and response_id is None:
-        if not run.has_endpoint:
+        if not (run.has_endpoint and is_seller(run.provider)):
+            # Nobody's own address: it may speak either protocol.
             row.rule = f"{rule}/ambiguous"
             add_problems(row, ("ambiguous-dialect",))
         else:
