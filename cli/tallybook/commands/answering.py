@@ -38,12 +38,16 @@ def question_of(  # noqa: PLR0913 - one parameter an option
     as_recorded: bool,
     everything: bool = False,
     apart: bool = False,
+    prices_at: str | None = None,
 ) -> Question:
     """What the options ask of the ledger. Raises UsageError."""
     from tallybook.ledger.question import Question
 
     if ledger and no_ledger:
         raise UsageError("--ledger and --no-ledger exclude each other")
+    if prices_at is not None and (prices or no_ledger):
+        other = "--prices" if prices else "--no-ledger, for the ledger has kept those prices,"
+        raise UsageError(f"--prices-at and {other} exclude each other")
     check_all(paths, everything=everything, no_ledger=no_ledger)
     home = terminal.home_folder(os.environ)
     return Question(
@@ -52,7 +56,8 @@ def question_of(  # noqa: PLR0913 - one parameter an option
         home=home,
         ledger=None if no_ledger else terminal.ledger_folder(os.environ, home, ledger),
         cache=None if no_ledger else terminal.cache_folder(home),
-        price_file=prices or terminal.price_file(home),
+        price_file=None if prices_at else prices or terminal.price_file(home),
+        prices_at=prices_at,
         as_recorded=as_recorded,
         everything=everything,
         apart=apart,

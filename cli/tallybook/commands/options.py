@@ -168,6 +168,13 @@ Prices = Annotated[
         "folder of your settings, where there is one.",
     ),
 ]
+PricesAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIGEST|DATE",
+        help="The prices that an earlier report was made with: its digest, or its day.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]
 Problems = Annotated[
     Path | None,
@@ -199,6 +206,7 @@ class UsageOptions:
     ledger: Ledger = None
     no_ledger: NoLedger = False
     prices: Prices = None
+    prices_at: PricesAt = None
     strict: Strict = False
 
     def query(
@@ -251,6 +259,7 @@ class UsageOptions:
             as_recorded=self.as_recorded,
             everything=self.everything,
             apart=self.as_recorded,
+            prices_at=self.prices_at,
         )
 
 

@@ -29,8 +29,9 @@ READING: Final = (
 
 def basis(question: Question) -> str:
     """Changes with what an answer depends on besides the logs."""
-    prices = f"{installed_version()} {corrections_digest()}"
-    return f"{code_digest()} {prices} {question.price_file} {_own_prices(question)!r}"
+    listed = f"{installed_version()} {corrections_digest()} {question.prices_at}"
+    own = f"{question.price_file} {_own_prices(question)!r}"
+    return f"{code_digest()} {listed} {own}"
 
 
 def _own_prices(question: Question) -> bytes:

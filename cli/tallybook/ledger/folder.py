@@ -21,7 +21,7 @@ _LOCK: Final = "lock"
 _POLL_SECONDS: Final = 0.02
 # What may lie in the folders within; nothing else is ever removed from them.
 _OURS: Final = re.compile(
-    r"index|[0-9a-f]{24,}\.(?:.*\.)?(?:parquet|states|links|answer|watch|sums)|.*\.aside"
+    r"index|\d{4}-\d{2}-\d{2}\.[0-9a-f]{16}\.prices|[0-9a-f]{24,}\.(?:.*\.)?(?:parquet|states|links|answer|watch|sums)|.*\.aside"
 )
 # What systems leave in folders of their own accord.
 _LITTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})
@@ -36,11 +36,12 @@ class Folder:
         self.states = root / "states"  # where readers go on
         self.derived = root / "derived"  # what can be derived again
         self.answers = root / "answers"  # what can be answered again
+        self.prices = root / "prices"  # the price tables that were in use
 
     @property
     def within(self) -> tuple[Path, ...]:
         """The folders in it."""
-        return self.parts, self.states, self.derived, self.answers
+        return self.parts, self.states, self.derived, self.answers, self.prices
 
     def make(self) -> None:
         """Make the folders, each the user's alone, and clear away what killed runs left in them.

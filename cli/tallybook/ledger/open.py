@@ -19,6 +19,7 @@ from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
 from tallybook.files.read import located_problem
+from tallybook.ledger import kept_prices
 from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
@@ -30,6 +31,7 @@ from tallybook.names import path_of, text_of
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
+    from tallybook.pricing.rates import Rates
 
 # So long a run waits for another that writes; then it answers without writing.
 LOCK_SECONDS: Final = 3.0
@@ -254,7 +256,6 @@ class _Opened:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.ledger.reading import Reading  # noqa: PLC0415 - see above
         from tallybook.ledger.rows import StoredRows  # noqa: PLC0415
-        from tallybook.pricing.rates import load as load_rates  # noqa: PLC0415
 
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
@@ -265,7 +266,7 @@ class _Opened:
             entries=entries,
             searched=self.search.searched,
             store=StoredRows(store),
-            rates=load_rates(self.question.cache, self.question.price_file, read_price_file),
+            rates=self._rates(),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
             apart=self.question.apart,
@@ -285,6 +286,21 @@ class _Opened:
             notes=self.notes,
             stack=self.stack,
         )
+
+    def _rates(self) -> Rates:
+        """Today's prices, which are kept for another day, or those of the day that is asked for."""
+        from tallybook.pricing.rates import load  # noqa: PLC0415 - as above
+
+        question = self.question
+        folder = Folder(question.ledger).prices if question.ledger else None
+        if question.prices_at is not None and folder is not None:
+            rates, note = kept_prices.at(folder, question.prices_at)
+            self.notes += [note] if note else []
+            return rates
+        rates = load(question.cache, question.price_file, read_price_file)
+        if folder is not None:
+            kept_prices.keep(folder, rates)
+        return rates
 
     def _corrections(self) -> pa.Table | None:
         """What backfill has recorded, unless the question is what the logs themselves record."""

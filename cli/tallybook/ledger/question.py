@@ -22,6 +22,7 @@ class Question:
     ledger: Path | None = None
     cache: Path | None = None
     price_file: Path | None = None
+    prices_at: str | None = None  # a digest or a day: the price table of then
     as_recorded: bool = False
     everything: bool = False
     apart: bool = False  # records that are probably one call count both

@@ -29,6 +29,17 @@ def installed_version() -> str | None:
     return version("genai-prices")
 
 
+# What decides which rates apply, beside the table.
+_RULES: Final = ("cost", "in_force", "media", "names", "rules", "spellings", "tariff")
+
+
+def rules_digest() -> str:
+    """Changes with the rules of this program; the table of another day knows none."""
+    here = Path(__file__).parent
+    rules = b"".join((here / f"{name}.py").read_bytes() for name in _RULES)
+    return sha256(rules.replace(b"\r\n", b"\n")).hexdigest()
+
+
 def corrections_digest() -> str:
     """Changes with the corrections that come with the package."""
     return sha256(CORRECTIONS.read_bytes()).hexdigest()

@@ -94,6 +94,7 @@ class Overrides(msgspec.Struct, frozen=True):
     aliases: tuple[Alias, ...] = ()
     discounts: tuple[Discount, ...] = ()
     free: frozenset[str] = frozenset()
+    content: str = ""
 
 
 def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_bytes) -> Overrides:
@@ -135,6 +136,7 @@ def _overrides(path: Path, document: Mapping[str, Any], content: bytes) -> Overr
         aliases=tuple(_alias(entry) for entry in sections["alias"]),
         discounts=tuple(_discount(entry) for entry in sections["discount"]),
         free=frozenset(_free(entry) for entry in sections["free"]),
+        content=content.decode("utf-8-sig"),
     )
 
 

@@ -164,7 +164,8 @@ class Quote:
 class Rates:
     """Prices by name and time.
 
-    `digest` is the same for the same list and price file; `sources` names both.
+    `digest` is the same for the same list and price file; `sources` names both. `table` and
+    `overrides` are what they are made of.
     """
 
     def __init__(self, table: Table, overrides: Overrides) -> None:
@@ -174,14 +175,14 @@ class Rates:
         if overrides.name is not None:
             self.sources.append(f"prices {overrides.name}")
         self.digest = sha256(f"{table.digest} {overrides.digest}".encode()).hexdigest()[:16]
+        self.table, self.overrides = table, overrides
         self._names = Names(table.providers)
-        self._overrides = overrides
         self._tariffs: dict[Key, Tariff] = {}
 
     def tariff(self, key: Key) -> Tariff:
         """The rates for `key` at all times; worked out once."""
         if key not in self._tariffs:
-            self._tariffs[key] = tariff_of(key, self._names, self._overrides)
+            self._tariffs[key] = tariff_of(key, self._names, self.overrides)
         return self._tariffs[key]
 
     def lookup(self, model: str, provider: str | None = None, at: datetime | None = None) -> Quote:
@@ -197,7 +198,7 @@ class Rates:
 
         An entry may stand in both.
         """
-        for price in self._overrides.prices:
+        for price in self.overrides.prices:
             yield Key(price.provider, price.model)
         for provider, model in self._names.listed():
             if model.rates:
