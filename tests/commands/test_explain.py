@@ -186,6 +186,7 @@ def test_a_call_that_does_not_count_is_told_with_the_one_that_does(run: Run) -> 
     ("words", "code", "said"),
     [
         (["nothing-like-it"], 1, "no call and no thread begins with nothing-like-it"),
+        (["a-long-id" * 40], 1, "no call and no thread begins with a-long-id"),
         (["model=claude-opus-4-8"], 1, "model: claude-opus-4-7"),
         (["claude-code:msg_01T01"], 2, "2 calls begin with claude-code:msg_01T01"),
         (["modle=x"], 2, "perhaps model"),

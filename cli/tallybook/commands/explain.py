@@ -118,9 +118,16 @@ def _with_path(what: str | None, usage: UsageOptions) -> tuple[str | None, Usage
     """What is to be explained; what is there on the disk is a path."""
     if what == "":
         raise UsageError("ID|CELL is empty", hint="a variable that is not set?")
-    if what is None or not Path(what).exists():
+    if what is None or not _is_there(what):
         return what, usage
     return None, replace(usage, paths=[Path(what), *(usage.paths or [])])
+
+
+def _is_there(what: str) -> bool:
+    try:
+        return Path(what).exists()
+    except (OSError, ValueError):  # no path can be as long as an id, or hold such signs
+        return False
 
 
 def _explained(
