@@ -37,6 +37,8 @@ _MODELS: Final[dict[Api, str]] = {
     "responses": "gpt-5",
     "messages": "claude-sonnet-4-5",
 }
+# It has a 0 for what a provider of OpenAI's kind does not say, and no place for a lifetime.
+_UNSAID_WRITES: Final = frozenset({"cache_creation_input_tokens", "cache_creation_1h_input_tokens"})
 _PASSWORD: Final = "123456"  # noqa: S105 - the one that it is shipped with
 _STARTED: Final = 60.0  # seconds that it may take to start
 _FLUSHED: Final = 6.0  # seconds after which it has written its details
@@ -190,7 +192,8 @@ def upgrade(room: Room, old: str, new: str) -> Iterator[Play]:
 
 def _begin(room: Room, label: str) -> Play:
     home = room.home(label.replace(",", "").replace(" ", "-"))
-    game = Play(label, room, home, (home / "data",), suffixes=(".sqlite",))
+    logs = (home / "data",)
+    game = Play(label, room, home, logs, lacks=_UNSAID_WRITES, suffixes=(".sqlite",))
     for name in ("codex and claude accounts", "gemini"):
         game.left_out[name] = "their addresses cannot be set"
     return game
