@@ -61,6 +61,7 @@ USAGE: Mapping[str, Any] = {
     "lower_bound": pl.Boolean,
     "unbounded": pl.Boolean,
     "perhaps_uncached_tokens": pl.Int64,
+    "perhaps_output_tokens": pl.Int64,
     "difference": pl.Boolean,
     "context_tokens": pl.Int64,
     "service_tier": pl.String,
@@ -94,6 +95,7 @@ def usage_row(record: int = 1, **stated: Any) -> dict[str, Any]:
         "input_lower_bound": False,
         "output_lower_bound": False,
         "perhaps_uncached_tokens": 0,
+        "perhaps_output_tokens": 0,
         "difference": False,
         "problems": [],
     }

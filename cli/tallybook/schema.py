@@ -32,6 +32,9 @@ MEDIA_COUNTS: Final = (
 INPUT: Final = "input"
 OUTPUT: Final = "output"
 
+# The method of a correction that only says how much an output may be at most.
+BOUND: Final = "bound"
+
 # Origins of a bucket, from the best evidence to the weakest.
 REPORTED_ORIGIN: Final = "reported"
 DERIVED: Final = "derived"
@@ -62,6 +65,9 @@ MOST_AT_BEGIN: Final = 8
 
 # The problem of an output that the log never replaced by the final count.
 PLACEHOLDER_OUTPUT: Final = "placeholder-output"
+
+# The problem of a stated total that is not the sum of its parts.
+TOTAL_MISMATCH: Final = "total-mismatch"
 
 # Problems of a prompt that may hold its cache once more, or once less, than is taken of it: by as
 # much as the cache it may be larger.
@@ -95,6 +101,9 @@ SAID_OF_COUNTED: Final = (
     "no-counts",
     "uncounted-calls",
 )
+
+# The part of a record, kept as evidence, that tells what the last response of an agent took.
+AGENT_END: Final = "toolUseResult"
 
 # How good a witness of a call the record is, best first.
 LOG: Final = "log"  # the tool's own log

@@ -78,6 +78,8 @@ def _states() -> list[pl.Expr]:
         # As above, of what was written to the cache.
         (split & true(no_cache) & said("source").is_in(FALSE_ZEROS)).alias("_no_writes"),
         ((seen("method") == BODY) & altered).alias("_is_body"),
+        # The counts that a stream begins with, beside those that it ended with.
+        (said("begun") & ~altered & (seen("output") >= said("output"))).alias("_begun"),
     ]
 
 
@@ -172,6 +174,7 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
             "prompt with its cache",
             split & said("open") & bare & more & (said("uncached") == total),
         ),
+        ("counts of the stream's begin", complete & _began(total)),
         ("cache added twice", complete & _folded_twice(uncached, cache)),
         ("cache taken from the prompt too often", complete & _held_once(uncached, cache)),
     )
@@ -182,6 +185,11 @@ def _states_writes() -> pl.Expr:
     """Whether the same was read, and what was written is stated where it was not, or was at 0."""
     more = (seen("creation") > 0) | (said("creation").is_null() & seen("creation").is_not_null())
     return (said("cached") == seen("cached")) & more
+
+
+def _began(total: pl.Expr) -> pl.Expr:
+    """Whether the call states its first counts; the last ones replace them as a whole."""
+    return true(pl.col("_begun")) & (or_zero(pl.col("_total")) <= total)
 
 
 def _same_cache(cache: pl.Expr) -> pl.Expr:
@@ -273,11 +281,14 @@ def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
     """The guard of the output, and the output with its reasoning as they would be filled."""
     outside = ~dialect_holds("output_holds_reasoning", "seen_dialect")
     same = said("output") == seen("output")
+    first = true(pl.col("_begun"))
     # A record that leaves out the reasoning which the answer counts beside the text.
     bare = outside & (said("output") == seen("output") - seen("reasoning"))
-    unstated = said("output").is_null() | seen("output").is_null()
-    lost = said("reasoning").is_null() | (
-        (said("reasoning") == 0) & said("source").is_in(FALSE_ZEROS)
+    unstated = said("output").is_null() | seen("output").is_null() | first
+    lost = (
+        first
+        | said("reasoning").is_null()
+        | ((said("reasoning") == 0) & said("source").is_in(FALSE_ZEROS))
     )
     reasoning = pl.when(lost).then(pl.coalesce(seen("reasoning"), said("reasoning")))
     return pairs.with_columns(
@@ -286,6 +297,8 @@ def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
         .when(unstated)
         .then(pl.lit(MISSING))
         .otherwise(pl.lit(DIFFERS)),
-        fill_output=pl.when(true(same | bare) | said("output").is_null()).then(seen("output")),
+        fill_output=pl.when(true(same | bare) | said("output").is_null() | first).then(
+            seen("output")
+        ),
         fill_reasoning=pl.coalesce(reasoning, said("reasoning")),
     )

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
+from tallybook.backfill.remainders import Told, told
 from tallybook.derive.corrections import (
     COUNTS,
     INPUT_COUNTS,
     OUTPUT_COUNTS,
     SEEN,
+    at_begin,
     has_problem,
     recorded,
     true,
     whole_prompt,
 )
+from tallybook.derive.duplicates.routes import STORED
 from tallybook.derive.normalize import dialect_holds
-from tallybook.schema import ASSUMED, CALL, PERHAPS_MORE, RESPONSE, SUM
+from tallybook.schema import (
+    AGENT_END,
+    ASSUMED,
+    CALL,
+    PERHAPS_MORE,
+    PLACEHOLDER_OUTPUT,
+    RESPONSE,
+    SUM,
+)
 from tallybook.sources import sources
 
 # How the evidence was kept, in the order in which it is believed.
@@ -59,7 +70,11 @@ def by_link(calls: pl.DataFrame, names: pl.DataFrame, evidence: pl.DataFrame) ->
         _joined(known, evidence, ["source", "request_id"], ["seen_source", "seen_request_id"]),
     ]
     pairs = pl.concat(found).unique().sort("call", "evidence")
-    return _beside(pairs, calls, evidence).with_columns(distance=pl.lit(0, pl.Int64))
+    return _beside(pairs, calls, evidence).with_columns(
+        distance=pl.lit(0, pl.Int64),
+        # What an id proves needs no counts that agree; so the final ones may replace the first.
+        begun=true(pl.col("begun")),
+    )
 
 
 def by_time(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +95,7 @@ def by_time(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
         _met(slots.filter(~silent), outputs.filter(~stated)),
     ]
     close = pl.concat(found).filter(pl.col("distance").abs() <= TOLERANCE).unique()
-    return _beside(close.sort("call", "evidence"), calls, evidence)
+    return _by_counts(_beside(close.sort("call", "evidence"), calls, evidence))
 
 
 def _numbered(calls: pl.DataFrame, outputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -125,7 +140,7 @@ def by_capture(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     kept_elsewhere = (pl.col("seen_source") != pl.col("source")) | pl.col("seen_provider").is_null()
     found = pairs.filter(kept_elsewhere, took.is_between(-TOLERANCE, LONGEST_ANSWER), _same_model())
     found = found.select("call", "evidence", distance=-took).unique().sort("call", "evidence")
-    return _beside(found, calls, evidence)
+    return _by_counts(_beside(found, calls, evidence))
 
 
 def _same_model() -> pl.Expr:
@@ -198,9 +213,14 @@ def _outputs(evidence: pl.DataFrame, *more: str) -> pl.DataFrame:
     return pl.concat([evidence.select(names), bare.select(names)])
 
 
+def _by_counts(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs where only counts that agree are a proof, the first ones as well as the last."""
+    return pairs.with_columns(begun=pl.lit(value=False))
+
+
 def _beside(pairs: pl.DataFrame, calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     """The pairs with what is compared; whatever else is asked of a side is looked up later."""
-    said = calls.select("call", "source", "open", "time", *COUNTS)
+    said = calls.select("call", "source", "open", "begun", "time", *COUNTS)
     answers = [f"{SEEN}{name}" for name in (*_COMPARED, *COUNTS)]
     return pairs.join(said, on="call", how="left", maintain_order="left").join(
         evidence.select("evidence", *answers), on="evidence", how="left", maintain_order="left"
@@ -219,23 +239,32 @@ _WHO: Final = (
 _WHERE: Final = ("path", "record", "part")
 
 
-def gather(
-    batches: Iterable[pl.LazyFrame], zone: str
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The calls, their names and the evidence in USAGE rows of every kind.
+class Gathered(NamedTuple):
+    """The calls, their names, the evidence, and what the clients state of several calls."""
 
-    See `_calls`, `_names` and `_evidence`. Of each batch no more is held than what is compared.
+    calls: pl.DataFrame
+    names: pl.DataFrame
+    evidence: pl.DataFrame
+    told: Told
+
+
+def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
+    """What is compared of USAGE rows of every kind.
+
+    See `_calls`, `_names`, `_evidence` and `told`. Of each batch no more is held.
     """
     found = [
-        pl.collect_all([_calls(rows), _names(rows), _evidence(rows, zone)]) for rows in batches
+        pl.collect_all([_calls(rows), _names(rows), _evidence(rows, zone), *told(rows)])
+        for rows in batches
     ]
-    calls, names, evidence = (pl.concat(part) for part in zip(*found, strict=True))
+    calls, names, evidence, *stated = (pl.concat(part) for part in zip(*found, strict=True))
     evidence = _with_disagreement(_without_copies(evidence, calls))
-    return (
+    return Gathered(
         # A call id that stands on several rows cannot say which of them a correction means.
         calls.filter(pl.col("call_id").is_unique()).with_row_index("call"),
         names,
         evidence.with_columns(pl.col("seen_group").rank("dense")).with_row_index("evidence"),
+        Told(*stated),
     )
 
 
@@ -295,13 +324,13 @@ def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
     counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
     return (
         rows.filter(counted)
-        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=in_doubt())
+        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=in_doubt(), begun=at_begin())
         .with_columns(
             needs_input=(pl.col("unsplit").fill_null(0) > 0)
             | ~whole_prompt()
             # A whole split may be the guess of a tool that is known to have lost counts.
             | (pl.col("open") & pl.col("source").is_in(FALSE_ZEROS)),
-            needs_output=pl.col("output").is_null(),
+            needs_output=pl.col("output").is_null() | has_problem(PLACEHOLDER_OUTPUT),
             recorded_input=recorded(INPUT_COUNTS),
             recorded_output=recorded(OUTPUT_COUNTS),
         )
@@ -317,7 +346,10 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     # What lost against the row that counts may still state what that one does not.
     lost = pl.col("duplicate_of").is_not_null() & pl.col("kind").is_in([CALL, SUM])
     twin = lost & pl.col("source").is_in(FALSE_ZEROS)
-    kept = rows.filter((pl.col("kind") == RESPONSE) | twin).select(
+    # A stored answer that yielded to a client's call, since another one contradicts it.
+    yielded = lost & (pl.col("source") == STORED) & pl.col("response_id").is_not_null()
+    answer = (pl.col("kind") == RESPONSE) & pl.col("part").ne_missing(AGENT_END)
+    kept = rows.filter(answer | twin | yielded).select(
         *_WHO,
         *_WHERE,
         "dialect",
@@ -328,7 +360,7 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
         method=_method(twin),
         is_twin=twin,
         # A reader that knows whose answer it is gives it the identity of that call.
-        answers=pl.when(twin).then("duplicate_of").otherwise("call_id"),
+        answers=pl.when(twin | yielded).then("duplicate_of").otherwise("call_id"),
         group=pl.coalesce(
             pl.concat_str("source", pl.lit(":"), pl.col("record_id")),
             pl.concat_str("path", pl.lit(":"), pl.col("record").cast(pl.String)),

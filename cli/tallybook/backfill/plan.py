@@ -17,7 +17,7 @@ from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, ap
 from tallybook.ledger.corrections import joined
 from tallybook.ledger.reading import Reading
 from tallybook.pricing.cost import SCHEMA
-from tallybook.schema import COUNTED_KINDS, RESPONSE
+from tallybook.schema import BOUND, COUNTED_KINDS, RESPONSE
 from tallybook.tables import CORRECTIONS
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class BackfillPlan:
     """What backfill would change: the calls as recorded and as filled, both priced.
 
     `corrections` and `unrecoverable` are those of the proposal, `reasons` the words of the
-    latter's codes. `before` and `after` hold the calls that are filled, in one order, and `rest`
-    all other counted rows.
+    latter's codes. `before` and `after` hold the calls that are filled or bounded, in one order,
+    and `rest` all other counted rows.
     """
 
     corrections: pl.DataFrame
@@ -76,6 +76,11 @@ class BackfillPlan:
     before: pl.DataFrame
     after: pl.DataFrame
     rest: pl.DataFrame
+
+    @property
+    def filled(self) -> set[str]:
+        """The calls that are filled; one that is only bounded is not."""
+        return set(self.corrections.filter(pl.col("method") != BOUND)["call_id"])
 
 
 def make_plan(

@@ -12,14 +12,16 @@ from tallybook.backfill import evidence
 from tallybook.backfill.agreement import judge
 from tallybook.backfill.evidence import elsewhere, gather, miscounted
 from tallybook.backfill.matching import Search, agrees, differs, edges
+from tallybook.backfill.remainders import lost_outputs
 from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, true
-from tallybook.schema import INPUT, OUTPUT
+from tallybook.schema import BOUND, INPUT, OUTPUT
 from tallybook.tables import CORRECTIONS
 
 # Why a call keeps what is unknown, the reason nearest to a proof first.
 REASONS: Final[Mapping[str, str]] = {
     "ambiguous-match": "several answers fit several calls, and they state different counts",
     "evidence-disagrees": "two records of the same answer state different counts",
+    "shared-remainder": "a total bounds it together with other calls, and fills none of them",
     "input-disagrees": "an answer fits but for the prompt that both state",
     "output-disagrees": "an answer fits but for the output that both state",
     "estimated": "the counts of call and answer are estimates of the tool",
@@ -60,6 +62,7 @@ def _of_match() -> pl.Expr:
     states = {
         "evidence-disagrees": pl.col("clash"),
         "input-disagrees": (differs(INPUT) | pl.col("contradicts")) & ~pl.col("torn"),
+        "output-disagrees": differs(OUTPUT),
         **{code: true(pl.col("codes").list.contains(code)) for code in _OF_EVIDENCE},
         "ambiguous-dialect": pl.col("torn") | pl.col("unproved"),
     }
@@ -107,16 +110,18 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
 
 def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
     """As `propose`, of rows that come in batches, at least one."""
-    calls, names, evidence = gather(batches, zone)
+    calls, names, evidence, told = gather(batches, zone)
     search = Search(calls.drop(_SAID_LATER), names, evidence.drop(_PLACES.values()))
     if not evidence.is_empty():
         _match_by_link(search)
         _match_by_time(search)
         _match_captures(search)
     corrections = _corrections(search, calls, evidence)
+    lost = lost_outputs(told, calls, corrections, SCHEMA)
+    corrections = pl.concat([corrections, lost.corrections])
     return Proposal(
         corrections=corrections,
-        unrecoverable=_unrecoverable(search, calls, corrections),
+        unrecoverable=_unrecoverable(search, calls, corrections, lost.reasons),
         unused=search.evidence.filter(~pl.col("seen_is_twin"))["seen_group"].n_unique(),
     )
 
@@ -196,11 +201,11 @@ def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -
     rule = (
         pl.col(f"{direction}_fill").struct.field("rule")
         if direction == INPUT
-        else pl.lit("same output")
+        else pl.when("begun").then(pl.lit("last output")).otherwise(pl.lit("same output"))
     )
     changed = pl.any_horizontal(filled(name).ne_missing(pl.col(name)) for name in counts)
-    if direction == INPUT:  # a guess that turns out right is a guess no longer
-        changed |= pl.col("open")
+    # A guess that turns out right is a guess no longer, and a first count may be the last one.
+    changed |= pl.col("open") if direction == INPUT else pl.col("needs_output")
     nothing = {name: pl.lit(None, pl.Int64) for name in COUNTS if name not in counts}
     buckets = {name: filled(name) for name in counts} | nothing
     return matched.filter(pl.col(f"{direction}_fill").is_not_null() & changed).select(
@@ -216,14 +221,19 @@ def _direction(matched: pl.DataFrame, direction: str, counts: tuple[str, ...]) -
     )
 
 
-def _unrecoverable(search: Search, calls: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
+def _unrecoverable(
+    search: Search, calls: pl.DataFrame, corrections: pl.DataFrame, known: dict[str, str]
+) -> pl.DataFrame:
+    filled = corrections.filter(pl.col("method") != BOUND)
     lacking = [
         calls.filter(f"needs_{direction}").join(
-            corrections.filter(pl.col("direction") == direction), on="call_id", how="anti"
+            filled.filter(pl.col("direction") == direction), on="call_id", how="anti"
         )
         for direction in (INPUT, OUTPUT)
     ]
     left = calls.join(pl.concat(lacking).select("call"), on="call", how="semi")
     if left.is_empty():
         return _UNRECOVERABLE.to_frame()
-    return reasons(left, search).select(_UNRECOVERABLE.names())
+    better = pl.col("call_id").replace_strict(known, default=None, return_dtype=pl.String)
+    found = reasons(left, search).with_columns(reason=pl.coalesce(better, "reason"))
+    return found.select(_UNRECOVERABLE.names())

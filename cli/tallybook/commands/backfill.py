@@ -138,7 +138,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     plan, answer, notes = read(question, planned)
     files, changed = _written_in_place(plan, apply=apply) if in_place else ([], set())
-    answer |= {"in_place": files if in_place else None, "applied": None}
+    known = None if no_ledger else _recorded_before(plan, _folder(ledger))
+    answer |= {"in_place": files if in_place else None, "recorded_before": known, "applied": None}
     with _said_whatever_comes(files):
         if apply:
             uncounted = ProblemCount()
@@ -241,18 +242,34 @@ def _apply(
     import polars as pl
 
     from tallybook.backfill.plan import corrections_table, stated
-    from tallybook.ledger.corrections import append_corrections, corrections
+    from tallybook.ledger.corrections import (
+        append_corrections,
+        corrections,
+        new_of,
+    )
 
     later = again() if written else plan
     gone = stated(later, pl.DataFrame(corrections(folder)))
-    new = append_corrections(folder, corrections_table(later.corrections), gone)
-    planned, left = (set(each.corrections["call_id"]) for each in (plan, later))
+    table = corrections_table(later.corrections)
+    new = new_of(corrections(folder), table) & later.filled
+    append_corrections(folder, table, gone)
     return {
-        "calls": len(planned),
-        "in_files": len(written - left),
-        "recorded": new,
-        "recorded_before": len(left) - new,
+        "calls": len(plan.filled),
+        "in_files": len(written - later.filled),
+        "recorded": len(new),
+        "recorded_before": len(later.filled - new),
     }
+
+
+def _recorded_before(plan: BackfillPlan, folder: Path) -> int:
+    """How many of the calls to fill were filled alike before."""
+    from tallybook.backfill.plan import corrections_table
+    from tallybook.ledger.corrections import corrections, new_of
+
+    if not folder.exists():
+        return 0
+    new = new_of(corrections(folder), corrections_table(plan.corrections))
+    return len(plan.filled - new)
 
 
 def _plan(
@@ -324,6 +341,7 @@ def _answer(
             "unused": plan.unused,
             "not_looked_at": reading.not_looked_at,
         },
+        bounded=found.bounded,
         unrecoverable=found.unrecoverable,
         before=found.before,
         after=found.after,
@@ -354,6 +372,7 @@ def _remark(answer: dict[str, Any], notes: list[str]) -> None:
         if not answer["in_place"]:
             say("nothing to write in place: no call of a 9router file can be filled")
     if answer["applied"] is not None:
-        say(applied_line(answer["applied"]))
+        bounded = sum(row["calls"] for row in answer["bounded"])
+        say(applied_line(answer["applied"], bounded))
     elif answer["in_place"]:
         say("this is a plan, no file is changed: --apply --in-place writes it")

@@ -17,7 +17,7 @@ from tallybook.derive.reconcile import reconcile
 from tallybook.derive.running_totals import settle_running
 from tallybook.derive.sums import settle_sums
 from tallybook.pricing.cost import price
-from tallybook.schema import AT_CLIENT, AT_ROUTER, PROBABLY_SAME, RESPONSE
+from tallybook.schema import AT_CLIENT, AT_ROUTER, PROBABLY_SAME, RESPONSE, TOTAL_MISMATCH
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,7 +116,35 @@ def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame
     """USAGE rows, not priced yet, with what backfill has proved of them (schema CORRECTIONS)."""
     if corrections is None or not corrections.num_rows:
         return usage
-    return apply(usage.lazy(), pl.DataFrame(corrections)).collect()
+    return _reconciled(apply(usage.lazy(), pl.DataFrame(corrections)).collect())
+
+
+def _reconciled(usage: pl.DataFrame) -> pl.DataFrame:
+    """The rows without the doubt about totals that hold with what was filled.
+
+    None is doubted anew: these may be a part of the rows that a total is over.
+    """
+    doubted = pl.col("running") & pl.col("problems").list.contains(TOTAL_MISMATCH)
+    if not usage.select(doubted.any()).item():
+        return usage
+    bare = pl.col("problems").list.set_difference([TOTAL_MISMATCH])
+    again = (
+        usage.with_row_index("row")
+        .lazy()
+        .with_columns(problems=pl.when(doubted).then(bare).otherwise("problems"))
+        .pipe(reconcile)
+        .select(_holds=~pl.col("problems").list.contains(TOTAL_MISMATCH).fill_null(value=False))
+        .collect()
+    )
+    holds = doubted.fill_null(value=False) & pl.col("_holds")
+    return (
+        usage.with_columns(again.get_columns())
+        .with_columns(
+            problems=pl.when(holds).then(bare).otherwise("problems"),
+            detail=pl.when(~holds).then("detail"),
+        )
+        .drop("_holds")
+    )
 
 
 def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:

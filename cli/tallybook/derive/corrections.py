@@ -12,6 +12,7 @@ from tallybook.derive.bounds import with_bounds
 from tallybook.derive.normalize import add_problem, dialect_holds
 from tallybook.schema import (
     BACKFILLED,
+    BOUND,
     CALL,
     DERIVED,
     INPUT,
@@ -61,6 +62,13 @@ def has_problem(code: str, column: str = "problems") -> pl.Expr:
     return true(pl.col(column).list.contains(code))
 
 
+def at_begin() -> pl.Expr:
+    """Whether a row states no more than its stream began with, or zeros that nothing replaced."""
+    buckets = list(COUNTS.values())
+    zeros = (pl.sum_horizontal(buckets) == 0) & true(pl.col(COUNTS["output"]) == 0)
+    return has_problem(PLACEHOLDER_OUTPUT) | zeros
+
+
 def recorded(names: tuple[str, ...]) -> pl.Expr:
     """The counts of a direction in one text, `14/-/-/-/0`; a dash is a count not stated."""
     return pl.concat_str(
@@ -98,15 +106,22 @@ def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
         rows = _beside(rows, corrections, direction)
     return (
         rows.with_columns(_filled(INPUT), _filled(OUTPUT))
+        .with_columns(_output_bounded=pl.col("_output_filled") & _is_bound())
+        .with_columns(_output_filled=pl.col("_output_filled") & ~pl.col("_output_bounded"))
         .with_columns(
             *(_value(d, name) for d, names in _DIRECTIONS.items() for name in names),
             *(_origin(d, name) for d, names in _DIRECTIONS.items() for name in names),
             *(_place(name) for name in _PLACES),
             _input_before=pl.col("input_tokens"),
-            problems=add_problem(("stale-correction", _stale(INPUT) | _stale(OUTPUT))),
+            problems=add_problem(
+                (
+                    "stale-correction",
+                    _stale(INPUT) | (_stale(OUTPUT) & ~pl.col("_output_bounded")),
+                )
+            ),
         )
         .pipe(_with_sums)
-        .pipe(with_bounds)
+        .pipe(with_bounds, _perhaps_output(), _perhaps_output_of())
         .drop(cs.starts_with("_input_", "_output_"))
     )
 
@@ -120,6 +135,7 @@ def _beside(rows: pl.LazyFrame, corrections: pl.DataFrame, direction: str) -> pl
         pl.col("method").alias(f"_{direction}_method"),
         pl.col("evidence_path").alias(f"_{direction}_path"),
         pl.col("evidence_record").alias(f"_{direction}_record"),
+        pl.col("evidence_part").alias(f"_{direction}_part"),
         *(pl.col(bucket).alias(name) for bucket, name in names.items()),
     )
     found = found.unique("call_id", keep="last", maintain_order=True)
@@ -147,6 +163,21 @@ def _filled(direction: str) -> pl.Expr:
     return (_asked(direction) & true(same)).alias(f"_{direction}_filled")
 
 
+def _is_bound() -> pl.Expr:
+    """Whether a correction fills nothing, and only says how much an output may be at most."""
+    return true(pl.col("_output_method") == BOUND)
+
+
+def _perhaps_output() -> pl.Expr:
+    most = pl.col("_output_output") - pl.col(COUNTS["output"])
+    return pl.when("_output_bounded").then(most).otherwise(0)
+
+
+def _perhaps_output_of() -> pl.Expr:
+    place = pl.concat_str("_output_path", "_output_record", "_output_part", separator=" ")
+    return pl.when("_output_bounded").then(place)
+
+
 def _stale(direction: str) -> pl.Expr:
     return _asked(direction) & ~pl.col(f"_{direction}_filled")
 
@@ -169,7 +200,12 @@ def _place(name: str) -> pl.Expr:
     """Where the evidence lies; that of the prompt where both directions have one."""
     field = name.removeprefix("backfill_")
     places = [
-        pl.when(f"_{direction}_filled").then(f"_{direction}_{field}") for direction in _DIRECTIONS
+        pl.when(f"_{part}").then(f"_{direction}_{field}")
+        for direction, part in (
+            (INPUT, "input_filled"),
+            (OUTPUT, "output_filled"),
+            (OUTPUT, "output_bounded"),
+        )
     ]
     return pl.coalesce(places).alias(name)
 

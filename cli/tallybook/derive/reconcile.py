@@ -15,16 +15,18 @@ from tallybook.schema import (
     COMPACTED,
     PLACEHOLDER_OUTPUT,
     PROBABLY_SAME,
+    TOTAL_MISMATCH,
     WITNESS,
 )
 
-_COMPARED = (
+COMPARED = (
     "uncached_input_tokens",
     "cached_input_tokens",
     "cache_creation_input_tokens",
     "output_tokens",
 )
 _KEY = ("source", "thread", "model")
+ASSERTED = ("source", "thread_id", "model", "kind", "series", *COMPARED)
 
 
 def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -37,10 +39,10 @@ def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
     asserting = _asserting(rows)
     if asserting.is_empty():
         return rows
-    calls = rows.filter(_is_counted(), pl.col("kind").is_in(["call", "sum"])).pipe(_by_either_model)
+    calls = rows.filter(is_counted(), pl.col("kind").is_in(["call", "sum"])).pipe(by_either_model)
     counted = _sums(calls.with_columns(thread="root_thread_id"), "counted")
     differing = (
-        _asserted(asserting).lazy().join(counted, on=_KEY, how="left").filter(_differs()).collect()
+        asserted(asserting).lazy().join(counted, on=_KEY, how="left").filter(_differs()).collect()
     )
     if differing.is_empty():
         return rows
@@ -54,20 +56,20 @@ def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
     return (
         rows.join(failed, on="row", how="left", maintain_order="left")
         .with_columns(
-            problems=add_problem(("total-mismatch", pl.col("_detail").is_not_null())),
+            problems=add_problem((TOTAL_MISMATCH, pl.col("_detail").is_not_null())),
             detail=pl.coalesce("_detail", "detail"),
         )
         .drop("_detail")
     )
 
 
-def _is_counted() -> pl.Expr:
-    """Calls that the log itself has, be it that another source's record of them counts."""
+def is_counted() -> pl.Expr:
+    """Whether a log itself has a call, be it that another source's record of them counts."""
     elsewhere = pl.col("duplicate_reason").is_in([WITNESS, PROBABLY_SAME])
     return pl.col("duplicate_of").is_null() | elsewhere
 
 
-def _by_either_model(calls: pl.LazyFrame) -> pl.LazyFrame:
+def by_either_model(calls: pl.LazyFrame) -> pl.LazyFrame:
     """The calls by the model that answered, and by the one that was asked for where it is another.
 
     A client adds up by the latter.
@@ -77,7 +79,7 @@ def _by_either_model(calls: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sums(rows: pl.LazyFrame, prefix: str) -> pl.LazyFrame:
-    sums = [pl.col(name).sum().alias(f"{prefix}_{name}") for name in _COMPARED]
+    sums = [pl.col(name).sum().alias(f"{prefix}_{name}") for name in COMPARED]
     return rows.group_by(_KEY).agg(sums)
 
 
@@ -90,7 +92,7 @@ def _differs(more: str | None = None) -> pl.Expr:
             != pl.col(f"counted_{name}").fill_null(0)
             + (pl.col(f"{more}_{name}").fill_null(0) if more else 0)
         )
-        for name in _COMPARED
+        for name in COMPARED
     )
 
 
@@ -104,12 +106,12 @@ def _inherited(
     """
     copied = pl.col("is_copy") & pl.col("duplicate_of").is_not_null()
     copies = rows.filter(copied).select("source", "call_id", thread="root_thread_id").unique()
-    owned = calls.select("source", "call_id", "model", *_COMPARED, owner="root_thread_id")
+    owned = calls.select("source", "call_id", "model", *COMPARED, owner="root_thread_id")
     taken = copies.join(owned, on=("source", "call_id")).filter(pl.col("thread") != pl.col("owner"))
     stated = asserting.select(
         "source",
         "model",
-        *(pl.col(name).alias(f"taken_{name}") for name in _COMPARED),
+        *(pl.col(name).alias(f"taken_{name}") for name in COMPARED),
         owner="thread_id",
     )
     owners = taken.select("source", "thread", "owner").unique()
@@ -132,7 +134,7 @@ def _words() -> pl.Expr:
                 pl.col(f"counted_{name}").fill_null(0),
             )
         )
-        for name in _COMPARED
+        for name in COMPARED
     ]
     return pl.concat_str(parts, separator="; ", ignore_nulls=True)
 
@@ -152,7 +154,7 @@ def _reasons() -> pl.Expr:
     """Which calls the log is known to lack; that there are some, where it does not say which."""
     compacted, begun = pl.col("compacted").fill_null(0), pl.col("begun").fill_null(0)
     lacks = pl.any_horizontal(
-        pl.col(name) > pl.col(f"counted_{name}").fill_null(0) for name in _COMPARED[:-1]
+        pl.col(name) > pl.col(f"counted_{name}").fill_null(0) for name in COMPARED[:-1]
     )
     return pl.concat_str(
         pl.when(compacted > 0).then(pl.format("; without counts: {} x compaction", compacted)),
@@ -165,21 +167,28 @@ def _reasons() -> pl.Expr:
 
 
 def _asserting(rows: pl.LazyFrame) -> pl.DataFrame:
-    """The rows with running totals: assertions, else captures, which say the same once more."""
+    return best_of(running_totals(rows).select("row", *ASSERTED).collect())
+
+
+def running_totals(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with running totals of a model: assertions, and captures that yielded to a log."""
     yielded = (pl.col("duplicate_reason") == "capture") & pl.col("running")
-    is_assertion = pl.col("kind") == ASSERTION
-    best = is_assertion | ~is_assertion.any().over("source", "thread_id", "model")
-    return (
-        rows.filter(is_assertion | yielded)
-        .filter(pl.col("model").is_not_null(), pl.col("running"))
-        .select("row", "source", "thread_id", "model", "kind", "series", *_COMPARED)
-        .filter(best)
-        .collect()
+    return rows.filter((pl.col("kind") == ASSERTION) | yielded).filter(
+        pl.col("model").is_not_null(), pl.col("running")
     )
 
 
-def _asserted(asserting: pl.DataFrame) -> pl.DataFrame:
-    """Per conversation and model the last asserting row and the sum that it stands for."""
+def best_of(totals: pl.DataFrame) -> pl.DataFrame:
+    """Of each conversation and model the assertions; captures say the same once more."""
+    is_assertion = pl.col("kind") == ASSERTION
+    return totals.filter(is_assertion | ~is_assertion.any().over("source", "thread_id", "model"))
+
+
+def asserted(asserting: pl.DataFrame) -> pl.DataFrame:
+    """Per conversation and model the last asserting `row` and the sum that it stands for.
+
+    `asserting` has `row` and the columns ASSERTED, of rows in the order of their files.
+    """
     found = [
         (*key, *_sum(group)) for key, group in asserting.group_by("source", "thread_id", "model")
     ]
@@ -187,7 +196,7 @@ def _asserted(asserting: pl.DataFrame) -> pl.DataFrame:
         {
             **dict.fromkeys(_KEY, pl.String()),
             "row": asserting.schema["row"],
-            **dict.fromkeys(_COMPARED, pl.Int64()),
+            **dict.fromkeys(COMPARED, pl.Int64()),
         }
     )
     return pl.DataFrame(found, schema=schema, orient="row")

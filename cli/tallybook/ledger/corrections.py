@@ -39,15 +39,15 @@ def append_corrections(
     In the same step those of `without` go, by call and direction. Returns of how many calls one was
     not there before; the same again changes nothing. Raises TallybookError.
     """
-    return _change(ledger, table, without)
+    return len(_change(ledger, table, without))
 
 
 def clear_corrections(ledger: Path) -> int:
     """Take all corrections back; returns of how many calls. Raises TallybookError."""
-    return _change(ledger, None, ())
+    return len(_change(ledger, None, ()))
 
 
-def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str, str]]) -> int:
+def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str, str]]) -> set[str]:
     folder = Folder(ledger)
     try:
         folder.make()
@@ -59,7 +59,7 @@ def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str,
             after = before.slice(0, 0)
             if table is not None:
                 after = joined([_left(before, without), table])
-            new = _count_new(before, after) if table is not None else _count_new(after, before)
+            new = new_of(before, after) if table is not None else new_of(after, before)
             if new or after.num_rows != before.num_rows:
                 manifest = msgspec.structs.replace(
                     manifest,
@@ -87,11 +87,10 @@ def _left(table: pa.Table, without: Collection[tuple[str, str]]) -> pa.Table:
     return table.filter([key not in without for key in keys]) if without else table
 
 
-def _count_new(before: pa.Table, after: pa.Table) -> int:
-    """Of how many calls the second states a correction that the first does not."""
+def new_of(before: pa.Table, after: pa.Table) -> set[str]:
+    """The calls of which the second states a correction that the first does not."""
     known = {tuple(row.values()) for row in before.to_pylist()}
-    rows = after.to_pylist()
-    return len({row["call_id"] for row in rows if tuple(row.values()) not in known})
+    return {row["call_id"] for row in after.to_pylist() if tuple(row.values()) not in known}
 
 
 def read_corrections(folder: Folder, manifest: Manifest) -> pa.Table:

@@ -38,6 +38,8 @@ COSTS: Final = (*BUCKET_COSTS, "cost", "cost_low", "cost_high")
 FEMTO: Final = pl.Int128
 SCHEMA: Final[dict[str, Any]] = {
     **dict.fromkeys(COSTS, FEMTO),
+    # What of the highest cost is for an output that may be this call's or that of another one.
+    "perhaps_output_cost": FEMTO,
     "price_status": pl.String,
     "price_model": pl.String,
     "price_provider": pl.String,
@@ -52,6 +54,7 @@ _NEEDED: Final = (
     "input_tokens",
     "input_lower_bound",
     "perhaps_uncached_tokens",
+    "perhaps_output_tokens",
     "unbounded",
     "uncached_input_tokens",
     "cached_input_tokens",
@@ -120,6 +123,7 @@ def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataF
         cached_input_cost=_cost("cached_input_tokens", "cached"),
         cache_creation_cost=_cost("five_minutes", "creation_5m") + _cost("one_hour", "creation_1h"),
         output_cost=_cost("output_tokens", "output"),
+        perhaps_output_cost=_cost("perhaps_output_tokens", "output_high"),
         web_search_cost=_cost("web_search_requests", "search"),
     )
     has_media = "image_input_assumed" in calls.columns
@@ -217,6 +221,7 @@ def _high() -> pl.Expr:
         .otherwise(_cost("five_minutes", "creation_5m_high")),
         _cost("one_hour", "creation_1h_high"),
         _cost("output_tokens", "output_high"),
+        "perhaps_output_cost",
         _cost("web_search_requests", "search_high"),
     )
 

@@ -42,15 +42,20 @@ def summary_line(answer: Row) -> str:
     calls = sum(row["calls"] for row in answer["rows"])
     left = sum(row["calls"] for row in answer["unrecoverable"])
     cost = f"{_cost(answer['before'])} → {_cost(answer['after'])}"
+    before = answer.get("recorded_before")
+    known = f" ({before:,} of them recorded before)" if before else ""
+    bounded = sum(row["calls"] for row in answer.get("bounded", ()))
+    bounds = f" ({bounded:,} of them bounded)" if bounded else ""
     parts = [
-        f"{calls:,} {'call' if calls == 1 else 'calls'} to fill",
-        f"{left:,} stay unknown",
+        f"{calls:,} {'call' if calls == 1 else 'calls'} to fill{known}",
+        f"{left:,} stay unknown{bounds}",
         f"cost of all calls {cost}",
     ]
     low, high = answer["after"]["cost_low_usd"], answer["after"]["cost_high_usd"]
-    if calls and high is None and low != answer["after"]["cost_usd"]:
+    changed = calls or bounded
+    if changed and high is None and low != answer["after"]["cost_usd"]:
         parts.append(f"still at least {_dollars(low)}")
-    elif calls and high is not None and low != high:
+    elif changed and high is not None and low != high:
         parts.append(f"still between {_dollars(low)} and {_dollars(high)}")
     unused = answer["coverage"]["unused"]
     if unused:
@@ -216,8 +221,8 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def applied_line(applied: Row) -> str:
-    """What `--apply` did, in the calls that the plan speaks of."""
+def applied_line(applied: Row, bounded: int = 0) -> str:
+    """What `--apply` did, in the calls that the plan speaks of; some are only `bounded`."""
     parts = []
     if applied["in_files"]:
         parts.append(f"{_calls(applied['in_files'])} now stated by 9router's own files")
@@ -226,6 +231,8 @@ def applied_line(applied: Row) -> str:
     if applied["recorded_before"]:
         before = applied["recorded_before"]
         parts.append(f"those of {_calls(before)} were recorded before")
+    if bounded:
+        parts.append(f"bounds of {_calls(bounded)} recorded")
     return " · ".join(parts) or "there is nothing to record"
 
 

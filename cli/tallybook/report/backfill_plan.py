@@ -10,7 +10,7 @@ import polars as pl
 
 from tallybook.report.query import Query
 from tallybook.report.summary import Row, money, summarise_batches
-from tallybook.schema import BUCKETS, SUBCOUNTS
+from tallybook.schema import BOUND, BUCKETS, SUBCOUNTS
 
 _COUNTS: Final = (*BUCKETS, *SUBCOUNTS)
 # What is said of a call, once as it was recorded and once as it is filled.
@@ -19,9 +19,10 @@ _BOTH: Final = (*_COUNTS, "input_tokens", "total_tokens", "cost", "lower_bound")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The `rows`, `unrecoverable`, `changes`, `before` and `after` of the document."""
+    """The `rows`, `bounded`, `unrecoverable`, `changes`, `before` and `after` of the document."""
 
     rows: list[Row]
+    bounded: list[Row]
     unrecoverable: list[Row]
     changes: list[Row]
     before: Row
@@ -33,7 +34,7 @@ class PlannedBackfill(Protocol):
 
     @property
     def corrections(self) -> pl.DataFrame:
-        """What is filled, a row a call and direction."""
+        """What is filled or bounded, a row a call and direction."""
 
     @property
     def unrecoverable(self) -> pl.DataFrame:
@@ -45,7 +46,7 @@ class PlannedBackfill(Protocol):
 
     @property
     def before(self) -> pl.DataFrame:
-        """The priced calls that are filled, as recorded."""
+        """The priced calls that are filled or bounded, as recorded."""
 
     @property
     def after(self) -> pl.DataFrame:
@@ -61,9 +62,11 @@ def compare(plan: PlannedBackfill, *, details: bool = True) -> Comparison:
 
     There are none without `details`.
     """
-    changed = _changed(plan.corrections, plan.before, plan.after)
+    fills = plan.corrections.filter(pl.col("method") != BOUND)
+    changed = _changed(fills, plan.before, plan.after)
     return Comparison(
         rows=_by_method(changed),
+        bounded=_bounded(plan.corrections.join(fills, on="call_id", how="anti")),
         unrecoverable=_by_reason(plan.unrecoverable, plan.reasons),
         changes=[_change(row) for row in changed.iter_rows(named=True)] if details else [],
         before=summarise_batches((plan.before, plan.rest), Query(), {}).totals,
@@ -91,6 +94,11 @@ def _changed(corrections: pl.DataFrame, before: pl.DataFrame, after: pl.DataFram
     )
 
 
+def _bounded(corrections: pl.DataFrame) -> list[Row]:
+    groups = corrections.group_by("source").agg(pl.len().alias("calls"))
+    return list(groups.sort("source").iter_rows(named=True))
+
+
 def _by_method(changed: pl.DataFrame) -> list[Row]:
     moved = {
         name: (pl.col(name).ne_missing(pl.col(f"{name} after"))).sum().alias(f"moved {name}")
@@ -98,7 +106,7 @@ def _by_method(changed: pl.DataFrame) -> list[Row]:
     }
     sums = [
         pl.col(f"{name}{side}").sum().alias(f"{name}{side}")
-        for name in ("total_tokens", "input_tokens", "cached_input_tokens", "cost")
+        for name in (*_COUNTS, "total_tokens", "input_tokens", "cost")
         for side in ("", " after")
     ]
     least = [pl.col(f"lower_bound{side}").any() for side in ("", " after")]
@@ -113,7 +121,9 @@ def _group(row: Row) -> Row:
         "source": row["source"],
         "method": row["method"],
         "calls": row["calls"],
-        "buckets": {name: n for name in _COUNTS if (n := row[f"moved {name}"])},
+        "buckets": (moved := {name: n for name in _COUNTS if (n := row[f"moved {name}"])}),
+        "before": {name: row[name] for name in moved},
+        "after": {name: row[f"{name} after"] for name in moved},
         "tokens_before": row["total_tokens"],
         "tokens_after": row["total_tokens after"],
         "cached_before": row["cached_input_tokens"],

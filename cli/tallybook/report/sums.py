@@ -108,13 +108,19 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
     ]
 
 
-def sums() -> list[pl.Expr]:
-    """The sums of a group of USAGE rows, under the names of the report's fields."""
+def sums(*, are_shared: bool = False) -> list[pl.Expr]:
+    """The sums of a group of USAGE rows, under the names of the report's fields.
+
+    With `are_shared` some may have an output that only the sum of several is known to hold; such
+    rows come with the dearest first.
+    """
     # The parts of a cost that is unknown as a whole stay out: parts add up to the cost.
     priced = pl.col("cost").is_not_null()
     unpriced = pl.col("total_tokens").filter(~priced)
     least = _at_least()
     costs = {name: _stated(pl.col(column).filter(priced), name) for name, column in COSTS.items()}
+    if are_shared:
+        costs["cost_high_usd"] = costs["cost_high_usd"] - _counted_again()
     return [
         *(_stated(pl.col(name), name) for name in COUNTS if name != "unsplit_input_tokens"),
         pl.col("unsplit_input_tokens").sum(),
@@ -138,6 +144,15 @@ def _unbounded() -> pl.Expr:
     """Whether nothing bounds what a row cost: more was used, or it was dearer than is known."""
     dearer = pl.col("cost").is_not_null() & pl.col("cost_high").is_null()
     return pl.col("unbounded") | dearer
+
+
+def _counted_again() -> pl.Expr:
+    """What the highest costs of a group hold more than once: rows that share a remainder have it
+    each, and are all of it together.
+    """
+    share = pl.col("perhaps_output_cost").fill_null(0)
+    is_again = (share > 0) & ~pl.col("perhaps_output_of").is_first_distinct()
+    return share.filter(is_again, pl.col("cost").is_not_null()).sum()
 
 
 def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
@@ -225,12 +240,15 @@ def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Pa
     """
     lazy = rows.lazy()
     keyed = with_keys(selected(lazy, query), query).with_columns(origin=origin())
+    are_shared = bool(rows.select((pl.col("perhaps_output_tokens") > 0).any()).item())
+    if are_shared:
+        keyed = keyed.sort("perhaps_output_cost", descending=True, maintain_order=True)
     undated = pl.col("timestamp").is_null()
     missed = matching(lazy, query).filter(undated) if query.dated else lazy.clear()
     covered = lazy.group_by(COMPONENT).agg(counts(older))
     found = entries(lazy, COMPONENT).collect()
     return Partial(
-        groups=keyed.group_by(COMPONENT, *query.fields).agg(sums()).collect(),
+        groups=keyed.group_by(COMPONENT, *query.fields).agg(sums(are_shared=are_shared)).collect(),
         covered=covered.join(
             missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64)), COMPONENT, how="left"
         )

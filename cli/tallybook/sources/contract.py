@@ -128,6 +128,8 @@ class Source:
     false_zeros: bool = False
     # it adds to the prompt of an answer that it passes on, up to so many tokens, and keeps that;
     prompt_surplus: int | None = None
+    # it states what its sessions used so far, and what the last response of each agent took;
+    states_totals: bool = False
     # its stored answers are events of the run itself, no answers of a provider;
     keeps_events: bool = False
     # and the path of a stored answer tells when its request began, in local time: a regular

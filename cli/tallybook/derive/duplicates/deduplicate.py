@@ -76,7 +76,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
     for concerned, stage in stages:
         if frame.select(concerned.any()).item():
-            frame = changed(frame, stage, (*_MARKS, *WHOSE))
+            frame = changed(frame, stage, (*_MARKS, *WHOSE, "timestamp"))
     if frame.select((is_run() & _FREE).any()).item():
         frame = changed(frame, take_logged, (*_MARKS, *CHANGED))
     if frame.select(_may_be_routed().any()).item():

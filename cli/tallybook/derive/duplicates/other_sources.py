@@ -80,35 +80,88 @@ def _mark_threads(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _mark_responses(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Of the calls that several sources state under one response id, keeps the best measured."""
+    """Of the calls that several sources state under one response id, keeps the best measured.
+
+    The others lend it what they alone know: whose it is, and when it was.
+    """
     usable = (
         _FREE & (pl.col("kind") == CALL) & (pl.col("response_id").str.len_chars() >= _ID_LENGTH)
     )
     # An id that one source gives to several calls names none of them.
     single = (pl.len() == pl.col("source").n_unique()).over("response_id")
     shared = rows.filter(usable).filter(single, pl.len().over("response_id") > 1)
-    winners = shared.pipe(_ranked).select("row", _winner="winner")
+    winners = shared.pipe(_ranked, _disputed(rows)).collect()
+    if winners.is_empty():
+        return rows
     lost = pl.col("_winner").is_not_null() & (pl.col("_winner") != pl.col("call_id"))
     return (
-        rows.join(winners, on="row", how="left", maintain_order="left")
+        rows.pipe(_lend, _givers(winners))
+        .pipe(_timed, winners)
+        .join(winners.lazy().select("row", "_winner"), on="row", how="left", maintain_order="left")
         .pipe(_mark, lost.fill_null(value=False), pl.col("_winner"))
         .drop("_winner")
     )
 
 
-def _ranked(shared: pl.LazyFrame) -> pl.LazyFrame:
-    """Adds the call that wins each response id.
+def _givers(ranked: pl.DataFrame) -> pl.LazyFrame:
+    """For each winning row the first of the others that knows its thread."""
+    won = ranked.filter(pl.col("_winner") == pl.col("call_id")).select("row", "response_id")
+    knowing = ranked.filter(pl.col("thread_id").is_not_null()).select("response_id", _giver="row")
+    met = won.join(knowing, on="response_id", maintain_order="left_right")
+    return met.unique("row", keep="first", maintain_order=True).select(list(_GIVERS)).lazy()
 
-    A finished response beats one whose end was not seen, a row that states more beats one that
-    states less, a reading that is proved one that is assumed. Then comes the row that knows its
-    thread, and the higher output.
+
+def _timed(rows: pl.LazyFrame, ranked: pl.DataFrame) -> pl.LazyFrame:
+    """The rows, those without a time with that of another record of the same response."""
+    when = (
+        ranked.lazy()
+        .join(rows.select("row", "timestamp"), on="row", maintain_order="left")
+        .with_columns(_when=pl.col("timestamp").drop_nulls().first().over("response_id"))
+        .filter(pl.col("timestamp").is_null() & pl.col("_when").is_not_null())
+        .select("row", "_when")
+    )
+    found = pl.col("_when").is_not_null()
+    timed = pl.col("problems").list.set_difference(["no-time"])
+    return (
+        rows.join(when, on="row", how="left", maintain_order="left")
+        .with_columns(
+            timestamp=pl.coalesce("timestamp", "_when"),
+            problems=pl.when(found).then(timed).otherwise("problems"),
+        )
+        .drop("_when")
+    )
+
+
+def _disputed(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The response ids of which stored answers that are whole state different counts."""
+    whole = pl.col("finished").fill_null(value=True) & pl.col("response_id").is_not_null()
+    counts = pl.col(_MEASURED).drop_nulls().n_unique() > 1
+    return (
+        rows.filter(whole, pl.col("kind") == CALL, pl.col("source") == STORED)
+        .group_by("response_id")
+        .agg(counts.name.keep())
+        .filter(pl.any_horizontal(_MEASURED))
+        .select("response_id", _disputed=True)
+    )
+
+
+def _ranked(shared: pl.LazyFrame, disputed: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows in the order of their worth, each with the call that wins its response id.
+
+    A stored answer that another one contradicts proves nothing. A finished response beats one whose
+    end was not seen, any counts beat mere zeros, a row that states more beats one that states less,
+    a reading that is proved one that is assumed. Then comes the row that knows its thread, and the
+    higher output.
     """
     stated = pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.Int8) for name in _MEASURED)
     assumed = pl.any_horizontal(
         (pl.col(f"{name}_origin") == ASSUMED).fill_null(value=False) for name in _MEASURED
     )
+    nothing = pl.sum_horizontal(_MEASURED) == 0  # zeros that no stream's end ever replaced
     ranks = (
+        pl.col("_disputed").fill_null(value=False) & (pl.col("source") == STORED),
         ~pl.col("finished").fill_null(value=True),
+        nothing,
         -stated,
         assumed,
         pl.col("thread_id").is_null(),
@@ -116,8 +169,16 @@ def _ranked(shared: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("source"),
         pl.col("row"),
     )
-    return shared.sort(*ranks, nulls_last=True).with_columns(
-        winner=pl.col("call_id").first().over("response_id")
+    return (
+        shared.join(disputed, on="response_id", how="left")
+        .sort(*ranks, nulls_last=True)
+        .select(
+            "row",
+            "call_id",
+            "response_id",
+            "thread_id",
+            _winner=pl.col("call_id").first().over("response_id"),
+        )
     )
 
 

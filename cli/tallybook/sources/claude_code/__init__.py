@@ -50,5 +50,6 @@ SOURCE: Final = Source(
         "*.claude/sessions/*.json",
         ".claude.json*",
     ),
+    states_totals=True,
     neighbour=Later("tallybook.sources.claude_code.sniff", "neighbour"),
 )

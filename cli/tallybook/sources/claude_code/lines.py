@@ -127,6 +127,21 @@ class Line(
     cost_usd: Any = None  # older still
 
 
+class Ended(msgspec.Struct, rename={"agent_id": "agentId", "total_tokens": "totalTokens"}):
+    """What the tool that ran a sub-agent says of its end: the counts of its last response."""
+
+    agent_id: Any = None
+    total_tokens: Any = None
+    usage: Any = None
+
+
+class EndLine(msgspec.Struct, rename={"result": "toolUseResult"}):
+    """The part of a user's line that tells the end of a sub-agent."""
+
+    result: Ended | None = None
+
+
+_END = msgspec.json.Decoder(EndLine)
 _LINE = msgspec.json.Decoder(Line)
 _LINES = msgspec.json.Decoder(list[Line])
 _SHAPED = frozenset({"message", "data", "event"})
@@ -139,6 +154,14 @@ def decode(raw: bytes) -> Line | None:
         return _LINE.decode(raw)
     except UNDECODABLE:
         return _as_line(values.decode(raw))
+
+
+def decode_end(raw: bytes) -> Ended | None:
+    """The end of a sub-agent that a line tells, if it does."""
+    try:
+        return _END.decode(raw).result
+    except UNDECODABLE:
+        return None
 
 
 def decode_document(raw: bytes) -> Line | list[Line | None] | None:

@@ -12,8 +12,8 @@ import msgspec
 from tallybook.schema import CALL, Reported
 from tallybook.sources import jsonl
 from tallybook.sources.claude_code import capture, transcript
-from tallybook.sources.claude_code.lines import Line, decode, decode_document
-from tallybook.sources.claude_code.skip import CUT_OFF, spans
+from tallybook.sources.claude_code.lines import Line, decode, decode_document, decode_end
+from tallybook.sources.claude_code.skip import CUT_OFF, TELLS_AGENT_END, spans
 from tallybook.sources.claude_code.sniff import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
@@ -28,7 +28,7 @@ MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's message
 # thing that a client tells the model in the user's place which matters.
 MARKER: Final = re.compile(
     rb'"(?:(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd'
-    rb'|compact_boundary)"|' + CUT_OFF + rb")"
+    rb'|compact_boundary|totalToolUseCount)"|' + CUT_OFF + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _OWN: Final = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')
@@ -106,8 +106,16 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
             rows[0].routed = rows[0].provider not in _CLOUDS
             rows[0].tool_ids = _tool_ids(raw)
         yield from rows
-        if line.is_meta is True and line.type == "user" and _TOLD_CUT_OFF.search(raw):
-            yield from transcript.read_cut_off(line, record, None, state)
+        if line.type == "user":
+            yield from _told(line, raw, record, state)
+
+
+def _told(line: Line, raw: bytes, record: int, state: State) -> Iterator[Reported]:
+    """What a line in the user's place tells of responses: that one broke off, or was the last."""
+    if line.is_meta is True and _TOLD_CUT_OFF.search(raw):
+        yield from transcript.read_cut_off(line, record, None, state)
+    if TELLS_AGENT_END in raw and (ended := decode_end(raw)) is not None:
+        yield from transcript.read_agent_end(line, ended, record, state)
 
 
 def _tool_ids(raw: bytes) -> list[str] | None:

@@ -31,6 +31,10 @@ _TELLS_CUT_OFF: Final = tuple(
     for begin in (b'"', b'[{"type":"text","text":"')
 )
 
+# What only the end of a sub-agent states. It stands near the end of its line, behind the content.
+TELLS_AGENT_END: Final = b'"totalToolUseCount"'
+_END_WITHIN: Final = 4096
+
 # The bytes that come next tell what the line is, and with that what it has to have in it to state
 # anything: a line has no line end in it, and nothing is everywhere.
 _NEVER: Final = b"\n"
@@ -90,7 +94,13 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
                     and find(mark, begin + width, end) < 0
                     and not hides(block, begin + width, end)
                 )
-            passed = missing and block[end - 1] == _CLOSER
+            passed = (
+                missing
+                and block[end - 1] == _CLOSER
+                and (
+                    mark is _NEVER or find(TELLS_AGENT_END, max(end - _END_WITHIN, begin), end) < 0
+                )
+            )
         # The last line of a file may be cut behind any brace.
         if not passed or end == size:
             if not is_response and not aside and block[end - 1] == _CLOSER:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tallybook.schema import ASSERTION, CALL, COMPACT, COMPACTED, COPY, EVENT, Reported
-from tallybook.sources.claude_code.lines import Carried, Line, Message, inside
+from tallybook.schema import (
+    AGENT_END,
+    ASSERTION,
+    CALL,
+    COMPACT,
+    COMPACTED,
+    COPY,
+    EVENT,
+    RESPONSE,
+    Reported,
+)
+from tallybook.sources.claude_code.lines import Carried, Ended, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
     DIALECT,
     codes,
@@ -15,6 +25,7 @@ from tallybook.sources.claude_code.responses import (
     provider,
     response,
     total_counts,
+    usage_counts,
     within,
 )
 from tallybook.sources.claude_code.state import State
@@ -138,6 +149,36 @@ def _cut_off(
         timestamp=moment(line.timestamp, []),
         **whose(line, state.place, state.sidechain_run),
     )
+
+
+def read_agent_end(line: Line, ended: Ended, record: int, state: State) -> list[Reported]:
+    """What the waiting thread was told of a sub-agent's last response; nothing if no counts are.
+
+    The tool states them when the stream is over, so the output is the last one.
+    """
+    problems: list[str] = []
+    counts, total = usage_counts(ended.usage, problems), count(ended.total_tokens, problems)
+    session = state.place.session or text(line.session)
+    agent = text(ended.agent_id) or f"sidechain-{state.sidechain_run}"
+    if total is None and counts["reported_output_tokens"] is None:
+        return []
+    uuid = text(line.uuid)
+    row = Reported(
+        record=record,
+        part=AGENT_END,
+        kind=RESPONSE,
+        dialect=DIALECT,
+        identity=uuid and f"end:{uuid}",
+        record_id=uuid,
+        project=text(line.cwd),
+        timestamp=moment(line.timestamp, problems),
+        finished=True,
+        reported_total_tokens=total,
+        **counts,
+        **thread(session, agent),
+    )
+    row.problems = codes(problems)
+    return [row]
 
 
 def _with_usage(line: Line) -> Message | None:
