@@ -330,9 +330,30 @@ def test_the_nearest_in_time_is_the_call_s_own() -> None:
     assert found["cached_input_tokens"].to_list() == [1, 2, 3]
 
 
-def test_calls_at_the_same_time_with_unlike_details_are_refused() -> None:
+def test_of_like_calls_with_unlike_details_only_the_order_is_unknown() -> None:
+    """Either way they took 3 cached tokens and 17,997 others: the sum is proved, and filled."""
     given = [call(n, at=10 * n, input=9000, output=5) for n in (1, 2)]
     details = [answer(n, at=10 * n, input=9000, cached=n, output=5) for n in (1, 2)]
+    found = propose(rows(*given, *details)).corrections
+    assert found["cached_input_tokens"].to_list() == [1, 2]
+    assert found["rule"].str.contains("in whichever order").all()
+
+
+@pytest.mark.parametrize(
+    ("second", "cached"),
+    [
+        pytest.param({"project": "another"}, (1, 2), id="of-two-projects"),
+        pytest.param({"service_tier": "batch"}, (1, 2), id="of-two-prices"),
+        pytest.param({"at": -10}, (1, 2), id="of-two-hours"),
+        pytest.param({}, (1, 2, 3), id="more-details-than-calls"),
+    ],
+)
+def test_calls_with_unlike_details_are_refused(
+    second: dict[str, Any], cached: tuple[int, ...]
+) -> None:
+    like = {"at": 20, "input": 9000, "output": 5}
+    given = [call(1, at=10, input=9000, output=5), call(2, **like | second)]
+    details = [answer(n, at=10 * n, input=9000, cached=n, output=5) for n in cached]
     assert reason(*given, *details) == ["ambiguous-match"] * 2
 
 

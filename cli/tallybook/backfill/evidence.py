@@ -324,7 +324,16 @@ def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
     counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
     return (
         rows.filter(counted)
-        .select("call_id", "dialect", *_WHO, *_counts(), _time(), open=in_doubt(), begun=at_begin())
+        .select(
+            "call_id",
+            "dialect",
+            *_WHO,
+            *_counts(),
+            _time(),
+            open=in_doubt(),
+            begun=at_begin(),
+            alike=_alike(),
+        )
         .with_columns(
             needs_input=(pl.col("unsplit").fill_null(0) > 0)
             | ~whole_prompt()
@@ -336,6 +345,15 @@ def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
         )
         .drop("dialect")
     )
+
+
+def _alike() -> pl.Expr:
+    """Equal for calls that differ in nothing that a sum is asked by, nor in what a token costs."""
+    terms = ("service_tier", "speed", "inference_geo", "web_search_requests")
+    whose = (*_WHO[:4], "thread_id", "root_thread_id", "caller", "project")
+    # The shortest step in which the days and hours of any two zones lie apart.
+    when = pl.col("timestamp").dt.truncate("15m")
+    return pl.struct(*whose, *terms, "dialect", *COUNTS.values(), when).hash()
 
 
 def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -36,8 +36,9 @@ class Search:
 
     def take(self, found: pl.DataFrame, proof: str) -> None:
         """Settle some edges, and leave calls and evidence of the settled ones out from now on."""
-        matched, refused = settle(found)
-        self.matched.append(matched.with_columns(proof=pl.lit(proof)))
+        matched, refused = settle(found, self.every.select("call", "alike"))
+        order = pl.when("unordered").then(pl.lit(", in whichever order")).otherwise(pl.lit(""))
+        self.matched.append(matched.with_columns(proof=pl.lit(proof) + order).drop("unordered"))
         self.refused.append(refused)
         for gone in (matched, refused):
             self.calls = self.calls.join(gone, on="call", how="anti")
@@ -168,23 +169,30 @@ def differs(direction: str) -> pl.Expr:
     return pl.col(f"_{direction}_rank") == _GUARDS[DIFFERS]
 
 
-def settle(edges: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def settle(edges: pl.DataFrame, alike: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The edges (`call`, `seen_group`, `fills`, times) that are certain, and those refused.
 
     A call and a group that have only each other belong together. In a larger cluster any
-    assignment is right if all of its evidence states the same counts and there is enough of it.
+    assignment is right if all of its evidence states the same counts and there is enough of it. It
+    is right for their sum where calls that are `alike` and their evidence are as many, and any of
+    it fits any of them: nobody can tell which is whose, and nothing depends on it (`unordered`).
     """
     shared = (pl.len().over("call") > 1) | (pl.len().over("seen_group") > 1)
     alone, crowded = edges.filter(~shared), edges.filter(shared)
+    alone = alone.with_columns(unordered=pl.lit(value=False))
     if crowded.is_empty():
         return alone, crowded
-    clustered = crowded.with_columns(cluster=pl.Series(_clusters(crowded)))
-    taken: list[tuple[Any, ...]] = []
+    clustered = crowded.join(alike, on="call", how="left", maintain_order="left").with_columns(
+        cluster=pl.Series(_clusters(crowded))
+    )
+    taken: list[tuple[int, int, bool]] = []
     for _, cluster in clustered.group_by("cluster", maintain_order=True):
-        taken += _assigned(cluster)
+        is_one = cluster["fills"].n_unique() == 1
+        found = _assigned(cluster) if is_one else _assigned_to_alike(cluster)
+        taken += [(call, group, not is_one) for call, group in found]
     keys = {"call": edges.schema["call"], "seen_group": edges.schema["seen_group"]}
-    chosen = pl.DataFrame(taken, schema=keys, orient="row")
-    matched = crowded.join(chosen, on=list(keys), how="semi")
+    chosen = pl.DataFrame(taken, schema={**keys, "unordered": pl.Boolean}, orient="row")
+    matched = crowded.join(chosen, on=list(keys), how="inner", maintain_order="left")
     refused = crowded.join(matched, on="call", how="anti").join(
         matched, on="seen_group", how="anti"
     )
@@ -211,8 +219,6 @@ def _clusters(edges: pl.DataFrame) -> list[int]:
 
 def _assigned(cluster: pl.DataFrame) -> Iterable[tuple[int, int]]:
     """A group for each call of the cluster in the order of time; nothing where one is left out."""
-    if cluster["fills"].n_unique() > 1:
-        return []
     calls: dict[int, list[int]] = {}
     for call, group in (
         cluster.sort("time", "call", "seen_time", "seen_group")
@@ -227,3 +233,14 @@ def _assigned(cluster: pl.DataFrame) -> Iterable[tuple[int, int]]:
             return []
         used[free] = call
     return [(call, group) for group, call in used.items()]
+
+
+def _assigned_to_alike(cluster: pl.DataFrame) -> Iterable[tuple[int, int]]:
+    """A group for each call, where only their order is unknown; else nothing."""
+    calls = cluster.sort("time", "call")["call"].unique(maintain_order=True).to_list()
+    groups = cluster.sort("seen_time", "seen_group")["seen_group"].unique(maintain_order=True)
+    fits_any = cluster.height == len(calls) * len(groups) and len(calls) == len(groups)
+    is_whole = cluster["input_fill"].struct.field("rule").null_count() == 0
+    if not (fits_any and is_whole and cluster["alike"].n_unique() == 1):
+        return []
+    return list(zip(calls, groups, strict=True))
