@@ -90,6 +90,10 @@ def at(stated: str) -> datetime:
         ("mistral", "mistral-large-latest", "2025-12-01", "10"),  # no cache price: as the prompt
         ("mistral", "mistral-large-latest", "2025-12-02", "2.05"),
         ("mistral", "mistral-large-3", "2026-11-01", "2.05"),
+        ("mistral", "magistral-medium-latest", "2026-10-31", "9"),
+        ("mistral", "magistral-medium-latest", "2026-11-01", "9.15"),
+        ("mistral", "magistral-small-latest", "2026-11-01", "0.765"),
+        ("mistral", "open-mistral-nemo", "2026-11-01", "0.63"),
         ("mistral", "devstral-latest", "2026-11-01", "2.44"),
         ("mistral", "mistral-vibe-cli-latest", "2026-11-01", "9.15"),
         ("mistral", "mistral-vibe-cli-fast", "2026-11-01", "0.765"),
