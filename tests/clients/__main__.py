@@ -136,16 +136,17 @@ def _same(rows: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[Verdic
 
 
 def _as_logged(game: Play) -> list[Answered]:
-    """The calls, without the session of the request where their lines name another one.
+    """The calls, without the session of the request where their lines name another one, or none.
 
     Claude Code may ask for a session that it resumes under the id that it had before.
     """
-    lines = [line for text in _texts(game) for line in text.splitlines()]
+    texts = _texts(game)
+    lines = [line for text in texts for line in text.splitlines()]
 
     def named(call: Answered) -> bool:
         own = [line for line in lines if f'"{call.id}"'.encode() in line]
         session = str(call.session).encode()
-        return call.api != "messages" or not own or any(session in line for line in own)
+        return call.api != "messages" or any(session in text for text in own or texts)
 
     return [call if named(call) else replace(call, session=None) for call in game.answered]
 

@@ -16,6 +16,7 @@ Word = Literal["right", "unknown", "wrong", "unlogged"]
 WORDS: Final[tuple[Word, ...]] = ("right", "unknown", "wrong", "unlogged")
 # A sum that the log asserts and the calls do not reach says that calls are lacking.
 _SAID: Final = ("no-counts", "total-mismatch")
+_DOUBT: Final = "perhaps-inherited"
 _BUCKETS: Final = {
     "uncached_input_tokens": "uncached",
     "cached_input_tokens": "cached",
@@ -176,8 +177,13 @@ def _guessed(
 
 
 def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> list[Answered]:
-    """Judge the rows that are no single call: the sum of several, or wrong."""
-    for row in rows:
+    """Judge the rows that are no single call: the sum of several, or wrong.
+
+    One that may hold the total of another thread, as it says itself, stands for all calls of its
+    own that no other row has.
+    """
+    doubted = [row for row in rows if _DOUBT in (row.get("problems") or ())]
+    for row in (row for row in rows if row not in doubted):
         told = [call for call in missing if call.told != "nothing"]
         own = [call for call in told if call.session in {None, _conversation(row)}]
         summed = _summed(row, own) if row.get("calls") != 1 else []
@@ -185,6 +191,10 @@ def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> 
         verdicts += [_in_a_sum(call, row) for call in summed]
         if not summed:
             verdicts.append(_wrong("no such call was answered", None, row))
+    for row in doubted:
+        own = [call for call in missing if call.session == _conversation(row)]
+        missing = [call for call in missing if call not in own]
+        verdicts += [Verdict("unknown", f"said by {_DOUBT}", call, _place(row)) for call in own]
     return missing
 
 

@@ -204,3 +204,20 @@ def test_a_row_of_many_calls_is_right_as_their_sum() -> None:
         "right",
         "unlogged",
     ]
+
+
+def test_a_total_that_may_hold_another_threads_stands_for_the_calls_of_its_own() -> None:
+    row = _row(calls=None, input_tokens=99_999, output_tokens=9_999, cached_input_tokens=77)
+    row |= dict.fromkeys(("uncached_input_tokens", "reasoning_output_tokens"), 55)
+    assert _words([_call()], [row], logged=False) == ["wrong", "unlogged"]
+    assert _words([_call()], [{**row, "problems": ["perhaps-inherited"]}]) == ["unknown"]
+
+
+def test_a_sum_may_hold_more_of_a_broken_stream_than_its_begin() -> None:
+    calls = [_call(1, counts_of(1), told="start"), _call(2, counts_of(2))]
+    prompt = sum(call.counts.prompt for call in calls)
+    row = _row(calls=None, input_tokens=prompt, output_tokens=calls[1].counts.output + 9)
+    row |= {"cached_input_tokens": None, "uncached_input_tokens": None}
+    row |= {"cache_creation_input_tokens": None, "reasoning_output_tokens": None}
+    assert sorted(_words(calls, [row])) == ["right", "unknown"]
+    assert "wrong" in _words(calls, [{**row, "output_tokens": 2}])

@@ -200,6 +200,14 @@ def test_running_totals_go_on_in_the_next_file_or_start_anew() -> None:
     assert settled(*anew)["input_tokens"].to_list() == [500, 40]
 
 
+def test_a_count_that_an_older_build_left_out_of_the_total_has_risen_by_nobody_knows() -> None:
+    newer = capture(300, path="b.jsonl", reported_reasoning_tokens=90, reported_output_tokens=9)
+    frame = settled(capture(100), newer)
+    assert frame["output_tokens"].to_list() == [1, 8]
+    assert frame["reasoning_output_tokens"].to_list() == [None, None]
+    assert frame["problems"].to_list() == [["no-model", "no-time"]] * 2
+
+
 def test_a_capture_yields_to_the_threads_own_log() -> None:
     frame = settled(step("a"), capture(100, path="out.jsonl"))
     assert reasons(frame) == [None, "capture"]

@@ -278,8 +278,7 @@ def _beyond(statement: Statement, last: Totals) -> Iterator[Change]:
         if before == snapshot.total:
             yield Change(snapshot.row, False, "same-record", None, snapshot.total)
         else:
-            counts = _minus(snapshot.total, before)
-            yield Change(snapshot.row, bool(last), None, None, counts)
+            yield Change(snapshot.row, bool(last), None, None, _rise(snapshot.total, before))
 
 
 def _first(statement: Statement, others: _OthersOf) -> Iterator[Change]:
@@ -323,6 +322,16 @@ def _is_lower(statement: Statement, last: Totals) -> bool:
 def _has_lower(total: Total, last: Total) -> bool:
     return any(
         value is not None and before is not None and value < before
+        for value, before in zip(total, last, strict=True)
+    )
+
+
+def _rise(total: Total, last: Total | None) -> Total:
+    """How far each count has risen; null where the total before, of another build, has none."""
+    if last is None:
+        return total
+    return tuple(
+        None if value is None or before is None else value - before
         for value, before in zip(total, last, strict=True)
     )
 

@@ -316,7 +316,8 @@ def _is_capture(column: str) -> pl.Expr:
 def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Saved standard output of a thread yields to the thread's own log, lines yield to totals.
 
-    A total that is stated once for the run, not per model, yields to the lines.
+    A total that is stated once for the run, not per model, yields to the lines, and so does one
+    that is less than its own lines: of calls that were tried again a client may count none.
     """
     thread = pl.coalesce("root_thread_id", "thread_id")
 
@@ -324,20 +325,34 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
         return (_FREE & condition).any().over("source", thread)
 
     line, total = pl.col("evidence") == CAPTURE_LINE, pl.col("evidence") == CAPTURE_TOTAL
+    lacks = _is_less_than_lines(thread).fill_null(value=False)
     better = (
         pl.when(
             _is_capture("evidence") & has((pl.col("evidence") == LOG) & (pl.col("kind") == CALL))
         )
         .then(True)
-        .when(line & has(total & pl.col("running")))
+        .when(line & ~lacks & has(total & pl.col("running")))
         .then(True)
         .when(total & ~pl.col("running") & has(line | (total & pl.col("running"))))
         .then(True)
-        .otherwise(False)
+        .otherwise(total & pl.col("running") & lacks)
     )
     known = thread.is_not_null()
     of = pl.concat_str("source", pl.lit(":"), thread)
-    return _mark(rows, _FREE & known & better, of, "capture")
+    mismatch = _FREE & known & total & pl.col("running") & lacks
+    return rows.with_columns(problems=add_problem(("total-mismatch", mismatch))).pipe(
+        _mark, _FREE & known & better, of, "capture"
+    )
+
+
+def _is_less_than_lines(thread: pl.Expr) -> pl.Expr:
+    """Whether a run's total of a model holds less of prompts than the lines beside it."""
+    line, total = pl.col("evidence") == CAPTURE_LINE, pl.col("evidence") == CAPTURE_TOTAL
+    totals = pl.col("input_tokens").filter(_FREE & total & pl.col("running"))
+    lines = pl.col("input_tokens").filter(_FREE & line)
+    return ((totals.len() > 0) & (lines.sum() > totals.sum())).over(
+        "source", thread, "path", "model"
+    )
 
 
 def _mark_lesser_records_of_run(rows: pl.LazyFrame) -> pl.LazyFrame:
