@@ -26,7 +26,7 @@ _BUCKETS: Final = {
     "reasoning_output_tokens": "reasoning",
 }
 _ENOUGH: Final = 2  # equal counts; a sum may have one by chance
-_LARGEST: Final = 12  # calls of a sum; more would take long to try
+_LARGEST: Final = 16  # calls of a sum; more would take long to try
 _INPUT: Final = tuple(_BUCKETS)[:3]
 
 

@@ -172,7 +172,7 @@ def _advance(counter: Counter, stated: Pair, *, fresh: bool, certain: bool) -> S
     if not certain and _is_stale(counter, last, total):
         counter.seen = total
         return Step(last, repeat=STALE_TOTAL)
-    if fresh and is_zero(last) and _rose(counter, total):
+    if fresh and is_zero(last) and not is_zero(total) and _rose(counter, total):
         return _from_total(counter, total, fresh=fresh)  # the lines between were dropped
     mismatch = _mismatch(counter, last, total)
     _follow(counter, total)
@@ -191,7 +191,7 @@ def _from_total(counter: Counter, total: Vector, *, fresh: bool) -> Step:
 
 def _rose(counter: Counter, total: Vector) -> bool:
     before = counter.total
-    return before is not None and not counter.filled and not _is_lower(total, before)
+    return before is None or (not counter.filled and not _is_lower(total, before))
 
 
 def _follow(counter: Counter, total: Vector) -> None:
