@@ -50,6 +50,12 @@ def test_progress_that_carries_usage_is_not_passed_over() -> None:
     assert passed_over(line_of(USER), line_of(carried), line_of(PROGRESS)) == [0, 2]
 
 
+def test_a_word_that_a_response_broke_off_is_looked_at_wherever_its_members_stand() -> None:
+    cut = '"message":{"role":"user","content":"Your response above was cut off"}'
+    behind, before = f'"type":"user",{cut},"isMeta":true', f'"type":"user","isMeta":true,{cut}'
+    assert passed_over(line_of(USER), line_of(behind), line_of(before)) == [0]
+
+
 def test_members_inside_another_object_are_not_the_lines_own() -> None:
     inner = line_of(USER)[1:].replace(b'"parentUuid":"' + LINK.encode(), b'"x":"' + b"y" * 21)
     nested = b'{"parentUuid":"","data":{' + inner + b',"type":"assistant"}'
@@ -129,7 +135,9 @@ def test_a_document_that_is_broken_costs_none_of_the_others() -> None:
     assert inputs(first + second[:-3]) == [(1, 1, None), (length + 1, None, ["torn-line"])]
 
 
-@pytest.mark.parametrize("before", ["", "\n", "\n\n", '{"cut\n', "[words] of a wrapper\n"])
+@pytest.mark.parametrize(
+    "before", ["", '{"type":"mode"}\n', "\n", "\n\n", '{"cut\n', "[words] of a wrapper\n"]
+)
 def test_a_file_begins_with_its_first_line_that_can_be_read(before: str) -> None:
     """A session that was forked without a word begins with its queue, and copies what is older."""
     entry = {"type": "queue-operation", "timestamp": "2026-01-01T00:00:01.000Z"}

@@ -77,9 +77,11 @@ def _copy(state: State) -> State:
 
 
 def _begun(block: bytes) -> datetime | None:
-    """When the client began to write, where the first line is an entry of its queue."""
-    first = next(Head(block).objects(_FIRST_LINES), {})
-    return instant(first.get("timestamp")) if first.get("type") == "queue-operation" else None
+    """When the client began to write, where the first line with a time is an entry of its queue."""
+    for line in Head(block).objects(_FIRST_LINES):
+        if line.get("timestamp") is not None:
+            return instant(line["timestamp"]) if line.get("type") == "queue-operation" else None
+    return None
 
 
 def _form(block: bytes) -> Literal["lines", "document"] | None:

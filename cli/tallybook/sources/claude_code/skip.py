@@ -23,12 +23,12 @@ _MEMBERS: Final = re.compile(
 )
 _UNLINKED: Final = (b'{"type":"file-history-snapshot"', b'{"type":"queue-operation"')
 
-# How the client begins its word to the model that the response before broke off, and how a line
-# with it goes on. Only builds that write the members in this order say it.
+# How what a user says goes on behind the type of the line, and how the client begins its word to
+# the model that the response before broke off.
+_SAID: Final = b'message":{"role":"user","content":'
 CUT_OFF: Final = b"Your response above was "
 _TELLS_CUT_OFF: Final = tuple(
-    b'message":{"role":"user","content":' + begin + CUT_OFF
-    for begin in (b'"', b'[{"type":"text","text":"')
+    _SAID + begin + CUT_OFF for begin in (b'"', b'[{"type":"text","text":"')
 )
 
 # What only the end of a sub-agent states. It stands near the end of its line, behind the content.
@@ -87,7 +87,8 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
         ):
             is_response = mark is _ALWAYS
             if mark is _BEHIND:
-                missing = not starts(_TELLS_CUT_OFF, begin + width)
+                behind = begin + width
+                missing = starts(_SAID, behind) and not starts(_TELLS_CUT_OFF, behind)
             else:
                 missing = mark is _NEVER or (
                     not is_response
