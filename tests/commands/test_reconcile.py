@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,16 @@ def test_what_the_logs_say_that_calls_cost_is_compared_with_the_list(run: Run) -
     assert answer["statement"]["form"] == "logged"
     assert all(row["difference"]["tokens"] is None for row in answer["rows"])
     assert {e["cause"] for row in answer["rows"] for e in row["causes"]} <= {"price", "tier"}
+
+
+def test_the_other_s_answer_may_come_through_a_pipe(run: Run) -> None:
+    reads, writes = os.pipe()
+    try:
+        os.write(writes, json.dumps({"daily": DAYS, "totals": {}}).encode())
+        os.close(writes)
+        assert run(f"/dev/fd/{reads}", DEMO).exit_code == 0
+    finally:
+        os.close(reads)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ FILE is one of
 
 \b
 Examples:
-  tallybook reconcile ccusage.json
+  tallybook reconcile <(ccusage daily --json)
   tallybook reconcile completions_usage.csv ~/.codex --tolerance 0.5
   tallybook reconcile logged --json
 
@@ -119,10 +119,10 @@ def _statements(file: Path) -> Statements:
     from tallybook.files.statement import read_statement
     from tallybook.report.statements import read_statements
 
-    if not file.exists():
-        raise UsageError(f"there is no {file}")
     try:
         content = read_statement(file)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {file}") from error
     except OSError as error:
         raise TallybookError(f"cannot read {file}: {error.strerror or error}") from error
     return read_statements(content, str(file))
