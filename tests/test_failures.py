@@ -354,3 +354,26 @@ def test_the_program_goes_on_and_strict_says_that_something_is_missing(
     assert QUOTED not in done.stdout + done.stderr
     assert run("--strict").returncode == 3
     assert "ValueError: a secret of the user" in run(TALLYBOOK_RAISE="1").stderr
+
+
+TAKEN_DOWN = """
+import os, sys
+
+class Library:
+    def __init__(self):
+        self.abort = os.abort
+
+    def __del__(self):
+        self.abort()
+
+library = Library()
+from tallybook.__main__ import main
+main()
+"""
+
+
+def test_a_library_that_fails_when_it_is_taken_down_comes_too_late() -> None:
+    """As pyarrow does now and then, with a thread that the interpreter ends in the midst of C++."""
+    command = [sys.executable, "-c", TAKEN_DOWN, "usage-report", "--by", "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "error:" in done.stderr) == (2, True)

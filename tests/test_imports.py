@@ -94,8 +94,9 @@ def test_the_digest_of_the_reading_code_is_of_all_that_a_reader_can_reach() -> N
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["usage-report", "--help"]])
 def test_words_about_the_program_load_none_of_its_heavy_parts(arguments: list[str]) -> None:
     code = (
-        "import sys\n"
+        "import os, sys\n"
         "from tallybook.__main__ import main\n"
+        "os._exit = sys.exit\n"
         f"sys.argv = ['tallybook', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'polars', 'pyarrow', 'genai_prices'} & set(sys.modules)\n"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from tallybook import __version__
 
@@ -31,7 +34,23 @@ def main() -> None:
         os.environ.setdefault(name, value)
     from tallybook.commands import app  # noqa: PLC0415 - see above
 
-    app(prog_name="tallybook")
+    try:
+        app(prog_name="tallybook")
+    except SystemExit as end:
+        _leave(end)
+
+
+def _leave(end: SystemExit) -> NoReturn:
+    """End the process with its code, its libraries left as they are: all is written by now.
+
+    Taken down with the interpreter, a thread of pyarrow may be ended in the midst of C++, and the
+    process aborts behind a report that is whole (apache/arrow#45017).
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 def _tell_version() -> None:
