@@ -209,7 +209,9 @@ def _summed(row: Row, calls: list[Answered]) -> list[Answered]:
         for some in chain.from_iterable(combinations(own, n) for n in range(len(own), 0, -1)):
             counts = [call.counts for call in some]
             told = range(sum(map(_output, some)), sum(one.output for one in counts) + 1)
-            same = prompt == sum(one.prompt for one in counts)
+            true = sum(one.prompt for one in counts)
+            # A way of counting that leaves the cache out is too low, and has to say so.
+            same = prompt == true or (bool(row.get("lower_bound")) and 0 < (prompt or 0) < true)
             if same and output in told and cached in {None, sum(one.cached for one in counts)}:
                 return list(some)
     return []
@@ -223,6 +225,8 @@ def _output(call: Answered) -> int:
 def _in_a_sum(call: Answered, row: Row) -> Verdict:
     if call.told == "start":
         return Verdict("unknown", "in a sum, as far as the client was told", call, _place(row))
+    if row.get("lower_bound"):
+        return Verdict("unknown", "in a sum that is at least so much", call, _place(row))
     return Verdict("right", "in a sum", call, _place(row))
 
 

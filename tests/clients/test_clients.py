@@ -198,6 +198,9 @@ def test_a_row_of_many_calls_is_right_as_their_sum() -> None:
     )
     assert _words(calls, [row]) == ["right", "right"]
     assert "wrong" in _words(calls, [{**row, "output_tokens": output + 1}])
+    low = {**row, "input_tokens": prompt - 1}
+    assert _words(calls, [{**low, "lower_bound": True}]) == ["unknown", "unknown"]
+    assert "wrong" in _words(calls, [low])
     between = _call(3, counts_of(3))
     assert _words([calls[0], between, calls[1]], [row], logged=False) == [
         "right",
