@@ -307,6 +307,14 @@ def test_codex_states_its_counts_when_the_tool_has_run() -> None:
     assert reasons(frame) == ["witness"]
 
 
+def test_writes_that_the_router_did_not_find_are_in_its_uncached_prompt() -> None:
+    """Codex states 50 of the prompt as written, the router nothing of it; both mean one call."""
+    way = {"model": "gpt-5", "route": "responses>responses stream"}
+    rows = [routed(n, **way, reported_cache_creation_tokens=None) for n in (1, 2, 3)]
+    frame = settled(*(codex(n) for n in (1, 2, 3)), *rows)
+    assert counted(frame) == [("codex", 1000 + n, CODEX) for n in (1, 2, 3)]
+
+
 def test_a_client_s_totals_by_the_model_that_it_asked_for_hold() -> None:
     total = {
         "source": "claude-code", "path": "session.jsonl", "record": 9, "kind": "assertion",

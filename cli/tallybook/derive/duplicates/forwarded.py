@@ -263,10 +263,12 @@ def _surplus() -> pl.Expr:
     """What the client was shown beyond the router's count, where the counts are equal but for it.
 
     Each was normalised by its own way of counting, so a prompt that holds its cache and one that
-    does not are alike by now.
+    does not are alike by now. Writes that the router did not find are in its uncached prompt.
     """
-    more = pl.col("c_uncached_input_tokens") - pl.col("r_uncached_input_tokens")
-    same = _same("cached") & _same("cache_creation")
+    unsaid = pl.col("r_cache_creation_input_tokens").is_null()
+    within = pl.when(unsaid).then("c_cache_creation_input_tokens").fill_null(0)
+    more = pl.col("c_uncached_input_tokens") + within - pl.col("r_uncached_input_tokens")
+    same = _same("cached") & (unsaid | _same("cache_creation"))
     same &= pl.col("r_output_tokens") == pl.col("c_output_tokens")
     return pl.when(same & more.is_in([0, SURPLUS])).then(more)
 
