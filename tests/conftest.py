@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tallybook.errors import FAILURES
 from tallybook.pricing import rates
+from tallybook.pricing.installed import installed_version
 from tests.examples import TIMES, times
 
 # What a reader raises fails the test, here and in every program that a test starts.
@@ -52,6 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.chmod(0o1777)  # as any such folder: a test reads as a user who may do nothing else
         config.stash[_TEMPORARY] = folder, os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        _ship_rates()
+
+
+def _ship_rates() -> None:
+    """A checkout whose table of prices is another version's builds it once, and not in each run."""
+    if rates._read(rates.SHIPPED, installed_version()) is None:
+        rates.ship()
 
 
 @pytest.hookimpl(trylast=True)
