@@ -109,18 +109,14 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     Without --apply it changes nothing and shows what it would do.
     """
     _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
-    if everything and (undo or restore):
-        raise UsageError("--all is of no use here", hint="--undo and --restore know their calls")
+    _check_all(everything=everything, takes_back=undo or restore)
     zone = chosen_zone(timezone)
     inputs = [*(paths or []), *(responses or [])]
     check_files(inputs, prices, None)
     check_problems(problems, inputs, None)
-    if undo:
-        _undo(ledger)
-        return
     chosen = "json" if json else format_
-    if restore:
-        _restore(paths, chosen)
+    if undo or restore:
+        _take_back(ledger, paths, chosen, undo=undo)
         return
 
     from tallybook.report.problems import ProblemCount
@@ -150,6 +146,14 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
     _judge(files)
+
+
+def _take_back(ledger: Path | None, paths: list[Path] | None, chosen: str, *, undo: bool) -> None:
+    """Take back what was recorded, or what was written in place."""
+    if undo:
+        _undo(ledger)
+    else:
+        _restore(paths, chosen)
 
 
 def _written_in_place(plan: BackfillPlan, *, apply: bool) -> tuple[list[dict[str, Any]], set[str]]:
@@ -216,6 +220,11 @@ def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger:
         raise UsageError("--in-place goes with --apply, or shows what it would change")
     if no_ledger and (apply or undo):
         raise UsageError(f"{chosen[0]} needs the ledger", hint="leave out --no-ledger")
+
+
+def _check_all(*, everything: bool, takes_back: bool) -> None:
+    if everything and takes_back:
+        raise UsageError("--all is of no use here", hint="--undo and --restore know their calls")
 
 
 def _folder(ledger: Path | None) -> Path:
