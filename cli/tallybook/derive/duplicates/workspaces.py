@@ -65,18 +65,7 @@ def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
     Where the logs state more of one count and less of another, the sum counts whole, and says that
     it may be counted twice; not where the session that it names is among them.
     """
-    runs = in_workspace(rows.filter(is_run() & _FREE)).select(
-        "row",
-        "project",
-        WORKSPACE,
-        "timestamp",
-        "thread_id",
-        has_workspace=has_workspace(),
-        agent="log_source",
-        begun=pl.col("chain_id")
-        .str.extract(r"@(.*)$")
-        .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", time_zone="UTC", strict=False),
-    )
+    runs = _runs(rows)
     own = (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & _FREE
     logs = in_workspace(rows.filter(own, pl.col("source").is_in(_AGENTS))).select(
         WORKSPACE,
@@ -110,6 +99,22 @@ def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(_rests())
         .pipe(_settled)
         .drop(cs.matches("^(logged|rest)_"), "_first", "_calls", "_named")
+    )
+
+
+def _runs(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The runs that count, with where and when their agents worked."""
+    return in_workspace(rows.filter(is_run() & _FREE)).select(
+        "row",
+        "project",
+        WORKSPACE,
+        "timestamp",
+        "thread_id",
+        has_workspace=has_workspace(),
+        agent="log_source",
+        begun=pl.col("chain_id")
+        .str.extract(r"@(.*)$")
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", time_zone="UTC", strict=False),
     )
 
 
