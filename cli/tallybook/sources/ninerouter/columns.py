@@ -58,16 +58,16 @@ def table(entries: list[Entry], era: Era, estimates: Estimates | None = None) ->
     projects = {key: f"key-{hashed(key)}" if key else None for key in {e.key for e in entries}}
     verdicts = [judge(entry, era) for entry in entries]
     if estimates:
-        verdicts = [estimates.said(e, v) for e, v in zip(entries, verdicts, strict=True)]
+        verdicts = [estimates.revised(e, v) for e, v in zip(entries, verdicts, strict=True)]
     return columns(
         len(entries),
         {
             "record": [entry.record for entry in entries],
-            "provider": _said([entry.served_by or entry.provider for entry in entries]),
-            "model": _said([model_of(entry.model) for entry in entries]),
+            "provider": _texts([entry.served_by or entry.provider for entry in entries]),
+            "model": _texts([model_of(entry.model) for entry in entries]),
             "timestamp": _timestamps([entry.when for entry in entries]),
             **_identity(entries),
-            "connection_id": _said([entry.connection for entry in entries]),
+            "connection_id": _texts([entry.connection for entry in entries]),
             "project": [projects[entry.key] for entry in entries],
             "is_copy": era.is_copy,
             # The twin states more than its partner, and is the later of the two records.
@@ -79,7 +79,7 @@ def table(entries: list[Entry], era: Era, estimates: Estimates | None = None) ->
     )
 
 
-def _said(texts: list[str | None]) -> pa.Array:
+def _texts(texts: list[str | None]) -> pa.Array:
     """The texts that say something, as `values.text` has it; others are null."""
     found = pa.array(texts, pa.string())
     return pc.if_else(pc.utf8_is_space(found), None, found)

@@ -319,9 +319,9 @@ def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
 
 
 def _unreadable(number: int, name: str, words: str) -> Reported:
-    said = f"{name} row {number}: {words}"
+    detail = f"{name} row {number}: {words}"
     return Reported(
-        record=number, part=name, kind=PROBLEM, calls=None, problems=["truncated"], detail=said
+        record=number, part=name, kind=PROBLEM, calls=None, problems=["truncated"], detail=detail
     )
 
 

@@ -323,8 +323,8 @@ def _verdict(*facts: Any) -> Verdict:
     way = route(case.provider, case.endpoint, case.streamed)
     if not (case.asks or case.answers or case.read or case.written):
         rule = f"{case.shape}/silent"
-        said = (False, False, False, False, False)
-        return Verdict("openai", rule, way.label, None, ["no-counts"], *said)
+        states_none = (False, False, False, False, False)
+        return Verdict("openai", rule, way.label, None, ["no-counts"], *states_none)
     prompt = _prompt(case, way)
     is_lost = case.asks is False and not case.read and not case.written
     problems = ["input-lost"] if is_lost else []

@@ -44,7 +44,7 @@ class Estimates:
         who = (row.model, row.connection_id, prompt, row.reported_output_tokens)
         self._found.setdefault(who, []).append((when, directions))
 
-    def said(self, entry: Entry, verdict: Verdict) -> Verdict:
+    def revised(self, entry: Entry, verdict: Verdict) -> Verdict:
         """The verdict on a row, with what its detail says of its counts."""
         counts = (entry.counts.prompt, entry.counts.completion)
         known = self._found.get((entry.model, entry.connection, *counts), ())
