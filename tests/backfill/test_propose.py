@@ -6,15 +6,26 @@ from typing import Any
 
 import pytest
 
-from tallybook.backfill.propose import propose
+from tallybook.backfill.propose import Proposal, propose
 from tests.backfill.pairs import answer, call, rows
 
 INPUT = ("uncached_input_tokens", "cached_input_tokens", "cache_creation_input_tokens")
 
 
+_known: dict[str, Proposal] = {}
+
+
+def proposal(*given: dict[str, Any]) -> Proposal:
+    """What is proposed of the rows, worked out once for tests that ask two things of it."""
+    key = repr(given)
+    if key not in _known:
+        _known[key] = propose(rows(*given))
+    return _known[key]
+
+
 def proposed(*given: dict[str, Any]) -> dict[str, Any] | None:
     """The correction of the prompt, where there is one."""
-    found = propose(rows(*given)).corrections.rows(named=True)
+    found = proposal(*given).corrections.rows(named=True)
     return next((row for row in found if row["direction"] == "input"), None)
 
 
@@ -25,7 +36,7 @@ def filled(*given: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def reason(*given: dict[str, Any]) -> list[str]:
-    return propose(rows(*given)).unrecoverable["reason"].to_list()
+    return proposal(*given).unrecoverable["reason"].to_list()
 
 
 @pytest.mark.parametrize(

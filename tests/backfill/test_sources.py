@@ -76,7 +76,6 @@ def test_a_folder_of_responses_fills_the_turns_that_name_them(tmp_path: Path) ->
     assert found["unsplit_input_tokens"] == 800
 
 
-@pytest.mark.parametrize("id_of_both", ["chatcmpl-a1", "chatcmpl-A000000000000000000001"])
 @pytest.mark.parametrize(
     ("other", "fills"),
     [
@@ -88,7 +87,13 @@ def test_a_folder_of_responses_fills_the_turns_that_name_them(tmp_path: Path) ->
         pytest.param({"cached": None, "prompt": 1300}, False, id="another prompt, unsplit"),
     ],
 )
-@pytest.mark.parametrize("names", [("a.json", "b.json"), ("b.json", "a.json")])
+@pytest.mark.parametrize(
+    ("names", "id_of_both"),
+    [
+        (("a.json", "b.json"), "chatcmpl-a1"),
+        (("b.json", "a.json"), "chatcmpl-A000000000000000000001"),
+    ],
+)
 def test_answers_of_one_id_that_disagree_fill_nothing_whatever_their_files_are_called(
     id_of_both: str, other: dict[str, Any], names: tuple[str, str], fills: bool, tmp_path: Path
 ) -> None:
