@@ -20,9 +20,10 @@ from unittest.mock import patch
 from tallybook.errors import TallybookError
 from tallybook.ledger.merging import merge
 from tallybook.ledger.open import with_usage
+from tallybook.ledger.reading import Reading
 from tallybook.ledger.upkeep import compact
 from tallybook.report.query import Query
-from tests.ledger.homes import answers, asked, home_of, put, session, told, transcript
+from tests.ledger.homes import answers, asked, document, home_of, put, session, told, transcript
 
 LIMITS = (0, 1500, 20_000)
 
@@ -72,8 +73,8 @@ class Trial:
                 found = answers(self.home, ledger, Query(by=("model", "thread")))
             assert found == self.right, (name, most)
             assert not list(ledger.rglob("*.aside")), (name, most)
-            with_usage(asked(self.home, ledger), lambda reading: _no_notes(reading.notes))
-            assert told(self.home, ledger) == self.right, (name, most)
+            after = with_usage(asked(self.home, ledger), _noted)
+            assert after == ([], self.right), (name, most)
 
     def answered_aside(self, most: int) -> None:
         """Logs that are large enough to be read into a folder aside are then held in memory."""
@@ -94,8 +95,9 @@ class Trial:
                 assert told(self.home, ledger) == self.right, (name, most)
 
 
-def _no_notes(notes: list[str]) -> None:
-    assert not notes, notes
+def _noted(reading: Reading) -> tuple[list[str], str]:
+    text = document(reading)
+    return reading.notes, text
 
 
 def _failure(work: Callable[[Path], object], ledger: Path) -> str | None:
