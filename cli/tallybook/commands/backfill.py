@@ -33,6 +33,7 @@ from tallybook.render.formats import envelope, json_text
 
 if TYPE_CHECKING:
     from tallybook.backfill.plan import BackfillPlan
+    from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
     from tallybook.report.problems import ProblemCount
 
@@ -119,33 +120,50 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         _take_back(ledger, paths, chosen, undo=undo)
         return
 
-    from tallybook.report.problems import ProblemCount
-
-    def planned(reading: Reading) -> tuple[BackfillPlan, dict[str, Any], list[str]]:
-        found = ProblemCount()
-        plan = _plan(reading, zone, responses, problems, found)
-        query = _query(paths, responses, everything=everything)
-        answer = _answer(plan, reading, query, details=details)
-        answer["coverage"] |= found.coverage()
-        return plan, answer, reading.notes
-
     question = question_of(
         paths, prices, ledger, no_ledger=no_ledger, as_recorded=True, everything=everything
     )
-    plan, answer, notes = read(question, planned)
+    query = _query(paths, responses, everything=everything)
+    work = partial(
+        _planned, zone=zone, responses=responses, problems=problems, query=query, details=details
+    )
+    plan, answer, notes = read(question, work)
     files, changed = _written_in_place(plan, apply=apply) if in_place else ([], set())
     known = None if no_ledger else _recorded_before(plan, _folder(ledger))
     answer |= {"in_place": files if in_place else None, "recorded_before": known, "applied": None}
     with _said_whatever_comes(files):
         if apply:
-            uncounted = ProblemCount()
-            again = partial(
-                read, question, lambda now: _plan(now, zone, responses, None, uncounted)
-            )
+            again = partial(_planned_again, question, zone, responses)
             answer["applied"] = _apply(plan, again, _folder(ledger), changed)
         put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
     _judge(files)
+
+
+def _planned(  # noqa: PLR0913 - what was asked
+    reading: Reading,
+    *,
+    zone: str,
+    responses: list[Path] | None,
+    problems: Path | None,
+    query: dict[str, Any],
+    details: bool,
+) -> tuple[BackfillPlan, dict[str, Any], list[str]]:
+    """The plan, its document with the problems of what it was made from, and what is to be said."""
+    from tallybook.report.problems import ProblemCount
+
+    found = ProblemCount()
+    plan = _plan(reading, zone, responses, problems, found)
+    answer = _answer(plan, reading, query, details=details)
+    answer["coverage"] |= found.coverage()
+    return plan, answer, reading.notes
+
+
+def _planned_again(question: Question, zone: str, responses: list[Path] | None) -> BackfillPlan:
+    """The plan from what the files state by now; its problems have been told."""
+    from tallybook.report.problems import ProblemCount
+
+    return read(question, lambda now: _plan(now, zone, responses, None, ProblemCount()))
 
 
 def _take_back(ledger: Path | None, paths: list[Path] | None, chosen: str, *, undo: bool) -> None:
