@@ -90,14 +90,16 @@ def changed(place: Place, value: Any, other: Any) -> bytes:
 @pytest.mark.parametrize("name", sources())
 def test_no_type_ends_a_reading(name: str) -> None:
     source, read = sources()[name], 0
-    for place, value in places(source):
+    for number, (place, value) in enumerate(places(source)):
         begun = source.begin(facts(source, place.path))
         found: list[Reported] = []
-        for other in OTHERS:
+        for turn, other in enumerate(OTHERS):
             content = changed(place, value, other)
             head = Head(content)
+            # The other sources look at one of the three: most places have many like them.
+            looking = sources().values() if turn == number % len(OTHERS) else [source]
             try:
-                for each in sources().values():
+                for each in looking:
                     each.sniff(head)
                     each.whole(head)
                 rows, state = source.read(content, begun)
