@@ -58,7 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _ship_rates() -> None:
     """A checkout whose table of prices is another version's builds it once, and not in each run."""
-    if rates._read(rates.SHIPPED, installed_version()) is None:
+    version = installed_version()
+    if version is not None and rates._read(rates.SHIPPED, version) is None:
         rates.ship()
 
 
