@@ -85,12 +85,13 @@ MAY_BE_TWICE: Final = "may-be-counted-twice"
 COMPACT: Final = "compact"
 COMPACTED: Final = "compacted:"
 
+AT_ROUTER: Final = "router"
+AT_CLIENT: Final = "client"
+
 # Problems of a total that goes on from one that was stated elsewhere, or nowhere: it holds more
 # than its run took, or may do so.
 EARLIER_USAGE: Final = "earlier-usage"
 PERHAPS_INHERITED: Final = "perhaps-inherited"
-AT_ROUTER: Final = "router"
-AT_CLIENT: Final = "client"
 
 # Problems of what a row leaves unsaid, which matter where it counts and nowhere else.
 SAID_OF_COUNTED: Final = (
@@ -100,6 +101,8 @@ SAID_OF_COUNTED: Final = (
     "assumed-model",
     "no-counts",
     "uncounted-calls",
+    EARLIER_USAGE,
+    PERHAPS_INHERITED,
 )
 
 # The part of a record, kept as evidence, that tells what the last response of an agent took.

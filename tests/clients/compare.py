@@ -182,14 +182,17 @@ def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> 
     One that may hold the total of another thread, as it says itself, stands for all calls of its
     own that no other row has.
     """
-    doubted = [row for row in rows if _DOUBT in (row.get("problems") or ())]
-    for row in (row for row in rows if row not in doubted):
+    doubted: list[Row] = []
+    for row in rows:
         told = [call for call in missing if call.told != "nothing"]
+        told = [call for call in told if row.get("model") in {None, call.model}]
         own = [call for call in told if call.session in {None, _conversation(row)}]
         summed = _summed(row, own) if row.get("calls") != 1 else []
         missing = [call for call in missing if call not in summed]
         verdicts += [_in_a_sum(call, row) for call in summed]
-        if not summed:
+        if not summed and _DOUBT in (row.get("problems") or ()):
+            doubted.append(row)
+        elif not summed:
             verdicts.append(_wrong("no such call was answered", None, row))
     for row in doubted:
         own = [call for call in missing if call.session == _conversation(row)]
