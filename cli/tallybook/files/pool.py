@@ -126,6 +126,15 @@ def _take_over(raised: bool) -> None:
     """
     FAILURES.raised = raised
     gc.freeze()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _context() -> multiprocessing.context.BaseContext:
