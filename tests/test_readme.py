@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from tallybook.commands import app
 from tallybook.derive.chain import derive
 from tallybook.files.find import walk
 from tallybook.sources import sources
@@ -57,3 +62,34 @@ def test_the_demo_adds_up_to_the_figures_worked_out_by_hand(
     assert got == {
         name: {"calls": row["calls"], **{b: row[b] for b in BUCKETS}} for name, row in want.items()
     }
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def test_its_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (block,) = blocks("python")
+    names: dict[str, Any] = {}
+    exec(block, names)  # noqa: S102 - our own README
+    assert names["dear"].height > 0
+    assert names["by_model"]["calls"].sum() == names["calls"].collect().height
+    assert str(names["own"]["cost_usd"][0]) == "14.000000000000000"
+
+
+def test_its_commands_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In their order: some need what an earlier one has left in the ledger."""
+    shutil.copytree(ROOT / "fixtures" / "demo", tmp_path / "LOGS")
+    shutil.copytree(ROOT / "fixtures" / "demo", tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.chdir(tmp_path)
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    for program, *arguments in filter(None, commands):
+        if program == "tallybook" and arguments[:1] != ["reconcile"]:  # needs another tool's file
+            done = CliRunner().invoke(app, arguments)
+            assert done.exit_code == 0, f"{arguments}: {done.stderr}"

@@ -45,7 +45,7 @@ SCHEMA: Final[dict[str, Any]] = {
     "price_provider": pl.String,
     "price_from": pl.Datetime("us", "UTC"),
 }
-_NEEDED: Final = (
+NEEDED: Final = (
     *KEY_COLUMNS,
     "timestamp",
     "kind",
@@ -81,7 +81,7 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
     def add(calls: pl.Series) -> pl.Series:
         return _costs(calls.struct.unnest(), rates, now).to_struct(calls.name)
 
-    priced = pl.struct(_NEEDED).map_batches(add, pl.Struct(SCHEMA), is_elementwise=True)
+    priced = pl.struct(NEEDED).map_batches(add, pl.Struct(SCHEMA), is_elementwise=True)
     return frame.with_columns(_price=priced).unnest("_price")
 
 
@@ -94,7 +94,7 @@ def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> p
     """
     names = [name for pair in PRICED_COUNTS for name in pair]
     names += [f(name) for name in MEDIA_COUNTS for f in (media.billed, media.rate_of)]
-    worked = media.with_billed(_worked(calls.select(_NEEDED), rates, now))
+    worked = media.with_billed(_worked(calls.select(NEEDED), rates, now))
     return worked.select(*SCHEMA.keys(), *names)
 
 

@@ -195,7 +195,7 @@ def _order(query: Query) -> dict[str, Any]:
 def _whose(group: Mapping[str, Any], query: Query) -> Row:
     """The project of a thread, where there is one, and the days of its first and last call."""
     zone = ZoneInfo(query.timezone)
-    least, most = group["least_project"], group["most_project"]
+    least, most = group.get("least_project"), group.get("most_project")
     found = {"project": least if least == most else None}
     for end in ("first", "last"):
         found[f"{end}_day"] = group[end] and group[end].astimezone(zone).date().isoformat()

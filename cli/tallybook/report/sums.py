@@ -27,6 +27,7 @@ from tallybook.schema import (
 )
 
 _ROUTE = ("end", "hour", "model")  # by what the ends of a route are compared
+_PROJECTS = ("least_project", "most_project")
 _TIME_FORMATS = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 
 
@@ -108,7 +109,7 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
     ]
 
 
-def sums(*, are_shared: bool = False) -> list[pl.Expr]:
+def sums(query: Query, *, are_shared: bool = False) -> list[pl.Expr]:
     """The sums of a group of USAGE rows, under the names of the report's fields.
 
     With `are_shared` some may have an output that only the sum of several is known to hold; such
@@ -134,9 +135,7 @@ def sums(*, are_shared: bool = False) -> list[pl.Expr]:
         _unbounded().any().alias("unbounded"),
         pl.col("timestamp").min().alias("first"),
         pl.col("timestamp").max().alias("last"),
-        # Equal where all rows are of one project.
-        pl.col("project").min().alias("least_project"),
-        pl.col("project").max().alias("most_project"),
+        *(_of_projects() if "project" in query.whose else []),
     ]
 
 
@@ -163,9 +162,20 @@ def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
         *_bounded(added, pl.col("unbounded")),
         *(pl.col(f"least {name}").any() for name in AT_LEAST),
         pl.col("unbounded").any(),
-        pl.col("first", "least_project").min(),
-        pl.col("last", "most_project").max(),
+        pl.col("first").min(),
+        pl.col("last").max(),
+        *(
+            [pl.col(_PROJECTS[0]).min(), pl.col(_PROJECTS[1]).max()]
+            if _PROJECTS[0] in groups
+            else []
+        ),
     ]
+
+
+def _of_projects() -> list[pl.Expr]:
+    """The first and the last by name, which are equal where all rows are of one."""
+    least, most = _PROJECTS
+    return [pl.col("project").min().alias(least), pl.col("project").max().alias(most)]
 
 
 def _unknown(name: str) -> pl.Expr:
@@ -248,7 +258,9 @@ def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Pa
     covered = lazy.group_by(COMPONENT).agg(counts(older))
     found = entries(lazy, COMPONENT).collect()
     return Partial(
-        groups=keyed.group_by(COMPONENT, *query.fields).agg(sums(are_shared=are_shared)).collect(),
+        groups=keyed.group_by(COMPONENT, *query.fields)
+        .agg(sums(query, are_shared=are_shared))
+        .collect(),
         covered=covered.join(
             missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64)), COMPONENT, how="left"
         )
