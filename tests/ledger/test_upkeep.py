@@ -300,10 +300,12 @@ class TestCommands:
             return done.exit_code, done.stdout, " ".join(done.stderr.split())
 
         missing, file = tmp_path / "missing", put(tmp_path / "file", b"x")
-        for folder in (missing, file):
-            words = f"error: there is no ledger in {folder} hint: a report makes one"
-            assert said(folder) == (1, "", words)
+        words = f"error: there is no ledger in {missing} hint: a report makes one"
+        assert said(missing) == (1, "", words)
         assert not missing.exists()
+        code, out, words = said(file)
+        assert (code, out) == (2, "")
+        assert words.startswith(f"error: {file} is no ledger: it is no folder")
         put(tmp_path / "mine" / "notes.txt", b"x")
         code, out, words = said(tmp_path / "mine")
         assert (code, out) == (2, "")

@@ -260,13 +260,13 @@ def _in_dollars(
     entry: _Entry, rows: Sequence[Rate], currencies: Sequence[_Currency]
 ) -> Iterator[Rate]:
     """The rates in dollars, at what the currency cost from day to day."""
-    code = entry.text("currency").upper() if "currency" in entry.values else _DOLLARS
-    if code == _DOLLARS:
+    sign = entry.text("currency").upper() if "currency" in entry.values else _DOLLARS
+    if sign == _DOLLARS:
         yield from rows
         return
-    periods = [each for each in currencies if each.code == code]
+    periods = [each for each in currencies if each.code == sign]
     if not periods:
-        entry.fail("currency", f"there is no [[currency]] with the code {_shown(code)}")
+        entry.fail("currency", f"there is no [[currency]] with the code {_shown(sign)}")
     for row in rows:
         for each in periods:
             start = max(filter(None, (row.valid_from, each.valid_from)), default=None)
