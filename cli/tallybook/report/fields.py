@@ -59,8 +59,9 @@ def together(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
     found: dict[str, Any] = {name: _added(rows, name) for name in COUNTS}
     found |= {name: _money(_added(rows, name)) for name in (*COSTS, "reported_cost_usd")}
-    # Nothing bounds a cost from above where nothing bounds a part of it.
-    if any(row["cost_high_usd"] is None and row["cost_usd"] is not None for row in rows):
+    # Nothing bounds a cost from above where nothing bounds a part of it, be it priced or not.
+    open_above = (row for row in rows if row["cost_high_usd"] is None)
+    if any(row["lower_bound"] or row["cost_usd"] is not None for row in open_above):
         found["cost_high_usd"] = None
     least = {name for row in rows for name in row["at_least"]}
     return {
