@@ -128,7 +128,7 @@ class TestWrongUsage:
             (["--limit", "0"], ["--limit"]),
             (["--sort", "size"], ["--sort"]),
             (["--source", "codx"], ["--source codx", "perhaps codex", "claude-code"]),
-            (["--source", "codex", "--source", ""], ["--source :", "sources: 9router"]),
+            (["--source", "codex", "--source", ""], ["--source is empty", "a variable"]),
             (["--problems", "p.txt"], ["--problems p.txt", ".jsonl", ".csv"]),
             (["--problems", "none/p.csv"], ["--problems", "none"]),
             (["log.json", "--problems", "log.jsonl"], ["--problems log.jsonl", "overwrite"]),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tallybook.errors import UsageError
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.reading import Reading
@@ -186,11 +187,13 @@ def test_a_ledger_on_a_disk_that_is_read_only_is_used_all_the_same(
     assert any("Read-only" in note for note in notes(home, ledger))
 
 
-def test_a_ledger_whose_place_is_taken_by_a_file_is_done_without(
+def test_a_file_in_the_place_of_a_ledger_is_refused_and_left_alone(
     home: Path, tmp_path: Path
 ) -> None:
-    put(tmp_path / "file", b"x")
-    assert any("cannot write" in note for note in notes(home, tmp_path / "file"))
+    file = put(tmp_path / "file", b"x")
+    with pytest.raises(UsageError, match="is no ledger"):
+        notes(home, file)
+    assert file.read_bytes() == b"x"
 
 
 @pytest.fixture
