@@ -31,6 +31,8 @@ from tallybook.render.text import (
         ("\udbff\udc00", r"\udbff\udc00"),
         ("caf\udce9", r"caf\xe9"),
         ("\x7f\x00", r"\x7f\x00"),
+        ("\u0301x", "◌\u0301x"),
+        ("e\u0301x", "e\u0301x"),
     ],
 )
 def test_what_does_not_show_as_itself_is_written_out(text: str, shown: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallybook.errors import UsageError
+from tallybook.names import text_of
 from tallybook.pricing.installed import rules_digest
 from tallybook.private import write_aside
 
@@ -47,7 +48,8 @@ def keep(folder: Path, rates: Rates) -> None:
 
 def _packed(rates: Rates) -> bytes:
     table, own = rates.table, rates.overrides
-    told = (table.version, table.digest, table.corrected, table.origin, own.name, own.content)
+    name = None if own.name is None else text_of(own.name)
+    told = (table.version, table.digest, table.corrected, table.origin, name, own.content)
     head = _Head(*told, rules_digest())
     payload = msgspec.json.encode(head) + b"\n" + msgspec.json.encode(table.providers)
     return gzip.compress(payload, 1, mtime=0)

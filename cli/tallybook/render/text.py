@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
+from unicodedata import category
 
 from tallybook.names import text_of
 
@@ -21,9 +22,11 @@ _ASCII = str.maketrans({"≥": ">", "–": "-", "…": "~", "─": "-", "·": "|
 def visible(text: str) -> str:
     """Write out what would not show as itself: controls, bidirectional marks, lone surrogates.
 
-    Bytes of a name that are no UTF-8 show as they do in all other texts of names.
+    Bytes of a name that are no UTF-8 show as they do in all other texts of names. A mark that would
+    join what stands before the text gets a dotted circle to stand on.
     """
-    return text if text.isprintable() else _ODD.sub(_escaped, text)
+    shown = text if text.isprintable() else _ODD.sub(_escaped, text)
+    return f"◌{shown}" if shown[:1] > "\x7f" and category(shown[0])[0] == "M" else shown
 
 
 def visible_json(document: str) -> str:
