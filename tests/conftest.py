@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile(
         "house",
         deadline=None,
-        max_examples=100 * times(),
+        max_examples=40 * times(),
         derandomize=same,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
