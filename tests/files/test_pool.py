@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
+
+import pytest
+
+from tallybook.files import pool
 
 SCRIPT = """
 import os, time
@@ -25,3 +30,21 @@ def test_workers_end_with_a_run_that_is_killed() -> None:
         assert [run.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
         run.kill()
         assert run.communicate(timeout=30)[0] == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers start with their work")
+def test_workers_that_were_interrupted_at_their_start_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # It gives the workers their work, and is made when they have been started.
+    monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread.__init__", interrupted)
+    monkeypatch.setattr(pool, "POOL_BYTES", 0)
+    monkeypatch.setattr(pool, "_context", lambda: multiprocessing.get_context("fork"))
+    with pytest.raises(KeyboardInterrupt):
+        list(pool.work_through(len, [1, 2], [1, 1], workers=2))
+    for worker in multiprocessing.active_children():
+        worker.join(20)
+    assert multiprocessing.active_children() == []

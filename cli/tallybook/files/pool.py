@@ -98,10 +98,10 @@ def _work_pooled(
         with ProcessPoolExecutor(
             workers, _context(), initializer=_take_over, initargs=(FAILURES.raised,)
         ) as pool:
-            pending: dict[Future[R], int] = {
-                pool.submit(work, groups[number]): number for number in order
-            }
+            pending: dict[Future[R], int] = {}
             try:
+                for number in order:
+                    pending[pool.submit(work, groups[number])] = number
                 while pending:
                     if meanwhile and len(pending) <= workers:
                         meanwhile()
@@ -113,6 +113,10 @@ def _work_pooled(
                         left.discard(number)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                # Interrupted while they start, workers wait for work that nobody gives them, and
+                # this process for them. What they write is aside, and nobody's any more.
+                for worker in multiprocessing.active_children():
+                    worker.terminate()
                 raise
     except BrokenProcessPool:
         for number in sorted(left):
