@@ -48,38 +48,44 @@ record only numbers under the keys of usage. Exit code 1 where nothing is
 in the cell, or has the id."""
 
 
+_What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID|CELL]",
+        help="A call or thread by the beginning of its id, or KEY=VALUE[,KEY=VALUE]...; "
+        "default: total.",
+    ),
+]
+_By = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY[,KEY]...", help="The keys of the report, if CELL has their values alone."
+    ),
+]
+_Limit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=10**9,
+        help="Tell of the N dearest calls, and of the others together; default: 10 on a page, "
+        "all in JSON.",
+    ),
+]
+_Format = Annotated[
+    Literal["table", "json"] | None,
+    typer.Option("--format", help="Default: table, or what the suffix of -o says."),
+]
+
+
 @app.command("explain", epilog=_EXAMPLES, short_help="Why a figure is what it is.")
 @over_usage
 def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     usage: UsageOptions,
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[ID|CELL]",
-            help="A call or thread by the beginning of its id, or KEY=VALUE[,KEY=VALUE]...; "
-            "default: total.",
-        ),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY[,KEY]...", help="The keys of the report, if CELL has their values alone."
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=10**9,
-            help="Tell of the N dearest calls, and of the others together; default: 10 on a page, "
-            "all in JSON.",
-        ),
-    ] = None,
-    format_: Annotated[
-        Literal["table", "json"] | None,
-        typer.Option("--format", help="Default: table, or what the suffix of -o says."),
-    ] = None,
+    what: _What = None,
+    by: _By = None,
+    limit: _Limit = None,
+    format_: _Format = None,
     json: options.Json = False,
     output: options.Output = None,
     backfill: options.Backfill = False,

@@ -130,6 +130,10 @@ Format = Annotated[
     Literal["table", "json", "csv", "markdown", "html"] | None,
     typer.Option("--format", help="Default: table, or what the suffix of -o says."),
 ]
+TableFormat = Annotated[
+    Literal["table", "json", "csv", "markdown"] | None,
+    typer.Option("--format", help="Default: table, or what the suffix of -o says."),
+]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Output = Annotated[
     Path | None,

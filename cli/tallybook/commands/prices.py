@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,24 +37,28 @@ Examples:
 Exit code 1 where nothing has the name."""
 
 
+_Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="As a log spells it; without one, every model. With --unpriced PATHs.",
+    ),
+]
+_At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="DATE",
+        help="Only what holds on that day (UTC), or at 2026-11-20T14:30; default: all periods "
+        "of a MODEL, else now.",
+    ),
+]
+
+
 @app.command("prices", epilog=_EXAMPLES, short_help="What models cost, and which have no price.")
 def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="As a log spells it; without one, every model. With --unpriced PATHs.",
-        ),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at",
-            metavar="DATE",
-            help="Only what holds on that day (UTC), or at 2026-11-20T14:30; default: all periods "
-            "of a MODEL, else now.",
-        ),
-    ] = None,
+    names: _Names = None,
+    at: _At = None,
     provider: Annotated[
         str | None, typer.Option(metavar="VALUE", help="Who sells it, as a log names them.")
     ] = None,
@@ -65,10 +69,7 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
     prices: options.Prices = None,
-    format_: Annotated[
-        Literal["table", "json", "csv", "markdown"] | None,
-        typer.Option("--format", help="Default: table, or what the suffix of -o says."),
-    ] = None,
+    format_: options.TableFormat = None,
     json: options.Json = False,
     output: options.Output = None,
 ) -> None:

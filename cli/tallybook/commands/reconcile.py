@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -55,6 +55,15 @@ def _percent(text: str) -> Decimal:
     return found
 
 
+_Tolerance = Annotated[
+    str,
+    typer.Option(
+        metavar="PERCENT",
+        help="How much of the other's figures all differences may be together.",
+    ),
+]
+
+
 @app.command(
     "reconcile", epilog=_EXAMPLES, short_help="Compare with another tool, a bill, the logs' costs."
 )
@@ -69,17 +78,8 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
             help="What another says was used; or logged: what the logs say themselves.",
         ),
     ],
-    tolerance: Annotated[
-        str,
-        typer.Option(
-            metavar="PERCENT",
-            help="How much of the other's figures all differences may be together.",
-        ),
-    ] = "1",
-    format_: Annotated[
-        Literal["table", "json", "csv", "markdown"] | None,
-        typer.Option("--format", help="Default: table, or what the suffix of -o says."),
-    ] = None,
+    tolerance: _Tolerance = "1",
+    format_: options.TableFormat = None,
     json: options.Json = False,
     output: options.Output = None,
 ) -> None:
