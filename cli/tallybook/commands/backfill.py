@@ -30,6 +30,7 @@ from tallybook.commands.program import app
 from tallybook.errors import UsageError
 from tallybook.names import text_of
 from tallybook.render.formats import envelope, json_text
+from tallybook.wording import counted
 
 if TYPE_CHECKING:
     from tallybook.backfill.plan import BackfillPlan
@@ -254,7 +255,7 @@ def _undo(ledger: Path | None) -> None:
 
     folder = _folder(ledger)
     count = clear_corrections(folder) if folder.exists() else 0
-    calls = f"{count:,} call{'' if count == 1 else 's'}"
+    calls = counted(count, "call")
     say(f"corrections of {calls} taken back" if count else "there is nothing to take back")
 
 

@@ -15,6 +15,7 @@ from tallybook.commands.options import UsageOptions, over_usage
 from tallybook.commands.output import say, writing
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
+from tallybook.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,7 +63,7 @@ def export(
         return _write(file, rows, "calls" if by is None else ",".join(query.by))
 
     found, count = answer("export", question, query, written, problems=usage.problems)
-    say(f"{count:,} {'row' if count == 1 else 'rows'} written to {file}")
+    say(f"{counted(count or 0, 'row')} written to {file}")
     remark(found)
     if usage.strict:
         judge(found)

@@ -15,6 +15,7 @@ from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
 from tallybook.render.formats import envelope, json_text
 from tallybook.render.text import visible
+from tallybook.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ def status(
 
     put([status_text(rows, totals, stdout_width(), colour=stdout_colour())], "table")
     say(
-        f"{folder}: {totals['bytes'] / 1e6:,.1f} MB in {totals['parts']:,} parts, "
+        f"{folder}: {totals['bytes'] / 1e6:,.1f} MB in {counted(totals['parts'], 'part')}, "
         f"generation {totals['generation']:,}"
     )
 
@@ -74,8 +75,10 @@ def verify(
     else:
         put((visible(f"{row['path']}: {row['detail']}") + "\n" for row in rows), "table")
     older = state_of(folder)[1]["older"]
-    left = f"; {_files(older)} of an older reading left to the next report" if older else ""
-    say(f"{_files(count)} read again, {len(rows):,} disagree{left}")
+    left = (
+        f"; {counted(older, 'file')} of an older reading left to the next report" if older else ""
+    )
+    say(f"{counted(count, 'file')} read again, {len(rows):,} disagree{left}")
     if rows:
         raise typer.Exit(1)
 
@@ -101,7 +104,7 @@ def forget(
             f"the ledger {folder} holds nothing of {path}",
             hint="tallybook ledger status says what is kept",
         )
-    say(f"{_files(count)} forgotten")
+    say(f"{counted(count, 'file')} forgotten")
 
 
 @commands.command("compact", short_help="Write it anew, without what is of no use any more.")
@@ -109,7 +112,7 @@ def compact(ledger: options.Ledger = None) -> None:
     """Write the rows of all files anew into few parts."""
     from tallybook.ledger.upkeep import compact as compacted
 
-    say(f"{_files(compacted(_folder(ledger)))} written anew")
+    say(f"{counted(compacted(_folder(ledger)), 'file')} written anew")
 
 
 @commands.command("merge", short_help="Take over what another ledger holds.")
@@ -131,7 +134,7 @@ def merge(
 
     taken = merged(_folder(ledger), other.absolute())
     count = f"; {len(taken.refused):,} refused" if taken.refused else ""
-    taken_over = f"{_files(taken.files)} taken over from {other}{count}"
+    taken_over = f"{counted(taken.files, 'file')} taken over from {other}{count}"
     say(taken_over, *refused_lines(taken.refused))
     if taken.refused:
         raise typer.Exit(1)
@@ -139,10 +142,6 @@ def merge(
 
 def _folder(named: Path | None) -> Path:
     return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), named)
-
-
-def _files(count: int) -> str:
-    return f"{count:,} {'file' if count == 1 else 'files'}"
 
 
 def _put_json(

@@ -14,6 +14,7 @@ from tallybook.commands import terminal
 from tallybook.errors import TallybookError, UsageError
 from tallybook.private import OWN, aside, sweep
 from tallybook.render.text import encoded, visible, wrapped
+from tallybook.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -215,7 +216,7 @@ def write_problems(file: Path | None, batches: Iterable[pl.DataFrame]) -> None:
 
     count = 0
 
-    def counted() -> Iterator[pl.DataFrame]:
+    def passing() -> Iterator[pl.DataFrame]:
         nonlocal count
         for part in gathered(batches):
             count += int(part["count"].sum())
@@ -223,6 +224,5 @@ def write_problems(file: Path | None, batches: Iterable[pl.DataFrame]) -> None:
 
     write = formats.write_csv if file.suffix.lower() == ".csv" else formats.write_jsonl
     with writing(file) as stream:
-        lines = write(counted(), stream, own_text={"code"}, metadata={})
-    total = f"{count:,} {'problem' if count == 1 else 'problems'}"
-    say(f"{total} written to {file}, in {lines:,} {'line' if lines == 1 else 'lines'}")
+        lines = write(passing(), stream, own_text={"code"}, metadata={})
+    say(f"{counted(count, 'problem')} written to {file}, in {counted(lines, 'line')}")

@@ -18,6 +18,7 @@ from tallybook.commands.program import app
 from tallybook.errors import UsageError
 from tallybook.render.formats import envelope, json_pieces
 from tallybook.report.query import parse_day
+from tallybook.wording import counted
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
@@ -191,7 +192,7 @@ def _put_unpriced(usage: UsageOptions, chosen: str, output: Path | None) -> None
     answer, notes = read(question, lambda reading: (_unpriced(reading, query), reading.notes))
     put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
     count = len(answer["rows"])
-    named = f"{count:,} {'model' if count == 1 else 'models'} without a price"
+    named = f"{counted(count, 'model')} without a price"
     say(*notes, named if count else "every token has a price")
 
 

@@ -24,6 +24,7 @@ READING: Final = (
     "sources",
     "tables",
     "values",
+    "wording",
 )
 
 

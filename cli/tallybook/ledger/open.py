@@ -28,6 +28,7 @@ from tallybook.ledger.question import Question
 from tallybook.ledger.refresh import EntryChanges, refresh
 from tallybook.ledger.store import MANY_PARTS, PartDamaged, Store
 from tallybook.names import path_of, text_of
+from tallybook.wording import counted
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
@@ -222,7 +223,7 @@ class _Opened:
     def _without_damaged(self, manifest: Manifest) -> int:
         touched = manifest.without(self.damaged) if self.damaged else 0
         if touched:
-            files = f"{touched} {'file' if touched == 1 else 'files'}"
+            files = counted(touched, "file")
             self.notes.append(f"a part of the ledger is damaged: {files} read again")
         return touched
 
@@ -246,7 +247,7 @@ class _Opened:
             entry.known = self.known_places.hold(entry.path)
         others = sum(not entry.known for entry in unmarked)
         if others:
-            files = f"{others:,} {'file' if others == 1 else 'files'} of the ledger"
+            files = f"{counted(others, 'file')} of the ledger"
             self.notes.append(f"{files} outside the known places: from now on only --all has them")
         return len(unmarked)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tallybook.render.table import Column, table
 from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
 from tallybook.render.usage import AT_LEAST
+from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
@@ -47,7 +48,7 @@ def summary_line(answer: Row) -> str:
     bounded = sum(row["calls"] for row in answer.get("bounded", ()))
     bounds = f" ({bounded:,} of them bounded)" if bounded else ""
     parts = [
-        f"{calls:,} {'call' if calls == 1 else 'calls'} to fill{known}",
+        f"{counted(calls, 'call')} to fill{known}",
         f"{left:,} stay unknown{bounds}",
         f"cost of all calls {cost}",
     ]
@@ -59,9 +60,7 @@ def summary_line(answer: Row) -> str:
         parts.append(f"still between {_dollars(low)} and {_dollars(high)}")
     unused = answer["coverage"]["unused"]
     if unused:
-        parts.append(
-            f"{unused:,} {'answer belongs' if unused == 1 else 'answers belong'} to no call"
-        )
+        parts.append(f"{counted(unused, 'answer belongs', 'answers belong')} to no call")
     return " · ".join(parts)
 
 
@@ -187,9 +186,9 @@ def file_lines(row: Row) -> Iterator[str]:
     if row["state"] == "left-alone":
         yield f"{row['path']}: left alone: {row['error']}"
         return
-    days = f", with the sums of {_number(row['days'], 'day')}" if row["days"] else ""
+    days = f", with the sums of {counted(row['days'], 'day')}" if row["days"] else ""
     done = _CHANGED.get(row["state"], "to change")
-    yield f"{row['path']}: {_number(row['rows'], 'row')} {done}{days}"
+    yield f"{row['path']}: {counted(row['rows'], 'row')} {done}{days}"
     if row["backup"]:
         yield f"  backup: {row['backup']}"
     yield from (f"  {left['rows']:,} × {left['meaning']}" for left in row["skipped"])
@@ -204,7 +203,7 @@ def _days(left: Sequence[Row]) -> Iterator[str]:
     for meaning, group in groupby(sorted(left, key=meaning_of), key=meaning_of):
         days = [day["day"] for day in group]
         named = ", ".join([*days[:_SHOWN_DAYS], *(["…"] if days[_SHOWN_DAYS:] else [])])
-        yield f"  the sums of {_number(len(days), 'day')} stay as they are ({named}): {meaning}"
+        yield f"  the sums of {counted(len(days), 'day')} stay as they are ({named}): {meaning}"
 
 
 def _more(row: Row) -> Iterator[str]:
@@ -213,28 +212,20 @@ def _more(row: Row) -> Iterator[str]:
     if row["lost"]:
         yield "  what was changed before the backup was made cannot be taken back"
     if row["other_names"]:
-        names = _number(row["other_names"], "other name")
+        names = counted(row["other_names"], "other name")
         yield f"  {names} of the file (hard links) still lead to what it was before"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def applied_line(applied: Row, bounded: int = 0) -> str:
     """What `--apply` did, in the calls that the plan speaks of; some are only `bounded`."""
     parts = []
     if applied["in_files"]:
-        parts.append(f"{_calls(applied['in_files'])} now stated by 9router's own files")
+        parts.append(f"{counted(applied['in_files'], 'call')} now stated by 9router's own files")
     if applied["recorded"]:
-        parts.append(f"corrections of {_calls(applied['recorded'])} recorded")
+        parts.append(f"corrections of {counted(applied['recorded'], 'call')} recorded")
     if applied["recorded_before"]:
         before = applied["recorded_before"]
-        parts.append(f"those of {_calls(before)} were recorded before")
+        parts.append(f"those of {counted(before, 'call')} were recorded before")
     if bounded:
-        parts.append(f"bounds of {_calls(bounded)} recorded")
+        parts.append(f"bounds of {counted(bounded, 'call')} recorded")
     return " · ".join(parts) or "there is nothing to record"
-
-
-def _calls(count: int) -> str:
-    return _number(count, "call")

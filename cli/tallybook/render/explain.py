@@ -9,6 +9,7 @@ from typing import Any, Final
 from tallybook.render.text import display_width, visible, wrapped
 from tallybook.render.usage import AT_LEAST
 from tallybook.report.codes import REASONS
+from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
@@ -219,8 +220,8 @@ def end_lines(answer: Row) -> Iterator[str]:
     """What is not listed, what does not count, and the total."""
     rest, odd = answer["rest"], answer["not_counted"]
     if rest:
-        many = f"{rest['records']:,} more {'record' if rest['records'] == 1 else 'records'}"
-        yield f"{many}: {rest['total_tokens']:,} tokens, {_money(rest['cost_usd'])}"
+        many = counted(rest["records"], "more record")
+        yield f"{many}: {counted(rest['total_tokens'], 'token')}, {_money(rest['cost_usd'])}"
     for reason, count in odd["reasons"].items():
         listed = [each for each in odd["rows"] if each["reason"] == reason][:_EXAMPLES]
         named = [
@@ -239,17 +240,17 @@ def _instead(entry: Row) -> str:
 def _sums(totals: Row) -> str:
     least = AT_LEAST if totals["lower_bound"] or totals["unpriced_tokens"] else ""
     calls, sums = totals["calls"] or 0, totals["records_without_calls"]
-    parts = [f"{calls:,} {'call' if calls == 1 else 'calls'}"] if calls else []
-    parts += [f"{sums:,} {'sum' if sums == 1 else 'sums'} of calls"] if sums else []
+    parts = [counted(calls, "call")] if calls else []
+    parts += [counted(sums, "sum of calls", "sums of calls")] if sums else []
     more = AT_LEAST if totals["lower_bound"] else ""
     cost = totals["cost_usd"]
     parts = [
         *(parts or ["no calls"]),
-        f"{more}{totals['total_tokens'] or 0:,} tokens",
+        f"{more}{counted(totals['total_tokens'] or 0, 'token')}",
         "no cost" if cost is None else f"{least}{_money(cost)}",
     ]
     if totals["unpriced_tokens"]:
-        parts.append(f"{totals['unpriced_tokens']:,} tokens unpriced")
+        parts.append(f"{counted(totals['unpriced_tokens'], 'token')} unpriced")
     return " · ".join(parts)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tallybook.render import formats, table
 from tallybook.render.table import Column
 from tallybook.render.text import keep_ends, keep_head, visible
+from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
@@ -125,7 +126,7 @@ def summary_line(answer: Row) -> str:
     """How far apart the two sides are, how much of it has a named cause, and the tolerance."""
     totals = answer["totals"]
     apart, unknown = totals["apart"], totals["unknown"]
-    parts = [f"{answer['statement']['form']}: {len(answer['rows']):,} cells compared"]
+    parts = [f"{answer['statement']['form']}: {counted(len(answer['rows']), 'cell')} compared"]
     for name, words in (("tokens", "tokens"), ("cost_usd", "of cost")):
         if totals["theirs"][name] is None:
             continue

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from tallybook.render.text import visible
+from tallybook.wording import counted
 
 SHOWN_VALUES: Final = 6
 
@@ -22,13 +23,13 @@ _ROUTED: Final = {
 def coverage_line(coverage: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
     """One line: files, records, duplicates, backfilled, problems, unpriced tokens."""
     parts = [
-        _number(coverage["files"], "file"),
-        _number(coverage["records"], "record"),
-        f"{_number(coverage['duplicates'], 'duplicate')} left out",
+        counted(coverage["files"], "file"),
+        counted(coverage["records"], "record"),
+        f"{counted(coverage['duplicates'], 'duplicate')} left out",
         f"{coverage['backfilled']:,} backfilled" if coverage["backfilled"] else "",
         f"{coverage['undated']:,} undated left out" if coverage["undated"] else "",
-        _number(sum(coverage["problems"].values()), "problem"),
-        f"{_number(totals['unpriced_tokens'], 'token')} unpriced",
+        counted(sum(coverage["problems"].values()), "problem"),
+        f"{counted(totals['unpriced_tokens'], 'token')} unpriced",
         f"prices of {visible(coverage['price_file'])}" if coverage.get("price_file") else "",
     ]
     return " · ".join(part for part in parts if part)
@@ -39,15 +40,15 @@ def older_line(coverage: Mapping[str, Any]) -> str:
     calls, files = coverage["older_calls"], coverage["older_files"]
     if not calls and not files:
         return ""
-    where = f" of {_number(files, 'file')}" if files else ""
-    return f"{_number(calls, 'call')}{where} as another version read them: there is no more to read"
+    where = f" of {counted(files, 'file')}" if files else ""
+    return f"{counted(calls, 'call')}{where} as another version read them: there is no more to read"
 
 
 def removed_line(coverage: Mapping[str, Any]) -> str:
     """What was taken out of files that are there; empty where that is nothing."""
     calls = coverage["removed_calls"]
     words = "counted all the same: with PATH a file is what it holds now"
-    return f"{_number(calls, 'call')} since taken out of files, {words}" if calls else ""
+    return f"{counted(calls, 'call')} since taken out of files, {words}" if calls else ""
 
 
 def routed_lines(coverage: Mapping[str, Any]) -> list[str]:
@@ -56,7 +57,7 @@ def routed_lines(coverage: Mapping[str, Any]) -> list[str]:
     for name, words in _ROUTED.items():
         calls, tokens = coverage[name]["calls"], coverage[name]["tokens"]
         if calls:
-            many = f"{_number(calls, 'call')} of {_number(tokens, 'token')}"
+            many = f"{counted(calls, 'call')} of {counted(tokens, 'token')}"
             found.append(f"{name.replace('_', '-')}: {many} {words}")
     return found
 
@@ -66,7 +67,7 @@ def not_looked_at_lines(coverage: Mapping[str, Any]) -> list[str]:
     counts = sorted(coverage["not_looked_at"].items(), key=lambda item: (-item[1], item[0]))
     parts = [f"{count:,} {key or 'without a suffix'}" for key, count in counts[:SHOWN_VALUES]]
     left = sum(count for _, count in counts[SHOWN_VALUES:])
-    more = [f"{left:,} others"] if left else []
+    more = [counted(left, "other")] if left else []
     words = f"not read, for no source knows such files: {', '.join([*parts, *more])}"
     return [visible(words)] if parts else []
 
@@ -101,9 +102,5 @@ def unmatched_line(name: str, value: str, known: Sequence[str]) -> str:
 def empty_lines(coverage: Mapping[str, Any], searched: Sequence[str]) -> list[str]:
     """Why a report has no rows."""
     if coverage["records"]:
-        return [f"none of {_number(coverage['records'], 'record')} matches what was asked for"]
+        return [f"none of {counted(coverage['records'], 'record')} matches what was asked for"]
     return ["no usage found; looked in", *(visible(f"  {place}") for place in searched)]
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tallybook.schema import ORIGINS
+from tallybook.wording import counted
 
 # Sums of a row in their order; each is null where no record of the group states it.
 COUNTS: Final = (
@@ -103,7 +104,7 @@ def shortfalls(totals: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
         (totals["unpriced_tokens"], "token", " unpriced"),
         (seen["may_be_counted_twice"]["calls"], "call", " that may be counted twice"),
     )
-    found = [f"{n:,} {what}{'s' if n > 1 else ''}{state}" for n, what, state in reasons if n]
+    found = [f"{counted(n, what)}{state}" for n, what, state in reasons if n]
     low, high = totals["cost_low_usd"], totals["cost_high_usd"]
     if (
         high is None

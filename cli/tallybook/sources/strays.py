@@ -9,6 +9,7 @@ from tallybook.sources import claims, sources
 from tallybook.sources.jsonl import Look
 from tallybook.sources.lines import Head, problem
 from tallybook.values import decode
+from tallybook.wording import counted
 
 OTHER = "other-format"
 
@@ -25,7 +26,7 @@ class Strays(msgspec.Struct):
         if not self.count:
             return []
         more = self.count - 1
-        lines = f"this one and {more:,} more {'line' if more == 1 else 'lines'}"
+        lines = f"this one and {counted(more, 'more line')}"
         return [problem(self.first, OTHER, f"{lines if more else 'a line'} of {self.source}")]
 
 
