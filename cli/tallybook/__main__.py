@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-import atexit
-import io
 import os
-import sys
-from contextlib import suppress
-from typing import NoReturn
+import signal
 
-from tallybook import __version__
+_INTERRUPTED = 130
+
+
+def _end_at_once(*_: object) -> NoReturn:
+    os._exit(_INTERRUPTED)
+
+
+# While the rest is loaded there is nothing to put in order. Who has it ignored, as `nohup` does, is
+# not asked.
+_HEEDS_INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _HEEDS_INTERRUPTS:
+    signal.signal(signal.SIGINT, _end_at_once)
+
+import atexit  # noqa: E402 - see above
+import io  # noqa: E402
+import sys  # noqa: E402
+from contextlib import suppress  # noqa: E402
+from typing import Any, NoReturn  # noqa: E402
+
+from tallybook import __version__  # noqa: E402
 
 # pyarrow loads these wherever they are installed, half a second in every process; nothing here
 # has a use for them.
@@ -35,9 +50,30 @@ def main() -> None:
     from tallybook.commands import app  # noqa: PLC0415 - see above
 
     try:
-        app(prog_name="tallybook")
-    except SystemExit as end:
-        _leave(end)
+        _heed_interrupts()
+        try:
+            app(prog_name="tallybook")
+        except SystemExit as end:
+            _leave(end)
+    except KeyboardInterrupt:
+        _end_at_once()
+
+
+def _heed_interrupts() -> None:
+    """Have Ctrl-C end what runs in good order from now on; a second one does not wait for that."""
+
+    def interrupt(*_: object) -> NoReturn:
+        signal.signal(signal.SIGINT, _end_at_once)
+        raise KeyboardInterrupt
+
+    def lost(raised: Any) -> None:
+        if issubclass(raised.exc_type, KeyboardInterrupt):  # where nothing can be raised
+            _end_at_once()
+        sys.__unraisablehook__(raised)
+
+    if _HEEDS_INTERRUPTS:
+        sys.unraisablehook = lost
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _leave(end: SystemExit) -> NoReturn:
@@ -46,6 +82,8 @@ def _leave(end: SystemExit) -> NoReturn:
     Taken down with the interpreter, a thread of pyarrow may be ended in the midst of C++, and the
     process aborts behind a report that is whole (apache/arrow#45017).
     """
+    if _HEEDS_INTERRUPTS:
+        signal.signal(signal.SIGINT, _end_at_once)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

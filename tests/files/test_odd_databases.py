@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sqlite3
 import subprocess
@@ -27,6 +28,10 @@ ROWS = [
     (f"2026-06-0{day}T10:00:00Z", "openai", "gpt-5", f'{{"prompt_tokens":{day}}}') for day in (1, 2)
 ]
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
+INTERRUPTED = (
+    "WITH RECURSIVE n(x) AS (SELECT interrupt() UNION ALL SELECT x FROM n LIMIT 100000) "
+    "SELECT count(*) FROM n"
+)
 WATCH = 120  # seconds; the reading takes two
 
 READ_CUTS = """
@@ -230,3 +235,11 @@ def test_an_error_s_words_quote_nothing_of_the_database(tmp_path: Path) -> None:
                 connection.execute(statement).fetchall()
             assert words(caught.value)
             assert "secret" not in words(caught.value)
+
+
+def test_an_interrupt_within_a_statement_is_not_taken_for_its_end(tmp_path: Path) -> None:
+    """It was told as a table that leads back to itself, and the reading went on."""
+    with connect(made(tmp_path / "data.sqlite")) as connection:
+        connection.create_function("interrupt", 0, _thread.interrupt_main)
+        with pytest.raises(KeyboardInterrupt):
+            connection.execute(INTERRUPTED)

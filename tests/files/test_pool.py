@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import subprocess
 import sys
 
@@ -48,3 +49,18 @@ def test_workers_that_were_interrupted_at_their_start_are_not_waited_for(
     for worker in multiprocessing.active_children():
         worker.join(20)
     assert multiprocessing.active_children() == []
+
+
+def masked(_: object) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be kept from a process there")
+def test_an_interrupt_is_left_to_the_run_and_never_told_by_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A terminal sends it to all of them, and to a worker that has not come to its first line."""
+    monkeypatch.setattr(pool, "POOL_BYTES", 0)
+    monkeypatch.setattr(pool, "_context", lambda: multiprocessing.get_context("fork"))
+    assert dict(pool.work_through(masked, [1, 2], [1, 1], workers=2)) == {0: True, 1: True}
+    assert not masked(None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tallybook.errors import FAILURES
@@ -100,8 +102,9 @@ def _work_pooled(
         ) as pool:
             pending: dict[Future[R], int] = {}
             try:
-                for number in order:
-                    pending[pool.submit(work, groups[number])] = number
+                with _uninterrupted():
+                    for number in order:
+                        pending[pool.submit(work, groups[number])] = number
                 while pending:
                     if meanwhile and len(pending) <= workers:
                         meanwhile()
@@ -121,6 +124,23 @@ def _work_pooled(
     except BrokenProcessPool:
         for number in sorted(left):
             yield number, work(groups[number])
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have an interrupt wait. Processes that begin meanwhile leave it to this one for good.
+
+    A terminal interrupts them all. Each would tell where it was, and some before they can be told
+    not to.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _take_over(raised: bool) -> None:
