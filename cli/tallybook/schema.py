@@ -84,6 +84,8 @@ MAY_BE_TWICE: Final = "may-be-counted-twice"
 # log says no more than that it was made.
 COMPACT: Final = "compact"
 COMPACTED: Final = "compacted:"
+# So does the identity of an answer in the log of a thread that states no counts.
+SILENT_ANSWER: Final = "answered:"
 
 AT_ROUTER: Final = "router"
 AT_CLIENT: Final = "client"

@@ -299,3 +299,63 @@ def test_tools_that_a_routed_codex_asks_for_are_known_wherever_a_block_ends(
     more, state = read(b"".join(lines[cut:]), state)
     (row,) = [*found, *more, *finish(state)]
     assert (row.tool_ids, row.routed) == (named, named is not None)
+
+
+def rollout(path: Path, model: str = "mc/gpt-5") -> None:
+    """A thread whose n-th of three answers comes at n seconds, without any counts."""
+    silent: tuple[str, dict[str, Any]] = ("event_msg", {"type": "token_count", "info": None})
+    payloads = [
+        (0.0, "session_meta", {"id": CODEX, "cwd": "/w", "cli_version": "0.80.0",
+                               "model_provider": "openai"}),
+        (0.1, "turn_context", {"model": model}),
+        (0.2, *silent),  # limits, before anything was answered
+    ]  # fmt: skip
+    for n in (1, 2, 3):
+        call = {"type": "function_call", "name": "x", "call_id": f"call_{n}"}
+        result = {"type": "function_call_output", "call_id": f"call_{n}", "output": "y"}
+        payloads += [(n + 0.2, "response_item", call), (n + 0.6, *silent),
+                     (n + 0.6, "response_item", result), (n + 0.7, *silent)]  # fmt: skip
+    lines = [
+        json.dumps({"timestamp": stamp(seconds), "type": kind, "payload": payload})
+        for seconds, kind, payload in payloads
+    ]
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Path:
+    """A rollout without counts, and the router's rows, written as each answer ended."""
+    rollout(tmp_path / "codex/sessions" / f"rollout-2026-11-30T01-50-00-{CODEX}.jsonl")
+    rows = [{"at": n + 0.3, "prompt": 2800 + n, "cached": 1000, "output": 460 + n}
+            for n in (1, 2, 3)]  # fmt: skip
+    router(tmp_path / "router/data.sqlite", rows)
+    return tmp_path
+
+
+def test_a_rollout_without_counts_is_counted_by_the_router_in_whatever_order_they_are_read(
+    silent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = [("9router", CODEX, 1800 + n, 460 + n) for n in (1, 2, 3)]
+    alone = [("9router", None, 1800 + n, 460 + n) for n in (1, 2, 3)]
+    client, database = silent / "codex", silent / "router"
+    for number, stages in enumerate(([client, database], [database, client], [silent])):
+        ledger = silent / f"ledger{number}"
+        assert calls(stages[0], ledger=ledger) == {client: [], database: alone}.get(
+            stages[0], right
+        )
+        assert calls(silent, ledger=ledger) == right
+        assert calls(silent, ledger=ledger) == right
+    found = coverage(silent)
+    assert found["probably_same_call"] == {"calls": 3, "tokens": 0}
+    assert found["problems"] == {"probably-same-call": 1}
+    monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    assert calls(silent) == right
+
+
+def test_a_rollout_without_counts_that_went_no_way_of_a_router_s_stays_without(
+    silent: Path,
+) -> None:
+    shutil.rmtree(silent / "codex")
+    rollout(silent / "codex/sessions" / f"rollout-2026-11-30T01-50-00-{CODEX}.jsonl", "gpt-5")
+    assert coverage(silent)["problems"] == {"no-counts": 1}

@@ -18,6 +18,7 @@ from tallybook.derive.duplicates.routes import (
     at_client,
     at_request,
     at_router,
+    at_silent,
     tells_of_client,
 )
 from tallybook.derive.duplicates.same_run import TELLING
@@ -195,6 +196,7 @@ def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         hashed(tools, "tool", "tool_ids"),
         hashed(in_workspace(rows.filter(has_workspace())), "workspace", WORKSPACE),
         *(hashed(some, "forwarded", OUTPUT, WHEN) for some in forwarded),
+        hashed(at_silent(rows), "forwarded", WHEN),
         hashed(rows, "call", "source", "identity"),
         hashed(rows.filter(stated), "record", "source", "record_id"),
         hashed(rows.filter(unnamed), "counter", *counter),
@@ -235,8 +237,9 @@ def router_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     And so of agents, and of runs in the same workspace.
     """
-    forwarded = hashed(at_router(rows), "forwarded", OUTPUT, WHEN)
-    return pl.concat([forwarded, hashed(first_in_workspace(rows), "workspace", WORKSPACE)])
+    routed = at_router(rows)
+    forwarded = [hashed(routed, "forwarded", OUTPUT, WHEN), hashed(routed, "forwarded", WHEN)]
+    return pl.concat([*forwarded, hashed(first_in_workspace(rows), "workspace", WORKSPACE)])
 
 
 def request_keys(rows: pl.LazyFrame) -> list[pl.LazyFrame]:

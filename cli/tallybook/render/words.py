@@ -13,7 +13,7 @@ SHOWN_VALUES: Final = 6
 
 
 _ROUTED: Final = {
-    "probably_same_call": "left out: a router and its client logged them with the same counts",
+    "probably_same_call": "left out: a router and its client logged them alike",
     "may_be_counted_twice": (
         "at most: a router and clients with signs of one logged the same models in the same hours"
     ),

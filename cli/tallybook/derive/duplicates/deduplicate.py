@@ -80,7 +80,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
     if frame.select((is_run() & _FREE).any()).item():
         frame = changed(frame, take_logged, (*_MARKS, *CHANGED))
     if frame.select(_may_be_routed().any()).item():
-        frame = changed(frame, mark_forwarded, (*_MARKS, *WHOSE, "detail", "route_end"))
+        frame = changed(frame, mark_forwarded, (*_MARKS, *WHOSE, "calls", "detail", "route_end"))
     else:
         frame = frame.with_columns(route_end=pl.lit(None, pl.String))
     return changed(frame, _flag, ("problems",)).lazy()

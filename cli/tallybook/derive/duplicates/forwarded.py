@@ -20,9 +20,11 @@ from tallybook.derive.duplicates.routes import (
     LONGEST_TOOL_MS,
     OUTPUT,
     STORED,
+    TURN_MS,
     WHEN,
     at_client,
     at_router,
+    bare_model,
     is_router,
     milliseconds,
 )
@@ -32,7 +34,6 @@ SURPLUS: Final = 2000  # tokens that a router adds to the prompt that it shows a
 LEAST: Final = 3  # calls of a session with a cache that pair by their counts
 _AFTER_MS: Final = 10_000  # a row is written so soon after the client's last line
 _EARLY_MS: Final = 5
-_TURN_MS: Final = 1_000  # a row of Codex may come so much later than the counts
 _FREE: Final = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
 _COUNTS: Final = (
     "uncached_input_tokens",
@@ -41,7 +42,6 @@ _COUNTS: Final = (
     "output_tokens",
 )
 _MESSAGE_MS: Final = r"^(\d{13})(?:\||$)"  # what a router puts in the place of a message's id
-_PREFIX: Final = r"^.*/"
 
 
 class Pair(NamedTuple):
@@ -122,11 +122,7 @@ def _routed(rows: pl.LazyFrame) -> pl.DataFrame:
 def _numbered(name: str) -> list[pl.Expr]:
     short = name[0]
     counts = [pl.col(column).alias(f"{short}_{column}") for column in _COUNTS]
-    return [pl.col("row").alias(name), _bare("model").alias(f"{short}_model"), *counts]
-
-
-def _bare(column: str) -> pl.Expr:
-    return pl.col(column).str.replace(_PREFIX, "").str.to_lowercase()
+    return [pl.col("row").alias(name), bare_model("model").alias(f"{short}_model"), *counts]
 
 
 def _calls(rows: pl.LazyFrame, routed: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +152,7 @@ def _calls(rows: pl.LazyFrame, routed: pl.DataFrame) -> pl.DataFrame:
             _output="reported_output_tokens",
             _call="call_id",
             session=session,
-            c_requested=_bare("requested_model"),
+            c_requested=bare_model("requested_model"),
             waits_for_tools=pl.col("source") == "codex",
         )
         .join(last, on="_call", how="inner")
@@ -219,7 +215,7 @@ def _signs() -> dict[str, pl.Expr]:
     same_model = (pl.col("r_model") == pl.col("c_model")) | (
         pl.col("r_model") == pl.col("c_requested")
     )
-    near = later.is_between(-_TURN_MS, LONGEST_TOOL_MS) | _within_turn()
+    near = later.is_between(-TURN_MS, LONGEST_TOOL_MS) | _within_turn()
     asker = (pl.col("asker") == pl.col("thread_id")) | (pl.col("asker") == pl.col("session"))
     by_answer = (pl.col("answer_id") == pl.col("response_id")).fill_null(value=False)
     shares = pl.col("brought").list.set_intersection("previous").list.len() > 0
@@ -312,7 +308,7 @@ def _lies_right(edge: _Edge, call: _Call) -> bool:
     if not call.waits_for_tools:
         return -_EARLY_MS <= edge.later <= _AFTER_MS
     begun = -LONGEST_TOOL_MS if call.before is None else call.before - call.last
-    return begun <= edge.later <= _TURN_MS
+    return begun <= edge.later <= TURN_MS
 
 
 def _may_pair(group: list[_Call], fits: dict[int, list[_Edge]], taken: dict[int, _Edge]) -> bool:

@@ -17,6 +17,7 @@ from tallybook.derive.duplicates.routes import (
     at_router,
     is_router,
 )
+from tallybook.derive.duplicates.silent_threads import Silent, silent_threads
 from tallybook.derive.duplicates.workspaces import is_run
 from tallybook.derive.normalize import add_problem
 from tallybook.schema import (
@@ -186,9 +187,9 @@ def mark_forwarded(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Marks one of each two rows by which a router and its client tell of one call.
 
     The client's counts, unless it was shown others than the provider's; then the router's, with the
-    client's thread and project. A stored answer of the call is one record of it more. `route_end`
-    says of the calls that are left, and that may be one call all the same, which end of a route
-    they are.
+    client's thread and project. A thread that logged no counts yields to the router's rows as a
+    whole. A stored answer of the call is one record of it more. `route_end` says of the calls that
+    are left, and that may be one call all the same, which end of a route they are.
     """
     rows = rows.with_columns(_settled=pl.lit(value=False))
     found = pairs(rows)
@@ -196,10 +197,30 @@ def mark_forwarded(rows: pl.LazyFrame) -> pl.LazyFrame:
         givers = [(pair.router, pair.client) for pair in found]
         rows = rows.pipe(_lend, pl.LazyFrame(givers, schema=_GIVERS, orient="row"))
         rows = _settle(rows, map(_loser, found)).collect().lazy()
+    silent = silent_threads(rows)
+    if silent:
+        rows = _give_counts(rows, silent).collect().lazy()
     stored = answered(rows)
     if stored:
         rows = _settle(rows, map(_lesser, stored))
     return rows.pipe(_with_ends, ~pl.col("_settled")).drop("_settled")
+
+
+def _give_counts(rows: pl.LazyFrame, silent: list[Silent]) -> pl.LazyFrame:
+    """Marks the threads whose counts the router has; it has their calls, and they lend it names."""
+    givers = [(row, each.threads[0]) for each in silent for row in each.lent]
+    losers = [
+        (row, each.routers[0], PROBABLY_SAME if each.words else WITNESS, each.words)
+        for each in silent
+        for row in each.threads
+    ]
+    calls = {each.threads[0]: len(each.routers) for each in silent}
+    routers = [row for each in silent for row in each.routers]
+    rows = rows.pipe(_lend, pl.LazyFrame(givers, schema=_GIVERS, orient="row"))
+    return _settle(rows, losers).with_columns(
+        calls=pl.col("row").replace_strict(calls, default=pl.col("calls"), return_dtype=pl.Int64),
+        _settled=pl.col("_settled") | pl.col("row").is_in(routers),
+    )
 
 
 def _settle(rows: pl.LazyFrame, losers: Iterable[tuple[int, int, str, str | None]]) -> pl.LazyFrame:

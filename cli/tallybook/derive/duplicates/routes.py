@@ -6,10 +6,11 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.schema import CALL, RESPONSE
+from tallybook.schema import CALL, RESPONSE, SILENT_ANSWER
 
 # A router writes its row when the answer ends. Codex writes its own when the tool has run as well.
 LONGEST_TOOL_MS: Final = 600_000
+TURN_MS: Final = 1_000  # a row of Codex may come so much later than the counts
 # What keeps answers stamps them with their beginning.
 LONGEST_ANSWER_MS: Final = 900_000
 CLOCKS_MS: Final = 60_000
@@ -20,6 +21,14 @@ _SLOT_MS: Final = 600_000
 STORED: Final = "responses"  # the source of stored answers
 
 
+_PREFIX: Final = r"^.*/"
+
+
+def bare_model(column: str) -> pl.Expr:
+    """The model without what chose its route."""
+    return pl.col(column).str.replace(_PREFIX, "").str.to_lowercase()
+
+
 def milliseconds() -> pl.Expr:
     """The time of a row since 1970."""
     return pl.col("timestamp").dt.epoch("ms")
@@ -28,6 +37,11 @@ def milliseconds() -> pl.Expr:
 def is_router() -> pl.Expr:
     """Calls that a router forwarded, by its own record."""
     return (pl.col("kind") == CALL) & pl.col("route").is_not_null()
+
+
+def is_silent_answer() -> pl.Expr:
+    """Answers in the log of a client's thread that states no counts."""
+    return pl.col("routed") & pl.col("identity").str.starts_with(SILENT_ANSWER)
 
 
 def is_request() -> pl.Expr:
@@ -67,6 +81,12 @@ def at_answer(rows: pl.LazyFrame) -> pl.LazyFrame:
     stored = (pl.col("kind") == CALL) & (pl.col("source") == STORED)
     found = rows.filter(stored).with_columns(_output="reported_output_tokens")
     return _at(found, -CLOCKS_MS, *range(0, LONGEST_ANSWER_MS + 1, _SLOT_MS // 2))
+
+
+def at_silent(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The answers of threads without counts, with every WHEN that the router's row may have."""
+    found = rows.filter(is_silent_answer()).with_columns(pl.lit(0).alias(OUTPUT))
+    return _at(found, -LONGEST_TOOL_MS, 0, CLOCKS_MS)
 
 
 def _at(rows: pl.LazyFrame, *apart: int) -> pl.LazyFrame:

@@ -39,6 +39,8 @@ from tallybook.sources.codex.sniff import is_document
 from tallybook.sources.codex.state import REMEMBERED_IDS, Capture, State, Thread
 from tallybook.sources.codex.usage import (
     DIALECT,
+    is_silent_answer,
+    may_be_routed,
     put_counts,
     read_compaction,
     read_count,
@@ -180,7 +182,7 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         row = _read_line(line, state, record, Gap(block, stated, begin))
         yield from take_over(state.silence)
         if row is not None:
-            if row.kind == CALL and is_routed(row.model, row.provider):
+            if may_be_routed(row):
                 row.routed = True
                 row.tool_ids = [*state.tool_ids, *tool_ids(block, stated, begin)] or None
             state.tool_ids = []
@@ -216,7 +218,7 @@ def _read_line(line: Line | Misshapen, state: State, record: int, gap: Gap) -> R
         states_usage = _STATES_USAGE & {line.type, line.event}
         return lines.problem(record, "bad-line", line.complaint) if states_usage else None
     row = _dispatch(state, line, record, gap)
-    state.is_counted = state.is_counted or row is not None
+    state.is_counted = state.is_counted or (row is not None and not is_silent_answer(row))
     state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
     return row
 

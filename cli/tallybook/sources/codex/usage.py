@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, Reported
+from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, SILENT_ANSWER, Reported
 from tallybook.sources.codex import inherited as bounds
-from tallybook.sources.codex.headers import tier
+from tallybook.sources.codex.headers import is_routed, tier
 from tallybook.sources.codex.lines import Info, Line, Payload, UsageRecord
 from tallybook.sources.codex.running_totals import (
     Pair,
@@ -56,7 +56,7 @@ def read_count(
             state.silence.row = _without_counts(state, line, record, whose, None)
             return state.silence.row
     if stated == (None, None):
-        return None
+        return _silent_answer(state, line, record, whose, gap)
     fresh = not bounds.inherits(state.boundary) and not state.thread.continues
     step = settle(state.counter, state.pairs, stated, fresh=fresh)
     if step.inherited:
@@ -74,6 +74,32 @@ def read_count(
     _put_counters(row, stated)
     put_counts(row, step.counts)
     return close(row, line, problems)
+
+
+def _silent_answer(
+    state: State, line: Line, record: int, whose: str, gap: Gap | None
+) -> Reported | None:
+    """An answer in a file that states no usage so far, where a router may have stated it.
+
+    It is no call of the file's own: the row of the whole thread says that its counts are unknown.
+    """
+    if gap is None or state.is_counted or state.keeps_records or not bounds.is_own(whose):
+        return None
+    row = _row(state, record, whose, None)
+    row.kind, row.calls, row.model_ahead = EVENT, None, False
+    row.identity = f"{SILENT_ANSWER}{state.thread.id}:{line.timestamp}"
+    return close(row, line, []) if may_be_routed(row) and hear(state.silence, gap) else None
+
+
+def is_silent_answer(row: Reported) -> bool:
+    """Whether a row says no more than that a model has answered."""
+    return row.identity is not None and row.identity.startswith(SILENT_ANSWER)
+
+
+def may_be_routed(row: Reported) -> bool:
+    """Whether a router may have forwarded what the row tells of."""
+    answered = row.kind == CALL or is_silent_answer(row)
+    return answered and is_routed(row.model, row.provider)
 
 
 def _is_silent(state: State, gap: Gap) -> bool:
