@@ -75,6 +75,7 @@ CACHE_TWICE: Final = "cache-perhaps-twice"
 CACHE_BESIDE: Final = "cache-perhaps-beside"
 PERHAPS_MORE: Final = (CACHE_TWICE, CACHE_BESIDE)
 WITNESS: Final = "witness"  # why a row does not count: another source states the same
+IN_SUM: Final = "in-sum"  # or a sum that counts holds it
 # Two records that are one call by all that can be seen, though nothing proves it: the reason why
 # one of them does not count, and a problem of it.
 PROBABLY_SAME: Final = "probably-same-call"

@@ -9,6 +9,7 @@ import polars as pl
 
 from tallybook.derive.attribute import attribute
 from tallybook.derive.bounds import with_bounds
+from tallybook.derive.compactions import settle_compactions
 from tallybook.derive.corrections import apply
 from tallybook.derive.duplicates.deduplicate import deduplicate
 from tallybook.derive.duplicates.requests import REQUEST, with_requests
@@ -32,6 +33,7 @@ _STAGES: Final[tuple[_Stage, ...]] = (
     normalize,
     deduplicate,
     settle_sums,
+    settle_compactions,
     reconcile,
     with_bounds,
 )

@@ -14,6 +14,7 @@ from tallybook.schema import (
     ASSERTION,
     BUCKETS,
     CALL,
+    IN_SUM,
     LOG,
     MEDIA_COUNTS,
     SAID_OF_COUNTED,
@@ -270,7 +271,7 @@ def _with_changes(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
             kind=pl.coalesce("_kind", "kind"),
             duplicate_of=pl.coalesce("_duplicate_of", "duplicate_of"),
             duplicate_reason=pl.when(pl.col("_duplicate_of").is_not_null())
-            .then(pl.lit("in-sum"))
+            .then(pl.lit(IN_SUM))
             .otherwise("duplicate_reason"),
             caller=pl.coalesce("_caller", "caller"),
             model=pl.when(is_rest).then("_model").otherwise("model"),

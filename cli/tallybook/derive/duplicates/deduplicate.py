@@ -68,7 +68,7 @@ def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
         (pl.col("repeat").is_not_null(), _mark_repeats),
         (pl.col("history") != OWN, _mark_replayed_history),
         (pl.col("call_id").is_duplicated(), _mark_same_call),
-        (_is_compaction(), _mark_recorded_compactions),
+        (is_compaction(), _mark_recorded_compactions),
         (_is_capture("evidence"), _mark_captures),
         (pl.col("evidence").is_in(TELLING), _mark_lesser_records_of_run),
         (_is_seen_elsewhere(), mark_stated_elsewhere),
@@ -276,18 +276,18 @@ def take_whose(rows: pl.LazyFrame, pairs: pl.DataFrame, giver: str) -> pl.LazyFr
     )
 
 
-def _is_compaction() -> pl.Expr:
+def is_compaction() -> pl.Expr:
     """A call of which the log says no more than that it has shortened the conversation."""
     return pl.col("identity").str.starts_with(COMPACTED).fill_null(value=False)
 
 
 def _mark_recorded_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Such a call where it is on record: the last one of the session that was made for it."""
-    made = _FREE & (pl.col("caller") == COMPACT) & ~_is_compaction()
+    made = _FREE & (pl.col("caller") == COMPACT) & ~is_compaction()
     who = ("source", "root_thread_id")
     recorded = rows.filter(made).select(*who, "timestamp", _made="call_id").drop_nulls()
     found = (
-        rows.filter(_FREE & _is_compaction())
+        rows.filter(_FREE & is_compaction())
         .select("row", *who, "timestamp")
         .drop_nulls()
         .sort("timestamp", "row")

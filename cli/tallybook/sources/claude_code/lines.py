@@ -67,6 +67,7 @@ class Line(
         "is_meta": "isMeta",
         "is_aborted": "isAbortedMidStream",
         "cut_cause": "streamCutCause",
+        "compaction": "compactMetadata",
         "waiting_tool_use_id": "parentToolUseID",
         "model_usage": "modelUsage",
         "turn_usage": "model_usage_since_last_result",
@@ -100,6 +101,7 @@ class Line(
     is_meta: Any = None  # a prompt that the client wrote
     is_aborted: Any = None
     cut_cause: Any = None  # why the stream of the response before broke off
+    compaction: Any = None  # how long the conversation was before it was shortened, and after
     message: Message | None = None
     data: Progress | None = None
     waiting_tool_use_id: Any = None

@@ -117,6 +117,7 @@ def read_compaction(line: Line, record: int, part: str | None, state: State) -> 
         project=text(line.cwd),
         model=state.model,
         provider=provider(state.model),
+        context_tokens=count(inside(line.compaction, "preTokens"), []),
     )
     problems = ["no-counts"]
     row.timestamp = moment(line.timestamp, problems)

@@ -1,0 +1,199 @@
+"""Counts a compaction that a client logged without counts by what its own total leaves to it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from tallybook.derive.corrections import at_begin
+from tallybook.derive.duplicates.deduplicate import is_compaction
+from tallybook.derive.normalize import add_problem, normalize
+from tallybook.derive.reconcile import ASSERTED, asserted, by_either_model, is_counted
+from tallybook.schema import (
+    ASSERTION,
+    BUCKETS,
+    CALL,
+    COUNTED_KINDS,
+    IN_SUM,
+    SAID_OF_COUNTED,
+    SUBCOUNTS,
+    SUM,
+)
+
+_KEY: Final = ("source", "thread", "model")
+_ONE_HOUR: Final = "cache_creation_1h_input_tokens"
+# Each count of a total with the column that a record states it in.
+_STATED: Final = {
+    "uncached_input_tokens": "reported_input_tokens",
+    "cached_input_tokens": "reported_cached_tokens",
+    "cache_creation_input_tokens": "reported_cache_creation_tokens",
+    "output_tokens": "reported_output_tokens",
+    _ONE_HOUR: "reported_cache_creation_1h_tokens",
+}
+_FIVE_MINUTES: Final = "reported_cache_creation_5m_tokens"
+_WHOLE: Final = tuple(_STATED)[:4]
+_PROMPT: Final = _WHOLE[:3]
+_WRITTEN: Final = _PROMPT[-1]
+_FREE: Final = pl.col("duplicate_of").is_null()
+_RENEWED: Final = (
+    *_STATED.values(),
+    _FIVE_MINUTES,
+    "difference",
+    "kind",
+    "calls",
+    *(name for bucket in (*BUCKETS, *SUBCOUNTS) for name in (bucket, f"{bucket}_origin")),
+    "input_tokens",
+    "total_tokens",
+)
+
+
+def settle_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Gives the last compaction of a conversation and model what the client's total has beyond it.
+
+    The total holds whatever the client asked for and did not log: mostly the compactions, but side
+    questions and attempts that broke off too. So it is a sum, of nobody knows how many calls, and
+    earlier compactions are in it. It must hold the context that was shortened: a process that was
+    killed leaves its calls out of the total, which then leaves too little.
+    """
+    made = rows.filter(_FREE, pl.col("kind") == CALL, is_compaction()).select(
+        "row", "source", "path", "call_id", "model", "context_tokens", thread="root_thread_id"
+    )
+    compactions = made.drop_nulls().collect()
+    if compactions.is_empty():
+        return rows
+    rests = _rests(rows, compactions)
+    if rests.is_empty():
+        return rows
+    sums = compactions.join(rests, on="row", how="semi").select(*_KEY, _of="call_id")
+    others = compactions.join(rests, on="row", how="anti").join(sums, on=_KEY)
+    return rows.pipe(_with_rests, rests.lazy()).pipe(_in_the_sums, others.select("row", "_of"))
+
+
+def _rests(rows: pl.LazyFrame, compactions: pl.DataFrame) -> pl.DataFrame:
+    """What totals leave to compactions: the `row` that takes it, _KEY and the counts of _STATED."""
+    threads = compactions.lazy().select("source", "thread").unique()
+    within = (
+        rows.with_columns(thread="root_thread_id")
+        .join(threads, on=("source", "thread"), how="semi")
+        .collect()
+        .lazy()
+    )
+    last = compactions.group_by(_KEY).agg(
+        pl.col("row").max(),
+        pl.col("path").last(),
+        needed=pl.col("context_tokens").sum(),
+    )
+    return (
+        _totals(within)
+        .join(last, on=(*_KEY, "path"))
+        .filter(pl.col("stated_at") > pl.col("row"))
+        .join(_whole_threads(within), on=("source", "thread"))
+        .lazy()
+        .join(_sums(within), on=_KEY, how="left")
+        .with_columns(pl.col(name) - _counted(name) for name in _STATED)
+        .with_columns(pl.when(pl.col(_ONE_HOUR).is_between(0, _WRITTEN)).then(_ONE_HOUR))
+        .filter(
+            *(pl.col(name) >= 0 for name in _WHOLE),
+            pl.sum_horizontal(_PROMPT) >= pl.col("needed"),
+        )
+        .select("row", *_KEY, *_STATED)
+        .collect()
+    )
+
+
+def _counted(name: str) -> pl.Expr:
+    """What the calls on record come to; null where one of them does not state it."""
+    return pl.when(pl.col("calls_on_record").is_not_null()).then(f"counted_{name}").otherwise(0)
+
+
+def _totals(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The last total that a client saved of each conversation and model, and where it stands."""
+    saved = rows.filter(
+        pl.col("kind") == ASSERTION, pl.col("running"), pl.col("model").is_not_null()
+    )
+    held = saved.select("row", "path", "record", _ONE_HOUR, *ASSERTED).collect()
+    several = held.group_by("source", "thread_id", "model").agg(
+        _one=pl.col("series").n_unique() == 1
+    )
+    return (
+        asserted(held.select("row", *ASSERTED))
+        .join(held.select("row", "path", _ONE_HOUR), on="row")
+        .join(several.rename({"thread_id": "thread"}), on=_KEY)
+        .with_columns(pl.when("_one").then(_ONE_HOUR).alias(_ONE_HOUR))
+        .rename({"row": "stated_at"})
+        .drop("_one")
+    )
+
+
+def _whole_threads(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The conversations of which nothing but compactions is unknown.
+
+    One that begins with another's, or whose calls another program may have logged too, is none.
+    """
+    unknown = at_begin() | pl.any_horizontal(pl.col(name).is_null() for name in _WHOLE)
+    is_call = _FREE & pl.col("kind").is_in(COUNTED_KINDS) & ~is_compaction()
+    odd = pl.col("is_copy") | (is_call & (unknown | pl.col("routed")))
+    return (
+        rows.group_by("source", "thread")
+        .agg(odd=odd.any())
+        .filter(~pl.col("odd"))
+        .drop("odd")
+        .collect()
+    )
+
+
+def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What the calls of each conversation and model come to; null where one does not state it."""
+    calls = rows.filter(is_counted(), pl.col("kind").is_in([CALL, SUM]), ~is_compaction())
+    known = [
+        pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum()).alias(f"counted_{name}")
+        for name in _STATED
+    ]
+    return calls.pipe(by_either_model).group_by(_KEY).agg(known, calls_on_record=pl.len())
+
+
+def _with_rests(rows: pl.LazyFrame, rests: pl.LazyFrame) -> pl.LazyFrame:
+    """Puts the rests in place of what was not stated, split into buckets as every count is."""
+    given = rests.select("row", *(pl.col(name).alias(f"_{name}") for name in _STATED))
+    written, long = (pl.col(f"_{name}") for name in (_WRITTEN, _ONE_HOUR))
+    anew = (
+        rows.join(given, on="row", how="inner")
+        .with_columns(
+            *(pl.col(f"_{name}").alias(column) for name, column in _STATED.items()),
+            (written - long).alias(_FIVE_MINUTES),
+            kind=pl.lit(SUM),
+            calls=pl.lit(None, pl.Int64),
+            difference=pl.lit(value=True),
+        )
+        .pipe(normalize)
+        .select(
+            "row", *(pl.col(name).alias(f"_{name}") for name in _RENEWED), _rest=pl.lit(value=True)
+        )
+    )
+    is_rest = pl.col("_rest").fill_null(value=False)
+    kept = pl.col("problems").list.set_difference(list(SAID_OF_COUNTED))
+    return (
+        rows.join(anew, on="row", how="left", maintain_order="left")
+        .with_columns(
+            *(pl.when(is_rest).then(f"_{name}").otherwise(name).alias(name) for name in _RENEWED),
+            problems=pl.when(is_rest).then(kept).otherwise("problems"),
+        )
+        .with_columns(problems=add_problem(("uncounted-calls", is_rest)))
+        .drop("_rest", *(f"_{name}" for name in _RENEWED))
+    )
+
+
+def _in_the_sums(rows: pl.LazyFrame, held: pl.DataFrame) -> pl.LazyFrame:
+    """The rows, of which `held`, each with the sum that it is `_of`, are no calls of their own."""
+    is_held = pl.col("_of").is_not_null()
+    kept = pl.col("problems").list.set_difference(list(SAID_OF_COUNTED))
+    return (
+        rows.join(held.lazy(), on="row", how="left", maintain_order="left")
+        .with_columns(
+            duplicate_of=pl.coalesce("_of", "duplicate_of"),
+            duplicate_reason=pl.when(is_held).then(pl.lit(IN_SUM)).otherwise("duplicate_reason"),
+            problems=pl.when(is_held).then(kept).otherwise("problems"),
+        )
+        .drop("_of")
+    )
