@@ -164,8 +164,9 @@ def _in_logs(game: Play) -> Any:
     texts = _texts(game)
 
     def logged(call: Answered) -> bool:
-        # A capture states sums: that it holds the words of a call does not make it countable.
-        word = f'"{call.id}"' if game.played else mark(call.number)
+        # A capture states sums: that it holds the words of a call does not make it countable, nor
+        # does it that they are a tool's result.
+        word = f'"{call.id}"' if game.played or call.aside else mark(call.number)
         signs = (word.encode(), f'_tokens":{call.counts.cached},'.encode())
         return any(sign in text for text in texts for sign in signs)
 

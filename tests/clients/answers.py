@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Api = Literal["responses", "chat", "messages"]
 Event = tuple[str | None, dict[str, Any]]  # the name of a server-sent event, and its data
+
+# A PNG of one point.
+PICTURE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class Reply:
     counts: Counts
     thinking: bool = False
     tool: Tool | None = None
+    asked: int = 1  # how often it asks for the tool at once
+    searches: int = 0  # that the provider ran for it
     incomplete: bool = False  # the model ran into its limit of output
     usage: bool = True  # a provider may leave it out
     start: int = 1  # tokens of output that the start of a stream states
@@ -75,9 +82,10 @@ class Reply:
         return f"It is done as asked, {mark(self.number)}."
 
     @property
-    def call(self) -> str:
-        """The id of the tool's call."""
-        return f"call_{mark(self.number)}"
+    def calls(self) -> list[str]:
+        """The ids of the tool's calls."""
+        first = f"call_{mark(self.number)}"
+        return [first, *(f"{first}_{again}" for again in range(2, self.asked + 1))]
 
 
 def usage_of(api: Api, counts: Counts) -> dict[str, Any]:
@@ -140,15 +148,22 @@ def _items(reply: Reply) -> list[dict[str, Any]]:
     if reply.thinking:
         part = {"type": "summary_text", "text": "Thought about it."}
         made.append({"type": "reasoning", "id": f"rs_{reply.id}", "summary": [part]})
+    for search in range(reply.searches):
+        action = {"type": "search", "query": "news"}
+        search_id = f"ws_{reply.id}_{search}"
+        made.append(
+            {"type": "web_search_call", "id": search_id, "status": "completed", "action": action}
+        )
     if reply.tool is None:
         content = [{"type": "output_text", "text": reply.text, "annotations": []}]
         message = {"type": "message", "id": f"msg_{reply.id}", "role": "assistant"}
         made.append({**message, "status": "completed", "content": content})
     else:
-        call = {"type": "function_call", "id": f"fc_{reply.id}", "call_id": reply.call}
         space = {"namespace": reply.tool.space} if reply.tool.space else {}
-        arguments = json.dumps(reply.tool.arguments)
-        made.append({**call, **space, "name": reply.tool.name, "arguments": arguments})
+        asked = {**space, "name": reply.tool.name, "arguments": json.dumps(reply.tool.arguments)}
+        for call in reply.calls:
+            item = {"type": "function_call", "id": call.replace("call", "fc"), "call_id": call}
+            made.append({**item, **asked})
     return made
 
 
@@ -209,7 +224,7 @@ def _response_item(
 def _completion(reply: Reply) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.text}
     if reply.tool is not None:
-        calls = [_chat_tool(reply.call, reply.tool)]
+        calls = [_chat_tool(call, reply.tool) for call in reply.calls]
         message = {"role": "assistant", "content": None, "tool_calls": calls}
     choice = {"index": 0, "message": message, "finish_reason": _finish(reply)}
     answer = {**_chat_head(reply, "chat.completion"), "choices": [choice]}
@@ -243,7 +258,8 @@ def _chat_events(reply: Reply, trailing: bool) -> Iterator[Event]:
     if reply.tool is None:
         yield None, chunk({"content": reply.text})
     else:
-        yield None, chunk({"tool_calls": [{"index": 0, **_chat_tool(reply.call, reply.tool)}]})
+        for index, call in enumerate(reply.calls):
+            yield None, chunk({"tool_calls": [{"index": index, **_chat_tool(call, reply.tool)}]})
     end = chunk({}, _finish(reply))
     yield None, end if trailing else {**end, **usage}
     if trailing and usage:
@@ -257,11 +273,17 @@ def _blocks(reply: Reply) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if reply.thinking:
         made.append({"type": "thinking", "thinking": "Thought about it.", "signature": "c2ln"})
+    for search in range(reply.searches):
+        use = f"srvtoolu_{mark(reply.number)}_{search}"
+        asked = {"type": "server_tool_use", "id": use, "name": "web_search", "input": {}}
+        found = {"type": "web_search_tool_result", "tool_use_id": use, "content": []}
+        made += [asked, found]
     if reply.tool is None:
         made.append({"type": "text", "text": reply.text})
     else:
-        use = {"type": "tool_use", "id": reply.call.replace("call_", "toolu_")}
-        made.append({**use, "name": reply.tool.name, "input": reply.tool.arguments})
+        for call in reply.calls:
+            block = {"type": "tool_use", "id": call.replace("call_", "toolu_")}
+            made.append({**block, "name": reply.tool.name, "input": reply.tool.arguments})
     return made
 
 
@@ -280,12 +302,18 @@ def _message(reply: Reply) -> dict[str, Any]:
         "content": _blocks(reply),
         "stop_reason": _stop(reply),
         "stop_sequence": None,
-        "usage": usage_of("messages", reply.counts),
+        "usage": _message_usage(reply),
     }
 
 
+def _message_usage(reply: Reply) -> dict[str, Any]:
+    usage = usage_of("messages", reply.counts)
+    used = {"web_search_requests": reply.searches, "web_fetch_requests": 0}
+    return {**usage, "server_tool_use": used} if reply.searches else usage
+
+
 def _message_events(reply: Reply) -> Iterator[Event]:
-    whole_usage = usage_of("messages", reply.counts)
+    whole_usage = _message_usage(reply)
     start = {**_message(reply), "content": [], "stop_reason": None}
     start["usage"] = {**whole_usage, "output_tokens": reply.start}
     yield "message_start", {"type": "message_start", "message": start}
@@ -294,6 +322,8 @@ def _message_events(reply: Reply) -> Iterator[Event]:
             yield name, {"type": name, "index": index, **data}
     delta = {"stop_reason": _stop(reply), "stop_sequence": None}
     usage = {"output_tokens": reply.counts.output}
+    if reply.searches:
+        usage = {**whole_usage, **usage}
     yield "message_delta", {"type": "message_delta", "delta": delta, "usage": usage}
     yield "message_stop", {"type": "message_stop"}
 
@@ -310,7 +340,7 @@ def _block_events(block: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             {"type": "thinking_delta", "thinking": block["thinking"]},
             {"type": "signature_delta", "signature": block["signature"]},
         ]
-    else:
+    elif kind != "web_search_tool_result":
         begun = {**block, "input": {}}
         deltas = [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
     yield "content_block_start", {"content_block": begun}

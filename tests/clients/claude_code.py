@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.clients.answers import PICTURE
 from tests.clients.play import Play
 from tests.clients.room import NotPlayed, Room
 from tests.clients.upstream import (
@@ -15,8 +17,11 @@ from tests.clients.upstream import (
     CUT_EARLY,
     HANG,
     INCOMPLETE,
+    LIMITED,
+    SEARCH,
     TEXT,
     TOOL,
+    TWO_TOOLS,
     Step,
 )
 
@@ -42,6 +47,7 @@ class _Claude:
         self.game = game
         self.room = room
         self.home = home
+        self.begin: list[str | Path] = []  # of each command
         self.program = room.npm(PACKAGE, version) / "claude"
         folder = str(home / "claude")
         url = {"ANTHROPIC_BASE_URL": room.upstream.url, "CLAUDE_CONFIG_DIR": folder}
@@ -50,7 +56,7 @@ class _Claude:
 
     def say(self, prompt: str, *words: str, longest: float = 120) -> str:
         """Ask for an answer and keep what is printed as a capture; the id of the session."""
-        line: list[str | Path] = [self.program, "-p", "--output-format", "stream-json", "--verbose"]
+        line = [*self.begin, self.program, "-p", "--output-format", "stream-json", "--verbose"]
         line += ["--dangerously-skip-permissions", *words, prompt]
         done = self.room.run(line, self.home, self.environment, "", longest)
         self.game.keep(done.stdout)
@@ -59,10 +65,52 @@ class _Claude:
             raise NotPlayed(f"it says nothing: {(done.stderr or done.stdout).strip()[-160:]}")
         return str(found[-1])
 
+    def say_all(self, *prompts: str, picture: bool = False) -> None:
+        """Ask for several answers in one run, each prompt a message on its standard input."""
+        line = [*self.begin, self.program, "-p", "--output-format", "stream-json", "--verbose"]
+        line += ["--input-format", "stream-json", "--dangerously-skip-permissions"]
+        shown = [_PICTURE] if picture else []
+        said = "".join(
+            json.dumps(
+                {
+                    "type": "user",
+                    "message": {
+                        "role": "user",
+                        "content": [*shown, {"type": "text", "text": prompt}],
+                    },
+                }
+            )
+            + "\n"
+            for prompt in prompts
+        )
+        done = self.room.run(line, self.home, self.environment, said)
+        self.game.keep(done.stdout)
+        if not _events(done.stdout):
+            raise NotPlayed(f"it says nothing: {(done.stderr or done.stdout).strip()[-160:]}")
+
+    def move(self) -> None:
+        """Move the folder of the project, and copy what belongs to it, as a user does by hand."""
+        work, moved = self.home / "work", self.home / "moved"
+        shutil.copytree(work, moved)
+        projects = self.home / "claude" / "projects"
+        [old] = [each for each in projects.iterdir() if each.name.endswith("-work")]
+        shutil.copytree(old, projects / f"{old.name.removesuffix('work')}moved")
+        self.begin = ["env", "-C", moved]
+
     def offers(self, option: str) -> None:
         """Raise `NotPlayed` where its help does not name an option."""
         if option not in self.help:
             raise NotPlayed(f"it has no `{option}`")
+
+
+_PICTURE: Final = {
+    "type": "image",
+    "source": {
+        "type": "base64",
+        "media_type": "image/png",
+        "data": PICTURE,
+    },
+}
 
 
 def _events(out: str) -> list[dict[str, Any]]:
@@ -75,6 +123,7 @@ def play(room: Room, version: str) -> Iterator[Play]:
     session = _turns(game, claude)
     _sessions(game, claude, session)
     _trouble(game, claude)
+    _oddities(game, claude)
     for name in ("/btw", "/branch", "/clear and Esc"):
         game.left_out[name] = "it needs a terminal"
     yield game
@@ -159,3 +208,34 @@ def _trouble(game: Play, claude: _Claude) -> None:
         claude.say(prompt(INCOMPLETE, TEXT))
     with game.scenario("killed"):
         claude.say(prompt(TOOL, HANG), longest=8)
+
+
+def _oddities(game: Play, claude: _Claude) -> None:
+    """Play what is less usual, and what a user does to the files."""
+    prompt = game.script.prompt
+    with game.scenario("two tools at once"):
+        claude.say(prompt(TWO_TOOLS, TEXT))
+    with game.scenario("another model"):
+        session = claude.say(prompt(TOOL, TEXT), "--model", "claude-sonnet-4-5")
+        claude.say(prompt(TEXT), "--resume", session, "--model", "claude-haiku-4-5")
+        claude.say(prompt(TEXT), "--resume", session, "--model", "claude-sonnet-4-5")
+    with game.scenario("picture, and two turns in one run"):
+        claude.say_all(prompt(TOOL, TEXT), prompt(TEXT), picture=True)
+    with game.scenario("search"):
+        claude.say(prompt(SEARCH, TEXT))
+    with game.scenario("limited"):
+        claude.say(prompt(LIMITED, TOOL, LIMITED, TEXT))
+    with game.scenario("killed, then resumed"):
+        session = claude.say(prompt(TOOL, HANG), longest=8)
+        claude.say(prompt(TOOL, TEXT), "--resume", session)
+    with game.scenario("fork of a fork"):
+        claude.offers("--fork-session")
+        first = claude.say(prompt(TOOL, TEXT))
+        second = claude.say(prompt(TEXT), "--resume", first, "--fork-session")
+        third = claude.say(prompt(TOOL, TEXT), "--resume", second, "--fork-session")
+        for session in (first, second, third):
+            claude.say(prompt(TEXT), "--resume", session)
+    with game.scenario("moved"):
+        session = claude.say(prompt(TOOL, TEXT))
+        claude.move()
+        claude.say(prompt(TEXT), "--resume", session)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Final
 
+from tests.clients.answers import PICTURE
 from tests.clients.play import Play, succeed
 from tests.clients.room import NotPlayed, Room, numbers
 from tests.clients.upstream import (
@@ -15,9 +18,12 @@ from tests.clients.upstream import (
     CUT_EARLY,
     HANG,
     INCOMPLETE,
+    LIMITED,
+    SEARCH,
     SILENT,
     TEXT,
     TOOL,
+    TWO_TOOLS,
     Step,
 )
 
@@ -57,8 +63,8 @@ class _Codex:
         self.room = room
         self.version = numbers(version)
         self.home = home
+        self.folder = folder = home / "codex"
         self.program = room.npm(PACKAGE, version) / "codex"
-        folder = home / "codex"
         folder.mkdir(exist_ok=True)
         url = room.upstream.url
         config = _CONFIG.format(model=_MODEL, limit=_LIMIT, url=url, wire=wire)
@@ -69,12 +75,29 @@ class _Codex:
         """Run a command of it."""
         return self.room.run([self.program, *words], self.home, self.environment, "")
 
+    def kill(self, prompt: str) -> str:
+        """Run `codex exec` on a prompt that hangs, and end it after a while; the thread's id."""
+        words = ("exec", "--skip-git-repo-check", "--json", prompt)
+        done = self.room.run([self.program, *words], self.home, self.environment, "", longest=6)
+        self.game.keep(done.stdout)
+        return self._thread(done)
+
+    def move(self) -> None:
+        """Go on in a copy of its folder, as a user does who moves to another place."""
+        copy = self.home / "codex" / "moved"
+        shutil.copytree(self.folder, copy)
+        self.environment["CODEX_HOME"] = str(copy)
+
     def exec(self, *words: str, fails: bool = False) -> str:
         """Run `codex exec` on a prompt; the id of the thread."""
         done = self.run("exec", "--skip-git-repo-check", "--json", *words)
         self.game.keep(done.stdout)
-        out = done.stdout if fails else succeed(done)
-        for line in out.splitlines():
+        if not fails:
+            succeed(done)
+        return self._thread(done)
+
+    def _thread(self, done: subprocess.CompletedProcess[str]) -> str:
+        for line in done.stdout.splitlines():
             event = json.loads(line) if line.startswith("{") else {}
             if event.get("type") == "thread.started":
                 return str(event["thread_id"])
@@ -88,6 +111,7 @@ def play(room: Room, version: str) -> Iterator[Play]:
     thread = _turns(game, codex)
     _threads(game, codex, thread)
     _trouble(game, codex)
+    _oddities(game, codex)
     yield game
     yield game.captures_alone()
     if numbers(version) <= (0, 80):
@@ -163,6 +187,46 @@ def _trouble(game: Play, codex: _Codex) -> None:
     with game.scenario("killed"):
         words = ("exec", "--skip-git-repo-check", prompt(TOOL, HANG))
         codex.room.run([codex.program, *words], codex.home, codex.environment, "", longest=6)
+
+
+def _oddities(game: Play, codex: _Codex) -> None:
+    """Play what is less usual, and what a user does to the files."""
+    prompt = game.script.prompt
+    with game.scenario("two tools at once"):
+        codex.exec(prompt(TWO_TOOLS, TEXT))
+    with game.scenario("another model"):
+        thread = codex.exec("-m", "gpt-5.1-codex", prompt(TOOL, TEXT))
+        codex.exec("-m", "gpt-5.2", "resume", thread, prompt(TEXT))
+        codex.exec("-m", "gpt-5.1-codex", "resume", thread, prompt(TEXT))
+    with game.scenario("picture"):
+        picture = codex.home / "work" / "picture.png"
+        picture.write_bytes(base64.b64decode(PICTURE))
+        codex.exec(prompt(TOOL, TEXT), "-i", str(picture))
+    with game.scenario("search"):
+        codex.exec(prompt(SEARCH, TOOL, TEXT))
+    with game.scenario("limited"):
+        codex.exec(prompt(LIMITED, TOOL, LIMITED, TEXT), fails=True)
+    with game.scenario("killed, then resumed"):
+        thread = codex.kill(prompt(TOOL, HANG))
+        codex.exec("resume", thread, prompt(TOOL, TEXT))
+    with game.scenario("fork of a fork"):
+        if codex.version < (0, 171):
+            raise NotPlayed("it has no `exec fork`")
+        first = codex.exec(prompt(TOOL, TEXT))
+        second = codex.exec("fork", first, prompt(TEXT))
+        third = codex.exec("fork", second, prompt(TOOL, TEXT))
+        for thread in (first, second, third):
+            codex.exec("resume", thread, prompt(TEXT))
+    with game.scenario("archived"):
+        thread = codex.exec(prompt(TOOL, TEXT))
+        succeed(codex.run("archive", thread))
+        codex.game.read(ledger=True)
+        succeed(codex.run("unarchive", thread))
+        codex.exec("resume", thread, prompt(TEXT))
+    with game.scenario("moved"):
+        thread = codex.exec(prompt(TOOL, TEXT))
+        codex.move()
+        codex.exec("resume", thread, prompt(TEXT))
 
 
 def _repository(codex: _Codex) -> None:

@@ -32,6 +32,7 @@ from tests.clients.answers import (
 Told = Literal["all", "start", "nothing"]
 
 _PROMPT: Final = re.compile(r"PLAY-(\d+)-")
+_LIMITED: Final = {"error": {"type": "rate_limit_error", "message": "Slow down", "code": "slow"}}
 _BUSY: Final = {"error": {"type": "overloaded_error", "message": "Overloaded", "code": "busy"}}
 # Tools that run a command, by the names that clients have given them, and what they take.
 _SHELLS: Final[dict[str, Any]] = {
@@ -41,6 +42,11 @@ _SHELLS: Final[dict[str, Any]] = {
     "shell_command": {"command": "echo hello"},
     "shell": {"command": ["bash", "-lc", "echo hello"]},
 }
+# What a provider that will not answer says: the status and the body.
+_REFUSALS: Final[dict[str, dict[Api, tuple[int, dict[str, Any]]]]] = {
+    "busy": {"messages": (529, _BUSY), "responses": (503, _BUSY), "chat": (503, _BUSY)},
+    "limited": dict.fromkeys(("messages", "responses", "chat"), (429, _LIMITED)),
+}
 _AGENTS: Final = ("Task", "Agent", "task", "spawn_agent")
 
 
@@ -49,7 +55,18 @@ class Step:
     """What the model does in one call."""
 
     kind: Literal[
-        "text", "tool", "agent", "cut", "cut-early", "busy", "incomplete", "silent", "hang"
+        "text",
+        "tool",
+        "two tools",
+        "search",
+        "agent",
+        "cut",
+        "cut-early",
+        "busy",
+        "limited",
+        "incomplete",
+        "silent",
+        "hang",
     ]
     agent: str = ""  # the prompt of a sub-agent
     thinking: bool = False
@@ -59,9 +76,12 @@ class Step:
 
 TEXT: Final = Step("text")
 TOOL: Final = Step("tool")
+TWO_TOOLS: Final = Step("two tools")
+SEARCH: Final = Step("search")
 CUT: Final = Step("cut")
 CUT_EARLY: Final = Step("cut-early")
 BUSY: Final = Step("busy")
+LIMITED: Final = Step("limited")
 INCOMPLETE: Final = Step("incomplete")
 SILENT: Final = Step("silent")
 HANG: Final = Step("hang")
@@ -81,6 +101,7 @@ class Answered:
     session: str | None  # the thread that the client named in its request
     during: str  # the scenario that was played
     start: int = 0  # tokens of output that the start of the stream stated
+    aside: bool = False  # a tool of the client asked: what it was told comes back as its result
 
 
 @dataclass
@@ -118,13 +139,17 @@ class Script:
             self._number += 1
             number = self._number
         counts = counts_of(number, writes=self.writes)
+        tool = _tool(body, step)
+        by_provider = _is_search(body) or (step.kind == "search" and tool is None)
         return Reply(
             number=number,
             id=f"{'msg' if api == 'messages' else 'resp'}_{mark(number)}",
             model=str(body.get("model")),
             counts=replace(counts, cached=counts.cached + step.more),
             thinking=step.thinking,
-            tool=_tool(body, step),
+            tool=tool,
+            asked=2 if step.kind == "two tools" else 1,
+            searches=int(by_provider),
             incomplete=step.kind == "incomplete",
             usage=step.kind != "silent",
             start=1 + number % 5,
@@ -147,11 +172,19 @@ def _asked(body: dict[str, Any]) -> str:
 
 def _tool(body: dict[str, Any], step: Step) -> Tool | None:
     for name, space in _tools(body):
-        if step.kind == "tool" and name in _SHELLS:
+        if step.kind in {"tool", "two tools"} and name in _SHELLS:
             return Tool(name, _SHELLS[name], space)
+        if step.kind == "search" and name == "WebSearch":
+            return Tool(name, {"query": "the news of today"}, space)
         if step.kind == "agent" and name in _AGENTS:
             return Tool(name, _agent(name, step.agent), space)
     return None
+
+
+def _is_search(body: dict[str, Any]) -> bool:
+    """Whether a client asks for nothing but a search that the provider is to run."""
+    tools = body.get("tools") or []
+    return bool(tools) and all(str(tool.get("type")).startswith("web_search") for tool in tools)
 
 
 def _tools(body: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -214,8 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.script.requests.append({"path": self.path, "headers": headers, "body": body})
         step = self.script.next_step(body)
-        if step.kind == "busy":
-            self._send(529 if api == "messages" else 503, _BUSY)
+        if step.kind in _REFUSALS:
+            self._send(*_REFUSALS[step.kind][api])
             return
         reply = self.script.reply(api, body, step)
         streamed = bool(body.get("stream"))
@@ -231,6 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
                 session=session_of(headers, body),
                 during=self.script.during,
                 start=reply.start,
+                aside=_is_search(body),
             )
         )
         if streamed:
