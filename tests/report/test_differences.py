@@ -329,11 +329,21 @@ def test_what_nothing_gives_is_unknown() -> None:
     rows = calls(days=1)
     date = START.date().isoformat()
     true = truth(rows, date, MODELS[0])
-    odd = {name: true[name] + 12_345 for name in ("input", "cached", "output")}
+    odd = {"input": true["input"] + 12_345, "output": true["output"] - 5}
     said = Statement(day=date, model=canonical(MODELS[0]), cost=true["cost"], **odd)
     found = compared(rows, Statements("made up", [said], providers=("openai",)))
     (row,) = found.rows
-    assert [(each["cause"], each["tokens"]) for each in row["causes"]] == [("unknown", 24_690)]
+    assert [(each["cause"], each["tokens"]) for each in row["causes"]] == [("unknown", 12_340)]
+
+
+def test_more_of_each_count_is_a_log_that_is_not_here() -> None:
+    rows = calls(days=1)
+    date = START.date().isoformat()
+    true = truth(rows, date, MODELS[0])
+    more = {name: true[name] + 12_345 for name in ("input", "cached", "output")}
+    said = Statement(day=date, model=canonical(MODELS[0]), cost=true["cost"], **more)
+    (row,) = compared(rows, Statements("made up", [said], providers=("openai",))).rows
+    assert [(e["cause"], e["tokens"]) for e in row["causes"]] == [("missing-source", 24_690)]
 
 
 def test_only_the_provider_and_the_days_that_it_speaks_of_are_compared() -> None:

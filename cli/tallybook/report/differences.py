@@ -7,26 +7,34 @@ What no cause gives is `unknown`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, timedelta, timezone, tzinfo
+from datetime import date, timedelta, tzinfo
 from decimal import Decimal
-from itertools import combinations
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from tallybook.report.causes import (
+    CONVENTION,
+    COPIES,
+    DUPLICATES,
+    MISSING,
+    PLACEHOLDER,
+    REASONING,
+    Fault,
+    Parts,
+    explained,
+    named,
+    together,
+)
 from tallybook.report.pieces import LOGGED, TOKENS, Piece, Sums
 from tallybook.report.statements import Statement, Statements
 from tallybook.report.summary import Row, money
+from tallybook.report.zones import own_zone
 
-DUPLICATES: Final = "duplicates"
-CONVENTION: Final = "cache-convention"
-REASONING: Final = "reasoning"
-PLACEHOLDER: Final = "placeholder"
 PRICE: Final = "price"
 TIER: Final = "tier"
 ZONE: Final = "time-zone"
-MISSING: Final = "missing-source"
 UNKNOWN: Final = "unknown"
 CAUSES: Final = (
     DUPLICATES,
@@ -41,18 +49,41 @@ CAUSES: Final = (
 )
 
 _FEMTO: Final = 10**15
-_MOST_PARTS: Final = 8  # of which all combinations are tried; of more only each alone
-_OFFSETS: Final = tuple(timedelta(minutes=30 * n) for n in range(-24, 29))
+_CHANCE: Final = Decimal("0.05")  # of all that a sum may be, what lies near enough to some part
+_OFTEN: Final = 4  # days on which a ratio of costs is no chance
+_MORE: Final = "it has more of each count than any record here gives"
 Key = tuple[str | None, str | None]  # day and model, as far as they are told apart
 
 
 @dataclass(slots=True)
 class Cell:
-    """Our side of one day and model."""
+    """Our side of one day and model; the files of what counts, and of what does not by reason."""
 
     counts: Sums = field(default_factory=Sums)
     files: dict[str, Sums] = field(default_factory=dict)
-    left_out: dict[str, Sums] = field(default_factory=dict)
+    lone: dict[str, Sums] = field(default_factory=dict)
+    left_out: dict[str, dict[str, Sums]] = field(default_factory=dict)
+
+    def add(self, piece: Piece) -> None:
+        """Take one piece in."""
+        if piece.reason is None:
+            self.counts = self.counts.plus(piece.sums)
+            _add(self.files, piece)
+            if piece.lone:
+                _add(self.lone, piece)
+        else:
+            _add(self.left_out.setdefault(piece.reason, {}), piece)
+            if piece.again:
+                _add(self.left_out.setdefault(COPIES, {}), piece)
+
+    @property
+    def parts(self) -> Parts:
+        """What causes are looked for among."""
+        return Parts(self.counts, self.files, self.lone, self.left_out)
+
+
+def _add(files: dict[str, Sums], piece: Piece) -> None:
+    files[piece.path] = files.get(piece.path, Sums()).plus(piece.sums)
 
 
 class Cause(NamedTuple):
@@ -66,32 +97,54 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """How the other tells days and models apart, and the days that it speaks of."""
+    """How the other tells days and models apart, and the days that it speaks of.
+
+    `first` and `last` are the names of periods; a week is named by its first day, `weekday` of it.
+    """
 
     by_day: bool
     by_model: bool
     first: str | None
     last: str | None
+    period: str = "day"
+    weekday: int = 0
 
     def key(self, day: str | None, model: str | None) -> Key:
-        """The cell of a day and model."""
+        """The cell of a period, by its name, and a model."""
         return (day if self.by_day else None, model if self.by_model else None)
 
-    def holds(self, day: str | None) -> bool:
-        """Whether a day is one that the other speaks of."""
+    def named(self, day: str | None) -> str | None:
+        """The period that a day lies in."""
+        if day is None or self.period == "day":
+            return day
+        if self.period == "month":
+            return day[:7]
+        at = date.fromisoformat(day)
+        return (at - timedelta(days=(at.weekday() - self.weekday) % 7)).isoformat()
+
+    def holds(self, period: str | None) -> bool:
+        """Whether a period is one that the other speaks of."""
         if not self.by_day or self.first is None or self.last is None:
             return True
-        return day is not None and self.first <= day <= self.last
+        return period is not None and self.first <= period <= self.last
+
+    def cell(self, day: str | None, model: str | None) -> Key | None:
+        """The cell of a day and model, None where the other does not speak of the day."""
+        period = self.named(day)
+        return self.key(period, model) if self.holds(period) else None
 
 
-def sides_of(rows: Sequence[Statement]) -> Sides:
+def sides_of(statements: Statements) -> Sides:
     """How a statement tells days and models apart."""
-    days = sorted(row.day for row in rows if row.day is not None)
+    days = sorted(row.day for row in statements.rows if row.day is not None)
+    is_week = statements.period == "week" and bool(days)
     return Sides(
         by_day=bool(days),
-        by_model=any(row.model is not None for row in rows),
+        by_model=any(row.model is not None for row in statements.rows),
         first=days[0] if days else None,
         last=days[-1] if days else None,
+        period=statements.period,
+        weekday=date.fromisoformat(days[0]).weekday() if is_week else 0,
     )
 
 
@@ -119,15 +172,9 @@ def _ours(found: Iterable[Piece], sides: Sides, zone: tzinfo) -> dict[Key, Cell]
     cells: dict[Key, Cell] = {}
     for piece in found:
         day = piece.at.astimezone(zone).date().isoformat() if piece.at else None
-        if not sides.holds(day):
-            continue
-        cell = cells.setdefault(sides.key(day, piece.model), Cell())
-        if piece.reason is None:
-            cell.counts = cell.counts.plus(piece.sums)
-            cell.files[piece.path] = cell.files.get(piece.path, Sums()).plus(piece.sums)
-        else:
-            known = cell.left_out.get(piece.reason, Sums())
-            cell.left_out[piece.reason] = known.plus(piece.sums)
+        key = sides.cell(day, piece.model)
+        if key is not None:
+            cells.setdefault(key, Cell()).add(piece)
     return cells
 
 
@@ -146,16 +193,18 @@ class Differences:
 
 def compare(found: Sequence[Piece], statements: Statements, zone: str) -> Differences:
     """Compare what was used with what another says; days are those of `zone`."""
-    sides = sides_of(statements.rows)
+    sides = sides_of(statements)
     theirs = _theirs(statements.rows, sides)
     asked: tzinfo = ZoneInfo(zone)
     ours = _ours(found, sides, asked)
-    own = _own_zone(found, sides, theirs, ours) if sides.by_day else None
+    stated = {key: _all_tokens(each) or 0 for key, each in theirs.items()}
+    own = own_zone(found, stated, asked, sides.cell) if sides.by_day else None
     shifted = _ours(found, sides, own) if own else ours
     rows = [
         _row(key, ours.get(key, Cell()), shifted.get(key, Cell()), theirs.get(key), statements, own)
         for key in {*theirs, *ours, *shifted}
     ]
+    _name_prices(rows, theirs)
     rows.sort(key=_largest)
     undated = sum(row.day is None for row in statements.rows) if sides.by_day else 0
     return Differences(rows, _totals(rows), sides, undated)
@@ -165,33 +214,6 @@ def _largest(row: Row) -> tuple[Any, ...]:
     apart = row["difference"]
     cost = abs(Decimal(apart["cost_usd"] or 0))
     return (-cost, -abs(apart["tokens"] or 0), row["day"] or "", row["model"] or "")
-
-
-def _own_zone(
-    found: Sequence[Piece], sides: Sides, theirs: Mapping[Key, Statement], ours: Mapping[Key, Cell]
-) -> tzinfo | None:
-    """The offset of the other's days, where with it far more of the tokens are on the same days."""
-
-    def apart(cells: Mapping[Key, int]) -> int:
-        stated = {key: _all_tokens(each) or 0 for key, each in theirs.items()}
-        return sum(abs(stated.get(key, 0) - cells.get(key, 0)) for key in {*stated, *cells})
-
-    if not any(_all_tokens(each) for each in theirs.values()):
-        return None
-    counts = [piece for piece in found if piece.reason is None and piece.at is not None]
-    as_asked = apart({key: cell.counts.tokens for key, cell in ours.items()})
-    best, least = None, as_asked
-    for offset in _OFFSETS if as_asked else ():
-        cells: dict[Key, int] = {}
-        for piece in counts:
-            assert piece.at is not None  # noqa: S101 - for the type checker
-            day = (piece.at.astimezone(UTC) + offset).date().isoformat()
-            if sides.holds(day):
-                key = sides.key(day, piece.model)
-                cells[key] = cells.get(key, 0) + piece.sums.tokens
-        if (now := apart(cells)) < least:
-            best, least = timezone(offset), now
-    return best if best is not None and least * 2 <= as_asked else None
 
 
 def _all_tokens(stated: Statement) -> int | None:
@@ -209,7 +231,7 @@ def _row(  # noqa: PLR0913, PLR0917 - the two sides of a cell
     zone: tzinfo | None,
 ) -> Row:
     said = theirs or _nothing(statements)
-    causes = list(_moved(ours, shifted, zone))
+    causes = list(_moved(ours, shifted, zone, said))
     if theirs is None and shifted.counts.tokens:
         causes.append(_lacking(shifted, said))
     elif theirs is not None and not shifted.counts.calls and not shifted.counts.tokens:
@@ -229,50 +251,17 @@ def _nothing(statements: Statements) -> Statement:
     return replace(Statement(cost=Decimal() if has_cost else None), **stated)
 
 
-def _moved(ours: Cell, shifted: Cell, zone: tzinfo | None) -> Iterator[Cause]:
+def _moved(ours: Cell, shifted: Cell, zone: tzinfo | None, said: Statement) -> Iterator[Cause]:
     if zone is not None:
         moved = shifted.counts.plus(ours.counts, -1)
-        yield Cause(ZONE, f"its days are those of {zone}", moved.tokens, moved.cost)
+        cost = 0 if said.cost is None else moved.cost
+        yield Cause(ZONE, f"its days are those of {zone}", moved.tokens, cost)
 
 
 def _lacking(cell: Cell, said: Statement) -> Cause:
     tokens = -cell.counts.tokens if _all_tokens(said) is not None else 0
     cost = -cell.counts.cost if said.cost is not None else 0
-    return Cause(MISSING, f"it has nothing of {_named(cell.files)}", tokens, cost)
-
-
-def _named(files: Iterable[str]) -> str:
-    first, *more = sorted(files)
-    return first if not more else f"{first} and {len(more):,} more"
-
-
-class _Guess(NamedTuple):
-    """Counts that the other would have for a reason."""
-
-    cause: str
-    words: str
-    added: Sums
-
-
-_CHANGES: Final[tuple[tuple[str, str, Callable[[Sums], dict[str, int]]], ...]] = (
-    ("", "", lambda _: {}),
-    (CONVENTION, "cache reads are counted twice", lambda s: {"input": s.cached}),
-    (CONVENTION, "cache reads are left out", lambda s: {"input": -s.cached}),
-    (CONVENTION, "cache writes are counted twice", lambda s: {"input": s.creation}),
-    (CONVENTION, "cache writes are left out", lambda s: {"input": -s.creation}),
-    (
-        CONVENTION,
-        "reads and writes of the cache are counted twice",
-        lambda s: {"input": s.cached + s.creation},
-    ),
-    (
-        CONVENTION,
-        "reads and writes of the cache are left out",
-        lambda s: {"input": -s.cached - s.creation},
-    ),
-    (REASONING, "reasoning is counted twice", lambda s: {"output": s.reasoning}),
-    (REASONING, "reasoning is left out", lambda s: {"output": -s.reasoning}),
-)
+    return Cause(MISSING, f"it has nothing of {named(cell.files)}", tokens, cost)
 
 
 def _causes(cell: Cell, said: Statement, same_calls: bool) -> Iterator[Cause]:
@@ -282,56 +271,28 @@ def _causes(cell: Cell, said: Statement, same_calls: bool) -> Iterator[Cause]:
     if not stated:
         yield from _causes_of_cost(cell, said, same_calls)
         return
-    found = _explained(cell, stated)
+    found = explained(cell.parts, stated)
     if found is None:
         tokens = (_all_tokens(said) or 0) - cell.counts.tokens
-        yield Cause(UNKNOWN, "", tokens, 0 if cost is None else cost - cell.counts.cost)
+        name, words = (MISSING, _MORE) if _has_more(cell.counts, stated) else (UNKNOWN, "")
+        yield Cause(name, words, tokens, 0 if cost is None else cost - cell.counts.cost)
         return
-    guess, change, words, delta = found
-    after = cell.counts.plus(guess.added)
-    if guess.cause:
-        yield Cause(guess.cause, guess.words, guess.added.tokens, guess.added.cost if cost else 0)
+    after = cell.counts
+    for fault in found.faults:
+        after = after.plus(fault.added)
+        in_money = 0 if cost is None else fault.added.cost
+        yield Cause(fault.cause, fault.words, fault.added.tokens, in_money)
     rest = 0 if cost is None else cost - after.cost
-    if change:
-        yield Cause(change, words, delta, rest)
+    if found.change.cause:
+        yield Cause(found.change.cause, found.change.words, found.more, rest)
     elif cost is not None and abs(rest) > (_femto(said.rounding) or 0):
         yield _of_price(after, cost, rest, said)
 
 
-def _explained(cell: Cell, stated: Mapping[str, int]) -> tuple[_Guess, str, str, int] | None:
-    """The first reasons that give all stated counts exactly, the simplest first."""
-    for guess in _guesses(cell):
-        after = cell.counts.plus(guess.added)
-        for change, words, of in _CHANGES:
-            delta = of(after)
-            if any(delta.values()) or not change:
-                made = {name: getattr(after, name) + delta.get(name, 0) for name in stated}
-                if made == dict(stated):
-                    return guess, change, words, sum(delta.values())
-        more = stated.get("output", 0) - after.output
-        others = {name: getattr(after, name) for name in stated if name != "output"}
-        if after.bounded and more > 0 and others == {n: stated[n] for n in others}:
-            return guess, PLACEHOLDER, "our log has only the first count of an output", more
-    return None
-
-
-def _guesses(cell: Cell) -> Iterator[_Guess]:
-    yield _Guess("", "", Sums())
-    for names, sums in _combined(cell.left_out):
-        yield _Guess(DUPLICATES, f"it counts what is left out as {', '.join(names)}", sums)
-    for names, sums in _combined(cell.files):
-        yield _Guess(MISSING, f"it has nothing of {_named(names)}", Sums().plus(sums, -1))
-
-
-def _combined(parts: Mapping[str, Sums]) -> Iterator[tuple[tuple[str, ...], Sums]]:
-    """Every combination of the parts, the smaller first."""
-    most = len(parts) if len(parts) <= _MOST_PARTS else 1
-    for size in range(1, most + 1):
-        for names in combinations(sorted(parts), size):
-            whole = Sums()
-            for name in names:
-                whole = whole.plus(parts[name])
-            yield names, whole
+def _has_more(ours: Sums, stated: Mapping[str, int]) -> bool:
+    """Whether the other has more of each count, as calls have them that no log of ours states."""
+    more = {name: count - int(getattr(ours, name)) for name, count in stated.items()}
+    return min(more.values()) >= 0 and more.get("input", 0) > 0 and more.get("output", 0) > 0
 
 
 def _causes_of_cost(cell: Cell, said: Statement, same_calls: bool) -> Iterator[Cause]:
@@ -342,12 +303,50 @@ def _causes_of_cost(cell: Cell, said: Statement, same_calls: bool) -> Iterator[C
     rest, near = cost - cell.counts.cost, _femto(said.rounding) or 0
     if abs(rest) <= near:
         return
-    for guess in () if same_calls else _guesses(cell):
-        if guess.cause and abs(rest - guess.added.cost) <= near:
-            yield Cause(guess.cause, guess.words, 0, rest)
-            return
+    fault = None if same_calls else _by_money(cell, rest, near)
+    if fault is not None:
+        yield Cause(fault.cause, fault.words, 0, rest)
+        return
     found = _of_price(cell.counts, cost, rest, said)
     yield found if same_calls or found.name == TIER else Cause(UNKNOWN, "", 0, rest)
+
+
+def _by_money(cell: Cell, rest: int, near: int) -> Fault | None:
+    """The one reason or file that costs what lies between, where that can hardly be chance."""
+    faults = [
+        Fault(DUPLICATES, f"it counts what is left out as {reason}", together([by_file]))
+        for reason, by_file in cell.left_out.items()
+    ]
+    faults += [
+        Fault(MISSING, f"it has nothing of {path}", Sums().plus(sums, -1))
+        for path, sums in cell.files.items()
+    ]
+    costs = [abs(fault.added.cost) for fault in faults]
+    if not costs or 2 * near * len(faults) > _CHANCE * max(costs):
+        return None
+    return next((fault for fault in faults if abs(rest - fault.added.cost) <= near), None)
+
+
+def _name_prices(rows: Sequence[Row], theirs: Mapping[Key, Statement]) -> None:
+    """Name a price where costs without counts are the same times ours, for a model on many days."""
+    models: dict[str | None, list[tuple[Row, Row]]] = {}
+    for row in rows:
+        for cause in row["causes"]:
+            if cause["cause"] == UNKNOWN and row["theirs"]["tokens"] is None:
+                models.setdefault(row["model"], []).append((row, cause))
+    for found in models.values():
+        times = [_times(row, theirs[row["day"], row["model"]].rounding) for row, _ in found]
+        low, high = max(least for least, _ in times), min(most for _, most in times)
+        if len(found) >= _OFTEN and low <= high and high - low <= low * _CHANCE:
+            for _, cause in found:
+                words = f"it has {(low + high) / 2:.4g} times our price on {len(found)} days"
+                cause.update(cause=PRICE, words=words)
+
+
+def _times(row: Row, near: Decimal) -> tuple[Decimal, Decimal]:
+    """How many times our cost the other's is, at least and at most."""
+    ours, theirs = Decimal(row["ours"]["cost_usd"] or 0), Decimal(row["theirs"]["cost_usd"])
+    return ((theirs - near) / ours, (theirs + near) / ours) if ours else (Decimal(1), Decimal(0))
 
 
 def _of_price(counts: Sums, cost: int, rest: int, said: Statement) -> Cause:
@@ -361,6 +360,8 @@ def _of_price(counts: Sums, cost: int, rest: int, said: Statement) -> Cause:
             return Cause(TIER, words, 0, rest)
     if counts.unpriced:
         return Cause(PRICE, f"we have no price of {counts.unpriced:,} tokens", 0, rest)
+    if not cost:
+        return Cause(PRICE, "it has no price of it", 0, rest)
     times = "" if not counts.cost else f"it has {cost / counts.cost:.4g} times our price"
     return Cause(PRICE, times, 0, rest)
 

@@ -18,7 +18,8 @@ from tallybook.report.sums import counted, recorded, selected
 
 LOGGED: Final = "logged"  # the form of what logs themselves say
 TOKENS: Final = ("input", "cached", "creation", "output")
-_SLOT: Final = "30m"
+_SLOT: Final = "15m"  # days begin at quarters of an hour, in some zones
+_SAME: Final = "same-response"
 
 
 @dataclass(slots=True)
@@ -26,8 +27,9 @@ class Sums:
     """Counts and femto-dollars.
 
     `base`, `standard` and `brief` are what the cost would be in the lowest tier of prompts, in the
-    usual service tier, and with all cache writes for five minutes. `bounded`: of some call the log
-    never had the last output.
+    usual service tier, and with all cache writes for five minutes. `late` is what of the output
+    the log did not have yet where it first stated the call. `bounded`: of some call the log never
+    had the last output.
     """
 
     calls: int = 0
@@ -36,6 +38,7 @@ class Sums:
     creation: int = 0
     output: int = 0
     reasoning: int = 0
+    late: int = 0
     cost: int = 0
     base: int = 0
     standard: int = 0
@@ -58,6 +61,7 @@ NUMBERS: Final = (
     "calls",
     *TOKENS,
     "reasoning",
+    "late",
     "cost",
     "base",
     "standard",
@@ -67,13 +71,19 @@ NUMBERS: Final = (
 
 
 class Piece(NamedTuple):
-    """Sums of one slot of time, model and file; `reason` is why they do not count."""
+    """Sums of one slot of time, model and file; `reason` is why they do not count.
+
+    `again`: another file has the call, and this is its one record here that says most of it.
+    `lone`: the calls count, and no other file has them.
+    """
 
     at: datetime | None
     model: str | None
     path: str
     reason: str | None
     sums: Sums
+    again: bool = False
+    lone: bool = True
 
 
 def pieces(
@@ -141,6 +151,7 @@ def _pieces(rows: pl.DataFrame) -> Iterator[Piece]:
         "creation": pl.col("cache_creation_input_tokens"),
         "output": pl.col("output_tokens"),
         "reasoning": pl.col("reasoning_output_tokens"),
+        "late": pl.col("_late"),
         "cost": pl.col("_cost"),
         "base": pl.col("_base"),
         "standard": pl.col("_standard"),
@@ -148,14 +159,60 @@ def _pieces(rows: pl.DataFrame) -> Iterator[Piece]:
         "unpriced": pl.col("total_tokens").filter(pl.col("_cost").is_null()),
     }
     groups = (
-        rows.lazy()
-        .group_by("model", "path", at=pl.col("timestamp").dt.truncate(_SLOT), reason=reason)
+        _with_others(rows)
+        .lazy()
+        .group_by(
+            "model", "path", "_again", "_lone", at=pl.col("timestamp").dt.truncate(_SLOT),
+            reason=reason,
+        )
         .agg(
             *(value.sum().alias(name) for name, value in sums.items()),
             bounded=pl.col("output_lower_bound").any(),
         )
         .collect()
-    )
+    )  # fmt: skip
     for row in groups.iter_rows(named=True):
         made = Sums(**{name: row[name] or 0 for name in sums}, bounded=row["bounded"])
-        yield Piece(row["at"], canonical(row["model"]), row["path"], row["reason"], made)
+        where = (row["at"], canonical(row["model"]), row["path"], row["reason"])
+        yield Piece(*where, made, row["_again"], row["_lone"])
+
+
+def _with_others(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `_again` and `_lone` of a piece, and `_late`: what came after a first count."""
+    left = pl.col("duplicate_of").is_not_null()
+    kept = rows.filter(~left).select(_end="call_id", _home="path")
+    named = rows.with_columns(_end=_ends(rows), _row=pl.int_range(pl.len()))
+    named = named.join(
+        kept.unique("_end", keep="any"), on="_end", how="left", maintain_order="left"
+    )
+    away = left & (pl.col("path") != pl.col("_home"))
+    most = named.filter(away).sort("output_tokens", descending=True, nulls_last=True)
+    again = most.unique(["_end", "path"], keep="first", maintain_order=True)
+    first = (
+        named.filter(left & ~away & (pl.col("duplicate_reason") == _SAME))
+        .sort("record")
+        .unique("_end", keep="first", maintain_order=True)
+        .select("_end", _first="output_tokens", _at="record")
+    )
+    named = named.join(first, on="_end", how="left", maintain_order="left")
+    is_later = ~left & (pl.col("record") > pl.col("_at"))
+    return named.with_columns(
+        _again=pl.col("_row").is_in(again["_row"].implode()),
+        _lone=~left & ~pl.col("_end").is_in(again["_end"].implode()),
+        _late=pl.when(is_later).then(pl.col("output_tokens") - pl.col("_first")),
+    )
+
+
+def _ends(rows: pl.DataFrame) -> pl.Series:
+    """The id of the call that counts for each row, where a record yields to one that yields too."""
+    yields = rows.filter(pl.col("duplicate_of").is_not_null()).select("call_id", "duplicate_of")
+    leads = {one: other for one, other in yields.iter_rows() if one != other}
+    ends: dict[str, str] = {}
+    for name in rows["duplicate_of"].unique():
+        end, seen = name, {name}
+        while end in leads and leads[end] not in seen:
+            end = leads[end]
+            seen.add(end)
+        ends[name] = end
+    found = rows.select(pl.coalesce("duplicate_of", "call_id")).to_series()
+    return found.replace(ends)

@@ -47,7 +47,8 @@ class Statements:
     """All that a file says, and what of ours it speaks of.
 
     `zone` is that of its days, None the machine's; `providers` are ids of the price list and
-    `sources` ours, None where it may be any.
+    `sources` ours, None where it may be any. `period` is what a `day` names: a day, the first of a
+    week, or a month (`2026-05`).
     """
 
     form: str
@@ -55,6 +56,7 @@ class Statements:
     zone: str | None = "UTC"
     providers: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
+    period: str = "day"
 
 
 @dataclass(frozen=True, slots=True)
