@@ -26,6 +26,31 @@ CCUSAGE = """{"daily": [{"agent": "all", "period": "2026-02-03", "metadata": {"a
 CCUSAGE_CODEX = """{"daily": [{"date": "2026-02-09", "costUSD": 0.21, "models": {"gpt-5.3-codex":
  {"inputTokens": 70205, "cacheReadTokens": 97024, "cacheCreationTokens": 0, "outputTokens": 5052,
   "reasoningOutputTokens": 2816, "totalTokens": 172281, "isFallback": false}}}], "totals": {}}"""
+# As ccusage 20.0.24 and tokscale 4.17.0 write them.
+CCUSAGE_WEEKLY = """{"totals": {}, "weekly": [{"agent": "all", "metadata": {"agents": ["claude",
+ "codex"]}, "period": "2026-05-25", "totalCost": 0.0036, "modelBreakdowns": [{"modelName":
+ "gpt-5.1-codex-mini", "inputTokens": 11167, "outputTokens": 302, "cacheReadTokens": 0,
+ "cacheCreationTokens": 0, "cost": 0.00339575}]}]}"""
+CCUSAGE_CLAUDE_WEEKLY = """{"totals": {}, "weekly": [{"week": "2026-05-24", "modelBreakdowns":
+ [{"modelName": "claude-opus-4-5-20251101", "inputTokens": 17, "outputTokens": 1019,
+ "cacheReadTokens": 55235, "cacheCreationTokens": 16144, "cost": 0.1540775}]}]}"""
+CCUSAGE_CODEX_MONTHLY = """{"totals": {}, "monthly": [{"month": "2026-05", "costUSD": 0.0183,
+ "models": {"gpt-5.1-codex": {"inputTokens": 13219, "cacheReadTokens": 0, "cacheCreationTokens": 0,
+ "outputTokens": 186, "reasoningOutputTokens": 52, "totalTokens": 13405, "isFallback": false}}}]}"""
+CCUSAGE_SESSION = """{"totals": {}, "session": [{"agent": "claude", "period":
+ "71ed4faa-4919-4370-a7a6-3249bcecc4ce", "metadata": {"lastActivity": "2026-03-16T18:35:52.975Z"},
+ "modelBreakdowns": [{"modelName": "claude-sonnet-4-5-20250929", "inputTokens": 121,
+ "outputTokens": 8527, "cacheReadTokens": 580061, "cacheCreationTokens": 86596,
+ "cost": 0.76905}]}]}"""
+CCUSAGE_CODEX_SESSION = """{"totals": {}, "sessions": [{"sessionId": "2026/05/29/rollout-x",
+ "costUSD": 0.00339575, "lastActivity": "2026-05-29T15:52:14.225Z", "models": {"gpt-5.1-codex-mini":
+ {"inputTokens": 11167, "cacheReadTokens": 0, "cacheCreationTokens": 0, "outputTokens": 302}}}]}"""
+TOKSCALE_MONTHLY = """{"entries": [{"month": "2026-02", "models": ["claude-opus-4-5"], "input":
+ 109008, "output": 16358, "cacheRead": 513905, "cacheWrite": 161382, "reasoning": 6261,
+ "messageCount": 38, "cost": 1.5}], "totalCost": 1.5, "processingTimeMs": 31}"""
+TOKSCALE_HOURLY = """{"entries": [{"hour": "2026-02-14 14:00", "clients": ["codex"], "models":
+ ["gpt-5.2-codex"], "input": 36403, "output": 1682, "cacheRead": 10368, "cacheWrite": 0,
+ "messageCount": 3, "turnCount": 2, "cost": 0.0}]}"""
 TOKSCALE = """{"meta": {}, "contributions": [{"date": "2026-02-09", "clients": [{"client": "codex",
  "modelId": "gpt-5.3-codex", "providerId": "openai", "tokens": {"input": 70205, "output": 2236,
  "cacheRead": 97024, "cacheWrite": 0, "reasoning": 2816}, "cost": 0.0, "messages": 3}]}]}"""
@@ -83,6 +108,25 @@ OPENROUTER_ACTIVITY = """{"data": [{"date": "2025-08-24", "model": "openai/gpt-4
     [
         (CCUSAGE, "ccusage", ("2026-02-03", "gpt-5-2-codex", 771344, 582912, 12384, "0.6051416")),
         (CCUSAGE_CODEX, "ccusage", ("2026-02-09", "gpt-5-3-codex", 167229, 97024, 5052, "0.21")),
+        (
+            CCUSAGE_WEEKLY,
+            "ccusage",
+            ("2026-05-25", "gpt-5-1-codex-mini", 11167, 0, 302, "0.00339575"),
+        ),
+        (
+            CCUSAGE_CLAUDE_WEEKLY,
+            "ccusage",
+            ("2026-05-24", "claude-opus-4-5", 71396, 55235, 1019, "0.1540775"),
+        ),
+        (CCUSAGE_CODEX_MONTHLY, "ccusage", ("2026-05", "gpt-5-1-codex", 13219, 0, 186, "0.0183")),
+        (CCUSAGE_SESSION, "ccusage", (None, "claude-sonnet-4-5", 666778, 580061, 8527, "0.76905")),
+        (
+            CCUSAGE_CODEX_SESSION,
+            "ccusage",
+            (None, "gpt-5-1-codex-mini", 11167, 0, 302, "0.00339575"),
+        ),
+        (TOKSCALE_MONTHLY, "tokscale", ("2026-02", None, 784295, 513905, 22619, "1.5")),
+        (TOKSCALE_HOURLY, "tokscale", ("2026-02-14", None, 46771, 10368, 1682, None)),
         # Its output is without reasoning, and 0 is its cost of what it has no price for.
         (TOKSCALE, "tokscale", ("2026-02-09", "gpt-5-3-codex", 167229, 97024, 5052, None)),
         (TOKSCALE_MODELS, "tokscale", (None, "claude-opus-4-5", 381712, 311001, 9139, "0.5")),
@@ -323,6 +367,55 @@ def test_days_that_begin_at_another_hour_are_known_by_the_hour() -> None:
     assert found.totals["unknown"]["tokens"] == 0
     assert set(found.totals["causes"]) <= {"time-zone"}
     assert found.totals["apart"]["tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("period", "name", "starts"),
+    [
+        # 2026-05-01 was a Friday: of six days two or three lie in the first week.
+        ("week", lambda day: "2026-04-27" if day < "2026-05-04" else "2026-05-04", 0),
+        ("week", lambda day: "2026-04-26" if day < "2026-05-03" else "2026-05-03", 6),
+        ("month", lambda day: day[:7], 0),
+    ],
+)
+def test_weeks_and_months_hold_their_days(period: str, name: Any, starts: int) -> None:
+    rows = calls(days=6)
+    own = rows.filter(pl.col("duplicate_of").is_null())
+    sums: dict[tuple[str, str], list[int]] = {}
+    for at, model, prompt, output, cost in own.select(
+        "timestamp", "model", "input_tokens", "output_tokens", "cost"
+    ).iter_rows():
+        parts = sums.setdefault((name(at.date().isoformat()), model), [0, 0, 0])
+        sums[name(at.date().isoformat()), model] = [
+            a + b for a, b in zip(parts, (prompt, output, cost), strict=True)
+        ]
+    said = [
+        Statement(
+            day=start,
+            model=canonical(model),
+            input=prompt,
+            output=output,
+            cost=Decimal(cost).scaleb(-15),
+        )
+        for (start, model), (prompt, output, cost) in sums.items()
+    ]
+    found = compared(rows, Statements("made up", said, period=period))
+    assert found.sides.weekday == starts
+    assert len(found.rows) == len(sums)
+    assert found.totals["apart"] == {"tokens": 0, "cost_usd": "0"}
+
+
+def test_a_cost_that_is_stated_of_some_parts_is_none_of_the_whole() -> None:
+    rows = calls(days=1)
+    date = START.date().isoformat()
+    true = truth(rows, date, MODELS[0])
+    half = {"input": true["input"] - 100, "output": true["output"] - 10}
+    said = [
+        Statement(day=date, model=canonical(MODELS[0]), cost=None, **half),
+        Statement(day=date, model=canonical(MODELS[0]), cost=Decimal(1), input=100, output=10),
+    ]
+    (row,) = compared(rows, Statements("made up", said, providers=("openai",))).rows
+    assert (row["theirs"]["cost_usd"], row["causes"]) == (None, [])
 
 
 def test_what_nothing_gives_is_unknown() -> None:

@@ -28,8 +28,8 @@ _LOGGED: Final = "logged"
 _APART: Final = 1
 _EXAMPLES = """\b
 FILE is one of
-  ccusage daily --json, ccusage codex daily --json
-  tokscale graph, tokscale models --json
+  ccusage daily, weekly, monthly or session --json, also of one agent
+  tokscale graph, tokscale models, monthly or hourly --json
   exports of usage or of costs, CSV or JSON, of OpenAI and Anthropic
   the activity of OpenRouter, CSV or JSON
   logged: what the logs themselves say that calls cost
@@ -154,6 +154,7 @@ def _whole(
         "totals": found.totals,
         "statement": {
             "form": said.form,
+            "period": said.period,
             "days": [found.sides.first, found.sides.last],
             "undated": found.undated,
             "providers": said.providers,
@@ -180,7 +181,8 @@ def _remark(answer: dict[str, Any]) -> None:
     about = [f"providers {', '.join(said['providers'])}"] if said["providers"] else []
     about += [f"sources {', '.join(said['sources'])}"] if said["sources"] else []
     first, last = said["days"]
-    about += [f"{first} to {last}, days of {answer['query']['timezone']}"] if first else []
+    periods = f"{said['period']}s of {answer['query']['timezone']}"
+    about += [f"{first} to {last}, {periods}"] if first else []
     if said["undated"]:
         say(f"left out: {said['undated']:,} of its figures without a day")
     if about:

@@ -46,20 +46,25 @@ def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
     rows = [row for row in answer["rows"] if row["causes"]]
     if rows:
         yield from table.table_lines(
-            columns(rows[:SHOWN], answer["totals"]), width, totals=True, colour=colour
+            columns(rows[:SHOWN], answer["totals"], answer["statement"]["period"]),
+            width,
+            totals=True,
+            colour=colour,
         )
         if len(rows) > SHOWN:
             yield f"… and {len(rows) - SHOWN:,} more that differ; --json lists them\n"
         yield "\n"
-        yield from table.table_lines(causes(answer["totals"]["causes"]), width, colour=colour)
+        yield from table.table_lines(causes(answer["totals"]), width, colour=colour)
 
 
 def markdown(answer: Row) -> Iterator[str]:
     """The same as pipe tables."""
     rows = [row for row in answer["rows"] if row["causes"]]
-    yield from formats.markdown_lines(columns(rows, answer["totals"]), totals=True)
+    yield from formats.markdown_lines(
+        columns(rows, answer["totals"], answer["statement"]["period"]), totals=True
+    )
     yield "\n"
-    yield from formats.markdown_lines(causes(answer["totals"]["causes"]))
+    yield from formats.markdown_lines(causes(answer["totals"]))
 
 
 def csv_of(answer: Row) -> Iterator[str]:
@@ -81,8 +86,8 @@ def csv_of(answer: Row) -> Iterator[str]:
     return formats.csv_lines(FIELDS, rows, [name for name in FIELDS if name.endswith("_usd")])
 
 
-def columns(rows: Sequence[Row], totals: Row) -> list[Column]:
-    """Day and model, both sides in tokens and money, what lies between, and why."""
+def columns(rows: Sequence[Row], totals: Row, period: str = "day") -> list[Column]:
+    """Day, week or month and model, both sides in tokens and money, what lies between, and why."""
 
     def texts(title: str, name: str, total: str = "") -> Column:
         cells = [visible(row[name] or "(unknown)") for row in rows]
@@ -96,7 +101,7 @@ def columns(rows: Sequence[Row], totals: Row) -> list[Column]:
         cells = [_money(row[side]["cost_usd"]) for row in rows]
         return Column(title, cells, _money(totals[side]["cost_usd"]), rank)
 
-    days = [texts("Day", "day", "Total")] if any(row["day"] for row in rows) else []
+    days = [texts(period.capitalize(), "day", "Total")] if any(row["day"] for row in rows) else []
     models = [texts("Model", "model", "" if days else "Total")]
     return [
         *days,
@@ -111,13 +116,15 @@ def columns(rows: Sequence[Row], totals: Row) -> list[Column]:
     ]
 
 
-def causes(found: Mapping[str, Row]) -> list[Column]:
+def causes(totals: Row) -> list[Column]:
     """A line a cause."""
+    found = totals["causes"]
+    sides = [totals["theirs"][name] is not None for name in ("tokens", "cost_usd")]
     return [
         Column("Cause", list(found), cut=keep_ends),
         Column("Cells", [f"{each['cells']:,}" for each in found.values()]),
-        Column("Tokens", [_count(each["tokens"]) for each in found.values()]),
-        Column("Cost", [_money(each["cost_usd"]) for each in found.values()]),
+        Column("Tokens", [_count(e["tokens"] if sides[0] else None) for e in found.values()]),
+        Column("Cost", [_money(e["cost_usd"] if sides[1] else None) for e in found.values()]),
         Column("", [MEANINGS[name] for name in found], cut=keep_head),
     ]
 

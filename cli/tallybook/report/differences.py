@@ -149,7 +149,7 @@ def sides_of(statements: Statements) -> Sides:
 
 
 def _theirs(rows: Sequence[Statement], sides: Sides) -> dict[Key, Statement]:
-    """One statement a cell; a count is the sum of those stated, where any is."""
+    """One statement a cell; a sum is stated where all of its parts are."""
     found: dict[Key, Statement] = {}
     for row in rows:
         if sides.by_day and row.day is None:
@@ -161,8 +161,8 @@ def _theirs(rows: Sequence[Statement], sides: Sides) -> dict[Key, Statement]:
 
 def _together(one: Statement, other: Statement) -> Statement:
     def add(name: str) -> Any:
-        values = [v for v in (getattr(one, name), getattr(other, name)) if v is not None]
-        return sum(values, start=type(values[0])()) if values else None
+        values = (getattr(one, name), getattr(other, name))
+        return None if None in values else values[0] + values[1]
 
     names = ("calls", *TOKENS, "cost", "rounding")
     return replace(one, **{name: add(name) for name in names})

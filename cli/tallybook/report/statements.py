@@ -103,8 +103,9 @@ def read_statements(content: bytes, name: str) -> Statements:
             return Statements(form.name, rows, form.zone, providers)
     raise TallybookError(
         f"{name} is of no form that is known",
-        hint="ccusage daily --json, tokscale graph, tokscale models --json, or an export of the "
-        "usage or costs of OpenAI, Anthropic or OpenRouter, as CSV or JSON",
+        hint="ccusage daily, weekly, monthly or session --json, tokscale graph, tokscale models, "
+        "monthly or hourly --json, or an export of the usage or costs of OpenAI, Anthropic or "
+        "OpenRouter, as CSV or JSON",
     )
 
 
@@ -113,37 +114,66 @@ def read_statements(content: bytes, name: str) -> Statements:
 _AGENTS: Final = {"claude": "claude-code", "codex": "codex", "9router": "9router"}
 
 
+# Lists of ccusage's answers, the finest first, with the keys that name a row and their period.
+_CCUSAGE: Final = (
+    ("daily", ("date", "period"), "day"),
+    ("weekly", ("week", "period"), "week"),
+    ("monthly", ("month", "period"), "month"),
+    ("session", (), "day"),
+    ("sessions", (), "day"),
+)
+
+
 def _of_tool(document: Record) -> Statements | None:
     """The answer of ccusage or tokscale."""
-    if isinstance(document.get("daily"), list):
-        return _ccusage(document["daily"])
-    if isinstance(document.get("contributions"), list):
-        pairs = [
-            (_day(each.get("date")), entry)
-            for each in document["contributions"]
-            for entry in each.get("clients") or ()
-        ]
+    for name, keys, period in _CCUSAGE:
+        if isinstance(document.get(name), list):
+            return _ccusage(document[name], keys, period)
+    days = document.get("contributions")
+    if isinstance(days, list):
+        pairs = [(_day(each.get("date")), e) for each in days for e in each.get("clients") or ()]
         return _tokscale(pairs)
-    if isinstance(document.get("entries"), list) and "totalCacheRead" in document:
-        return _tokscale([(None, entry) for entry in document["entries"]])
+    entries = document.get("entries")
+    if isinstance(entries, list) and entries and isinstance(entries[0], dict):
+        return _of_entries(document, entries)
     return None
 
 
-def _ccusage(days: Sequence[Record]) -> Statements:
-    rows: list[Statement] = []
+def _of_entries(document: Record, entries: Sequence[Record]) -> Statements | None:
+    """What tokscale says of models, of hours, or of months."""
+    if "groupBy" in document:
+        return _tokscale([(None, entry) for entry in entries])
+    if "hour" in entries[0]:
+        return _tokscale([(_day(entry.get("hour")), entry) for entry in entries])
+    if "month" in entries[0]:
+        return _tokscale([(_month(entry.get("month")), entry) for entry in entries], "month")
+    return None
+
+
+def _ccusage(rows: Sequence[Record], keys: Sequence[str], period: str) -> Statements:
+    """Sums of days, weeks or months; those of sessions are of no day, and go together."""
+    named = _month if period == "month" else _day
+    found: list[Statement] = []
     sources: set[str] = set()
-    for day in days:
-        when = _day(day.get("date") or day.get("period"))
-        agents = (day.get("metadata") or {}).get("agents")
-        sources.update(agents or (["codex"] if "models" in day else ["claude"]))
-        models = day.get("models") or {}
-        entries = day.get("modelBreakdowns") or [
-            {**counts, "modelName": name, "cost": day.get("costUSD") if len(models) == 1 else None}
+    for row in rows:
+        when = named(next((row[key] for key in keys if row.get(key)), None))
+        models = row.get("models") or {}
+        agents = (row.get("metadata") or {}).get("agents") or [_agent(row)]
+        sources.update(agents)
+        entries = row.get("modelBreakdowns") or [
+            {**counts, "modelName": name, "cost": row.get("costUSD") if len(models) == 1 else None}
             for name, counts in models.items()
         ]
-        rows += [_ccusage_row(when, entry) for entry in entries]
+        found += [_ccusage_row(when, entry) for entry in entries]
     known = tuple(sorted({_AGENTS[name] for name in sources if name in _AGENTS}))
-    return Statements("ccusage", rows, None, None, known or None)
+    return Statements("ccusage", found, None, None, known or None, period)
+
+
+def _agent(row: Record) -> str:
+    stated = row.get("agent")
+    if isinstance(stated, str) and stated != "all":
+        return stated
+    return "codex" if "models" in row else "claude"
 
 
 def _ccusage_row(day: str | None, entry: Record) -> Statement:
@@ -159,11 +189,16 @@ def _ccusage_row(day: str | None, entry: Record) -> Statement:
     )
 
 
-def _tokscale(pairs: Sequence[tuple[str | None, Record]]) -> Statements:
+def _tokscale(pairs: Sequence[tuple[str | None, Record]], period: str = "day") -> Statements:
+    """Sums by client and model, or those of months and hours, which name neither."""
     rows = [_tokscale_row(day, entry) for day, entry in pairs]
-    clients = {str(entry.get("client")) for _, entry in pairs}
+    clients: set[str] = set()
+    for _, entry in pairs:
+        merged = entry.get("mergedClients")
+        named = merged.split(",") if isinstance(merged, str) else entry.get("clients")
+        clients.update(str(each).strip() for each in named or [entry.get("client")])
     known = tuple(sorted({_AGENTS[name] for name in clients if name in _AGENTS}))
-    return Statements("tokscale", rows, None, None, known or None)
+    return Statements("tokscale", rows, None, None, known or None, period)
 
 
 def _tokscale_row(day: str | None, entry: Record) -> Statement:
@@ -400,6 +435,12 @@ def _money(value: Any) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() else None
+
+
+def _month(value: Any) -> str | None:
+    """A month, as `2026-05`."""
+    found = re.match(r"\d{4}-\d{2}(?!\d)", str(value).strip())
+    return found[0] if found else None
 
 
 def _day(value: Any) -> str | None:
