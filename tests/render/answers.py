@@ -10,6 +10,8 @@ from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame
 
 USD = 10**15
+# What a command that has read files adds.
+_OF_FILES: dict[str, Any] = {"older_files": 0, "removed_calls": 0, "not_looked_at": {}}
 
 
 def answer(rows: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
@@ -26,5 +28,5 @@ def wrapped(report: Report) -> dict[str, Any]:
         prices={"sources": ["list 2026-11-20"], "digest": "d1"},
         rows=list(report.rows),
         totals=report.totals,
-        coverage=report.coverage,
+        coverage={**_OF_FILES, **report.coverage},
     )

@@ -273,8 +273,18 @@ def _marked(text: str, mark: str) -> bool:
     return any(mark in cell[:2] and cell.lstrip(AT_LEAST + ABOUT) != cell for cell in cells)
 
 
+def heading(name: str) -> str:
+    """The heading of the column of a count, by its field."""
+    return next(title for title, field_, _ in COUNTS if field_ == name)
+
+
+def key_heading(key: str) -> str:
+    """The heading of the column of a key of `--by`."""
+    return key.capitalize().replace("-", " ")
+
+
 def _key(key: str, *, first: bool) -> Maker:
-    heading = key.capitalize().replace("-", " ")
+    heading = key_heading(key)
     cut = keep_tail if key == "project" else keep_ends
     least = len("2026-11-20T14:00") if key in TIME_KEYS else 0
     bare = Column(heading, (), "Total" if first else "", cut=cut, least=least, is_key=True)

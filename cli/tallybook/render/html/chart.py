@@ -9,13 +9,15 @@ from decimal import Decimal
 from math import ceil
 from typing import Any, Final
 
-WIDTH: Final = 960
-HEIGHT: Final = 260
-LEFT: Final = 64
-BOTTOM: Final = 28
-TOP: Final = 10
 _LABELS: Final = 8  # names below the bars, at most
+# So many stand in a narrow window as well; of more every third does.
+_NARROW: Final = 4
+_NARROW_STEP: Final = 3
 _LINES: Final = 4  # lines across, about
+_FULL: Final = 0.8  # of its slot, what a bar takes
+_WIDEST: Final = 6.0  # per cent, a bar of few
+_EDGE: Final = 6.0  # per cent, where the middle of a name below would leave the chart
+_UNITS: Final = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 # Longest span in days that is still drawn with a bar a day, a bar a week.
 _DAYS: Final = 92
 _WEEKS: Final = 730
@@ -29,35 +31,50 @@ _FIRST_DAY: Final[Mapping[str, Callable[[str], date]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A rectangle of the series `series` (its place in the legend) and the words on it."""
+    """What the series `series` (its place in the legend) has in a stack; from the top, per cent."""
 
-    x: float
     y: float
-    width: float
     height: float
     series: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The bars of one time, where they stand in per cent of the width, and the words on them."""
+
+    left: float
+    slot: float
+    x: float
+    width: float
+    bars: Sequence[Bar]
     words: str
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A line across or a name below, at one coordinate."""
+class Line:
+    """A line across, in per cent of the height from the top."""
 
     at: float
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """All that a template has to write down."""
+class Name:
+    """The name of a time, in per cent of the width; not `is_main`: only where there is room."""
 
-    bars: Sequence[Bar]
-    lines: Sequence[Mark]
-    names: Sequence[Mark]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    base: int = HEIGHT - BOTTOM
+    at: float
+    text: str
+    anchor: str
+    is_main: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """All that a template has to write down; per cents, so that it fits a window of any width."""
+
+    stacks: Sequence[Stack]
+    lines: Sequence[Line]
+    names: Sequence[Name]
 
 
 def chart(
@@ -75,15 +92,19 @@ def chart(
         return None
     step = _step(highest / _LINES)
     steps = ceil(highest / step)
-    scale = (HEIGHT - BOTTOM - TOP) / float(step * steps)
-    return Chart(
-        bars=_bars(times, series, sign, scale),
-        lines=[
-            Mark(_r(HEIGHT - BOTTOM - float(step * n) * scale), _words(step * n, sign))
-            for n in range(steps + 1)
-        ],
-        names=_names(times),
-    )
+    whole = step * steps
+    words = [_told(time, n, series, sign) for n, time in enumerate(times)]
+    bars = [_stack([values[n] for _, values in series], whole) for n in range(len(times))]
+    lines = [Line(_r(100 - 100 * n / steps), _brief(step * n, sign)) for n in range(steps + 1)]
+    return Chart(_stacks(bars, words), lines, _names(times))
+
+
+def shares(times: Sequence[str], values: Sequence[Decimal | None], words: Sequence[str]) -> Chart:
+    """Bars of parts of a whole (0 to 1; None: not known), with the words on them."""
+    bars = [_stack([value or Decimal()], Decimal(1)) for value in values]
+    lines = [Line(_r(100.0 - part), f"{part} %") for part in (0, 50, 100)]
+    told = [f"{time}: {each}" for time, each in zip(times, words, strict=True)]
+    return Chart(_stacks(bars, told), lines, _names(times))
 
 
 def _step(least: Decimal) -> Decimal:
@@ -92,28 +113,49 @@ def _step(least: Decimal) -> Decimal:
     return next(power * n for n in (1, 2, 5, 10) if power * n >= least)
 
 
-def _bars(
-    times: Sequence[str], series: Sequence[tuple[str, Sequence[Decimal]]], sign: str, scale: float
-) -> list[Bar]:
-    slot = (WIDTH - LEFT) / len(times)
-    width = min(slot * 0.8, 48)
-    bars = []
-    for place, time in enumerate(times):
-        below = float(HEIGHT - BOTTOM)
-        for number, (name, values) in enumerate(series):
-            height = float(values[place]) * scale
-            if height:
-                below -= height
-                x = LEFT + place * slot + (slot - width) / 2
-                words = f"{time} · {name} · {_words(values[place], sign)}"
-                bars.append(Bar(_r(x), _r(below), _r(width), _r(height), number, words))
+def _stack(values: Sequence[Decimal], whole: Decimal) -> list[Bar]:
+    """The values on one another; what is nothing has no bar."""
+    bars, below = list[Bar](), 100.0
+    for number, value in enumerate(values):
+        height = float(100 * value / whole)
+        if height:
+            below -= height
+            bars.append(Bar(_r(below), _r(height), number))
     return bars
 
 
-def _names(times: Sequence[str]) -> list[Mark]:
-    slot = (WIDTH - LEFT) / len(times)
+def _stacks(bars: Sequence[list[Bar]], words: Sequence[str]) -> list[Stack]:
+    slot = 100 / len(bars)
+    width = min(slot * _FULL, _WIDEST)
+    return [
+        Stack(_r(n * slot), _r(slot), _r(n * slot + (slot - width) / 2), _r(width), own, told)
+        for n, (own, told) in enumerate(zip(bars, words, strict=True))
+    ]
+
+
+def _told(time: str, place: int, series: Sequence[tuple[str, Sequence[Decimal]]], sign: str) -> str:
+    """What a time has of each series, the largest first, and of all."""
+    own = [(name, values[place]) for name, values in series if values[place]]
+    own.sort(key=lambda each: -each[1])
+    parts = [f"{name} {_words(value, sign)}" for name, value in own]
+    whole = _words(sum((value for _, value in own), Decimal()), sign)
+    more = [f"{whole} = "] if len(parts) > 1 else []
+    return f"{time}: {''.join(more)}{' + '.join(parts) or whole}"
+
+
+def _names(times: Sequence[str]) -> list[Name]:
+    slot = 100 / len(times)
     every = -(-len(times) // _LABELS)
-    return [Mark(_r(LEFT + (n + 0.5) * slot), t) for n, t in enumerate(times) if n % every == 0]
+    named = range(0, len(times), every)
+    found = []
+    for place, n in enumerate(named):
+        at = (n + 0.5) * slot
+        # To the left the numbers of the lines leave room for the half of a name.
+        is_last = at > 100 - _EDGE
+        is_main = len(named) <= _NARROW or place % _NARROW_STEP == 0
+        at, anchor = ((n + 1) * slot, "end") if is_last else (at, "middle")
+        found.append(Name(_r(at), times[n], anchor, is_main))
+    return found
 
 
 def _words(value: Decimal, sign: str) -> str:
@@ -121,6 +163,14 @@ def _words(value: Decimal, sign: str) -> str:
         return f"{sign}{value:,.0f}"
     least = Decimal("0.01") if value * 100 >= 1 else Decimal("0.0001")
     return f"{sign}{value.quantize(least):,}"
+
+
+def _brief(value: Decimal, sign: str) -> str:
+    """A round number in a few cells: `$20`, `$0.05`, `500M`."""
+    for unit, letter in _UNITS:
+        if value >= unit:
+            return f"{sign}{(value / unit).normalize():f}{letter}"
+    return f"{sign}{value.normalize():f}"
 
 
 def _r(value: float) -> float:
