@@ -19,7 +19,7 @@ from tallybook.schema import Reported
 from tallybook.tables import READ, table
 
 
-def reported(*rows: dict[str, Any]) -> pl.LazyFrame:
+def reported(*rows: dict[str, Any]) -> pl.DataFrame:
     """Rows with the columns given; `path`, `source` and `record` have defaults."""
     paths = [row.get("path", "a.jsonl") for row in rows]
     names = [row.get("source", "codex") for row in rows]
@@ -29,7 +29,7 @@ def reported(*rows: dict[str, Any]) -> pl.LazyFrame:
     ]
     columns = [pa.array(names, pa.string()), pa.array(paths, pa.string()), *table(fields).columns]
     frame = pl.DataFrame(pa.Table.from_arrays(columns, schema=READ))
-    return frame.lazy().with_row_index("row")
+    return frame.with_row_index("row")
 
 
 def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def settled(*rows: dict[str, Any]) -> pl.DataFrame:
     """The rows after every stage but the prices."""
-    frame = with_requests(reported(*rows).collect()).lazy()
+    frame = with_requests(reported(*rows))
     stages = (
         attribute,
         settle_running,
@@ -50,9 +50,9 @@ def settled(*rows: dict[str, Any]) -> pl.DataFrame:
     )
     for stage in stages:
         frame = stage(frame)
-    return frame.collect()
+    return frame
 
 
 def normalized(**row: Any) -> dict[str, Any]:
     """One row after `normalize`, with its bounds."""
-    return with_bounds(normalize(reported(row))).collect().row(0, named=True)
+    return with_bounds(normalize(reported(row))).row(0, named=True)

@@ -17,7 +17,7 @@ def applied(*given: dict[str, Any], **changed: Any) -> dict[str, Any]:
     frame = rows(*given)
     corrections = propose(frame).corrections
     now = frame.with_columns(**{name: pl.lit(value) for name, value in changed.items()})
-    return apply(now.lazy(), corrections).collect().row(0, named=True)
+    return apply(now, corrections).row(0, named=True)
 
 
 SPLIT = answer(input=9000, cached=8000, creation=0, output=5, reasoning=3)
@@ -112,7 +112,7 @@ def test_an_answered_question_is_a_problem_no_longer() -> None:
 
 def test_rows_that_nothing_was_proved_of_stay_as_they_are() -> None:
     frame = rows(call(input=9000, output=5), SPLIT, call(2, input=7, output=1))
-    after = apply(frame.lazy(), propose(frame).corrections).collect()
+    after = apply(frame, propose(frame).corrections)
     others = pl.col("call_id") != "9router:call-1"
     assert after.filter(others).select(frame.columns).equals(frame.filter(others))
     assert after.height == frame.height

@@ -27,7 +27,7 @@ def test_every_provable_call_of_a_database_is_filled_exactly(tmp_path: Path, see
     write(tmp_path / "data.sqlite", made)
     rows = derive(read_files(walk([tmp_path]).files), None)
     proposal = propose(rows)
-    after = apply(rows.lazy(), proposal.corrections).collect()
+    after = apply(rows, proposal.corrections)
     counted = after.filter(pl.col("kind") == "call", pl.col("duplicate_of").is_null())
     assert counted.height == len(made)
     by_output = {row["output_tokens"]: row for row in counted.iter_rows(named=True)}

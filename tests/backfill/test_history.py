@@ -22,7 +22,7 @@ def filled(made: list[Made]) -> tuple[Rows, dict[str, str]]:
     """The counted rows after backfill by their output, which is unique, and the reasons by call."""
     rows = settled_history(made)
     proposal = propose(rows)
-    after = apply(rows.lazy(), proposal.corrections).collect()
+    after = apply(rows, proposal.corrections)
     counted = after.filter(pl.col("kind") == "call", pl.col("duplicate_of").is_null())
     reasons = dict(proposal.unrecoverable.select("call_id", "reason").iter_rows())
     return {row["output_tokens"]: row for row in counted.iter_rows(named=True)}, reasons
@@ -170,6 +170,6 @@ def test_a_detail_that_was_kept_twice_fills_its_call_all_the_same() -> None:
 
 def test_filling_twice_changes_nothing_more() -> None:
     rows = settled_history(history(400))
-    once = apply(rows.lazy(), propose(rows).corrections).collect()
+    once = apply(rows, propose(rows).corrections)
     again = propose(once.drop("backfill_method", "backfill_path", "backfill_record"))
     assert again.corrections.is_empty()

@@ -136,7 +136,7 @@ def settled(folder: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]],
     rows = derive(read_files(walk([folder]).files), None)
     found = propose(rows)
     counted = pl.col("kind").is_in(["call", "sum"]) & pl.col("duplicate_of").is_null()
-    after = apply(rows.lazy(), found.corrections).collect()
+    after = apply(rows, found.corrections)
     before, then = (
         frame.filter(counted).sort("timestamp", "output_tokens").select(_BUCKETS).rows()
         for frame in (rows, after)

@@ -87,9 +87,7 @@ ORDER = ("path", "record", "part")
 def test_files_without_a_common_key_are_derived_alike_together_and_apart(
     found: list[dict[str, Any]],
 ) -> None:
-    frame = (
-        reported(*({**row, "part": f"{n}"} for n, row in enumerate(found))).drop("row").collect()
-    )
+    frame = reported(*({**row, "part": f"{n}"} for n, row in enumerate(found))).drop("row")
     groups = linked(frame)
     apart = pl.concat(derive(frame.filter(pl.col("path").is_in(g)), None) for g in groups)
     whole = derive(frame, None)

@@ -173,7 +173,7 @@ LINKS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
     """The records of each stretch of one file, as short as stretches can be."""
-    frame = reported(*given).drop("row").collect()
+    frame = reported(*given).drop("row")
     store = Store([])
     store.take("part", frame.to_arrow().cast(READ))
     segments = (Segment("part", 0, frame.height),)

@@ -14,13 +14,13 @@ from tallybook.derive.corrections import (
     OUTPUT_COUNTS,
     SEEN,
     at_begin,
-    has_problem,
     recorded,
     true,
     whole_prompt,
 )
 from tallybook.derive.duplicates.routes import STORED
 from tallybook.derive.normalize import dialect_holds
+from tallybook.derive.problems import has_problem
 from tallybook.schema import (
     AGENT_END,
     ASSUMED,

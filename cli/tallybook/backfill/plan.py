@@ -124,7 +124,7 @@ def _kept(
 
 def _filled(calls: pl.DataFrame, corrections: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     bare = calls.drop(_cost_columns(calls))
-    return priced(apply(bare.lazy(), corrections).collect(), rates)
+    return priced(apply(bare, corrections), rates)
 
 
 def fill(reading: Reading, zone: str) -> None:

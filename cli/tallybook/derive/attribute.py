@@ -6,10 +6,10 @@ import polars as pl
 
 from tallybook.schema import COUNTED_KINDS
 
-_SEPARATOR = " "  # stands in no name of a source
+_WHO = ("source", "thread_id")
 
 
-def attribute(rows: pl.LazyFrame) -> pl.LazyFrame:
+def attribute(rows: pl.DataFrame) -> pl.DataFrame:
     """Fills `model` from the next record of the file that names one, `caller` and `root_thread_id`.
 
     Rows must be in the order of their files' records.
@@ -17,55 +17,54 @@ def attribute(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.pipe(_with_model_ahead).pipe(_with_caller).pipe(_with_root)
 
 
-def _with_model_ahead(rows: pl.LazyFrame) -> pl.LazyFrame:
-    found = pl.col("model_ahead") & pl.col("model").is_null()
-    if not rows.select(found.any()).collect().item():
+def _with_model_ahead(rows: pl.DataFrame) -> pl.DataFrame:
+    if not rows["model_ahead"].any():
         return rows
+    found = pl.col("model_ahead") & pl.col("model").is_null()
     ahead = pl.col("model").backward_fill().over("source", "path")
     return rows.with_columns(model=pl.when(found).then(ahead).otherwise(pl.col("model")))
 
 
-def _with_caller(rows: pl.LazyFrame) -> pl.LazyFrame:
-    counted = pl.col("kind").is_in(COUNTED_KINDS)
-    return rows.with_columns(
-        caller=pl.when(counted).then(pl.col("caller").fill_null("lead")).otherwise("caller")
-    )
+def _with_caller(rows: pl.DataFrame) -> pl.DataFrame:
+    lead = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("caller").is_null()
+    return rows.with_columns(caller=pl.when(lead).then(pl.lit("lead")).otherwise("caller"))
 
 
-def _with_root(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _with_root(rows: pl.DataFrame) -> pl.DataFrame:
     """The stated root, else the end of the chain of parents, else the thread itself.
 
     Each source has its own: what a program that drives a thread calls its root is not what the
     thread's own log does.
     """
     roots = _roots(rows)
-    found = _of_source("thread_id").replace_strict(roots, default=None, return_dtype=pl.String)
+    if roots.is_empty():
+        return rows.with_columns(root_thread_id=pl.coalesce("root_thread_id", "thread_id"))
+    found = rows.select(*_WHO).join(roots, on=_WHO, how="left", maintain_order="left")["root"]
     return rows.with_columns(root_thread_id=pl.coalesce("root_thread_id", found, "thread_id"))
 
 
-def _of_source(column: str) -> pl.Expr:
-    return pl.concat_str("source", pl.lit(_SEPARATOR), column).alias(column)
-
-
-def _roots(rows: pl.LazyFrame) -> dict[str, str]:
-    """Root by source and thread."""
+def _roots(rows: pl.DataFrame) -> pl.DataFrame:
+    """`root` by source and thread, where it is another than the thread."""
+    parent = pl.coalesce("root_thread_id", "parent_thread_id")
     links = (
-        rows.filter(pl.col("thread_id").is_not_null(), ~pl.col("is_copy"))
-        .with_columns(parent=pl.coalesce("root_thread_id", "parent_thread_id"))
-        .filter(pl.col("parent").is_not_null())
-        .select(_of_source("thread_id"), parent=_of_source("parent"))
+        rows.select(*_WHO, "is_copy", parent=parent)
+        .filter(
+            pl.col("thread_id").is_not_null(), ~pl.col("is_copy"), pl.col("parent").is_not_null()
+        )
+        .select(*_WHO, "parent")
         .unique()
         .sort("thread_id", "parent", descending=True)
-        .collect()
     )
     # Sorted downwards and written over, the smallest of several stated parents wins every time.
-    parents = dict(links.iter_rows())
-    return {thread: _end(thread, parents).partition(_SEPARATOR)[2] for thread in parents}
+    parents = {(source, thread): parent for source, thread, parent in links.iter_rows()}
+    ends = ((*who, _end(*who, parents)) for who in parents)
+    found = [(source, thread, end) for source, thread, end in ends if end != thread]
+    return pl.DataFrame(found, schema=dict.fromkeys([*_WHO, "root"], pl.String), orient="row")
 
 
-def _end(thread: str, parents: dict[str, str]) -> str:
+def _end(source: str, thread: str, parents: dict[tuple[str, str], str]) -> str:
     seen = {thread}
-    while (parent := parents.get(thread)) is not None and parent not in seen:
+    while (parent := parents.get((source, thread))) is not None and parent not in seen:
         seen.add(parent)
         thread = parent
     return thread

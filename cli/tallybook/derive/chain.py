@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tallybook.pricing.rates import Rates
 
 
-_Stage = Callable[["pl.LazyFrame"], "pl.LazyFrame"]
+_Stage = Callable[[pl.DataFrame], pl.DataFrame]
 _STAGES: Final[tuple[_Stage, ...]] = (
     attribute,
     settle_running,
@@ -55,10 +55,10 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     del frame, held, reported
     derived = []
     while parts:
-        rows = parts.pop(0).lazy()
+        rows = parts.pop(0)
         for stage in _STAGES:
-            rows = stage(rows).collect().lazy()
-        derived.append(rows.drop(REQUEST).collect())
+            rows = stage(rows)
+        derived.append(rows.drop(REQUEST))
     usage = pl.concat(derived)
     return priced((usage if usage["row"].is_sorted() else usage.sort("row")).drop("row"), rates)
 
@@ -118,7 +118,7 @@ def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame
     """USAGE rows, not priced yet, with what backfill has proved of them (schema CORRECTIONS)."""
     if corrections is None or not corrections.num_rows:
         return usage
-    return _reconciled(apply(usage.lazy(), pl.DataFrame(corrections)).collect())
+    return _reconciled(apply(usage, pl.DataFrame(corrections)))
 
 
 def _reconciled(usage: pl.DataFrame) -> pl.DataFrame:
@@ -132,11 +132,9 @@ def _reconciled(usage: pl.DataFrame) -> pl.DataFrame:
     bare = pl.col("problems").list.set_difference([TOTAL_MISMATCH])
     again = (
         usage.with_row_index("row")
-        .lazy()
         .with_columns(problems=pl.when(doubted).then(bare).otherwise("problems"))
         .pipe(reconcile)
         .select(_holds=~pl.col("problems").list.contains(TOTAL_MISMATCH).fill_null(value=False))
-        .collect()
     )
     holds = doubted.fill_null(value=False) & pl.col("_holds")
     return (

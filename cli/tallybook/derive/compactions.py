@@ -6,9 +6,11 @@ from typing import Final
 
 import polars as pl
 
+from tallybook.derive.beside import beside
 from tallybook.derive.corrections import at_begin
 from tallybook.derive.duplicates.deduplicate import is_compaction
-from tallybook.derive.normalize import add_problem, normalize
+from tallybook.derive.normalize import normalize
+from tallybook.derive.problems import with_problems, without_problems
 from tallybook.derive.reconcile import ASSERTED, asserted, by_either_model, is_counted
 from tallybook.schema import (
     ASSERTION,
@@ -48,7 +50,7 @@ _RENEWED: Final = (
 )
 
 
-def settle_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
+def settle_compactions(rows: pl.DataFrame) -> pl.DataFrame:
     """Gives the last compaction of a conversation and model what the client's total has beyond it.
 
     The total holds whatever the client asked for and did not log: mostly the compactions, but side
@@ -59,7 +61,7 @@ def settle_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
     made = rows.filter(_FREE, pl.col("kind") == CALL, is_compaction()).select(
         "row", "source", "path", "call_id", "model", "context_tokens", thread="root_thread_id"
     )
-    compactions = made.drop_nulls().collect()
+    compactions = made.drop_nulls()
     if compactions.is_empty():
         return rows
     rests = _rests(rows, compactions)
@@ -67,17 +69,14 @@ def settle_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows
     sums = compactions.join(rests, on="row", how="semi").select(*_KEY, _of="call_id")
     others = compactions.join(rests, on="row", how="anti").join(sums, on=_KEY)
-    return rows.pipe(_with_rests, rests.lazy()).pipe(_in_the_sums, others.select("row", "_of"))
+    return rows.pipe(_with_rests, rests).pipe(_in_the_sums, others.select("row", "_of"))
 
 
-def _rests(rows: pl.LazyFrame, compactions: pl.DataFrame) -> pl.DataFrame:
+def _rests(rows: pl.DataFrame, compactions: pl.DataFrame) -> pl.DataFrame:
     """What totals leave to compactions: the `row` that takes it, _KEY and the counts of _STATED."""
-    threads = compactions.lazy().select("source", "thread").unique()
-    within = (
-        rows.with_columns(thread="root_thread_id")
-        .join(threads, on=("source", "thread"), how="semi")
-        .collect()
-        .lazy()
+    threads = compactions.select("source", "thread").unique()
+    within = rows.with_columns(thread="root_thread_id").join(
+        threads, on=("source", "thread"), how="semi"
     )
     last = compactions.group_by(_KEY).agg(
         pl.col("row").max(),
@@ -89,7 +88,6 @@ def _rests(rows: pl.LazyFrame, compactions: pl.DataFrame) -> pl.DataFrame:
         .join(last, on=(*_KEY, "path"))
         .filter(pl.col("stated_at") > pl.col("row"))
         .join(_whole_threads(within), on=("source", "thread"))
-        .lazy()
         .join(_sums(within), on=_KEY, how="left")
         .with_columns(pl.col(name) - _counted(name) for name in _STATED)
         .with_columns(pl.when(pl.col(_ONE_HOUR).is_between(0, _WRITTEN)).then(_ONE_HOUR))
@@ -98,7 +96,6 @@ def _rests(rows: pl.LazyFrame, compactions: pl.DataFrame) -> pl.DataFrame:
             pl.sum_horizontal(_PROMPT) >= pl.col("needed"),
         )
         .select("row", *_KEY, *_STATED)
-        .collect()
     )
 
 
@@ -107,12 +104,12 @@ def _counted(name: str) -> pl.Expr:
     return pl.when(pl.col("calls_on_record").is_not_null()).then(f"counted_{name}").otherwise(0)
 
 
-def _totals(rows: pl.LazyFrame) -> pl.DataFrame:
+def _totals(rows: pl.DataFrame) -> pl.DataFrame:
     """The last total that a client saved of each conversation and model, and where it stands."""
     saved = rows.filter(
         pl.col("kind") == ASSERTION, pl.col("running"), pl.col("model").is_not_null()
     )
-    held = saved.select("row", "path", "record", _ONE_HOUR, *ASSERTED).collect()
+    held = saved.select("row", "path", "record", _ONE_HOUR, *ASSERTED)
     several = held.group_by("source", "thread_id", "model").agg(
         _one=pl.col("series").n_unique() == 1
     )
@@ -126,7 +123,7 @@ def _totals(rows: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _whole_threads(rows: pl.LazyFrame) -> pl.DataFrame:
+def _whole_threads(rows: pl.DataFrame) -> pl.DataFrame:
     """The conversations of which nothing but compactions is unknown.
 
     One that begins with another's, or whose calls another program may have logged too, is none.
@@ -134,16 +131,10 @@ def _whole_threads(rows: pl.LazyFrame) -> pl.DataFrame:
     unknown = at_begin() | pl.any_horizontal(pl.col(name).is_null() for name in _WHOLE)
     is_call = _FREE & pl.col("kind").is_in(COUNTED_KINDS) & ~is_compaction()
     odd = pl.col("is_copy") | (is_call & (unknown | pl.col("routed")))
-    return (
-        rows.group_by("source", "thread")
-        .agg(odd=odd.any())
-        .filter(~pl.col("odd"))
-        .drop("odd")
-        .collect()
-    )
+    return rows.group_by("source", "thread").agg(odd=odd.any()).filter(~pl.col("odd")).drop("odd")
 
 
-def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _sums(rows: pl.DataFrame) -> pl.DataFrame:
     """What the calls of each conversation and model come to; null where one does not state it."""
     calls = rows.filter(is_counted(), pl.col("kind").is_in([CALL, SUM]), ~is_compaction())
     known = [
@@ -153,7 +144,7 @@ def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     return calls.pipe(by_either_model).group_by(_KEY).agg(known, calls_on_record=pl.len())
 
 
-def _with_rests(rows: pl.LazyFrame, rests: pl.LazyFrame) -> pl.LazyFrame:
+def _with_rests(rows: pl.DataFrame, rests: pl.DataFrame) -> pl.DataFrame:
     """Puts the rests in place of what was not stated, split into buckets as every count is."""
     given = rests.select("row", *(pl.col(name).alias(f"_{name}") for name in _STATED))
     written, long = (pl.col(f"_{name}") for name in (_WRITTEN, _ONE_HOUR))
@@ -172,28 +163,26 @@ def _with_rests(rows: pl.LazyFrame, rests: pl.LazyFrame) -> pl.LazyFrame:
         )
     )
     is_rest = pl.col("_rest").fill_null(value=False)
-    kept = pl.col("problems").list.set_difference(list(SAID_OF_COUNTED))
     return (
-        rows.join(anew, on="row", how="left", maintain_order="left")
+        beside(rows, anew)
         .with_columns(
-            *(pl.when(is_rest).then(f"_{name}").otherwise(name).alias(name) for name in _RENEWED),
-            problems=pl.when(is_rest).then(kept).otherwise("problems"),
+            pl.when(is_rest).then(f"_{name}").otherwise(name).alias(name) for name in _RENEWED
         )
-        .with_columns(problems=add_problem(("uncounted-calls", is_rest)))
+        .pipe(without_problems, is_rest, SAID_OF_COUNTED)
+        .pipe(with_problems, ("uncounted-calls", is_rest))
         .drop("_rest", *(f"_{name}" for name in _RENEWED))
     )
 
 
-def _in_the_sums(rows: pl.LazyFrame, held: pl.DataFrame) -> pl.LazyFrame:
+def _in_the_sums(rows: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     """The rows, of which `held`, each with the sum that it is `_of`, are no calls of their own."""
     is_held = pl.col("_of").is_not_null()
-    kept = pl.col("problems").list.set_difference(list(SAID_OF_COUNTED))
     return (
-        rows.join(held.lazy(), on="row", how="left", maintain_order="left")
+        beside(rows, held)
+        .pipe(without_problems, is_held, SAID_OF_COUNTED)
         .with_columns(
             duplicate_of=pl.coalesce("_of", "duplicate_of"),
             duplicate_reason=pl.when(is_held).then(pl.lit(IN_SUM)).otherwise("duplicate_reason"),
-            problems=pl.when(is_held).then(kept).otherwise("problems"),
         )
         .drop("_of")
     )

@@ -9,7 +9,8 @@ import polars as pl
 import polars.selectors as cs
 
 from tallybook.derive.bounds import with_bounds
-from tallybook.derive.normalize import add_problem, dialect_holds
+from tallybook.derive.normalize import dialect_holds
+from tallybook.derive.problems import has_problem, with_problems, without_problems
 from tallybook.schema import (
     BACKFILLED,
     BOUND,
@@ -57,11 +58,6 @@ def true(condition: pl.Expr) -> pl.Expr:
     return condition.fill_null(value=False)
 
 
-def has_problem(code: str, column: str = "problems") -> pl.Expr:
-    """Whether a row carries the problem."""
-    return true(pl.col(column).list.contains(code))
-
-
 def at_begin() -> pl.Expr:
     """Whether a row states no more than its stream began with, or zeros that nothing replaced."""
     buckets = list(COUNTS.values())
@@ -96,7 +92,7 @@ _ANSWERED: Final = {
 _PLACES: Final = ("backfill_method", "backfill_path", "backfill_record")
 
 
-def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
+def apply(rows: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
     """USAGE rows with the corrected directions and their evidence: `backfill_method`, `_path`, ...
 
     A correction holds only for what it was proved of: where the row now states other counts it is
@@ -108,17 +104,12 @@ def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
         rows.with_columns(_filled(INPUT), _filled(OUTPUT))
         .with_columns(_output_bounded=pl.col("_output_filled") & _is_bound())
         .with_columns(_output_filled=pl.col("_output_filled") & ~pl.col("_output_bounded"))
+        .pipe(with_problems, ("stale-correction", _is_stale()))
         .with_columns(
             *(_value(d, name) for d, names in _DIRECTIONS.items() for name in names),
             *(_origin(d, name) for d, names in _DIRECTIONS.items() for name in names),
             *(_place(name) for name in _PLACES),
             _input_before=pl.col("input_tokens"),
-            problems=add_problem(
-                (
-                    "stale-correction",
-                    _stale(INPUT) | (_stale(OUTPUT) & ~pl.col("_output_bounded")),
-                )
-            ),
         )
         .pipe(_with_sums)
         .pipe(with_bounds, _perhaps_output(), _perhaps_output_of())
@@ -126,7 +117,7 @@ def apply(rows: pl.LazyFrame, corrections: pl.DataFrame) -> pl.LazyFrame:
     )
 
 
-def _beside(rows: pl.LazyFrame, corrections: pl.DataFrame, direction: str) -> pl.LazyFrame:
+def _beside(rows: pl.DataFrame, corrections: pl.DataFrame, direction: str) -> pl.DataFrame:
     """The row's correction in a direction, as columns `_<direction>_<name>`."""
     names = {COUNTS[name]: f"_{direction}_{name}" for name in _DIRECTIONS[direction]}
     found = corrections.filter(pl.col("direction") == direction).select(
@@ -139,7 +130,7 @@ def _beside(rows: pl.LazyFrame, corrections: pl.DataFrame, direction: str) -> pl
         *(pl.col(bucket).alias(name) for bucket, name in names.items()),
     )
     found = found.unique("call_id", keep="last", maintain_order=True)
-    return rows.join(found.lazy(), on="call_id", how="left", maintain_order="left")
+    return rows.join(found, on="call_id", how="left", maintain_order="left")
 
 
 def _counts() -> pl.Expr:
@@ -182,6 +173,10 @@ def _stale(direction: str) -> pl.Expr:
     return _asked(direction) & ~pl.col(f"_{direction}_filled")
 
 
+def _is_stale() -> pl.Expr:
+    return _stale(INPUT) | (_stale(OUTPUT) & ~pl.col("_output_bounded"))
+
+
 def _value(direction: str, name: str) -> pl.Expr:
     filled = pl.when(f"_{direction}_filled").then(f"_{direction}_{name}")
     return filled.otherwise(COUNTS[name]).alias(COUNTS[name])
@@ -210,13 +205,7 @@ def _place(name: str) -> pl.Expr:
     return pl.coalesce(places).alias(name)
 
 
-def _unanswered(direction: str) -> pl.Expr:
-    """The problems that are left when a direction is filled."""
-    left = pl.col("problems").list.set_difference(list(_ANSWERED[direction]))
-    return pl.when(f"_{direction}_filled").then(left).otherwise("problems")
-
-
-def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _with_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """What follows from the buckets, worked out again where they were filled."""
     filled = pl.col("_input_filled") | pl.col("_output_filled")
     inputs = [COUNTS[name] for name in INPUT_COUNTS if name != "creation_1h"]
@@ -226,11 +215,11 @@ def _with_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("context_tokens") == pl.col("_input_before")
     )
     single = (pl.col("kind") == CALL) & (pl.col("calls") == 1) & ~pl.col("difference")
+    for direction, answered in _ANSWERED.items():
+        rows = without_problems(rows, pl.col(f"_{direction}_filled"), answered)
     return rows.with_columns(
-        input_tokens=pl.when("_input_filled").then(total).otherwise("input_tokens"),
-        problems=_unanswered(INPUT),
+        input_tokens=pl.when("_input_filled").then(total).otherwise("input_tokens")
     ).with_columns(
-        problems=_unanswered(OUTPUT),
         total_tokens=pl.when(filled & (known | pl.col("output_tokens").is_not_null()))
         .then(pl.sum_horizontal("input_tokens", "output_tokens"))
         .otherwise("total_tokens"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from tallybook.derive.normalize import add_problem
+from tallybook.derive.beside import Frame, beside
+from tallybook.derive.problems import has_problem, with_problems
 from tallybook.derive.running_totals import Snapshot, Statement, in_order, settle
 from tallybook.schema import (
     ASSERTION,
@@ -29,36 +30,35 @@ _KEY = ("source", "thread", "model")
 ASSERTED = ("source", "thread_id", "model", "kind", "series", *COMPARED)
 
 
-def reconcile(rows: pl.LazyFrame) -> pl.LazyFrame:
+def reconcile(rows: pl.DataFrame) -> pl.DataFrame:
     """Puts `total-mismatch` on the last assertion of a conversation and model that does not hold.
 
     Asserted are running totals per root thread and model: an assertion record, else a capture that
     yielded to the thread's own log. A fork may begin with the totals of the thread that it copied.
     Nothing is repaired.
     """
-    asserting = _asserting(rows)
+    if not rows["running"].any():
+        return rows
+    asserting = best_of(running_totals(rows).select("row", *ASSERTED))
     if asserting.is_empty():
         return rows
-    calls = rows.filter(is_counted(), pl.col("kind").is_in(["call", "sum"])).pipe(by_either_model)
+    facts = ("source", "root_thread_id", "call_id", "model", "requested_model", *COMPARED)
+    is_call = is_counted() & pl.col("kind").is_in(["call", "sum"])
+    calls = rows.select(*facts, _is_call=is_call).filter("_is_call").pipe(by_either_model)
     counted = _sums(calls.with_columns(thread="root_thread_id"), "counted")
-    differing = (
-        asserted(asserting).lazy().join(counted, on=_KEY, how="left").filter(_differs()).collect()
-    )
+    differing = asserted(asserting).join(counted, on=_KEY, how="left").filter(_differs())
     if differing.is_empty():
         return rows
-    explained = _inherited(differing.lazy(), rows, calls, asserting.lazy())
+    explained = _inherited(differing, rows, calls, asserting)
     failed = (
-        differing.lazy()
-        .join(explained, on="row", how="anti")
+        differing.join(explained, on="row", how="anti")
         .join(_gaps(rows), on=("source", "thread"), how="left")
         .select("row", _detail=pl.concat_str(_words(), _reasons(), ignore_nulls=True))
     )
     return (
-        rows.join(failed, on="row", how="left", maintain_order="left")
-        .with_columns(
-            problems=add_problem((TOTAL_MISMATCH, pl.col("_detail").is_not_null())),
-            detail=pl.coalesce("_detail", "detail"),
-        )
+        beside(rows, failed)
+        .pipe(with_problems, (TOTAL_MISMATCH, pl.col("_detail").is_not_null()))
+        .with_columns(detail=pl.coalesce("_detail", "detail"))
         .drop("_detail")
     )
 
@@ -69,7 +69,7 @@ def is_counted() -> pl.Expr:
     return pl.col("duplicate_of").is_null() | elsewhere
 
 
-def by_either_model(calls: pl.LazyFrame) -> pl.LazyFrame:
+def by_either_model(calls: pl.DataFrame) -> pl.DataFrame:
     """The calls by the model that answered, and by the one that was asked for where it is another.
 
     A client adds up by the latter.
@@ -78,7 +78,7 @@ def by_either_model(calls: pl.LazyFrame) -> pl.LazyFrame:
     return calls.with_columns(model=models).explode("model")
 
 
-def _sums(rows: pl.LazyFrame, prefix: str) -> pl.LazyFrame:
+def _sums(rows: pl.DataFrame, prefix: str) -> pl.DataFrame:
     sums = [pl.col(name).sum().alias(f"{prefix}_{name}") for name in COMPARED]
     return rows.group_by(_KEY).agg(sums)
 
@@ -97,8 +97,8 @@ def _differs(more: str | None = None) -> pl.Expr:
 
 
 def _inherited(
-    differing: pl.LazyFrame, rows: pl.LazyFrame, calls: pl.LazyFrame, asserting: pl.LazyFrame
-) -> pl.LazyFrame:
+    differing: pl.DataFrame, rows: pl.DataFrame, calls: pl.DataFrame, asserting: pl.DataFrame
+) -> pl.DataFrame:
     """The `row` of each total that holds with what its thread had taken over from another one.
 
     That are the calls whose copies lie in the thread, or a total that their owner asserted: it may
@@ -139,10 +139,10 @@ def _words() -> pl.Expr:
     return pl.concat_str(parts, separator="; ", ignore_nulls=True)
 
 
-def _gaps(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _gaps(rows: pl.DataFrame) -> pl.DataFrame:
     """Per conversation how many calls are known to be there that lack counts, or their last one."""
     compacted = pl.col("identity").str.starts_with(COMPACTED)
-    begun = pl.col("problems").list.contains(PLACEHOLDER_OUTPUT)
+    begun = has_problem(PLACEHOLDER_OUTPUT)
     return (
         rows.filter(pl.col("duplicate_of").is_null(), pl.col("kind") == CALL)
         .group_by("source", thread="root_thread_id")
@@ -166,11 +166,7 @@ def _reasons() -> pl.Expr:
     )
 
 
-def _asserting(rows: pl.LazyFrame) -> pl.DataFrame:
-    return best_of(running_totals(rows).select("row", *ASSERTED).collect())
-
-
-def running_totals(rows: pl.LazyFrame) -> pl.LazyFrame:
+def running_totals(rows: Frame) -> Frame:
     """The rows with running totals of a model: assertions, and captures that yielded to a log."""
     yielded = (pl.col("duplicate_reason") == "capture") & pl.col("running")
     return rows.filter((pl.col("kind") == ASSERTION) | yielded).filter(

@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.derive.normalize import add_problem
+from tallybook.derive.beside import beside
+from tallybook.derive.problems import has_problem, with_problems, without_problems
 from tallybook.schema import (
     ASSERTION,
     CAPTURE_TOTAL,
@@ -72,7 +73,7 @@ class Change(NamedTuple):
     counts: Total
 
 
-def settle_running(rows: pl.LazyFrame) -> pl.LazyFrame:
+def settle_running(rows: pl.DataFrame) -> pl.DataFrame:
     """Replaces running totals by differences; `rows` carry a unique `row` number.
 
     The first total of a process counts in full, but where it begins with the total of another
@@ -82,13 +83,11 @@ def settle_running(rows: pl.LazyFrame) -> pl.LazyFrame:
     that was seen before becomes a repeat. Assertions stay as they are: nobody adds them up.
     """
     asked = ["row", "source", "series", "path", "record", "turn_counts", "problems", "timestamp"]
-    running = (
-        rows.filter(pl.col("running"), pl.col("kind") != ASSERTION)
-        .select(*asked, *COUNTS, _thread=_thread())
-        .collect()
-    )
-    if running.is_empty():
+    if not rows["running"].any():
         return rows
+    running = rows.filter(pl.col("running"), pl.col("kind") != ASSERTION).select(
+        *asked, *COUNTS, _thread=_thread()
+    )
     settled = pl.DataFrame(
         [(*change[:4], *change.counts) for change in _changes(running)],
         schema={
@@ -99,7 +98,7 @@ def settle_running(rows: pl.LazyFrame) -> pl.LazyFrame:
             **{f"_{name}": running.schema[name] for name in COUNTS},
         },
         orient="row",
-    ).lazy()
+    )
     return _replace(rows, settled)
 
 
@@ -110,22 +109,19 @@ def _thread() -> pl.Expr:
     return pl.when(is_capture & of_thread.fill_null(value=False)).then("thread_id")
 
 
-def _replace(rows: pl.LazyFrame, settled: pl.LazyFrame) -> pl.LazyFrame:
+def _replace(rows: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
     touched = pl.col("_difference").is_not_null()
-    doubted = pl.col("problems").list.contains(PERHAPS_INHERITED)
-    kept = pl.col("problems").list.set_difference([PERHAPS_INHERITED])
+    doubted = has_problem(PERHAPS_INHERITED)
     is_explained = touched & pl.col("_problem").ne_missing(PERHAPS_INHERITED) & doubted
     return (
-        rows.join(settled, on="row", how="left", maintain_order="left")
+        beside(rows, settled)
         .with_columns(
             *(pl.when(touched).then(f"_{name}").otherwise(name).alias(name) for name in COUNTS),
             difference=pl.col("difference") | pl.col("_difference").fill_null(value=False),
             repeat=pl.coalesce("repeat", "_repeat"),
-            problems=pl.when(is_explained).then(kept).otherwise("problems"),
         )
-        .with_columns(
-            problems=add_problem((EARLIER_USAGE, pl.col("_problem").eq_missing(EARLIER_USAGE)))
-        )
+        .pipe(without_problems, is_explained, [PERHAPS_INHERITED])
+        .pipe(with_problems, (EARLIER_USAGE, pl.col("_problem").eq_missing(EARLIER_USAGE)))
         .drop(cs.starts_with("_"))
     )
 

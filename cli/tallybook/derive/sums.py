@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.derive.normalize import add_problem, normalize
+from tallybook.derive.beside import beside
+from tallybook.derive.normalize import normalize
+from tallybook.derive.problems import with_problems, without_problems
 from tallybook.derive.series import Calls, Series, Stated, Tokens, settle
 from tallybook.schema import (
     ASSERTION,
@@ -76,7 +78,7 @@ _RENEWED: Final = (
 )
 
 
-def settle_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+def settle_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """Leaves of each sum over a series what its calls do not state; `rows` are deduplicated.
 
     A sum whose calls are all on record is an assertion, flagged `total-mismatch` where it does not
@@ -85,7 +87,9 @@ def settle_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     they fit in its sums, or came after them: those of a run that has not ended are a snapshot.
     """
     over = (pl.col("kind") == SUM) & pl.col("series").is_not_null() & ~pl.col("running")
-    sums = rows.filter(over, _FREE).select("row", "root_thread_id", *_STATED).collect()
+    if rows["series"].null_count() == rows.height:
+        return rows
+    sums = rows.select("row", "root_thread_id", *_STATED, _over=over & _FREE).filter("_over")
     if sums.is_empty():
         return rows
     in_place = _in_place(rows, sums)
@@ -96,11 +100,11 @@ def settle_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     if not changes:
         return rows
     schema = {"row": sums.schema["row"], **_CHANGE}
-    frame = pl.DataFrame(list(changes.values()), schema=schema, orient="row").lazy()
+    frame = pl.DataFrame(list(changes.values()), schema=schema, orient="row")
     return rows.pipe(_with_rests, frame).pipe(_with_changes, frame)
 
 
-def _in_place(rows: pl.LazyFrame, sums: pl.DataFrame) -> pl.LazyFrame:
+def _in_place(rows: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
     """The rows, those from a saved state with the series that they belong to.
 
     That is the one whose own record of a task states the same, else the one that had begun last in
@@ -113,8 +117,7 @@ def _in_place(rows: pl.LazyFrame, sums: pl.DataFrame) -> pl.LazyFrame:
     own = (pl.col("evidence") == LOG) & pl.col("parent_thread_id").is_null()
     begun = sums.filter(own).select(*who, time.fill_null(_FIRST), found="series")
     placed = (
-        states.collect()
-        .sort("timestamp", "row")
+        states.sort("timestamp", "row")
         .join_asof(
             begun.sort("timestamp", "found"),
             on="timestamp",
@@ -126,26 +129,22 @@ def _in_place(rows: pl.LazyFrame, sums: pl.DataFrame) -> pl.LazyFrame:
     if placed.is_empty():
         return rows
     placed = placed.update(_with_their_tasks(rows.filter(from_state), sums), on="row")
-    return (
-        rows.join(placed.lazy(), on="row", how="left", maintain_order="left")
-        .with_columns(series=pl.coalesce("series", "found"))
-        .drop("found")
-    )
+    return beside(rows, placed).with_columns(series=pl.coalesce("series", "found")).drop("found")
 
 
-def _with_their_tasks(states: pl.LazyFrame, sums: pl.DataFrame) -> pl.DataFrame:
+def _with_their_tasks(states: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
     """The series of the tasks in a saved state that are on record as well; `row` and `found`."""
     same = ("source", "thread_id", "input_tokens", "output_tokens")
     tasks = sums.filter(pl.col("evidence") == LOG, pl.col("parent_thread_id").is_not_null())
     recorded = tasks.sort("series").unique(same, keep="first", maintain_order=True)
-    told = states.filter(pl.col("kind") == SUM).select("row", *same).collect()
+    told = states.filter(pl.col("kind") == SUM).select("row", *same)
     return told.join(recorded.select(*same, found="series"), on=same).select("row", "found")
 
 
-def _series(rows: pl.LazyFrame, sums: pl.DataFrame) -> Iterable[Series]:
+def _series(rows: pl.DataFrame, sums: pl.DataFrame) -> Iterable[Series]:
     """Every series that has a sum, with what else is said of it."""
     found = {(source, series): Series() for source, series in sums.select(_KEY).iter_rows()}
-    keys = sums.select(_KEY).unique().lazy()
+    keys = sums.select(_KEY).unique()
     within = rows.join(keys, on=_KEY, how="semi")
     for stated in _sums(within, sums):
         series = found[stated.source, stated.series]
@@ -161,15 +160,15 @@ def _series(rows: pl.LazyFrame, sums: pl.DataFrame) -> Iterable[Series]:
     return found.values()
 
 
-def _sums(rows: pl.LazyFrame, sums: pl.DataFrame) -> Iterator[Stated]:
+def _sums(rows: pl.DataFrame, sums: pl.DataFrame) -> Iterator[Stated]:
     """The sums over a series, and those of tasks that a saved state has."""
     states = (pl.col("evidence") == STATE) & (pl.col("kind") == SUM)
-    extra = rows.filter(states, _FREE).select("row", *_STATED).collect()
+    extra = rows.filter(states, _FREE).select("row", *_STATED)
     for values in pl.concat([sums.select("row", *_STATED), extra]).iter_rows():
         yield Stated(*values)
 
 
-def _calls(rows: pl.LazyFrame) -> Iterator[tuple[str, str, Calls]]:
+def _calls(rows: pl.DataFrame) -> Iterator[tuple[str, str, Calls]]:
     """Per series, model and caller the calls on record that count."""
     cached = pl.col("cached_input_tokens")
     groups = (
@@ -182,26 +181,24 @@ def _calls(rows: pl.LazyFrame) -> Iterator[tuple[str, str, Calls]]:
             output=pl.col("output_tokens").sum(),
         )
         .sort(*_KEY, "model", "caller")
-        .collect()
     )
     for source, series, caller, model, number, inputs, cached_in, output in groups.iter_rows():
         yield source, series, Calls(model, Tokens(inputs, cached_in, output), number, caller)
 
 
-def _answers_in_states(rows: pl.LazyFrame) -> Iterator[tuple[str, str, Calls]]:
+def _answers_in_states(rows: pl.DataFrame) -> Iterator[tuple[str, str, Calls]]:
     """The calls of a saved state that count, one by one in the order of their times."""
     counts = (pl.col(name).fill_null(0) for name in ("input_tokens", "output_tokens"))
     found = (
         rows.filter(pl.col("kind") == CALL, pl.col("evidence") == STATE, _FREE)
         .sort("timestamp", "row", nulls_last=True)
         .select(*_KEY, "row", "model", "caller", "cached_input_tokens", *counts)
-        .collect()
     )
     for source, series, row, model, caller, cached, inputs, output in found.iter_rows():
         yield source, series, Calls(model, Tokens(inputs, cached, output), 1, caller, row)
 
 
-def _repeated(rows: pl.LazyFrame) -> Iterator[tuple[Any, ...]]:
+def _repeated(rows: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
     """Per series what a file's records add up to where repeated ones are added as well."""
     return (
         rows.filter(pl.col("kind") == CALL, pl.col("evidence") != STATE)
@@ -213,12 +210,11 @@ def _repeated(rows: pl.LazyFrame) -> Iterator[tuple[Any, ...]]:
         )
         .filter("repeats")
         .select(*_KEY, "input_tokens", "output_tokens")
-        .collect()
         .iter_rows()
     )
 
 
-def _asserted(rows: pl.LazyFrame) -> Iterator[tuple[Any, ...]]:
+def _asserted(rows: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
     """What a log states of single callers within a series, as totals."""
     total = pl.col("reported_total_tokens")
     of_caller = (pl.col("kind") == ASSERTION) & pl.col("caller").is_not_null() & total.is_not_null()
@@ -227,14 +223,15 @@ def _asserted(rows: pl.LazyFrame) -> Iterator[tuple[Any, ...]]:
         .group_by(*_KEY, "caller")
         .agg(total.max())
         .sort(*_KEY, "caller")
-        .collect()
         .iter_rows()
     )
 
 
-def _with_rests(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
+def _with_rests(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """Puts the rests in place of their sums, split into buckets anew."""
     rests = changes.filter(pl.col("_kind") == SUM)
+    if rests.is_empty():
+        return rows
     anew = (
         rows.join(rests, on="row", how="inner")
         .with_columns(
@@ -247,13 +244,10 @@ def _with_rests(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
         )
         .pipe(normalize)
         .select("row", *(pl.col(name).alias(f"new_{name}") for name in _RENEWED))
-        .collect()
     )
-    if anew.is_empty():
-        return rows
     touched = pl.col("new_difference").is_not_null()
     return (
-        rows.join(anew.lazy(), on="row", how="left", maintain_order="left")
+        beside(rows, anew)
         .with_columns(
             pl.when(touched).then(f"new_{name}").otherwise(name).alias(name) for name in _RENEWED
         )
@@ -261,13 +255,13 @@ def _with_rests(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _with_changes(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
-    joined = rows.join(changes, on="row", how="left", maintain_order="left")
+def _with_changes(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+    joined = beside(rows, changes)
     is_rest = pl.col("_kind") == SUM
     touched = pl.col("_kind").is_not_null() | pl.col("_duplicate_of").is_not_null()
-    kept = pl.col("problems").list.set_difference(list(SAID_OF_COUNTED))
     return (
-        joined.with_columns(
+        joined.pipe(without_problems, touched, SAID_OF_COUNTED)
+        .with_columns(
             kind=pl.coalesce("_kind", "kind"),
             duplicate_of=pl.coalesce("_duplicate_of", "duplicate_of"),
             duplicate_reason=pl.when(pl.col("_duplicate_of").is_not_null())
@@ -276,16 +270,14 @@ def _with_changes(rows: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
             caller=pl.coalesce("_caller", "caller"),
             model=pl.when(is_rest).then("_model").otherwise("model"),
             calls=pl.when(is_rest).then("_calls").otherwise("calls"),
-            problems=pl.when(touched).then(kept).otherwise("problems"),
             detail=pl.coalesce("_detail", "detail"),
         )
-        .with_columns(
-            problems=add_problem(
-                ("total-mismatch", pl.col("_detail").is_not_null()),
-                ("no-model", (is_rest & pl.col("model").is_null()).fill_null(value=False)),
-                ("no-time", (is_rest & pl.col("timestamp").is_null()).fill_null(value=False)),
-                ("uncounted-calls", (is_rest & pl.col("calls").is_null()).fill_null(value=False)),
-            )
+        .pipe(
+            with_problems,
+            ("total-mismatch", pl.col("_detail").is_not_null()),
+            ("no-model", is_rest & pl.col("model").is_null()),
+            ("no-time", is_rest & pl.col("timestamp").is_null()),
+            ("uncounted-calls", is_rest & pl.col("calls").is_null()),
         )
         .drop(_CHANGE)
     )

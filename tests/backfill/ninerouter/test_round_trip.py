@@ -57,7 +57,7 @@ def test_a_database_states_itself_what_stood_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "data.sqlite"
     shutil.copyfile(built(CASE) / "db" / "data.sqlite", path)
     rows = read(path)
-    beside = put_beside(rows.lazy(), propose(rows).corrections).collect()
+    beside = put_beside(rows, propose(rows).corrections)
     assert apply(path, plan(path, rows)).rows == 12
     after = read(path)
     assert counts(after) == counts(beside)

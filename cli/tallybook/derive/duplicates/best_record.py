@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 
+from tallybook.derive.problems import has_problem
 from tallybook.schema import EVIDENCE, LOG
 from tallybook.sources import sources
 
+_NEEDED: Final = (
+    "row",
+    "call_id",
+    "path",
+    "evidence",
+    "sidechain",
+    "is_copy",
+    "request_id",
+    "output_tokens",
+    "problems",
+    "reported_cached_tokens",
+    "reported_cache_creation_tokens",
+    "model",
+    "timestamp",
+    "block_index",
+    "finished",
+    "record",
+    "thread_id",
+)
 
-def winners(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Adds `_winner`: of the rows with one `call_id` the `row` of the best witness.
+
+def several(rows: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
+    """Those of the rows `which` holds for that are of one call, with what ranks them.
+
+    Numbers stand in place of long texts: every window over them looks at each.
+    """
+    call = pl.when(which).then(pl.col("call_id").hash())
+    numbered = rows.select(*_NEEDED, _call=call, _path=pl.col("path").hash())
+    return numbered.filter(pl.col("_call").is_not_null() & pl.col("_call").is_duplicated())
+
+
+def winners(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each `row`, and as `_winner` that of the best witness of its call.
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
@@ -19,44 +52,45 @@ def winners(rows: pl.LazyFrame) -> pl.LazyFrame:
     not, and one with its model one that lost what stood beside it; then the original beats the
     copy, and the later block the earlier.
     """
-    by, descending = zip(*_ranks(), strict=True)
-    return (
-        _numbered(rows)
-        .sort("_call", *by, descending=[False, *descending], nulls_last=True, maintain_order=True)
-        .with_columns(_winner=pl.col("row").first().over("_call"))
-    )
+    ordered = _sorted(rows, _ranks(rows))
+    is_first = pl.col("_call").ne_missing(pl.col("_call").shift())
+    return ordered.select("row", _winner=pl.when(is_first).then("row").forward_fill())
 
 
-def owners(rows: pl.LazyFrame, won: pl.DataFrame) -> pl.DataFrame:
+def owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
     """Of the rows that `won`, those that are copies, each with its `_owner`, the original's row.
 
     The best witness gives the counts, but thread and caller are those where the response was made.
     """
-    copies = (
-        rows.filter(pl.col("row").is_in(won["row"].implode()))
-        .filter(pl.col("sidechain") | pl.col("is_copy"))
-        .select("row", "call_id", "thread_id")
-        .collect()
-    )
+    copied = rows.filter(pl.col("sidechain") | pl.col("is_copy"))
+    copies = copied.filter(pl.col("row").is_in(won.implode())).select("row", "_call", "thread_id")
     if copies.is_empty():
         return copies.select("row", _owner="row")
-    by, descending = zip(*((_place(), False), *_originals()), strict=True)
+    related = rows.join(copies, on="_call", how="semi", maintain_order="left")
     first = (
-        _numbered(rows.join(copies.lazy(), on="call_id", how="semi"))
-        .sort("_call", *by, descending=[False, *descending], nulls_last=True, maintain_order=True)
-        .group_by("call_id", maintain_order=True)
-        .agg(_owner=pl.col("row").first(), _thread=pl.col("thread_id").first())
+        _sorted(related, [(_place(), False), *_originals(related)])
+        .unique("_call", keep="first", maintain_order=True)
+        .select("_call", _owner="row", _thread="thread_id")
     )
     strayed = pl.col("thread_id").ne_missing(pl.col("_thread"))
-    found = copies.lazy().join(first, on="call_id").filter(strayed)
-    return found.select("row", "_owner").collect()
+    found = copies.join(first, on="_call", maintain_order="left").filter(strayed)
+    return found.select("row", "_owner")
 
 
-def _numbered(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Numbers in place of long texts: every window over them looks at each."""
-    return rows.with_columns(
-        _call=pl.col("call_id").cast(pl.Categorical).to_physical(),
-        _path=pl.col("path").cast(pl.Categorical).to_physical(),
+_Rank = tuple[pl.Expr, bool]
+
+
+def _sorted(rows: pl.DataFrame, ranks: Sequence[_Rank]) -> pl.DataFrame:
+    """The rows by call, those of one by the ranks, of which most are the same for all."""
+    by = rows.select(expression.alias(str(n)) for n, (expression, _) in enumerate(ranks))
+    telling = [each for each in by if each.n_unique() > 1]
+    falls = [ranks[int(each.name)][1] for each in telling]
+    return rows.select("row", "_call", "thread_id", *telling).sort(
+        "_call",
+        *(each.name for each in telling),
+        descending=[False, *falls],
+        nulls_last=True,
+        maintain_order=True,
     )
 
 
@@ -64,38 +98,42 @@ def _place() -> pl.Expr:
     return pl.col("evidence").replace_strict({name: at for at, name in enumerate(EVIDENCE)})
 
 
-def _originals() -> tuple[tuple[pl.Expr, bool], ...]:
+def _originals(rows: pl.DataFrame) -> list[_Rank]:
     """The original before the copy: the main conversation, and what was there first."""
-    return (
+    first: list[_Rank] = []
+    if rows["is_copy"].any():
         # Builds wrote a branch twice, the second time without the word that it is a copy.
-        (pl.col("is_copy").any().over("_call", "_path"), False),
+        first = [(pl.col("is_copy").any().over("_call", "_path"), False)]
+    if rows["_path"].n_unique() == 1:
+        return [*first, (pl.col("sidechain"), False)]
+    return [
+        *first,
         (pl.col("sidechain"), False),
         (pl.col("timestamp").min().over("_call", "_path"), False),
         # An archived file yields to one that is still in its place.
         (_is_archived(), False),
         (pl.col("path"), False),
-    )
+    ]
 
 
-def _ranks() -> tuple[tuple[pl.Expr, bool], ...]:
+def _ranks(rows: pl.DataFrame) -> list[_Rank]:
     """What rows of one call are sorted by, and whether the highest comes first."""
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
         | pl.col("reported_cache_creation_tokens").is_not_null()
     )
-    doubtful = pl.col("problems").list.contains("ambiguous-dialect").fill_null(value=False)
-    return (
+    return [
         (_place(), False),
-        (_is_replay(), False),
+        *([(_is_replay(), False)] if rows["sidechain"].any() else []),
         (pl.col("output_tokens"), True),
-        (doubtful, False),
+        (has_problem("ambiguous-dialect"), False),
         (splits, True),
         (pl.col("model").is_not_null(), True),
-        *_originals(),
+        *_originals(rows),
         (pl.col("block_index"), True),
         (pl.col("finished"), True),
         (pl.col("record"), True),
-    )
+    ]
 
 
 def _is_archived() -> pl.Expr:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
+from typing import Final
 
 import polars as pl
 
-from tallybook.derive.duplicates.best_record import owners, winners
+from tallybook.derive.beside import beside
+from tallybook.derive.duplicates.best_record import owners, several, winners
 from tallybook.derive.duplicates.other_sources import mark_forwarded, mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
 from tallybook.derive.duplicates.reused_ids import reused_identities
 from tallybook.derive.duplicates.same_run import TELLING, lesser_records_of_run
-from tallybook.derive.duplicates.workspaces import CHANGED, is_run, take_logged
-from tallybook.derive.normalize import add_problem
+from tallybook.derive.duplicates.workspaces import is_run, take_logged
+from tallybook.derive.problems import with_problems, without_problems
 from tallybook.schema import (
     BEFORE_TURN,
     CALL,
@@ -32,20 +35,6 @@ from tallybook.schema import (
     THREAD,
 )
 
-
-def changed(
-    rows: pl.DataFrame,
-    stage: Callable[[pl.LazyFrame], pl.LazyFrame],
-    columns: Sequence[str],
-) -> pl.DataFrame:
-    """`rows` with `columns` as `stage` makes them; it must keep the rows in their order.
-
-    Only what the stage looks at is sorted and joined for it, not all of the eighty columns.
-    """
-    found = stage(rows.lazy()).select(columns).collect()
-    return rows.with_columns(found.get_columns())
-
-
 _LONGEST_COMPACTION = "10m"  # from its answer to the line that says that it is done
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
 _MARKS = ("duplicate_of", "duplicate_reason", "problems")
@@ -53,37 +42,27 @@ WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
 _FREE = _COUNTED & pl.col("duplicate_of").is_null()
 
 
-def deduplicate(rows: pl.LazyFrame) -> pl.LazyFrame:
+def deduplicate(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds `call_id`, `duplicate_of` (null: the row counts) and `duplicate_reason`.
 
     `rows` are in the order of their files' records and carry a unique `row`. Identity never
     contains a path, so copies of a file in another folder change nothing but the duplicates.
     """
-    frame = rows.with_columns(
-        duplicate_of=pl.lit(None, dtype=pl.String), duplicate_reason=pl.lit(None, dtype=pl.String)
-    ).collect()
-    frame = changed(frame, _with_call_id, ("identity", "call_id"))
+    nothing = pl.lit(None, dtype=pl.String)
+    rows = rows.with_columns(duplicate_of=nothing, duplicate_reason=nothing).pipe(_with_call_id)
     # Most logs give a stage nothing to do.
-    stages: tuple[tuple[pl.Expr, Callable[[pl.LazyFrame], pl.LazyFrame]], ...] = (
-        (pl.col("repeat").is_not_null(), _mark_repeats),
-        (pl.col("history") != OWN, _mark_replayed_history),
-        (pl.col("call_id").is_duplicated(), _mark_same_call),
-        (is_compaction(), _mark_recorded_compactions),
-        (_is_capture("evidence"), _mark_captures),
-        (pl.col("evidence").is_in(TELLING), _mark_lesser_records_of_run),
-        (_is_seen_elsewhere(), mark_stated_elsewhere),
-        (pl.col("kind") == THREAD, _mark_threads_with_counts),
-    )
-    for concerned, stage in stages:
-        if frame.select(concerned.any()).item():
-            frame = changed(frame, stage, (*_MARKS, *WHOSE, "timestamp"))
-    if frame.select((is_run() & _FREE).any()).item():
-        frame = changed(frame, take_logged, (*_MARKS, *CHANGED))
-    if frame.select(_may_be_routed().any()).item():
-        frame = changed(frame, mark_forwarded, (*_MARKS, *WHOSE, "calls", "detail", "route_end"))
-    else:
-        frame = frame.with_columns(route_end=pl.lit(None, pl.String))
-    return changed(frame, _flag, ("problems",)).lazy()
+    concerned = rows.select(_concerned()).row(0, named=True)
+    for name, (_, stage) in _STAGES.items():
+        if concerned[name]:
+            rows = stage(rows)
+    if "route_end" not in rows.columns:
+        rows = rows.with_columns(route_end=nothing)
+    return _flag(rows)
+
+
+@cache
+def _concerned() -> list[pl.Expr]:
+    return [condition.any().alias(name) for name, (condition, _) in _STAGES.items()]
 
 
 def _may_be_routed() -> pl.Expr:
@@ -97,7 +76,7 @@ def _is_seen_elsewhere() -> pl.Expr:
     return pl.col("log_source").is_not_null() | named
 
 
-def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _with_call_id(rows: pl.DataFrame) -> pl.DataFrame:
     """Names the call a row speaks of: the log's identity, else the place in the thread's counters.
 
     A row with neither is known by its thread, record, time and counts, so that a copy of the whole
@@ -105,24 +84,28 @@ def _with_call_id(rows: pl.LazyFrame) -> pl.LazyFrame:
     """
     rows = rows.pipe(_with_shared_records).pipe(reused_identities)
     thread = pl.when(pl.col("kind") == THREAD).then(pl.concat_str(pl.lit("thread:"), "thread_id"))
-    key = pl.coalesce(thread, "identity")
-    named = rows.select("row", "identity", *_COUNTER, *_CONTENT, _key=key).collect().lazy()
-    # Texts are put together for those rows only that need them.
-    unnamed = pl.col("_key").is_null()
-    placed = pl.col("sequence").is_not_null()
+    key = rows.select(pl.coalesce(thread, "identity").alias("key")).to_series()
+    if key.null_count():
+        key = _named_otherwise(rows, key)
+    return rows.with_columns(call_id=pl.concat_str("source", pl.lit(":"), key))
+
+
+def _named_otherwise(rows: pl.DataFrame, key: pl.Series) -> pl.Series:
+    """The keys, of rows without one the counter or the content; only for these texts are made."""
+    named = rows.select("row", *_COUNTER, *_CONTENT, _key=key)
+    unnamed, placed = pl.col("_key").is_null(), pl.col("sequence").is_not_null()
     found = pl.concat(
         [
             named.filter(placed).pipe(_counters).filter(unnamed).select("row", "_counter"),
             named.filter(unnamed, ~placed).select("row", _counter=_content()),
         ]
     )
-    key = pl.coalesce("_key", "_counter")
-    return named.join(found, on="row", how="left", maintain_order="left").select(
-        "row", "identity", call_id=pl.concat_str("source", pl.lit(":"), key)
-    )
+    both = beside(named.select("row", "_key"), found)
+    return both.select(pl.coalesce("_key", "_counter").alias("key")).to_series()
 
 
 _COUNTER = ("path", "source", "thread_id", "segment_id", "sequence")
+_PLACE = ("path", "sequence")
 _CONTENT = (
     "kind",
     "record",
@@ -135,12 +118,12 @@ _CONTENT = (
 )
 
 
-def _counters(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _counters(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds the name that the thread's counters give a call, to rows that all state them."""
     # The same counter state can come back after a reset; the nth time in one file is one call.
-    again = rows.filter(pl.struct("path", "sequence").is_duplicated())
+    again = rows.filter(pl.struct(pl.col(_PLACE).hash()).is_duplicated())
     times = again.select("row", times=pl.int_range(pl.len()).over(_COUNTER))
-    return rows.join(times, on="row", how="left", maintain_order="left").with_columns(
+    return beside(rows, times).with_columns(
         _counter=pl.concat_str(
             pl.col("thread_id").fill_null("?"),
             pl.concat_str(pl.lit(":"), "segment_id").fill_null(""),
@@ -156,24 +139,21 @@ def _content() -> pl.Expr:
     return pl.concat_str(texts, separator="/")
 
 
-def _with_shared_records(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _with_shared_records(rows: pl.DataFrame) -> pl.DataFrame:
     """A record keeps its own id when it is copied, whatever other ids the copy was given."""
-    named = rows.filter(pl.col("record_id").is_not_null(), pl.col("identity").is_not_null())
-    shared = (
-        named.filter(pl.col("record_id").is_duplicated())
-        .select("row", _shared=pl.col("identity").min().over("source", "record_id", "part"))
-        .collect()
+    named = rows.select("row", "source", "part", "record_id", "identity").filter(
+        pl.col("record_id").is_not_null(), pl.col("identity").is_not_null()
     )
-    if shared.is_empty():
+    if named["record_id"].n_unique() == named.height:
         return rows
-    return (
-        rows.join(shared.lazy(), on="row", how="left", maintain_order="left")
-        .with_columns(identity=pl.coalesce("_shared", "identity"))
-        .drop("_shared")
+    shared = named.filter(pl.col("record_id").is_duplicated()).select(
+        "row", _shared=pl.col("identity").min().over("source", "record_id", "part")
     )
+    own = pl.coalesce("_shared", "identity")
+    return beside(rows, shared).with_columns(identity=own).drop("_shared")
 
 
-def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.LazyFrame:
+def _mark(rows: pl.DataFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.DataFrame:
     why = pl.lit(reason) if isinstance(reason, str) else reason
     return rows.with_columns(
         duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
@@ -181,32 +161,35 @@ def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str)
     )
 
 
-def _mark_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows whose reader saw that they say again what the last call of the file said."""
     said = pl.when(pl.col("repeat").is_null() & _COUNTED).then("call_id")
     last = pl.coalesce(said.forward_fill().over("source", "path"), "call_id")
     return _mark(rows, _FREE & pl.col("repeat").is_not_null(), last, pl.col("repeat"))
 
 
-def _mark_replayed_history(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_replayed_history(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows that a fork or sub-agent copied from its parent; the parent's file counts them."""
     verdicts = replayed(rows)
     if verdicts.is_empty():
         return rows
-    copied = rows.select(copied_row="row", _copied="call_id")
-    copies = rows.filter(pl.col("row").is_in(verdicts["row"].implode())).select("source", "path")
+    files = ("source", "path")
+    facts = ("row", *files, "call_id", "identity", "history", "kind", "repeat")
+    narrow = rows.select(*facts, *_MARKS)
+    copies = narrow.filter(pl.col("row").is_in(verdicts["row"].implode())).select(files)
+    copied = narrow.select(copied_row="row", _copied="call_id")
     marked = (
-        rows.join(copies.unique(), on=("source", "path"), how="semi", maintain_order="left")
-        .join(verdicts.lazy(), on="row", how="left", maintain_order="left")
+        narrow.join(copies.unique(), on=files, how="semi", maintain_order="left")
+        .pipe(beside, verdicts)
         .join(copied, on="copied_row", how="left", maintain_order="left")
         .pipe(_mark_replays)
         .select("row", *(pl.col(name).alias(f"_{name}") for name in _MARKS), _marked=True)
     )
     anew = [pl.when("_marked").then(f"_{name}").otherwise(name).alias(name) for name in _MARKS]
-    return rows.join(marked, on="row", how="left", maintain_order="left").with_columns(anew)
+    return rows.with_columns(beside(narrow, marked).select(anew).get_columns())
 
 
-def _mark_replays(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_replays(rows: pl.DataFrame) -> pl.DataFrame:
     """Marks the rows of files with a replay, each beside its verdict where there is one."""
     is_replay = pl.col("owner_is_read").is_not_null()
     of = pl.coalesce(
@@ -217,13 +200,13 @@ def _mark_replays(rows: pl.LazyFrame) -> pl.LazyFrame:
     orphan = is_replay & ~pl.col("owner_is_read")
     first = orphan & (orphan.cum_sum().over("source", "path") == 1)
     return (
-        rows.with_columns(problems=add_problem(("parent-missing", first)))
+        with_problems(rows, ("parent-missing", first))
         .pipe(_mark, _FREE & is_replay, of, "replayed-history")
         .pipe(_mark_replayed_repeats)
     )
 
 
-def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_replayed_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     """What repeats a replayed row is replayed as well."""
 
     def last(column: str) -> pl.Expr:
@@ -236,26 +219,26 @@ def _mark_replayed_repeats(rows: pl.LazyFrame) -> pl.LazyFrame:
     return _mark(rows, repeats.fill_null(value=False), last("duplicate_of"), "replayed-history")
 
 
-def _mark_same_call(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_same_call(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
-    several = rows.filter(_FREE).filter(pl.col("call_id").is_duplicated())
-    order = several.pipe(winners).select("row", "_winner").collect()
-    won = order.filter(pl.col("row") == pl.col("_winner"))
-    lost = _FREE & (pl.col("row") != pl.col("_winner"))
+    related = several(rows, _FREE)
+    order = winners(related)
+    is_winner = pl.col("row") == pl.col("_winner")
+    lost = order.select("row", _lost=~is_winner)
     reason = (
         pl.when(pl.col("sequence").is_not_null())
         .then(pl.lit("same-record"))
         .otherwise(pl.lit("same-response"))
     )
     return (
-        rows.join(order.lazy(), on="row", how="left", maintain_order="left")
-        .pipe(_mark, lost.fill_null(value=False), pl.col("call_id"), reason)
-        .drop("_winner")
-        .pipe(take_whose, owners(several, won), "_owner")
+        beside(rows, lost)
+        .pipe(_mark, pl.col("_lost"), pl.col("call_id"), reason)
+        .drop("_lost")
+        .pipe(take_whose, owners(related, order.filter(is_winner)["row"]), "_owner")
     )
 
 
-def take_whose(rows: pl.LazyFrame, pairs: pl.DataFrame, giver: str) -> pl.LazyFrame:
+def take_whose(rows: pl.DataFrame, pairs: pl.DataFrame, giver: str) -> pl.DataFrame:
     """Puts on the `row` of each pair whose the row is that `giver` names: thread, caller, project.
 
     The order of the rows stays.
@@ -263,17 +246,11 @@ def take_whose(rows: pl.LazyFrame, pairs: pl.DataFrame, giver: str) -> pl.LazyFr
     if pairs.is_empty():
         return rows
     given = rows.select(pl.col("row").alias(giver), *(pl.col(n).alias(f"_{n}") for n in WHOSE))
-    taken = (
-        pairs.lazy()
-        .join(given, on=giver, how="inner")
-        .select("row", *(f"_{n}" for n in WHOSE), _is_given=pl.lit(value=True))
+    taken = pairs.join(given, on=giver, how="inner").select(
+        "row", *(f"_{n}" for n in WHOSE), _is_given=pl.lit(value=True)
     )
     anew = [pl.when("_is_given").then(f"_{name}").otherwise(name).alias(name) for name in WHOSE]
-    return (
-        rows.join(taken, on="row", how="left", maintain_order="left")
-        .with_columns(anew)
-        .drop("_is_given", *(f"_{n}" for n in WHOSE))
-    )
+    return rows.with_columns(beside(rows.select("row", *WHOSE), taken).select(anew).get_columns())
 
 
 def is_compaction() -> pl.Expr:
@@ -281,7 +258,7 @@ def is_compaction() -> pl.Expr:
     return pl.col("identity").str.starts_with(COMPACTED).fill_null(value=False)
 
 
-def _mark_recorded_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_recorded_compactions(rows: pl.DataFrame) -> pl.DataFrame:
     """Such a call where it is on record: the last one of the session that was made for it."""
     made = _FREE & (pl.col("caller") == COMPACT) & ~is_compaction()
     who = ("source", "root_thread_id")
@@ -303,7 +280,7 @@ def _mark_recorded_compactions(rows: pl.LazyFrame) -> pl.LazyFrame:
         .select("row", "_made")
     )
     return (
-        rows.join(found, on="row", how="left", maintain_order="left")
+        beside(rows, found)
         .pipe(_mark, pl.col("_made").is_not_null(), pl.col("_made"), "same-response")
         .drop("_made")
     )
@@ -313,7 +290,7 @@ def _is_capture(column: str) -> pl.Expr:
     return pl.col(column).is_in([CAPTURE_TOTAL, CAPTURE_LINE])
 
 
-def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_captures(rows: pl.DataFrame) -> pl.DataFrame:
     """Saved standard output of a thread yields to the thread's own log, lines yield to totals.
 
     A total that is stated once for the run, not per model, yields to the lines, and so does one
@@ -340,9 +317,8 @@ def _mark_captures(rows: pl.LazyFrame) -> pl.LazyFrame:
     known = thread.is_not_null()
     of = pl.concat_str("source", pl.lit(":"), thread)
     mismatch = _FREE & known & total & pl.col("running") & lacks
-    return rows.with_columns(problems=add_problem(("total-mismatch", mismatch))).pipe(
-        _mark, _FREE & known & better, of, "capture"
-    )
+    yields = _FREE & known & better
+    return with_problems(rows, ("total-mismatch", mismatch)).pipe(_mark, yields, of, "capture")
 
 
 def _is_less_than_lines(thread: pl.Expr) -> pl.Expr:
@@ -355,18 +331,16 @@ def _is_less_than_lines(thread: pl.Expr) -> pl.Expr:
     )
 
 
-def _mark_lesser_records_of_run(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_lesser_records_of_run(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the records that a tool keeps of one run, one kind counts, the others are witnesses."""
-    lesser = lesser_records_of_run(rows.filter(_FREE)).lazy().rename({"run": "_run"})
+    lesser = lesser_records_of_run(rows.filter(_FREE)).rename({"run": "_run"})
     of = pl.concat_str("source", pl.lit(":"), "_run")
     return (
-        rows.join(lesser, on="row", how="left", maintain_order="left")
-        .pipe(_mark, pl.col("_run").is_not_null(), of, "same-run")
-        .drop("_run")
+        beside(rows, lesser).pipe(_mark, pl.col("_run").is_not_null(), of, "same-run").drop("_run")
     )
 
 
-def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_threads_with_counts(rows: pl.DataFrame) -> pl.DataFrame:
     """A thread without counts is no thread without counts where another file counts it."""
     holder = pl.coalesce("log_source", "source")
     counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over(holder, "thread_id")
@@ -375,24 +349,35 @@ def _mark_threads_with_counts(rows: pl.LazyFrame) -> pl.LazyFrame:
     return _mark(rows, _FREE & named & counts, of, "same-record")
 
 
-def _flag(rows: pl.LazyFrame) -> pl.LazyFrame:
+_STAGES: Final[dict[str, tuple[pl.Expr, Callable[[pl.DataFrame], pl.DataFrame]]]] = {
+    "repeats": (pl.col("repeat").is_not_null(), _mark_repeats),
+    "histories": (pl.col("history") != OWN, _mark_replayed_history),
+    "calls": (pl.col("call_id").hash().is_duplicated(), _mark_same_call),
+    "compactions": (is_compaction(), _mark_recorded_compactions),
+    "captures": (_is_capture("evidence"), _mark_captures),
+    "records of runs": (pl.col("evidence").is_in(TELLING), _mark_lesser_records_of_run),
+    "elsewhere": (_is_seen_elsewhere(), mark_stated_elsewhere),
+    "threads": (pl.col("kind") == THREAD, _mark_threads_with_counts),
+    "workspaces": (is_run(), take_logged),
+    "routes": (_may_be_routed(), mark_forwarded),
+}
+
+
+def _flag(rows: pl.DataFrame) -> pl.DataFrame:
     """Puts on the counted rows what only the settled calls can tell."""
-    stated = pl.col("kind").is_in([CALL, SUM])
-    no_time = pl.col("timestamp").is_null()
-    return rows.with_columns(
-        problems=add_problem(
-            ("no-model", _FREE & stated & pl.col("model").is_null()),
-            ("no-time", _FREE & no_time),
-            (
-                PLACEHOLDER_OUTPUT,
-                _FREE & stated & pl.col("row").is_in(_placeholders(rows).implode()),
-            ),
-            ("only-copy", _FREE & (pl.col("evidence") == COPY)),
-        )
-    ).pipe(_without_what_is_stated_elsewhere)
+    stated = _FREE & pl.col("kind").is_in([CALL, SUM])
+    codes = [
+        ("no-model", stated & pl.col("model").is_null()),
+        ("no-time", _FREE & pl.col("timestamp").is_null()),
+        ("only-copy", _FREE & (pl.col("evidence") == COPY)),
+    ]
+    if (~rows["finished"]).any():
+        begun = pl.col("row").is_in(_placeholders(rows).implode())
+        codes.insert(2, (PLACEHOLDER_OUTPUT, stated & begun))
+    return with_problems(rows, *codes).pipe(_without_what_is_stated_elsewhere)
 
 
-def _placeholders(rows: pl.LazyFrame) -> pl.Series:
+def _placeholders(rows: pl.DataFrame) -> pl.Series:
     """The rows whose output is no more than what its stream had brought when they were written.
 
     No record of their call is final, and all agree on the output: where one states more than
@@ -401,28 +386,21 @@ def _placeholders(rows: pl.LazyFrame) -> pl.Series:
     that a log has a cost of was finished.
     """
     unfinished = ~pl.col("finished")
-    doubted = rows.filter(unfinished).select("call_id").unique().collect().lazy()
     is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
     is_call = pl.col("kind") == CALL
     is_open = (
         (unfinished & (is_call | (pl.col("evidence") == CAPTURE_TOTAL))).fill_null(value=False)
-        & ~pl.col("finished").any().over("call_id")
-        & (output == output.min().over("call_id")).fill_null(value=True)
+        & ~pl.col("finished").any().over("_call")
+        & (output == output.min().over("_call")).fill_null(value=True)
         & (pl.col("reported_cost_usd").is_null() | ~is_call)
     )
-    cut_off = (is_event & unfinished).any().over("call_id")
-    return (
-        rows.join(doubted, on="call_id", how="semi")
-        .filter(cut_off | is_open)
-        .select("row")
-        .collect()
-        .to_series()
-    )
+    cut_off = (is_event & unfinished).any().over("_call")
+    facts = ("row", "kind", "evidence", "finished", "output_tokens", "reported_cost_usd")
+    narrow = rows.select(*facts, _call=pl.col("call_id").hash())
+    doubted = narrow.filter(unfinished)["_call"].unique()
+    return narrow.filter(pl.col("_call").is_in(doubted.implode())).filter(cut_off | is_open)["row"]
 
 
-def _without_what_is_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _without_what_is_stated_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
     """What a duplicate leaves unsaid is no problem: the row that counts says it or is flagged."""
-    kept = ~pl.element().is_in(SAID_OF_COUNTED)
-    stated = pl.col("problems").list.eval(pl.element().filter(kept))
-    duplicate = pl.col("duplicate_of").is_not_null()
-    return rows.with_columns(problems=pl.when(duplicate).then(stated).otherwise("problems"))
+    return without_problems(rows, pl.col("duplicate_of").is_not_null(), SAID_OF_COUNTED)

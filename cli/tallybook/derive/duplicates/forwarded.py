@@ -28,7 +28,8 @@ from tallybook.derive.duplicates.routes import (
     is_router,
     milliseconds,
 )
-from tallybook.schema import CALL, COUNTED_KINDS, LOG, MOST_AT_BEGIN
+from tallybook.derive.problems import has_problem
+from tallybook.schema import CACHE_TWICE, CALL, COUNTED_KINDS, LOG, MOST_AT_BEGIN
 
 SURPLUS: Final = 2000  # tokens that a router adds to the prompt that it shows a client
 LEAST: Final = 3  # calls of a session with a cache that pair by their counts
@@ -80,11 +81,11 @@ class _Edge(NamedTuple):
     surplus: int | None  # None where the counts are not equal
 
 
-def pairs(rows: pl.LazyFrame) -> list[Pair]:
+def pairs(rows: pl.DataFrame) -> list[Pair]:
     """The pairs among rows that count; `rows` carry `request`, see `with_requests`."""
     routed = _routed(rows)
-    calls = _calls(rows, routed)
-    if routed.is_empty() or calls.is_empty():
+    calls = routed if routed.is_empty() else _calls(rows, routed)
+    if calls.is_empty():
         return []
     known = {call.row: call for call in map(_call, calls.iter_rows(named=True))}
     edges = sorted(_edges(rows, routed, calls))
@@ -99,23 +100,19 @@ def pairs(rows: pl.LazyFrame) -> list[Pair]:
     ]
 
 
-def _routed(rows: pl.LazyFrame) -> pl.DataFrame:
+def _routed(rows: pl.DataFrame) -> pl.DataFrame:
     """The free rows of routers."""
     facts = pl.col(REQUEST).struct
-    return (
-        at_router(rows.filter(_FREE))
-        .select(
-            *_numbered("router"),
-            OUTPUT,
-            WHEN,
-            r_ms="_ms",
-            r_twice=pl.col("problems").list.contains("cache-perhaps-twice").fill_null(value=False),
-            asker=facts.field("asker"),
-            brought=facts.field("tool_ids"),
-            begun=facts.field("begun"),
-            answer_id=facts.field("answer_id"),
-        )
-        .collect()
+    return at_router(rows.filter(_FREE, is_router())).select(
+        *_numbered("router"),
+        OUTPUT,
+        WHEN,
+        r_ms="_ms",
+        r_twice=has_problem(CACHE_TWICE),
+        asker=facts.field("asker"),
+        brought=facts.field("tool_ids"),
+        begun=facts.field("begun"),
+        answer_id=facts.field("answer_id"),
     )
 
 
@@ -125,7 +122,7 @@ def _numbered(name: str) -> list[pl.Expr]:
     return [pl.col("row").alias(name), bare_model("model").alias(f"{short}_model"), *counts]
 
 
-def _calls(rows: pl.LazyFrame, routed: pl.DataFrame) -> pl.DataFrame:
+def _calls(rows: pl.DataFrame, routed: pl.DataFrame) -> pl.DataFrame:
     """The free calls of the threads that may have gone through a router, in order by thread."""
     askers = routed["asker"].drop_nulls().unique()
     own = (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & ~is_router()
@@ -160,7 +157,6 @@ def _calls(rows: pl.LazyFrame, routed: pl.DataFrame) -> pl.DataFrame:
         .sort("thread_id", "last", "client")
         .with_columns(before=pl.col("last").shift().over("thread_id"))
         .with_columns(previous=pl.col("asked").shift().over("thread_id"))
-        .collect()
     )
 
 
@@ -177,9 +173,9 @@ def _call(row: dict[str, Any]) -> _Call:
     )
 
 
-def _edges(rows: pl.LazyFrame, routed: pl.DataFrame, calls: pl.DataFrame) -> Iterator[_Edge]:
+def _edges(rows: pl.DataFrame, routed: pl.DataFrame, calls: pl.DataFrame) -> Iterator[_Edge]:
     """Every pair that anything speaks for, once."""
-    left, right = routed.lazy(), calls.lazy()
+    left, right = routed, calls
     where = at_client(rows.filter(pl.col("row").is_in(calls["client"].implode())))
     slots = where.select(OUTPUT, WHEN, client="row")
     asked = pl.col("asker").alias("thread_id")
@@ -201,7 +197,7 @@ def _edges(rows: pl.LazyFrame, routed: pl.DataFrame, calls: pl.DataFrame) -> Ite
         .filter(pl.col("is_proof") | pl.col("surplus").is_not_null())
         .select(*_Edge._fields)
     )
-    for row in judged.collect().iter_rows():
+    for row in judged.iter_rows():
         yield _Edge(*row)
 
 

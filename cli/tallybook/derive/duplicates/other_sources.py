@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from tallybook.derive.beside import beside
 from tallybook.derive.duplicates.forwarded import Pair, pairs
 from tallybook.derive.duplicates.routes import (
     LONGEST_ANSWER_MS,
@@ -19,7 +20,7 @@ from tallybook.derive.duplicates.routes import (
 )
 from tallybook.derive.duplicates.silent_threads import Silent, silent_threads
 from tallybook.derive.duplicates.workspaces import is_run
-from tallybook.derive.normalize import add_problem
+from tallybook.derive.problems import with_problems, without_problems
 from tallybook.schema import (
     ASSUMED,
     AT_CLIENT,
@@ -57,7 +58,7 @@ _BUCKETS: Final = (
 )
 
 
-def mark_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
+def mark_stated_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
     """Marks free rows as duplicates for the reason `witness`, on proof by ids only.
 
     A thread that its own source's log counts call by call is not counted again where a program
@@ -68,19 +69,25 @@ def mark_stated_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.pipe(_mark_threads).pipe(_mark_responses)
 
 
-def _mark_threads(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_threads(rows: pl.DataFrame) -> pl.DataFrame:
     own = _FREE & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & ~is_router()
     logged = (own & pl.col("log_source").is_null()).fill_null(value=False)
     of = pl.concat_str("log_source", pl.lit(":"), "thread_id")
     # The thread's sub-agents name it as their root; what drove it may call another thread its root.
-    names = rows.filter(logged).select("source", "thread_id", "root_thread_id").unique().collect()
-    known = {f"{source}:{name}" for source, *named in names.iter_rows() for name in named if name}
+    names = (
+        rows.select("source", "thread_id", "root_thread_id", _logged=logged)
+        .filter("_logged")
+        .unique()
+    )
+    known = {
+        f"{source}:{name}" for source, *named, _ in names.iter_rows() for name in named if name
+    }
     # What a router forwarded is paired call by call.
     is_thread = _FREE & ~is_router() & ~is_run()
     return _mark(rows, is_thread & of.is_in(known).fill_null(value=False), of)
 
 
-def _mark_responses(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _mark_responses(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the calls that several sources state under one response id, keeps the best measured.
 
     The others lend it what they alone know: whose it is, and when it was.
@@ -91,49 +98,44 @@ def _mark_responses(rows: pl.LazyFrame) -> pl.LazyFrame:
     # An id that one source gives to several calls names none of them.
     single = (pl.len() == pl.col("source").n_unique()).over("response_id")
     shared = rows.filter(usable).filter(single, pl.len().over("response_id") > 1)
-    winners = shared.pipe(_ranked, _disputed(rows)).collect()
-    if winners.is_empty():
+    if shared.is_empty():
         return rows
+    winners = shared.pipe(_ranked, _disputed(rows))
     lost = pl.col("_winner").is_not_null() & (pl.col("_winner") != pl.col("call_id"))
     return (
         rows.pipe(_lend, _givers(winners))
         .pipe(_timed, winners)
-        .join(winners.lazy().select("row", "_winner"), on="row", how="left", maintain_order="left")
+        .pipe(beside, winners.select("row", "_winner"))
         .pipe(_mark, lost.fill_null(value=False), pl.col("_winner"))
         .drop("_winner")
     )
 
 
-def _givers(ranked: pl.DataFrame) -> pl.LazyFrame:
+def _givers(ranked: pl.DataFrame) -> pl.DataFrame:
     """For each winning row the first of the others that knows its thread."""
     won = ranked.filter(pl.col("_winner") == pl.col("call_id")).select("row", "response_id")
     knowing = ranked.filter(pl.col("thread_id").is_not_null()).select("response_id", _giver="row")
     met = won.join(knowing, on="response_id", maintain_order="left_right")
-    return met.unique("row", keep="first", maintain_order=True).select(list(_GIVERS)).lazy()
+    return met.unique("row", keep="first", maintain_order=True).select(list(_GIVERS))
 
 
-def _timed(rows: pl.LazyFrame, ranked: pl.DataFrame) -> pl.LazyFrame:
+def _timed(rows: pl.DataFrame, ranked: pl.DataFrame) -> pl.DataFrame:
     """The rows, those without a time with that of another record of the same response."""
     when = (
-        ranked.lazy()
-        .join(rows.select("row", "timestamp"), on="row", maintain_order="left")
+        ranked.join(rows.select("row", "timestamp"), on="row", maintain_order="left")
         .with_columns(_when=pl.col("timestamp").drop_nulls().first().over("response_id"))
         .filter(pl.col("timestamp").is_null() & pl.col("_when").is_not_null())
         .select("row", "_when")
     )
-    found = pl.col("_when").is_not_null()
-    timed = pl.col("problems").list.set_difference(["no-time"])
     return (
-        rows.join(when, on="row", how="left", maintain_order="left")
-        .with_columns(
-            timestamp=pl.coalesce("timestamp", "_when"),
-            problems=pl.when(found).then(timed).otherwise("problems"),
-        )
+        beside(rows, when)
+        .with_columns(timestamp=pl.coalesce("timestamp", "_when"))
+        .pipe(without_problems, pl.col("_when").is_not_null(), ["no-time"])
         .drop("_when")
     )
 
 
-def _disputed(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _disputed(rows: pl.DataFrame) -> pl.DataFrame:
     """The response ids of which stored answers that are whole state different counts."""
     whole = pl.col("finished").fill_null(value=True) & pl.col("response_id").is_not_null()
     counts = pl.col(_MEASURED).drop_nulls().n_unique() > 1
@@ -146,7 +148,7 @@ def _disputed(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _ranked(shared: pl.LazyFrame, disputed: pl.LazyFrame) -> pl.LazyFrame:
+def _ranked(shared: pl.DataFrame, disputed: pl.DataFrame) -> pl.DataFrame:
     """The rows in the order of their worth, each with the call that wins its response id.
 
     A stored answer that another one contradicts proves nothing. A finished response beats one whose
@@ -183,7 +185,7 @@ def _ranked(shared: pl.LazyFrame, disputed: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def mark_forwarded(rows: pl.LazyFrame) -> pl.LazyFrame:
+def mark_forwarded(rows: pl.DataFrame) -> pl.DataFrame:
     """Marks one of each two rows by which a router and its client tell of one call.
 
     The client's counts, unless it was shown others than the provider's; then the router's, with the
@@ -195,18 +197,18 @@ def mark_forwarded(rows: pl.LazyFrame) -> pl.LazyFrame:
     found = pairs(rows)
     if found:
         givers = [(pair.router, pair.client) for pair in found]
-        rows = rows.pipe(_lend, pl.LazyFrame(givers, schema=_GIVERS, orient="row"))
-        rows = _settle(rows, map(_loser, found)).collect().lazy()
+        rows = rows.pipe(_lend, pl.DataFrame(givers, schema=_GIVERS, orient="row"))
+        rows = _settle(rows, map(_loser, found))
     silent = silent_threads(rows)
     if silent:
-        rows = _give_counts(rows, silent).collect().lazy()
+        rows = _give_counts(rows, silent)
     stored = answered(rows)
     if stored:
         rows = _settle(rows, map(_lesser, stored))
     return rows.pipe(_with_ends, ~pl.col("_settled")).drop("_settled")
 
 
-def _give_counts(rows: pl.LazyFrame, silent: list[Silent]) -> pl.LazyFrame:
+def _give_counts(rows: pl.DataFrame, silent: list[Silent]) -> pl.DataFrame:
     """Marks the threads whose counts the router has; it has their calls, and they lend it names."""
     givers = [(row, each.threads[0]) for each in silent for row in each.lent]
     losers = [
@@ -216,25 +218,25 @@ def _give_counts(rows: pl.LazyFrame, silent: list[Silent]) -> pl.LazyFrame:
     ]
     calls = {each.threads[0]: len(each.routers) for each in silent}
     routers = [row for each in silent for row in each.routers]
-    rows = rows.pipe(_lend, pl.LazyFrame(givers, schema=_GIVERS, orient="row"))
+    rows = rows.pipe(_lend, pl.DataFrame(givers, schema=_GIVERS, orient="row"))
     return _settle(rows, losers).with_columns(
         calls=pl.col("row").replace_strict(calls, default=pl.col("calls"), return_dtype=pl.Int64),
         _settled=pl.col("_settled") | pl.col("row").is_in(routers),
     )
 
 
-def _settle(rows: pl.LazyFrame, losers: Iterable[tuple[int, int, str, str | None]]) -> pl.LazyFrame:
+def _settle(rows: pl.DataFrame, losers: Iterable[tuple[int, int, str, str | None]]) -> pl.DataFrame:
     """Marks rows as duplicates of others: both rows, why, and what it rests on if not on proof."""
-    paired = pl.LazyFrame(list(losers), schema=_PAIRED, orient="row")
+    paired = pl.DataFrame(list(losers), schema=_PAIRED, orient="row")
     named = rows.select(_of="row", _call=pl.coalesce("duplicate_of", "call_id"))
-    winners = paired.select("_of").collect()["_of"].implode()
+    winners = paired["_of"].implode()
     lost = pl.col("_call").is_not_null()
     return (
-        rows.join(paired.join(named, on="_of"), on="row", how="left", maintain_order="left")
+        beside(rows, paired.join(named, on="_of"))
+        .pipe(with_problems, (PROBABLY_SAME, pl.col("_words").is_not_null()))
         .with_columns(
             duplicate_of=pl.coalesce("_call", "duplicate_of"),
             duplicate_reason=pl.coalesce("_reason", "duplicate_reason"),
-            problems=add_problem((PROBABLY_SAME, pl.col("_words").is_not_null())),
             detail=pl.coalesce("_words", "detail"),
             _settled=pl.col("_settled") | lost | pl.col("row").is_in(winners),
         )
@@ -255,18 +257,18 @@ def _loser(pair: Pair) -> tuple[int, int, str, str | None]:
     return one, other, PROBABLY_SAME if pair.words else WITNESS, pair.words
 
 
-def _lend(rows: pl.LazyFrame, givers: pl.LazyFrame) -> pl.LazyFrame:
+def _lend(rows: pl.DataFrame, givers: pl.DataFrame) -> pl.DataFrame:
     """Puts the client's thread, caller and project on a router's row that has no thread."""
     given = rows.select(pl.col("row").alias("_giver"), *(pl.col(n).alias(f"_{n}") for n in _WHOSE))
     is_lent = pl.col("thread_id").is_null() & pl.col("_thread_id").is_not_null()
     return (
-        rows.join(givers.join(given, on="_giver"), on="row", how="left", maintain_order="left")
+        beside(rows, givers.join(given, on="_giver"))
         .with_columns(pl.when(is_lent).then(f"_{n}").otherwise(n).alias(n) for n in _WHOSE)
         .drop("_giver", *(f"_{n}" for n in _WHOSE))
     )
 
 
-def _with_ends(rows: pl.LazyFrame, is_left: pl.Expr) -> pl.LazyFrame:
+def _with_ends(rows: pl.DataFrame, is_left: pl.Expr) -> pl.DataFrame:
     left = _FREE & is_left
     return rows.with_columns(
         route_end=pl.when(left & is_router())
@@ -276,7 +278,7 @@ def _with_ends(rows: pl.LazyFrame, is_left: pl.Expr) -> pl.LazyFrame:
     )
 
 
-def _mark(rows: pl.LazyFrame, when: pl.Expr, of: pl.Expr) -> pl.LazyFrame:
+def _mark(rows: pl.DataFrame, when: pl.Expr, of: pl.Expr) -> pl.DataFrame:
     return rows.with_columns(
         duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
         duplicate_reason=pl.when(when).then(pl.lit(WITNESS)).otherwise("duplicate_reason"),
@@ -291,7 +293,7 @@ class Answered(NamedTuple):
     is_answer_better: bool
 
 
-def answered(rows: pl.LazyFrame) -> list[Answered]:
+def answered(rows: pl.DataFrame) -> list[Answered]:
     """The pairs of one model, prompt and output whose answer began before its row was written.
 
     Where several fit, the nearest in time: whichever it is, there is one call less than records.
@@ -300,8 +302,7 @@ def answered(rows: pl.LazyFrame) -> list[Answered]:
     free = pl.col("duplicate_of").is_null()
     yielded = pl.col("duplicate_reason").is_in([WITNESS, PROBABLY_SAME])
     stored = (pl.col("kind") == CALL) & (pl.col("source") == STORED)
-    found = rows.select((is_router().any() & stored.any()).alias("both")).collect()
-    if not found["both"].item():
+    if not rows.select(is_router().any() & stored.any()).item():
         return []
     forwarded = at_router(rows.filter(free | yielded)).select(
         OUTPUT, WHEN, *_facts("r"), router="row", r_ms="_ms", yielded=~free
@@ -330,7 +331,6 @@ def answered(rows: pl.LazyFrame) -> list[Answered]:
         )
         .unique()
         .sort("apart", "router", "answer")
-        .collect()
     )
     taken: dict[int, Answered] = {}
     rows_taken: set[int] = set()

@@ -40,9 +40,11 @@ class Verdict(NamedTuple):
 _COLUMNS = Row._fields
 
 
-def replayed(rows: pl.LazyFrame) -> pl.DataFrame:
+def replayed(rows: pl.DataFrame) -> pl.DataFrame:
     """The replayed rows among `rows` (unique `row`, in file order) as a frame of `Verdict`."""
-    countable = rows.filter(
+    countable = rows.select(
+        "kind", "source", "path", "thread_id", "is_copy", "repeat", *_COLUMNS
+    ).filter(
         pl.col("kind") == CALL,
         pl.col("sequence").is_not_null() | (pl.col("history") == INHERITED),
     )
@@ -65,14 +67,10 @@ def _is_after(one: datetime | None, other: datetime | None) -> bool:
     return one is not None and other is not None and one > other
 
 
-def _files_with_history(rows: pl.LazyFrame) -> dict[tuple[str, str], list[Row]]:
+def _files_with_history(rows: pl.DataFrame) -> dict[tuple[str, str], list[Row]]:
     """Per file, in order, the rows of every file in which some row is not proved to be its own."""
     doubtful = (pl.col("history") != OWN).any().over("source", "path")
-    found = (
-        rows.filter(doubtful & pl.col("repeat").is_null())
-        .select("source", "path", *_COLUMNS)
-        .collect()
-    )
+    found = rows.filter(doubtful & pl.col("repeat").is_null()).select("source", "path", *_COLUMNS)
     files: dict[tuple[str, str], list[Row]] = {}
     for source, path, *values in found.iter_rows():
         files.setdefault((source, path), []).append(Row(*values))
@@ -111,7 +109,7 @@ class History:
         return matched
 
 
-def _histories(rows: pl.LazyFrame, heirs: dict[tuple[str, str], list[Row]]) -> dict[str, History]:
+def _histories(rows: pl.DataFrame, heirs: dict[tuple[str, str], list[Row]]) -> dict[str, History]:
     """Of every thread that some file may replay, the longest history on disk.
 
     Twins count as states here: where a usage record and a counter state one call, a copy may have
@@ -130,7 +128,6 @@ def _histories(rows: pl.LazyFrame, heirs: dict[tuple[str, str], list[Row]]) -> d
         )
         .select("thread_id", "path", "row", "sequence", "timestamp")
         .filter(pl.col("sequence").is_not_null())
-        .collect()
     )
     histories: dict[str, History] = {}
     for (thread, _), group in states.group_by("thread_id", "path", maintain_order=True):

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from tallybook.derive.beside import beside
 from tallybook.derive.duplicates.routes import (
     OUTPUT,
     REQUEST_MS,
@@ -34,18 +35,17 @@ def with_requests(rows: pl.DataFrame) -> pl.DataFrame:
     A request belongs to the row of the same provider and model and of an equal output that was
     written within REQUEST_MS of it. One that has no row is the record of its call itself.
     """
-    lazy = rows.lazy()
-    nothing = rows.with_columns(pl.lit(None, FACTS).alias(REQUEST))
-    there = rows.select(is_router().any().alias("rows"), is_request().any().alias("kept"))
-    if not there["rows"].item():
-        return nothing
-    own = lazy.filter(is_router(), pl.col("identity").str.starts_with("detail-"))
-    found = own.select("row", _facts=_facts()).collect()
-    if there["kept"].item():
-        found = pl.concat([found, _joined(lazy)])
-    if found.is_empty():
-        return nothing
-    return rows.join(found, on="row", how="left", maintain_order="left").rename({"_facts": REQUEST})
+    found = _found(rows) if rows["route"].null_count() < rows.height else None
+    if found is None or found.is_empty():
+        return rows.with_columns(pl.lit(None, FACTS).alias(REQUEST))
+    return beside(rows, found.rename({"_facts": REQUEST}))
+
+
+def _found(rows: pl.DataFrame) -> pl.DataFrame:
+    own = rows.filter(is_router(), pl.col("identity").str.starts_with("detail-"))
+    found = own.select("row", _facts=_facts())
+    has_kept = rows.select(is_request().any()).item()
+    return pl.concat([found, _joined(rows)]) if has_kept else found
 
 
 def _facts() -> pl.Expr:
@@ -58,7 +58,7 @@ def _facts() -> pl.Expr:
     ).cast(FACTS)
 
 
-def _joined(rows: pl.LazyFrame) -> pl.DataFrame:
+def _joined(rows: pl.DataFrame) -> pl.DataFrame:
     """`row` and `_facts` of rows to which one kept request belongs and no other as well."""
     kept = at_request(rows).with_columns(_facts=_facts(), _kept="identity")
     met = (
@@ -72,7 +72,6 @@ def _joined(rows: pl.LazyFrame) -> pl.DataFrame:
         .with_columns(_apart=(pl.col("_ms") - pl.col("_at")).abs())
         .filter(pl.col("_apart") <= REQUEST_MS)
         .sort("row", "_apart", "_kept")
-        .collect()
     )
     nearest = met.filter(pl.col("_apart") == pl.col("_apart").min().over("row"))
     single = nearest.filter(pl.col("_kept").n_unique().over("row") == 1)

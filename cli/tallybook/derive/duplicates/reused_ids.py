@@ -7,39 +7,36 @@ from typing import Any
 
 import polars as pl
 
+from tallybook.derive.beside import beside
+
 _EVIDENCE = ("record_id", "request_id", "chain_id", "timestamp")
 
 
-def reused_identities(rows: pl.LazyFrame) -> pl.LazyFrame:
+def reused_identities(rows: pl.DataFrame) -> pl.DataFrame:
     """Narrows `identity` where records under it share neither model nor any id nor the time.
 
     A response can change its model in mid-stream, but then its records still hang together by
     request, by record or by chain. Where they do not, the id was used again, and the records that
     hang together are one call each.
     """
-    named = rows.filter(pl.col("identity").is_not_null(), pl.col("model").is_not_null())
-    reused = (
-        named.group_by("source", "identity")
-        .agg(several=pl.col("model").min() != pl.col("model").max())
-        .filter("several")
-    )
-    suspects = (
-        named.join(reused, on=("source", "identity"), how="semi", maintain_order="left")
-        .select("row", "source", "identity", "model", "part", *_EVIDENCE)
-        .collect()
-    )
-    if suspects.is_empty():
+    if rows["model"].n_unique() - (rows["model"].null_count() > 0) < 2:
         return rows
+    columns = ("row", "source", "identity", "model", "part", *_EVIDENCE)
+    named = rows.select(columns).filter(
+        pl.col("identity").is_not_null(), pl.col("model").is_not_null()
+    )
+    key = ("source", "identity")
+    reused = named.group_by(key).agg(pl.col("model").hash().n_unique()).filter(pl.col("model") > 1)
+    if reused.is_empty():
+        return rows
+    suspects = named.join(reused, on=key, how="semi", maintain_order="left")
     narrowed = pl.DataFrame(
-        [pair for _, group in suspects.group_by("source", "identity") for pair in _narrow(group)],
+        [pair for _, group in suspects.group_by(key) for pair in _narrow(group)],
         schema={"row": suspects.schema["row"], "_identity": pl.String},
         orient="row",
     )
-    return (
-        rows.join(narrowed.lazy(), on="row", how="left", maintain_order="left")
-        .with_columns(identity=pl.coalesce("_identity", "identity"))
-        .drop("_identity")
-    )
+    narrow = pl.coalesce("_identity", "identity")
+    return beside(rows, narrowed).with_columns(identity=narrow).drop("_identity")
 
 
 def _narrow(group: pl.DataFrame) -> Iterable[tuple[int, str]]:

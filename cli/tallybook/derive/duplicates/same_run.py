@@ -11,7 +11,7 @@ TELLING = (TRANSCRIPT, SUMMARY, SNAPSHOT)
 _LISTS = (LOG, TRANSCRIPT)
 
 
-def lesser_records_of_run(rows: pl.LazyFrame) -> pl.DataFrame:
+def lesser_records_of_run(rows: pl.DataFrame) -> pl.DataFrame:
     """Columns `row` and `run` of the rows whose telling of a run yields to a better one.
 
     `rows` are those that count so far, no call of them twice. Better is the telling that has more
@@ -40,30 +40,26 @@ def lesser_records_of_run(rows: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _told(rows: pl.LazyFrame) -> pl.DataFrame:
+def _told(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the sources that keep more than one kind of record of a run."""
     several = pl.col("evidence").is_in(TELLING).any().over("source")
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
         | pl.col("reported_cache_creation_tokens").is_not_null()
     )
-    return (
-        rows.filter(pl.col("evidence").is_in(RUN_RECORDS) & several)
-        .select(
-            "row",
-            "source",
-            "root_thread_id",
-            "parent_thread_id",
-            "thread_id",
-            "call_id",
-            "series",
-            "evidence",
-            "output_tokens",
-            # In a log it is a chain of records, which says nothing of runs.
-            chain_id=pl.when(pl.col("evidence").is_in(TELLING)).then("chain_id"),
-            splits=splits,
-        )
-        .collect()
+    return rows.filter(pl.col("evidence").is_in(RUN_RECORDS) & several).select(
+        "row",
+        "source",
+        "root_thread_id",
+        "parent_thread_id",
+        "thread_id",
+        "call_id",
+        "series",
+        "evidence",
+        "output_tokens",
+        # In a log it is a chain of records, which says nothing of runs.
+        chain_id=pl.when(pl.col("evidence").is_in(TELLING)).then("chain_id"),
+        splits=splits,
     )
 
 

@@ -23,6 +23,7 @@ from tallybook.derive.duplicates.routes import (
     is_silent_answer,
     milliseconds,
 )
+from tallybook.derive.problems import has_problem
 from tallybook.schema import CAPTURE_TOTAL, SUM, THREAD
 
 LEAST: Final = 3  # answers of a thread that their times alone give rows
@@ -70,7 +71,7 @@ class _Row(NamedTuple):
     brought: frozenset[str]
 
 
-def silent_threads(rows: pl.LazyFrame) -> list[Silent]:
+def silent_threads(rows: pl.DataFrame) -> list[Silent]:
     """The free rows of threads without counts whose every answer a free row of a router counts.
 
     `rows` carry `request`, and `_settled`, which is true of the rows that are paired already.
@@ -90,23 +91,24 @@ def silent_threads(rows: pl.LazyFrame) -> list[Silent]:
     return sorted(found)
 
 
-def _answers(rows: pl.LazyFrame) -> dict[str, list[list[_Answer]]]:
+def _answers(rows: pl.DataFrame) -> dict[str, list[list[_Answer]]]:
     """By model the answers of each silent thread, in order."""
+    silent = rows.filter(is_silent_answer())
+    if silent.is_empty():
+        return {}
     threads = (
         rows.filter(_states_no_counts(), pl.col("duplicate_of").is_null())
         .group_by("source", "thread_id")
         .agg(threads=pl.col("row").sort(), begun=milliseconds().min())
     )
     found = (
-        rows.filter(is_silent_answer())
-        .unique("call_id", keep="first", maintain_order=True)
+        silent.unique("call_id", keep="first", maintain_order=True)
         .select("source", "thread_id", "tool_ids", model=bare_model("model"), last=milliseconds())
         .drop_nulls(["model", "last"])
         .join(threads, on=("source", "thread_id"))
         .sort("thread_id", "last")
         .group_by("source", "thread_id", maintain_order=True)
         .agg(pl.col("model", "last", "tool_ids"), pl.col("begun", "threads").first())
-        .collect()
     )
     by_model: dict[str, list[list[_Answer]]] = defaultdict(list)
     for thread in found.iter_rows(named=True):
@@ -118,8 +120,7 @@ def _answers(rows: pl.LazyFrame) -> dict[str, list[list[_Answer]]]:
 def _states_no_counts() -> pl.Expr:
     """Rows that stand for a thread as a whole: the log's own, or that of its saved output."""
     total = (pl.col("kind") == SUM) & (pl.col("evidence") == CAPTURE_TOTAL)
-    silent = pl.col("problems").list.contains("no-counts").fill_null(value=False)
-    return (pl.col("kind") == THREAD) | (total & silent)
+    return (pl.col("kind") == THREAD) | (total & has_problem("no-counts"))
 
 
 def _of_thread(thread: dict[str, Any]) -> Iterator[_Answer]:
@@ -131,7 +132,7 @@ def _of_thread(thread: dict[str, Any]) -> Iterator[_Answer]:
         asked, before = asked.union(tools or ()), last
 
 
-def _routed(rows: pl.LazyFrame, models: Iterable[str]) -> dict[str, list[_Row]]:
+def _routed(rows: pl.DataFrame, models: Iterable[str]) -> dict[str, list[_Row]]:
     """By model the router's rows that no other call of a client is, in the order of time."""
     facts = pl.col(REQUEST).struct
     free = is_router() & pl.col("duplicate_of").is_null() & ~pl.col("_settled")
@@ -147,7 +148,6 @@ def _routed(rows: pl.LazyFrame, models: Iterable[str]) -> dict[str, list[_Row]]:
         .drop_nulls("at")
         .filter(pl.col("model").is_in(list(models)))
         .sort("at", "row")
-        .collect()
     )
     by_model: dict[str, list[_Row]] = defaultdict(list)
     for row, model, at, asker, brought in found.iter_rows():

@@ -11,7 +11,8 @@ from typing import Final
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.derive.normalize import add_problem
+from tallybook.derive.beside import Frame, beside
+from tallybook.derive.problems import has_problem, with_problems
 from tallybook.schema import BUCKETS, CALL, LOG, MAY_BE_TWICE, SNAPSHOT, SUM, SUMMARY, WITNESS
 
 RUNS: Final = "symphony"  # the source that drives agents
@@ -21,7 +22,6 @@ _AGENTS: Final = ("codex", "claude-code")
 _FREE: Final = pl.col("duplicate_of").is_null()
 _LATE: Final = pl.duration(minutes=1)  # a log's last line may come after the run's last event
 _COUNTS: Final = (*BUCKETS, "reasoning_output_tokens")
-CHANGED: Final = (*_COUNTS, "input_tokens", "total_tokens", "difference", "detail")
 
 
 def is_run() -> pl.Expr:
@@ -40,15 +40,15 @@ def has_workspace() -> pl.Expr:
 
 def is_too_high() -> pl.Expr:
     """Sums that may hold each call several times, so that nothing beyond the logs is one."""
-    return pl.col("problems").list.contains("repeated-lines").fill_null(value=False)
+    return has_problem("repeated-lines")
 
 
-def in_workspace(rows: pl.LazyFrame) -> pl.LazyFrame:
+def in_workspace(rows: Frame) -> Frame:
     """Adds WORKSPACE: the name of the folder, which is the issue's; some records have no more."""
     return rows.with_columns(pl.col("project").str.extract(_FOLDER).alias(WORKSPACE))
 
 
-def first_in_workspace(rows: pl.LazyFrame) -> pl.LazyFrame:
+def first_in_workspace(rows: Frame) -> Frame:
     """Of each stretch of calls that an agent logged in one folder the first row.
 
     The rest hangs on it by its thread.
@@ -59,7 +59,7 @@ def first_in_workspace(rows: pl.LazyFrame) -> pl.LazyFrame:
     return in_workspace(found.filter(is_first.fill_null(value=True)))
 
 
-def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
+def take_logged(rows: pl.DataFrame) -> pl.DataFrame:
     """Leaves of each run's sum what the agents' logs do not state; nothing is left: a witness.
 
     Where the logs state more of one count and less of another, the sum counts whole, and says that
@@ -90,19 +90,18 @@ def take_logged(rows: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("is_named").any().alias("_named"),
             *(pl.col(name).sum().alias(f"logged_{name}") for name in (*_COUNTS, "input_tokens")),
         )
-        .collect()
     )
     if logged.is_empty():
         return rows
     return (
-        rows.join(logged.lazy(), on="row", how="left", maintain_order="left")
+        beside(rows, logged)
         .with_columns(_rests())
         .pipe(_settled)
         .drop(cs.matches("^(logged|rest)_"), "_first", "_calls", "_named")
     )
 
 
-def _runs(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """The runs that count, with where and when their agents worked."""
     return in_workspace(rows.filter(is_run() & _FREE)).select(
         "row",
@@ -122,7 +121,7 @@ def _within() -> pl.Expr:
     return pl.col("at").is_between(pl.col("begun"), pl.col("timestamp") + _LATE)
 
 
-def _in_folder(runs: pl.LazyFrame, logs: pl.LazyFrame) -> pl.LazyFrame:
+def _in_folder(runs: pl.DataFrame, logs: pl.DataFrame) -> pl.DataFrame:
     """The calls that were logged in the workspace of a run while it lasted."""
     is_bare = pl.col("project") == pl.col(WORKSPACE)
     return (
@@ -134,7 +133,7 @@ def _in_folder(runs: pl.LazyFrame, logs: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _of_session(runs: pl.LazyFrame, logs: pl.LazyFrame) -> pl.LazyFrame:
+def _of_session(runs: pl.DataFrame, logs: pl.DataFrame) -> pl.DataFrame:
     """The calls of the session that a run names: while it lasted, else all that there are."""
     threads = logs.with_columns(thread_id=pl.concat_list("thread_id", "root_thread_id"))
     by_thread = threads.explode("thread_id").unique(["call_id", "thread_id"])
@@ -160,7 +159,7 @@ def _rests() -> list[pl.Expr]:
     return [rest.alias(f"rest_{name}") for name, rest in rests.items()]
 
 
-def _settled(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _settled(rows: pl.DataFrame) -> pl.DataFrame:
     stated = [pl.col(f"rest_{name}") for name in BUCKETS]
     met = pl.col("_calls").is_not_null()
     less = pl.all_horizontal((rest <= 0).fill_null(value=True) for rest in stated)
@@ -171,14 +170,15 @@ def _settled(rows: pl.LazyFrame) -> pl.LazyFrame:
     anew = [pl.when(more).then(f"rest_{name}").otherwise(name).alias(name) for name in _COUNTS]
     words = pl.format("{} calls in the logs of its agents", "_calls")
     sums = pl.sum_horizontal(*BUCKETS[:4])
+    doubted = (MAY_BE_TWICE, met & ~nothing & ~more)
     return (
-        rows.with_columns(
+        with_problems(rows, doubted)
+        .with_columns(
             *anew,
             duplicate_of=pl.when(nothing).then("_first").otherwise("duplicate_of"),
             duplicate_reason=pl.when(nothing).then(pl.lit(WITNESS)).otherwise("duplicate_reason"),
             difference=more | pl.col("difference"),
             detail=pl.when(met).then(words).otherwise("detail"),
-            problems=add_problem((MAY_BE_TWICE, met & ~nothing & ~more)),
         )
         .with_columns(input_tokens=pl.when(more).then(sums).otherwise("input_tokens"))
         .with_columns(
