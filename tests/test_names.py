@@ -181,8 +181,10 @@ class TestTheProgram:
         else:
             assert TOLD.replace("\\", "\\\\" if suffix == ".jsonl" else "\\") in content.decode()
 
-    def test_keeps_a_ledger_in_such_a_folder(self, home: Path, tmp_path: Path) -> None:
-        ledger = odd(tmp_path, "ledger")
+    # What a library may take for a pattern is a name as well.
+    @pytest.mark.parametrize("name", [ODD + b"ledger", b"[led]ger", b"l*{e}?"])
+    def test_keeps_a_ledger_in_such_a_folder(self, home: Path, tmp_path: Path, name: bytes) -> None:
+        ledger = tmp_path / os.fsdecode(name)
         fresh = run(home, "usage-report", home, "--json", "--no-ledger").stdout
         for _ in range(2):
             done = run(home, "usage-report", home, "--json", "--ledger", ledger)

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tallybook.errors import UsageError
+from tallybook.errors import TallybookError, UsageError
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.reading import Reading
+from tallybook.ledger.rows import StoredRows
+from tallybook.ledger.store import PartDamaged
 from tests.ledger.homes import (
     asked,
     coverage,
@@ -78,6 +80,19 @@ def test_a_damaged_part_is_read_again(home: Path, ledger: Path, place: float) ->
             kept.unlink()
     notes(home, ledger)
     assert notes(home, ledger) == []
+
+
+def test_a_part_that_nobody_can_read_back_ends_the_run_and_is_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read again it would be the same, for ever."""
+
+    def unreadable(_: object, name: str, *__: object) -> None:
+        raise PartDamaged(name, "no such file")
+
+    monkeypatch.setattr(StoredRows, "part", unreadable)
+    with pytest.raises(TallybookError, match=r"part \w+\.parquet: no such file"):
+        told(home, tmp_path / "ledger")
 
 
 def test_rows_that_are_lost_with_a_part_are_said_to_be(home: Path, ledger: Path) -> None:

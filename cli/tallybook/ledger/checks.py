@@ -341,7 +341,7 @@ def take_corrections(
 
 def _table(path: Path, wanted: pa.Schema) -> pl.DataFrame:
     try:
-        return pl.read_parquet(openable(path), columns=wanted.names, memory_map=False)
+        return pl.read_parquet(openable(path), columns=wanted.names, memory_map=False, glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise Damaged("its rows cannot be read") from error
 

@@ -108,7 +108,8 @@ class Derived:
 
     def _load(self, pack: str, first: int, rows: int) -> pl.DataFrame:
         assert self._folder is not None  # noqa: S101 - for the type checker
-        return pl.scan_parquet(openable(self._folder / pack)).slice(first, rows).collect()
+        rows_of_pack = pl.scan_parquet(openable(self._folder / pack), glob=False)
+        return rows_of_pack.slice(first, rows).collect()
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep derived rows, which stand in the order of their components."""

@@ -69,7 +69,7 @@ def with_usage(
     """What `work` makes of the usage; it is begun again where it meets a damaged part.
 
     Pipes among the paths are read to their end first. Raises TallybookError as `usage` does, for
-    such a pipe, and where a part stays damaged.
+    such a pipe, and where a part stays damaged, or is as soon as it has been written.
     """
     damaged: set[str] = set()
     with copied(map(_absolute, question.paths or ())) as copies:
@@ -78,7 +78,7 @@ def with_usage(
                 try:
                     return work(reading)
                 except PartDamaged as error:
-                    if error.name in damaged:
+                    if error.name in damaged or reading.has_written(error.name):
                         raise TallybookError(f"the ledger cannot be used: part {error}") from error
                     damaged.add(error.name)
 
@@ -185,7 +185,7 @@ class _Opened:
                     after = fewer
             folder.sweep(after)
         self.held = after
-        reading = self._reading(comparison, after, changes, store)
+        reading = self._reading(comparison, manifest, after, changes, store)
         reading.derived, reading.sums = folder.derived, folder.answers
         reading.is_settled = _is_settled(reading.entries, self.search)
         return reading
@@ -211,14 +211,16 @@ class _Opened:
             try:
                 store = Store(known, _aside(self.stack))
                 changes = refresh(comparison, manifest, store, states, self.progress)
-                return self._reading(comparison, changes.apply(manifest), changes, store)
+                after = changes.apply(manifest)
+                return self._reading(comparison, manifest, after, changes, store)
             except OSError as error:
                 words = error.strerror or str(error)
                 self.notes.append(f"cannot write aside, all is held in memory: {words}")
                 self.stack.close()
         store = Store(known)
         changes = refresh(comparison, manifest, store, states, self.progress)
-        return self._reading(comparison, changes.apply(manifest), changes, store)
+        after = changes.apply(manifest)
+        return self._reading(comparison, manifest, after, changes, store)
 
     def _without_damaged(self, manifest: Manifest) -> int:
         touched = manifest.without(self.damaged) if self.damaged else 0
@@ -252,7 +254,12 @@ class _Opened:
         return len(unmarked)
 
     def _reading(
-        self, comparison: FileComparison, after: Manifest, changes: EntryChanges, store: Store
+        self,
+        comparison: FileComparison,
+        before: Manifest,
+        after: Manifest,
+        changes: EntryChanges,
+        store: Store,
     ) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.ledger.reading import Reading  # noqa: PLC0415 - see above
@@ -285,6 +292,7 @@ class _Opened:
             variables=known_variables(),
             counts=changes.counts,
             notes=self.notes,
+            has_written=lambda part: part in after.parts() and part not in before.parts(),
             stack=self.stack,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -57,6 +57,7 @@ class Reading:
     missing: list[str] = field(default_factory=list)
     variables: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    has_written: Callable[[str], bool] = lambda _: False  # whether this run wrote that part
     stack: ExitStack = field(default_factory=ExitStack)
     _found: list[Component] | None = None
 

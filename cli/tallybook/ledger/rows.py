@@ -64,7 +64,8 @@ class StoredRows:
         if table is not None:
             return pl.DataFrame(table.select(columns).slice(start, rows))
         try:
-            found = pl.scan_parquet(openable(self._store.find(name))).slice(start, rows)
+            found = pl.scan_parquet(openable(self._store.find(name)), glob=False)
+            found = found.slice(start, rows)
             try:
                 frame = found.select(columns).collect()
             except pl.exceptions.ColumnNotFoundError:
