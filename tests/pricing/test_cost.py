@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ from tallybook.pricing import cost
 from tallybook.pricing import rates as pricing
 from tallybook.pricing.cost import BUCKET_COSTS
 from tallybook.pricing.cost import dollars as in_dollars
+from tallybook.pricing.price_file import read_overrides
 from tests.pricing.calls import NOON, claude, frame, price_one
 
 
@@ -335,13 +337,56 @@ def test_an_unstated_bucket_has_no_cost_but_the_rest_has(rates: pricing.Rates) -
     assert (row["uncached_input_cost"], row["cost"]) == (None, Decimal("0.001"))
 
 
-def test_a_cache_rate_that_the_provider_does_not_list_is_the_input_rate(
+@pytest.mark.parametrize(
+    ("call", "counts", "bounds"),
+    [
+        # gpt-5-pro has no cache price: $15 per million either way, or nothing.
+        ("openai gpt-5-pro", "1000/0/1000/0", ("0.015", "0.03", "0.03")),
+        # Nor for writes, which cost a third more at most: 1,000 x 15 and x 20.
+        ("openai gpt-5-pro", "1000/0/0/1000", ("0.015", "0.03", "0.035")),
+        # Llama at Groq, 0.59 and 0.79, output as well: 1,000 x 0.79 + 2,000 x 0.59.
+        ("groq llama-3.3-70b-versatile", "1000/1000/1000/0", ("0.00138", "0.00197", "0.00197")),
+        # Mistral Large 2 of before December 2025, 2 and 6.
+        ("mistral mistral-large-latest", "0/1000/4000/0", ("0.006", "0.014", "0.014")),
+    ],
+)
+def test_a_cache_rate_that_the_seller_does_not_list_is_the_input_rate_and_bounded(
+    rates: pricing.Rates, call: str, counts: str, bounds: tuple[str, ...]
+) -> None:
+    provider, model = call.split()
+    at = datetime(2025, 11, 1, tzinfo=UTC)
+    row = price_one(rates, model, **claude(counts), provider=provider, timestamp=at)
+    assert (row["cost_low"], row["cost"], row["cost_high"]) == tuple(map(Decimal, bounds))
+    assert row["price_status"] == "priced_fallback_rate"
+
+
+def test_a_cache_rate_that_is_not_listed_leaves_no_doubt_where_no_cache_was_used(
     rates: pricing.Rates,
 ) -> None:
-    row = price_one(rates, "gpt-5-pro", **claude("1000/0/1000/0"))
-    assert (row["cost"], row["price_status"]) == (Decimal("0.03"), "priced_fallback_rate")
     row = price_one(rates, "gpt-5-pro", **claude("1000/0/0/0"))
+    assert row["cost_low"] == row["cost"] == row["cost_high"] == Decimal("0.015")
     assert row["price_status"] == "priced"
+
+
+def test_a_write_for_an_hour_that_has_no_price_costs_double_at_most(
+    rates: pricing.Rates,
+) -> None:
+    # A reseller's Claude whose writes have no price at all: 1,000 written at $3, at most at $6.
+    text = b"""[[price]]
+model = "claude-sonnet-4-5"
+provider = "somebody"
+input = 3
+output = 15
+"""
+    overrides = read_overrides(Path("mine.toml"), lambda _: text)
+    own = pricing.Rates(rates.table, overrides)
+    counts = claude("0/0/0/1000", cache_creation_1h_input_tokens=1000)
+    row = price_one(own, "claude-sonnet-4-5", **counts, provider="somebody")
+    assert (row["cost_low"], row["cost"], row["cost_high"]) == (
+        0,
+        Decimal("0.003"),
+        Decimal("0.006"),
+    )
 
 
 @pytest.mark.parametrize(

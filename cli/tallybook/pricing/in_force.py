@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, Final
 
 import polars as pl
 
 from tallybook.pricing import media
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
-from tallybook.pricing.rules import SOME_SEARCHES_FREE
+from tallybook.pricing.rules import (
+    SOME_SEARCHES_FREE,
+    WRITTEN,
+    WRITTEN_FOR_AN_HOUR,
+    is_claude,
+)
 from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
 from tallybook.pricing.tariff import Key, Layer, Tariff, tier_of_prompt
 
 KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
 _INPUT_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h")
-_SEARCH: Final = RATES.index("search")
+_CACHED, _CREATION_5M, _CREATION_1H, _SEARCH = (
+    RATES.index(name) for name in ("cached", "creation_5m", "creation_1h", "search")
+)
 _BORROWING: Final = ("cached", "creation_5m", "creation_1h")
 
 SCHEMA: Final[dict[str, Any]] = {
@@ -218,13 +226,15 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     bounds = [_known(rows, (name,)) for name in RATES] + [_known(rows, _INPUT_RATES)]
     since = base.valid_from
     low = [min(bound, default=None) for bound in bounds]
+    high = [max(bound, default=None) for bound in bounds]
+    _bound_borrowed(base, tariff.model, low, high)
     if layer.least != 1:
         low = [None if rate is None else round(rate * layer.least) for rate in low]
     if tariff.provider in SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
         low[_SEARCH] = 0
     yield from rates
     yield from low
-    yield from (max(bound, default=None) for bound in bounds)
+    yield from high
     yield from (name in base.borrowed for name in _BORROWING)
     yield len({row.above for row in rows}) > 1
     yield base.uncached == 0 and not any(rates)
@@ -234,6 +244,30 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     yield tariff.model
     yield tariff.provider
     yield since
+
+
+def _bound_borrowed(
+    base: Rate, model: str | None, low: list[int | None], high: list[int | None]
+) -> None:
+    """Widen the bounds of cache rates that the list leaves out, in place.
+
+    What was read from or written to a cache without a listed price may have cost nothing, and to
+    write may have cost as much more than a prompt as any maker asks; of Claude, double for an hour.
+    """
+    if base.uncached is None:
+        return
+    if "cached" in base.borrowed:
+        low[_CACHED] = 0
+    if "creation_5m" in base.borrowed:
+        low[_CREATION_5M] = low[_CREATION_1H] = 0
+        high[_CREATION_5M] = _most(high[_CREATION_5M], base.uncached * WRITTEN)
+    if "creation_1h" in base.borrowed:
+        hour = base.uncached * WRITTEN_FOR_AN_HOUR if is_claude(model or "") else 0
+        high[_CREATION_1H] = _most(high[_CREATION_1H], high[_CREATION_5M] or 0, hour)
+
+
+def _most(known: int | None, *others: Fraction | int) -> int:
+    return round(max(known or 0, *others))
 
 
 def _base(rows: tuple[Rate, ...]) -> Rate:

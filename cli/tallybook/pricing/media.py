@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -15,6 +15,7 @@ _INPUTS: Final = (
     ("audio_input_tokens", "cached_audio_input_tokens"),
     ("image_input_tokens", "cached_image_input_tokens"),
 )
+_READS: Final = frozenset(read for _, read in _INPUTS)
 _OUTPUTS: Final = ("audio_output_tokens", "image_output_tokens")
 SCHEMA: Final[dict[str, Any]] = {
     "situation": pl.Int64,
@@ -39,12 +40,19 @@ def rates_of(rows: Sequence[Rate], provider: str | None, model: str | None) -> l
     bounds = [[rate for rate in each if rate is not None] for each in zip(*found, strict=True)]
     own = rows[0].media
     alike = own[2] if own else None
+    low = [min(bound, default=None) for bound in bounds]
+    if "cached" in rows[0].borrowed:  # it may have cost nothing, as text may
+        low = [rate and 0 if name in _READS else rate for name, rate in _named(low)]
     return [
         *found[0],
-        *(min(bound, default=None) for bound in bounds),
+        *low,
         *(max(bound, default=None) for bound in bounds),
         alike is None and not one_input_price(provider) and rows[0].basis != OVERRIDE,
     ]
+
+
+def _named(rates: Sequence[int | None]) -> Iterator[tuple[str, int | None]]:
+    return zip(MEDIA_COUNTS, rates, strict=True)
 
 
 def _rates(row: Rate, provider: str | None, model: str | None) -> tuple[int | None, ...]:

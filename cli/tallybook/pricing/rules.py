@@ -11,6 +11,11 @@ from tallybook.pricing.table import femto_per_request
 
 HALF: Final = Fraction(1, 2)
 
+# The most that a maker asks for a token written to a cache, times the price of a prompt (Alibaba
+# for qwen3.8-flash; most ask 5/4), and what Anthropic asks for an hour.
+WRITTEN: Final = Fraction(4, 3)
+WRITTEN_FOR_AN_HOUR: Final = Fraction(2)
+
 # Batch APIs cost half the list price at these sellers.
 BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google"})
 
