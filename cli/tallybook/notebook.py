@@ -130,7 +130,7 @@ def price(frame: pl.DataFrame, *, prices: AnyPath | None = None) -> pl.DataFrame
         pl.col("input_tokens").fill_null(pl.sum_horizontal(_INPUTS)),
     )
     given = given.drop([*cost.SCHEMA, *COSTS], strict=False)
-    found = _in_dollars(cost.price(given.lazy(), _rates(prices)).collect())
+    found = _in_dollars(cost.price(given, _rates(prices)))
     return found.select(*(name for name in frame.columns if name not in _MONEY), *_MONEY)
 
 

@@ -101,7 +101,7 @@ class TestPlaceholders:
 
 class TestSums:
     def totals(self, rates: pricing.Rates, *rows: Row) -> Row:
-        usage = cost.price(settled(*rows).lazy(), rates)
+        usage = cost.price(settled(*rows), rates)
         return summarise(usage, Query()).totals
 
     def test_a_placeholder_counts_as_unknown_though_it_holds_a_number(
@@ -219,6 +219,6 @@ ROWS = st.fixed_dictionaries(
 def test_no_cost_lies_outside_of_its_bounds(
     rates: pricing.Rates, rows: list[Row], limit: int | None
 ) -> None:
-    usage = cost.price(settled(*rows).lazy(), rates).collect()
+    usage = cost.price(settled(*rows), rates)
     check_costs(usage)
     check_sums(usage, limit)

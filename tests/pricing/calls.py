@@ -16,11 +16,11 @@ from tests.frames import usage_frame
 NOON = datetime(2026, 9, 20, 12, tzinfo=UTC)
 
 
-def frame(*rows: dict[str, Any]) -> pl.LazyFrame:
+def frame(*rows: dict[str, Any]) -> pl.DataFrame:
     """A USAGE frame without costs; a call of no stated provider on 2026-09-20 at noon."""
     defaults = {"provider": None, "timestamp": NOON}
     whole = usage_frame([defaults | row for row in rows])
-    return whole.lazy().drop(*COSTS, "price_status")
+    return whole.drop(*COSTS, "price_status")
 
 
 def price_one(rates: pricing.Rates, model: str | None, **stated: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def price_one(rates: pricing.Rates, model: str | None, **stated: Any) -> dict[st
     calls = frame(call)
     if "context_tokens" not in stated:
         calls = calls.with_columns(context_tokens="input_tokens")
-    (row,) = cost.price(calls, rates).collect().to_dicts()
+    (row,) = cost.price(calls, rates).to_dicts()
     return row | {name: dollars(row[name]) for name in COSTS}
 
 

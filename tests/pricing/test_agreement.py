@@ -110,7 +110,7 @@ def listed_price(call: dict[str, Any]) -> Decimal | None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_of_calls_costs_what_the_list_says(rates: pricing.Rates, seed: int) -> None:
     calls = list(random_calls(seed, 300))
-    priced = cost.price(frame(*calls), rates).collect()
+    priced = cost.price(frame(*calls), rates)
     assert priced.select(KEY_COLUMNS).height == len(calls)
     compared = 0
     for call, row in zip(calls, priced.iter_rows(named=True), strict=True):
@@ -131,6 +131,6 @@ def test_nearly_every_model_of_the_list_is_found_by_its_own_name(rates: pricing.
             for p, m, _ in models
         )
     )
-    priced = cost.price(calls, rates).collect()
+    priced = cost.price(calls, rates)
     found = priced.filter(pl.col("price_status").is_in(["priced", "free"]))
     assert found.height / len(models) > 0.99

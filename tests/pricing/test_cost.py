@@ -139,7 +139,7 @@ def test_a_call_without_a_time_gets_the_last_price_and_says_so(rates: pricing.Ra
     row = price_one(rates, "o3", **claude("1000000/0/0/0"), timestamp=None)
     assert (row["cost"], row["price_status"]) == (Decimal(2), "assumed_list_price")
     calls = frame({"model": "o3", **claude("1000000/0/0/0"), "timestamp": None})
-    then = cost.price(calls, rates, now=datetime(2025, 1, 1, tzinfo=UTC)).collect()
+    then = cost.price(calls, rates, now=datetime(2025, 1, 1, tzinfo=UTC))
     assert then["cost"].to_list() == [10 * 10**15]
 
 
@@ -418,7 +418,7 @@ def test_only_counted_rows_cost_anything(rates: pricing.Rates) -> None:
         {"model": "gpt-5", **claude("1000/10/0/0"), "duplicate_of": "call-1"},
         {"model": "gpt-5", **claude("1000/10/0/0"), "kind": "assertion"},
     )
-    priced = cost.price(calls, rates).collect()
+    priced = cost.price(calls, rates)
     assert priced["price_status"].to_list() == ["priced", "not_counted", "not_counted"]
     assert priced["cost"].is_null().to_list() == [False, True, True]
 
@@ -427,14 +427,12 @@ def test_rows_keep_their_order_and_their_number(rates: pricing.Rates) -> None:
     models = ["gpt-5", "nobody-knows", "claude-opus-5", None, "gpt-5"]
     rows = [{"model": model, **claude(f"{n}/1/0/0")} for n, model in enumerate(models)]
     priced = cost.price(frame(*rows), rates)
-    for engine in ("in-memory", "streaming"):
-        found = priced.collect(engine=engine)
-        assert found["uncached_input_tokens"].to_list() == [0, 1, 2, 3, 4]
-        assert found["model"].to_list() == models
+    assert priced["uncached_input_tokens"].to_list() == [0, 1, 2, 3, 4]
+    assert priced["model"].to_list() == models
 
 
 def test_no_rows_are_priced_as_no_rows(rates: pricing.Rates) -> None:
-    empty = cost.price(frame({"model": "gpt-5"}).filter(record=7), rates).collect()
+    empty = cost.price(frame({"model": "gpt-5"}).filter(record=7), rates)
     assert empty.height == 0
     assert empty.schema["cost"] == pl.Int128
 
@@ -443,7 +441,7 @@ def test_sums_are_exact_in_any_order(rates: pricing.Rates) -> None:
     """A third of a femto-dollar would show; a million tiny calls equal one large call."""
     counts = claude("1/1/1/1", timestamp=NOON)
     calls = frame({"model": "claude-haiku-5-5", **counts, "context_tokens": 4})
-    once = cost.price(calls, rates).collect()
+    once = cost.price(calls, rates)
     whole = claude("1000000/1000000/1000000/1000000", context_tokens=4)
     large = price_one(rates, "claude-haiku-5-5", **whole)
     many = pl.concat([once] * 1000).select(pl.col("cost").sum() * 1000)

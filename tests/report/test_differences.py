@@ -259,7 +259,7 @@ def calls(days: int, seed: int = 7) -> pl.DataFrame:
                     of = {"duplicate_of": row["call_id"], "duplicate_reason": "same-response"}
                     rows.append(row | of | ({} if n == 1 else {"duplicate_reason": "capture"}))
     bare = usage_frame(rows).drop(*SCHEMA, strict=False)
-    return price(bare.lazy().with_columns(context_tokens="input_tokens"), rates()).collect()
+    return price(bare.with_columns(context_tokens="input_tokens"), rates())
 
 
 def truth(rows: pl.DataFrame, day: str, model: str) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def truth(rows: pl.DataFrame, day: str, model: str) -> dict[str, Any]:
     one = own.filter(pl.col("path") == "b.jsonl")
     lacking = {f"b_{name}": int(one[column].sum()) for name, column in names.items()}
     bare = own.drop(*SCHEMA, strict=False).with_columns(context_tokens=pl.lit(0))
-    flat = price(bare.lazy(), rates())
+    flat = price(bare, rates())
     return (
         sums
         | more
@@ -290,7 +290,7 @@ def truth(rows: pl.DataFrame, day: str, model: str) -> dict[str, Any]:
         | {
             "cost": Decimal(int(own["cost"].sum())).scaleb(-15),
             "b_cost": Decimal(int(one["cost"].sum())).scaleb(-15),
-            "flat": Decimal(int(flat.collect()["cost"].sum())).scaleb(-15),
+            "flat": Decimal(int(flat["cost"].sum())).scaleb(-15),
         }
     )
 

@@ -79,7 +79,7 @@ def usage(source: str) -> pl.DataFrame:
     """The priced rows of all fixtures of a source, read as one folder of many."""
     cases = [built(case) for case in CASES if case.parent.name == source]
     rows = derive(read_files(walk(cases).files), None)
-    return price(rows.lazy(), rates()).collect()
+    return price(rows, rates())
 
 
 def nothing_beside(rows: pl.DataFrame) -> Place:
@@ -159,7 +159,7 @@ def priced(*rows: dict[str, Any]) -> Usage:
         running=pl.lit(value=False),
         assumed=pl.lit(None, pl.List(pl.String)),
     )
-    return Usage(price(whole.lazy(), rates()).collect(), rates(), 2)
+    return Usage(price(whole, rates()), rates(), 2)
 
 
 TEXTS = ("requested_model", "evidence", "dialect", "rule", "response_id")

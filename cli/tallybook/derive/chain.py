@@ -149,6 +149,4 @@ def _reconciled(usage: pl.DataFrame) -> pl.DataFrame:
 
 def priced(usage: pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
     """USAGE rows with the columns of the cost, where there are rates."""
-    if rates is None:
-        return usage
-    return price(usage.lazy(), rates).collect()
+    return usage if rates is None else price(usage, rates)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -33,6 +34,8 @@ BUCKET_COSTS: Final = (
     "web_search_cost",
 )
 COSTS: Final = (*BUCKET_COSTS, "cost", "cost_low", "cost_high")
+
+_ONE_HOUR: Final = "cache_creation_1h_input_tokens"
 
 # Costs are whole femto-dollars (1e-15 USD): sums in any order are the same to the last digit.
 FEMTO: Final = pl.Int128
@@ -68,7 +71,7 @@ NEEDED: Final = (
 )
 
 
-def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.LazyFrame:
+def price(usage: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
     """Add the columns of SCHEMA to a USAGE frame.
 
     Costs are null where a counted token has no price (`price_status` says why) and on rows that do
@@ -77,12 +80,8 @@ def price(frame: pl.LazyFrame, rates: Rates, now: datetime | None = None) -> pl.
     cache; `cost_high` of what nothing bounds is null. Calls
     without a time get the price in force at `now`, or the last one known.
     """
-
-    def add(calls: pl.Series) -> pl.Series:
-        return _costs(calls.struct.unnest(), rates, now).to_struct(calls.name)
-
-    priced = pl.struct(NEEDED).map_batches(add, pl.Struct(SCHEMA), is_elementwise=True)
-    return frame.with_columns(_price=priced).unnest("_price")
+    found = _worked(usage.select(NEEDED), rates, now).select(SCHEMA.keys())
+    return usage.with_columns(found.get_columns())
 
 
 def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
@@ -103,47 +102,64 @@ def dollars(femto: pl.Expr) -> pl.Expr:
     return femto.cast(pl.Decimal(38, 0)) * pl.lit(Decimal("1E-15"))
 
 
-def _costs(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
-    return _worked(calls, rates, now).select(SCHEMA.keys())
-
-
 def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
-    calls = add_rates(calls, rates, now)
-    col = pl.col
-    one_hour = col("cache_creation_1h_input_tokens").fill_null(0)
-    counted = col("kind").is_in(COUNTED_KINDS) & col("duplicate_of").is_null()
-    calls = calls.with_columns(
-        counted=counted,
-        uncached_tokens=_known_sum("uncached_input_tokens", "unsplit_input_tokens"),
-        five_minutes=col("cache_creation_input_tokens") - one_hour,
-        one_hour=pl.when(col("cache_creation_input_tokens").is_not_null()).then(one_hour),
-    )
-    calls = calls.with_columns(
-        uncached_input_cost=_cost("uncached_tokens", "uncached"),
-        cached_input_cost=_cost("cached_input_tokens", "cached"),
-        cache_creation_cost=_cost("five_minutes", "creation_5m") + _cost("one_hour", "creation_1h"),
-        output_cost=_cost("output_tokens", "output"),
-        perhaps_output_cost=_cost("perhaps_output_tokens", "output_high"),
-        web_search_cost=_cost("web_search_requests", "search"),
-    )
+    calls = add_rates(calls, rates, now).with_columns(_counts()).with_columns(_bucket_costs())
     has_media = "image_input_assumed" in calls.columns
     if has_media:
         calls = media.add_costs(calls)
-    calls = calls.with_columns(_stated=_any_stated(), _unpriced=_unpriced(has_media))
-    calls = calls.with_columns(cost=_if_known(pl.sum_horizontal(BUCKET_COSTS)))
+    for step in _steps(has_media):
+        calls = calls.with_columns(step)
+    return calls
+
+
+@cache
+def _counts() -> list[pl.Expr]:
+    """Whether a row counts, and its tokens by what they cost; made once, as all that follows."""
+    written, one_hour = pl.col("cache_creation_input_tokens"), pl.col(_ONE_HOUR).fill_null(0)
+    counted = pl.col("kind").is_in(COUNTED_KINDS) & pl.col("duplicate_of").is_null()
+    return [
+        counted.alias("counted"),
+        _known_sum("uncached_input_tokens", "unsplit_input_tokens").alias("uncached_tokens"),
+        (written - one_hour).alias("five_minutes"),
+        pl.when(written.is_not_null()).then(one_hour).alias("one_hour"),
+    ]
+
+
+@cache
+def _bucket_costs() -> list[pl.Expr]:
+    creation = _cost("five_minutes", "creation_5m") + _cost("one_hour", "creation_1h")
+    return [
+        _cost("uncached_tokens", "uncached").alias("uncached_input_cost"),
+        _cost("cached_input_tokens", "cached").alias("cached_input_cost"),
+        creation.alias("cache_creation_cost"),
+        _cost("output_tokens", "output").alias("output_cost"),
+        _cost("perhaps_output_tokens", "output_high").alias("perhaps_output_cost"),
+        _cost("web_search_requests", "search").alias("web_search_cost"),
+    ]
+
+
+@cache
+def _steps(has_media: bool) -> tuple[list[pl.Expr], ...]:
+    """What follows from the costs of the buckets, each step from what is there by then."""
     low, high = _low(), _high()
     if has_media:
         low, high = low + pl.col(media.LOW), high + pl.col(media.HIGH)
-    open_above = col("unbounded") | col("perhaps_dearer").fill_null(value=False)
+    open_above = pl.col("unbounded") | pl.col("perhaps_dearer").fill_null(value=False)
     bounded = pl.when(~open_above).then(_if_known(high))
-    calls = calls.with_columns(cost_low=_if_known(low), cost_high=bounded)
-    calls = calls.with_columns(price_status=_status(has_media))
+    whole = _if_known(pl.sum_horizontal(BUCKET_COSTS))
+    sums = {"cost": whole, "cost_low": _if_known(low), "cost_high": bounded}
     billed = [
-        pl.when("refused").then(pl.lit(0, FEMTO)).otherwise(name).alias(name) for name in COSTS
+        pl.when("counted").then(pl.when("refused").then(pl.lit(0, FEMTO)).otherwise(name))
+        for name in COSTS
     ]
-    calls = calls.with_columns(billed)
-    kept = [pl.when("counted").then(name).alias(name) for name in COSTS]
-    return calls.with_columns(kept)
+    return (
+        [_any_stated().alias("_stated"), _unpriced(has_media).alias("_unpriced")],
+        [
+            _status(has_media).alias("price_status"),
+            *(value.alias(name) for name, value in sums.items()),
+        ],
+        [value.alias(name) for value, name in zip(billed, COSTS, strict=True)],
+    )
 
 
 def _known_sum(*columns: str) -> pl.Expr:

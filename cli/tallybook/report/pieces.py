@@ -128,11 +128,10 @@ def _meant(rows: pl.DataFrame, query: Query, statements: Statements, rates: Rate
 def _priced(rows: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     """The rows with `cost` also where they do not count, and what it would be in other tiers."""
 
-    def cost(frame: pl.LazyFrame) -> pl.Series:
-        bare = frame.drop(*SCHEMA, strict=False)
-        return price(bare, rates).select("cost").collect().to_series()
+    def cost(frame: pl.DataFrame) -> pl.Series:
+        return price(frame.drop(*SCHEMA, strict=False), rates)["cost"]
 
-    free = rows.lazy().with_columns(duplicate_of=pl.lit(None, pl.String))
+    free = rows.with_columns(duplicate_of=pl.lit(None, pl.String))
     usual = {name: pl.lit(None, pl.String) for name in ("service_tier", "speed", "inference_geo")}
     return rows.with_columns(
         _cost=cost(free),

@@ -41,7 +41,7 @@ SELECT path, record, last_record, count, code, detail FROM entries
 """
 
 
-def entries(rows: pl.LazyFrame, *by: str) -> pl.LazyFrame:
+def entries(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
     """The entries of USAGE rows: the columns `by`, KEY, the first and last record, count, detail.
 
     `count` is the number of records, as in the counts by code.
@@ -50,8 +50,8 @@ def entries(rows: pl.LazyFrame, *by: str) -> pl.LazyFrame:
     unread = pl.col("kind") == PROBLEM
     words = pl.when(unread).then("detail").otherwise(pl.col("detail").str.replace_all(r"\d+", "#"))
     stated = (
-        rows.filter(pl.col("problems").list.len() > 0)
-        .select(*by, "path", "record", "kind", "detail", code="problems")
+        rows.select(*by, "path", "record", "kind", "detail", code="problems")
+        .filter(pl.col("code").list.len() > 0)
         .explode("code")
         .with_columns(detail=detail)
         .with_columns(
@@ -64,7 +64,7 @@ def entries(rows: pl.LazyFrame, *by: str) -> pl.LazyFrame:
     return together(stated, *by)
 
 
-def together(found: pl.LazyFrame, *by: str) -> pl.LazyFrame:
+def together(found: pl.DataFrame, *by: str) -> pl.DataFrame:
     """What is one entry of several frames put together; `detail` is that of the first record."""
     is_alone = pl.col("alone") >= 0
     first = pl.col("detail").sort_by("record", "detail").first()
@@ -106,10 +106,10 @@ class ProblemCount:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Count those of one more batch."""
-        found = entries(rows.lazy()).collect()
+        found = entries(rows)
         self._codes.update(dict(found.group_by("code").agg(pl.col("count").sum()).iter_rows()))
         if self._first is not None:
-            found = together(pl.concat([self._first, found]).lazy()).collect()
+            found = together(pl.concat([self._first, found]))
         self._first = first_of_each(found)
 
     def coverage(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def gathered(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             database.execute(_TABLE)
             database.execute(_ONCE)
             for rows in batches:
-                found = entries(rows.lazy()).collect().select(*KEY, *_OF_KEY).sort(*KEY, *_OF_KEY)
+                found = entries(rows).select(*KEY, *_OF_KEY).sort(*KEY, *_OF_KEY)
                 database.executemany(_PUT, found.iter_rows())
             yield from _frames(database)
     except sqlite3.Error as error:

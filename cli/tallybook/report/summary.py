@@ -95,7 +95,7 @@ class Rows(Sequence[Row]):
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
     """Answer `query` from priced USAGE rows of every kind, duplicates among them."""
-    rows = usage.lazy().with_columns(pl.lit("").alias(COMPONENT)).collect()
+    rows = usage.lazy().collect().with_columns(pl.lit("").alias(COMPONENT))
     return report(partial(rows, query), query, {"files": files})
 
 

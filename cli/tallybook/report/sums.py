@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import cache, reduce
 from operator import and_
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -27,7 +28,9 @@ from tallybook.schema import (
 )
 
 _ROUTE = ("end", "hour", "model")  # by what the ends of a route are compared
+_ORIGINS = tuple(f"{bucket}_origin" for bucket in (*BUCKETS, *SUBCOUNTS))
 _PROJECTS = ("least_project", "most_project")
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 _TIME_FORMATS = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 
 
@@ -43,11 +46,10 @@ def counted() -> pl.Expr:
 
 def origin() -> pl.Expr:
     """The weakest evidence that a row rests on."""
-    stated = [pl.col(f"{bucket}_origin") for bucket in (*BUCKETS, *SUBCOUNTS)]
     return (
-        pl.when(pl.any_horizontal(column == ASSUMED for column in stated))
+        pl.when(pl.any_horizontal(pl.col(_ORIGINS) == ASSUMED))
         .then(pl.lit(ASSUMED))
-        .when(pl.any_horizontal(column == BACKFILLED for column in stated))
+        .when(pl.any_horizontal(pl.col(_ORIGINS) == BACKFILLED))
         .then(pl.lit(BACKFILLED))
         .when(pl.col("difference"))
         .then(pl.lit(DERIVED))
@@ -55,13 +57,13 @@ def origin() -> pl.Expr:
     )
 
 
-def matching(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) -> pl.LazyFrame:
+def matching(usage: Frame, query: Query, which: pl.Expr | None = None) -> Frame:
     """Counted rows (or those that `which` says) that pass the filters by value, of whatever day."""
     passing = [pl.col(KEYS[name]).is_in(list(values)) for name, values in query.names.items()]
     return usage.filter(reduce(and_, passing, counted() if which is None else which))
 
 
-def selected(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) -> pl.LazyFrame:
+def selected(usage: Frame, query: Query, which: pl.Expr | None = None) -> Frame:
     """Counted rows that pass the filters and lie between the days; undated rows lie nowhere.
 
     With `which` those rows that it says, in place of the counted ones.
@@ -75,7 +77,7 @@ def selected(usage: pl.LazyFrame, query: Query, which: pl.Expr | None = None) ->
     return rows
 
 
-def with_keys(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+def with_keys(rows: Frame, query: Query) -> Frame:
     """Add the columns of the time keys: text in the query's time zone, null without a time."""
     keys = [key for key in TIME_KEYS if key in query.by]
     return rows.with_columns(
@@ -109,11 +111,12 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
     ]
 
 
-def sums(query: Query, *, are_shared: bool = False) -> list[pl.Expr]:
+@cache
+def sums(*, of_projects: bool, are_shared: bool) -> list[pl.Expr]:
     """The sums of a group of USAGE rows, under the names of the report's fields.
 
     With `are_shared` some may have an output that only the sum of several is known to hold; such
-    rows come with the dearest first.
+    rows come with the dearest first. They are made once, for that is dear.
     """
     # The parts of a cost that is unknown as a whole stay out: parts add up to the cost.
     priced = pl.col("cost").is_not_null()
@@ -135,7 +138,7 @@ def sums(query: Query, *, are_shared: bool = False) -> list[pl.Expr]:
         _unbounded().any().alias("unbounded"),
         pl.col("timestamp").min().alias("first"),
         pl.col("timestamp").max().alias("last"),
-        *(_of_projects() if "project" in query.whose else []),
+        *(_of_projects() if of_projects else []),
     ]
 
 
@@ -243,34 +246,63 @@ class Partial:
         return Partial(*(getattr(self, each.name).filter(wanted) for each in fields(self)))
 
 
+_SUMMED: Final = frozenset(
+    (
+        COMPONENT,
+        "kind",
+        "duplicate_of",
+        "timestamp",
+        "difference",
+        "reported_cost_usd",
+        "unbounded",
+        "input_lower_bound",
+        "output_lower_bound",
+        "lower_bound",
+        "perhaps_uncached_tokens",
+        "perhaps_output_cost",
+        "perhaps_output_of",
+        "project",
+        *COUNTS,
+        *COSTS.values(),
+        *_ORIGINS,
+        *KEYS.values(),
+    )
+)
+
+
 def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Partial:
     """The sums of priced USAGE rows of every kind that carry the column `component`.
 
     `older` are the paths of files that another program has read.
     """
-    lazy = rows.lazy()
-    keyed = with_keys(selected(lazy, query), query).with_columns(origin=origin())
-    are_shared = bool(rows.select((pl.col("perhaps_output_tokens") > 0).any()).item())
-    if are_shared:
-        keyed = keyed.sort("perhaps_output_cost", descending=True, maintain_order=True)
-    undated = pl.col("timestamp").is_null()
-    missed = matching(lazy, query).filter(undated) if query.dated else lazy.clear()
-    covered = lazy.group_by(COMPONENT).agg(counts(older))
-    found = entries(lazy, COMPONENT).collect()
+    found = entries(rows, COMPONENT)
     return Partial(
-        groups=keyed.group_by(COMPONENT, *query.fields)
-        .agg(sums(query, are_shared=are_shared))
-        .collect(),
-        covered=covered.join(
-            missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64)), COMPONENT, how="left"
-        )
-        .with_columns(pl.col("undated").fill_null(0))
-        .collect(),
+        groups=_groups(rows, query),
+        covered=_covered(rows, query, older),
         codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
         problems=first_of_each(found, COMPONENT),
-        known=_known(lazy, query).collect(),
-        ends=ends(lazy, COMPONENT).collect(),
+        known=_known(rows, query),
+        ends=ends(rows, COMPONENT),
     )
+
+
+def _groups(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
+    asked = rows.select(name for name in rows.columns if name in _SUMMED)
+    keyed = with_keys(selected(asked, query), query).with_columns(origin=origin())
+    are_shared = bool((rows["perhaps_output_tokens"] > 0).any())
+    if are_shared:
+        keyed = keyed.sort("perhaps_output_cost", descending=True, maintain_order=True)
+    found = sums(of_projects="project" in query.whose, are_shared=are_shared)
+    return keyed.group_by(COMPONENT, *query.fields).agg(found)
+
+
+def _covered(rows: pl.DataFrame, query: Query, older: Collection[str]) -> pl.DataFrame:
+    covered = rows.group_by(COMPONENT).agg(counts(older))
+    if not query.dated:
+        return covered.with_columns(undated=pl.lit(0, pl.Int64))
+    missed = matching(rows.filter(pl.col("timestamp").is_null()), query)
+    undated = missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64))
+    return covered.join(undated, COMPONENT, how="left").with_columns(pl.col("undated").fill_null(0))
 
 
 def joined(partials: Iterable[Partial]) -> Partial:
@@ -284,33 +316,37 @@ def joined(partials: Iterable[Partial]) -> Partial:
 def as_one(partial: Partial, query: Query) -> Partial:
     """The same sums of all components together, as one without a name."""
     nameless = pl.lit("").alias(COMPONENT)
+    if partial.covered.height == 1:
+        return Partial(*(getattr(partial, f.name).with_columns(nameless) for f in fields(Partial)))
     groups = partial.groups.group_by(query.fields).agg(sums_of_sums(partial.groups))
-    found = together(partial.problems.lazy().with_columns(nameless), COMPONENT).collect()
+    found = together(partial.problems.with_columns(nameless), COMPONENT)
     return Partial(
         groups=groups.select(nameless, *partial.groups.columns[1:]),
         covered=partial.covered.select(nameless, pl.exclude(COMPONENT).sum()),
         codes=partial.codes.group_by("code").agg(pl.col("n").sum()).select(nameless, "code", "n"),
         problems=first_of_each(found, COMPONENT),
         known=partial.known.with_columns(nameless).unique(),
-        ends=added(partial.ends.lazy().with_columns(nameless), COMPONENT).collect(),
+        ends=added(partial.ends.with_columns(nameless), COMPONENT),
     )
 
 
-def _known(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+def _known(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
     found = [
-        rows.filter(counted())
-        .select(COMPONENT, name=pl.lit(name), value=pl.col(KEYS[name]))
+        rows.select(COMPONENT, name=pl.lit(name), value=pl.when(counted()).then(pl.col(KEYS[name])))
         .drop_nulls("value")
         .unique()
         for name in query.filters
     ]
     nothing = {COMPONENT: pl.String, "name": pl.String, "value": pl.String}
-    return pl.concat([pl.LazyFrame(schema=nothing), *found])
+    return pl.concat([pl.DataFrame(schema=nothing), *found])
 
 
-def ends(rows: pl.LazyFrame, *by: str) -> pl.LazyFrame:
+def ends(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
     """The calls and tokens of USAGE rows at each end of a route, by hour and model."""
-    found = rows.filter(pl.col("route_end").is_not_null(), pl.col("duplicate_of").is_null())
+    told = (*by, "route_end", "duplicate_of", "calls", "timestamp", "model", "total_tokens")
+    found = rows.select(told).filter(
+        pl.col("route_end").is_not_null(), pl.col("duplicate_of").is_null()
+    )
     stated = found.select(
         *by,
         pl.col("calls").fill_null(0),
@@ -323,7 +359,7 @@ def ends(rows: pl.LazyFrame, *by: str) -> pl.LazyFrame:
     return added(stated, *by)
 
 
-def added(found: pl.LazyFrame, *by: str) -> pl.LazyFrame:
+def added(found: pl.DataFrame, *by: str) -> pl.DataFrame:
     """Several such frames as one."""
     return found.group_by(*by, *_ROUTE).agg(pl.col("calls", "tokens").sum())
 
