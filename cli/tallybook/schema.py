@@ -85,7 +85,9 @@ MAY_BE_TWICE: Final = "may-be-counted-twice"
 # log says no more than that it was made.
 COMPACT: Final = "compact"
 COMPACTED: Final = "compacted:"
-# So does the identity of an answer in the log of a thread that states no counts.
+# How the identity begins of a call whose usage was not stated, and of an answer in the log of a
+# thread that states no counts at all.
+SILENT_CALL: Final = "silent:"
 SILENT_ANSWER: Final = "answered:"
 
 AT_ROUTER: Final = "router"

@@ -209,14 +209,18 @@ def mark_forwarded(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _give_counts(rows: pl.DataFrame, silent: list[Silent]) -> pl.DataFrame:
-    """Marks the threads whose counts the router has; it has their calls, and they lend it names."""
-    givers = [(row, each.threads[0]) for each in silent for row in each.lent]
+    """Marks what has no counts where the router has them; its rows get the thread's names."""
+    givers = [(row, each.yields[0][0]) for each in silent for row in each.lent]
     losers = [
-        (row, each.routers[0], PROBABLY_SAME if each.words else WITNESS, each.words)
+        (row, router, PROBABLY_SAME if each.words else WITNESS, each.words)
         for each in silent
-        for row in each.threads
+        for row, router in each.yields
     ]
-    calls = {each.threads[0]: len(each.routers) for each in silent}
+    calls = {
+        row: number
+        for each in silent
+        for (row, _), number in zip(each.yields, each.calls, strict=True)
+    }
     routers = [row for each in silent for row in each.routers]
     rows = rows.pipe(_lend, pl.DataFrame(givers, schema=_GIVERS, orient="row"))
     return _settle(rows, losers).with_columns(

@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from tallybook.derive.beside import Frame
-from tallybook.schema import CALL, RESPONSE, SILENT_ANSWER
+from tallybook.schema import CALL, RESPONSE, SILENT_ANSWER, SILENT_CALL
 
 # A router writes its row when the answer ends. Codex writes its own when the tool has run as well.
 LONGEST_TOOL_MS: Final = 600_000
@@ -40,9 +40,10 @@ def is_router() -> pl.Expr:
     return (pl.col("kind") == CALL) & pl.col("route").is_not_null()
 
 
-def is_silent_answer() -> pl.Expr:
-    """Answers in the log of a client's thread that states no counts."""
-    return pl.col("routed") & pl.col("identity").str.starts_with(SILENT_ANSWER)
+def is_silent() -> pl.Expr:
+    """Answers in the log of a client that states no counts of them."""
+    named = [pl.col("identity").str.starts_with(begin) for begin in (SILENT_ANSWER, SILENT_CALL)]
+    return pl.col("routed") & pl.any_horizontal(named)
 
 
 def is_request() -> pl.Expr:
@@ -85,8 +86,8 @@ def at_answer(rows: Frame) -> Frame:
 
 
 def at_silent(rows: Frame) -> Frame:
-    """The answers of threads without counts, with every WHEN that the router's row may have."""
-    found = rows.filter(is_silent_answer()).with_columns(pl.lit(0).alias(OUTPUT))
+    """The answers without counts, with every WHEN that the router's row may have."""
+    found = rows.filter(is_silent()).with_columns(pl.lit(0).alias(OUTPUT))
     return _at(found, -LONGEST_TOOL_MS, 0, CLOCKS_MS)
 
 

@@ -1,9 +1,9 @@
-"""Finds the router's rows that are the calls of a thread whose own log states no counts.
+"""Finds the router's rows of the answers whose usage their client's log does not state.
 
 Such a log still says when each answer was there. A router that counted the answers wrote a row as
-each of them ended, so the thread is not without counts: its rows hold them, and it lends them its
-name. A kept request proves it, by the thread or by the tools that the answer before asked for.
-Without one it takes a row for every answer, and no other row of the model in that time.
+each of them ended, so the thread is not without counts: the rows hold them, and it lends them its
+name. A kept request proves it, by the thread or by the tools that were asked for before. Without
+one it takes a row for every answer, and no other row of the model in that time.
 """
 
 from __future__ import annotations
@@ -20,34 +20,39 @@ from tallybook.derive.duplicates.routes import (
     TURN_MS,
     bare_model,
     is_router,
-    is_silent_answer,
+    is_silent,
     milliseconds,
 )
 from tallybook.derive.problems import has_problem
-from tallybook.schema import CAPTURE_TOTAL, SUM, THREAD
+from tallybook.schema import CALL, CAPTURE_TOTAL, EVENT, SUM, THREAD
 
 LEAST: Final = 3  # answers of a thread that their times alone give rows
 
 
 class Silent(NamedTuple):
-    """A thread's rows, the rows of a router that hold its calls, and those that are none but its.
+    """Rows without counts that yield, each to a row of a router that has the counts.
 
-    `words` say what it rests on, where that is no proof.
+    `calls` are how many answers each of them stands for, `routers` all rows of these, `lent` those
+    that are of no other thread. `words` say what it rests on, where that is no proof.
     """
 
-    threads: tuple[int, ...]
+    yields: tuple[tuple[int, int], ...]
+    calls: tuple[int, ...]
     routers: tuple[int, ...]
     lent: tuple[int, ...]
     words: str | None
 
 
 class _Answer(NamedTuple):
-    """When an answer was there and when the one before it, and what the thread had asked for."""
+    """When an answer was there and when the one before it, and what the thread had asked for.
+
+    `rows` are those that speak of it: its own, or those of the thread as a whole.
+    """
 
     last: int
     before: int
-    threads: tuple[int, ...]  # the rows of the thread
     name: str
+    rows: tuple[int, ...]
     asked: frozenset[str]
 
     def fits(self, row: _Row) -> bool:
@@ -65,14 +70,19 @@ class _Answer(NamedTuple):
 
 
 class _Row(NamedTuple):
+    """A row of a router, and what the request of it says, if that was kept."""
+
     at: int
     row: int
     asker: str | None
     brought: frozenset[str]
 
 
+_Pairs = list[tuple[_Answer, _Row]]
+
+
 def silent_threads(rows: pl.DataFrame) -> list[Silent]:
-    """The free rows of threads without counts whose every answer a free row of a router counts.
+    """What of the free rows without counts a router's free rows count, a thread an item.
 
     `rows` carry `request`, and `_settled`, which is true of the rows that are paired already.
     """
@@ -80,35 +90,49 @@ def silent_threads(rows: pl.DataFrame) -> list[Silent]:
     routed = _routed(rows, answers) if answers else {}
     found: list[Silent] = []
     for model, threads in answers.items():
-        left = routed.get(model, [])
+        left, others = routed.get(model, []), []
         for each in threads:
-            found += _proved(each, left)
-        done = {silent.threads for silent in found}
-        taken = {row for silent in found for row in silent.routers}
-        left = [row for row in left if row.row not in taken]
-        for group in _together([each for each in threads if each[0].threads not in done]):
+            own = [row for row in left if any(answer.is_proved(row) for answer in each)]
+            met = _matched(each, own)
+            if len(met) == len(each):
+                found.append(_silent(met, own, own, None))
+                left = [row for row in left if row not in own]
+            else:
+                others.append(each)
+        for group in _together(others):
             found += _probable(group, left)
     return sorted(found)
 
 
 def _answers(rows: pl.DataFrame) -> dict[str, list[list[_Answer]]]:
     """By model the answers of each silent thread, in order."""
-    silent = rows.filter(is_silent_answer())
+    free = pl.col("duplicate_of").is_null()
+    silent = rows.filter(is_silent(), free, ~pl.col("_settled"))
     if silent.is_empty():
         return {}
     threads = (
-        rows.filter(_states_no_counts(), pl.col("duplicate_of").is_null())
+        rows.filter(_states_no_counts(), free)
         .group_by("source", "thread_id")
         .agg(threads=pl.col("row").sort(), begun=milliseconds().min())
     )
+    of_thread = (pl.col("kind") == EVENT) & pl.col("threads").is_not_null()
     found = (
         silent.unique("call_id", keep="first", maintain_order=True)
-        .select("source", "thread_id", "tool_ids", model=bare_model("model"), last=milliseconds())
-        .drop_nulls(["model", "last"])
-        .join(threads, on=("source", "thread_id"))
-        .sort("thread_id", "last")
+        .join(threads, on=("source", "thread_id"), how="left")
+        .filter(of_thread | (pl.col("kind") == CALL))
+        .select(
+            "source",
+            "thread_id",
+            "tool_ids",
+            "begun",
+            model=bare_model("model"),
+            last=milliseconds(),
+            rows=pl.when(of_thread).then("threads").otherwise(pl.concat_list("row")),
+        )
+        .drop_nulls(["thread_id", "model", "last"])
+        .sort("source", "thread_id", "last")
         .group_by("source", "thread_id", maintain_order=True)
-        .agg(pl.col("model", "last", "tool_ids"), pl.col("begun", "threads").first())
+        .agg(pl.col("model", "last", "tool_ids", "rows"), pl.col("begun").first())
     )
     by_model: dict[str, list[list[_Answer]]] = defaultdict(list)
     for thread in found.iter_rows(named=True):
@@ -124,11 +148,11 @@ def _states_no_counts() -> pl.Expr:
 
 
 def _of_thread(thread: dict[str, Any]) -> Iterator[_Answer]:
-    times, rows, name = thread["last"], tuple(thread["threads"]), thread["thread_id"]
-    before = times[0] - LONGEST_TOOL_MS if thread["begun"] is None else thread["begun"]
+    name, before = thread["thread_id"], thread["begun"] or 0
     asked: frozenset[str] = frozenset()
-    for last, tools in zip(times, thread["tool_ids"], strict=True):
-        yield _Answer(last, before, rows, name, asked)
+    columns = (thread["last"], thread["tool_ids"], thread["rows"])
+    for last, tools, rows in zip(*columns, strict=True):
+        yield _Answer(last, max(before, last - LONGEST_TOOL_MS), name, tuple(rows), asked)
         asked, before = asked.union(tools or ()), last
 
 
@@ -159,7 +183,7 @@ def _together(threads: Sequence[list[_Answer]]) -> Iterator[list[_Answer]]:
     """The answers of threads that overlap in time, in order."""
     group: list[_Answer] = []
     end = 0
-    for answers in sorted(threads):
+    for answers in sorted(threads, key=lambda answers: answers[0].before):
         if group and answers[0].before > end:
             yield sorted(group)
             group, end = [], 0
@@ -169,40 +193,41 @@ def _together(threads: Sequence[list[_Answer]]) -> Iterator[list[_Answer]]:
         yield sorted(group)
 
 
-def _proved(answers: list[_Answer], rows: list[_Row]) -> Iterator[Silent]:
-    """The thread, if the requests of rows prove each of its answers."""
-    own = [row for row in rows if any(answer.is_proved(row) for answer in answers)]
-    met = _matched(answers, own)
-    if len(met) == len(answers):
-        found = tuple(row.row for row in own)
-        yield Silent(answers[0].threads, found, found, None)
-
-
 def _probable(group: list[_Answer], rows: list[_Row]) -> Iterator[Silent]:
     """The threads of a group whose every answer has a row, where no row is left in their time."""
-    first = min(answer.before for answer in group)
-    near = [row for row in rows if first <= row.at <= group[-1].last + TURN_MS]
-    near = [row for row in near if not all(answer.is_refuted(row) for answer in group)]
+    near = [row for row in rows if any(answer.fits(row) for answer in group)]
     met = _matched(group, near)
     if len(near) != len(group) or len(met) != len(group):
         return
-    of_thread: dict[tuple[int, ...], list[tuple[_Answer, _Row]]] = defaultdict(list)
+    of_thread: dict[str, _Pairs] = defaultdict(list)
     for answer, row in met:
-        of_thread[answer.threads].append((answer, row))
-    for threads, pairs in of_thread.items():
+        of_thread[answer.name].append((answer, row))
+    for pairs in of_thread.values():
         if len(pairs) >= LEAST or any(answer.is_proved(row) for answer, row in pairs):
-            sole = tuple(row.row for answer, row in pairs if _is_sole(answer, row, group))
+            sole = [row for answer, row in pairs if _is_sole(answer, row, group)]
             words = f"a row of the router as each of its {len(pairs)} answers ended"
-            yield Silent(threads, tuple(row.row for _, row in pairs), sole, words)
+            yield _silent(pairs, [row for _, row in pairs], sole, words)
 
 
-def _matched(group: list[_Answer], rows: list[_Row]) -> list[tuple[_Answer, _Row]]:
+def _silent(pairs: _Pairs, rows: list[_Row], sole: list[_Row], words: str | None) -> Silent:
+    yields: dict[int, int] = {}
+    calls: dict[int, int] = defaultdict(int)
+    for answer, row in pairs:
+        for each in answer.rows:
+            yields.setdefault(each, row.row)
+        calls[answer.rows[0]] += 1
+    numbers = tuple(calls[each] for each in yields)
+    named = tuple(row.row for row in sole)
+    return Silent(tuple(yields.items()), numbers, tuple(row.row for row in rows), named, words)
+
+
+def _matched(group: list[_Answer], rows: list[_Row]) -> _Pairs:
     """Each row with an answer that it fits: one that it is proved to be, else the soonest there."""
     left, met = list(group), []
     for row in rows:
         fits = [answer for answer in left if answer.fits(row)]
         if fits:
-            chosen = min(fits, key=lambda answer: (not answer.is_proved(row), answer))
+            chosen = min(fits, key=lambda answer: (not answer.is_proved(row), answer.last))
             left.remove(chosen)
             met.append((chosen, row))
     return met
@@ -210,5 +235,5 @@ def _matched(group: list[_Answer], rows: list[_Row]) -> list[tuple[_Answer, _Row
 
 def _is_sole(answer: _Answer, row: _Row, group: list[_Answer]) -> bool:
     """Whether a row can be of no other thread of the group."""
-    others = (each for each in group if each.threads != answer.threads)
+    others = (each for each in group if each.name != answer.name)
     return answer.is_proved(row) or not any(other.fits(row) for other in others)

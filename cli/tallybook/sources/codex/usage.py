@@ -8,7 +8,16 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.schema import AFTER_TURN, CALL, EVENT, INHERITED, OWN, SILENT_ANSWER, Reported
+from tallybook.schema import (
+    AFTER_TURN,
+    CALL,
+    EVENT,
+    INHERITED,
+    OWN,
+    SILENT_ANSWER,
+    SILENT_CALL,
+    Reported,
+)
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import is_routed, tier
 from tallybook.sources.codex.lines import Info, Line, Payload, UsageRecord
@@ -167,7 +176,7 @@ def _without_counts(
         return None
     row = _row(state, record, whose, None)
     row.caller = caller or row.caller
-    row.identity = f"silent:{state.thread.id}:{line.timestamp}"
+    row.identity = f"{SILENT_CALL}{state.thread.id}:{line.timestamp}"
     return close(row, line, ["no-counts"])
 
 
