@@ -182,6 +182,58 @@ def test_two_sessions_at_once_are_told_apart_by_their_requests() -> None:
     assert sorted(counted(frame)) == [("9router", 1001, SESSION), ("9router", 1002, OTHER)]
 
 
+ESTIMATE: Row = {
+    "reported_input_tokens": 700, "reported_cached_tokens": 0, "reported_output_tokens": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("skew", [-50, -3, 20])
+def test_named_requests_prove_calls_whatever_the_clock_of_the_router_says(skew: float) -> None:
+    """Estimates share no count with the rows, which lie before their calls or far behind; but the
+    first, each brings a tool's result."""
+    numbers = (1, 2, 3)
+    rows = [
+        each
+        for n in numbers
+        for each in (
+            routed(n, timestamp=at(10 * n + skew)),
+            kept(n, timestamp=at(10 * n + skew + 0.001),
+                 tool_ids=[f"toolu_{n - 1}"] if n > 1 else None),
+        )
+    ]  # fmt: skip
+    shown = [client(n, **ESTIMATE, tool_ids=[f"toolu_{n}"]) for n in numbers]
+    frame = settled(*shown, *rows)
+    assert counted(frame) == [("9router", 1000 + n, SESSION) for n in numbers]
+
+
+def test_a_named_request_beside_calls_of_which_each_has_its_own_is_another_call() -> None:
+    """A compaction, which the client does not log, 40 seconds after a call that the router answered
+    itself: the clocks of the others agree."""
+    warm_up = client(2, reported_input_tokens=9, reported_output_tokens=1,
+                     reported_cached_tokens=0, reported_cache_creation_tokens=0)  # fmt: skip
+    late = {"timestamp": at(60.1), "reported_output_tokens": 800}
+    frame = settled(client(1), routed(1), kept(1), warm_up, routed(6, **late), kept(6, **late))
+    assert [row[:2] for row in counted(frame)] == [
+        ("claude-code", 1001),
+        ("claude-code", 9),
+        ("9router", 1006),
+    ]
+
+
+def test_a_call_without_counts_leaves_the_others_of_its_session_theirs() -> None:
+    """Codex logged no usage of the third; nothing of the times of three tells that."""
+    way = {"model": "gpt-5", "route": "responses>responses stream"}
+    silent = codex(3) | {"identity": f"silent:{CODEX}:3", "problems": ["no-counts"]}
+    silent |= {name: None for name in silent if name.startswith("reported_")}
+    frame = settled(*(codex(n) for n in (1, 2, 4)), silent, *(routed(n, **way) for n in (1, 2, 4)))
+    assert [row[:2] for row in counted(frame)] == [
+        ("codex", 1001),
+        ("codex", 1002),
+        ("codex", None),
+        ("codex", 1004),
+    ]
+
+
 def test_a_tool_s_result_in_the_request_proves_the_call_behind_the_one_that_asked() -> None:
     asked = client(1, tool_ids=["toolu_1"], reported_output_tokens=7)
     answer = client(2, reported_input_tokens=700, reported_output_tokens=2)

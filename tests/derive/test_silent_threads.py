@@ -173,3 +173,18 @@ def test_the_saved_output_of_such_a_thread_states_no_more_than_its_log() -> None
     assert counts(settled(THREAD, *ANSWERS, *ROWS, capture)) == lent(*NUMBERS)
     sums = settled(THREAD, *ANSWERS, *ROWS, capture).filter(pl.col("kind") == "sum")
     assert sums["duplicate_of"].null_count() == 0
+
+
+def test_calls_of_unknown_counts_are_the_rows_as_well_each_one() -> None:
+    """Builds that keep usage records log each such answer as a call."""
+    calls = [
+        {**answer(n), "kind": "call", "calls": 1, "identity": f"silent:{CODEX}:{n}",
+         "project": "/w", "problems": ["no-counts"]}
+        for n in NUMBERS
+    ]  # fmt: skip
+    frame = settled(*calls, *ROWS)
+    assert counts(frame) == lent(*NUMBERS)
+    left_out = frame.filter(pl.col("duplicate_of").is_not_null())
+    assert left_out["duplicate_reason"].to_list() == ["probably-same-call"] * 3
+    assert left_out["calls"].to_list() == [1, 1, 1]
+    assert {each[0] for each in counts(settled(*calls[:2], *ROWS[:2]))} == {"codex", "9router"}

@@ -65,6 +65,7 @@ class _Call(NamedTuple):
     before: int | None
     waits_for_tools: bool
     has_cache: bool
+    states_counts: bool
     routed: bool
 
 
@@ -77,6 +78,7 @@ class _Edge(NamedTuple):
     client: int
     is_router_better: bool
     is_proof: bool
+    in_order: bool  # a proof, if it lies between what the calls before and behind it are
     later: int  # how much later the row is than the call's last line
     surplus: int | None  # None where the counts are not equal
 
@@ -92,6 +94,7 @@ def pairs(rows: pl.DataFrame) -> list[Pair]:
     taken: dict[int, _Edge] = {}
     rows_taken: set[int] = set()
     _take((edge for edge in edges if edge.is_proof), taken, rows_taken)
+    _take_in_order((edge for edge in edges if edge.in_order), known, taken, rows_taken)
     proved = set(taken)
     words = _take_sessions(edges, known, taken, rows_taken)
     return [
@@ -169,6 +172,7 @@ def _call(row: dict[str, Any]) -> _Call:
         row["before"],
         row["waits_for_tools"],
         bool(row["c_cached_input_tokens"] or row["c_cache_creation_input_tokens"]),
+        row["c_output_tokens"] is not None,
         row["routed"],
     )
 
@@ -194,7 +198,7 @@ def _edges(rows: pl.DataFrame, routed: pl.DataFrame, calls: pl.DataFrame) -> Ite
         met.join(left, on="router")
         .join(right, on="client")
         .with_columns(**_signs())
-        .filter(pl.col("is_proof") | pl.col("surplus").is_not_null())
+        .filter(pl.any_horizontal("is_proof", "in_order", pl.col("surplus").is_not_null()))
         .select(*_Edge._fields)
     )
     for row in judged.iter_rows():
@@ -215,11 +219,14 @@ def _signs() -> dict[str, pl.Expr]:
     asker = (pl.col("asker") == pl.col("thread_id")) | (pl.col("asker") == pl.col("session"))
     by_answer = (pl.col("answer_id") == pl.col("response_id")).fill_null(value=False)
     shares = pl.col("brought").list.set_intersection("previous").list.len() > 0
-    by_tool = (shares & near).fill_null(value=False)
+    by_tool = (shares & (near | asker)).fill_null(value=False)
     minted = pl.col("identity").str.extract(_MESSAGE_MS).cast(pl.Int64)
     by_clock = ((minted - pl.col("begun")).abs() <= _EARLY_MS) & same_output & _same("cached")
     plain = surplus.is_not_null() | (same_output & near) | (doubtful & _soon(later))
-    by_thread = (asker & same_model & plain).fill_null(value=False)
+    named = asker & same_model
+    by_thread = (named & plain).fill_null(value=False)
+    # The clocks of two machines may differ, those of a router and its client among them.
+    in_order = named & (same_output | doubtful) & (later.abs() <= CLOCKS_MS)
     by_clock = by_clock.fill_null(value=False)
     grade = (
         pl.when(by_answer).then(0).when(by_tool).then(1).when(by_clock).then(2)
@@ -231,6 +238,7 @@ def _signs() -> dict[str, pl.Expr]:
         "apart": later.abs(),
         "is_router_better": worse.fill_null(value=True) & ~pl.col("r_twice"),
         "is_proof": by_answer | by_tool | by_clock | by_thread,
+        "in_order": in_order.fill_null(value=False),
         "later": later,
         "surplus": surplus,
     }
@@ -273,6 +281,27 @@ def _take(edges: Iterable[_Edge], taken: dict[int, _Edge], rows: set[int]) -> No
             rows.add(edge.router)
 
 
+def _take_in_order(
+    edges: Iterable[_Edge], calls: dict[int, _Call], taken: dict[int, _Edge], rows: set[int]
+) -> None:
+    """Takes what requests name the thread of: no pair of it is crossed, and all clocks differ so.
+
+    One that is alone is as far apart as two clocks may be.
+    """
+    for edge in edges:
+        if edge.client in taken or edge.router in rows:
+            continue
+        call = calls[edge.client]
+        others = [(calls[one], other.later) for one, other in taken.items()]
+        beside = [(o.last, later) for o, later in others if o.thread == call.thread]
+        if all(
+            (last < call.last) == (last + later < call.last + edge.later)
+            and (call.waits_for_tools or abs(later - edge.later) <= _AFTER_MS)
+            for last, later in beside
+        ):
+            _take([edge], taken, rows)
+
+
 def _take_sessions(
     edges: Iterable[_Edge], calls: dict[int, _Call], taken: dict[int, _Edge], rows: set[int]
 ) -> dict[int, str]:
@@ -288,7 +317,8 @@ def _take_sessions(
     for name in ("session", "thread"):
         groups: dict[str, list[_Call]] = defaultdict(list)
         for call in calls.values():
-            groups[getattr(call, name)].append(call)
+            if call.states_counts:
+                groups[getattr(call, name)].append(call)
         whole = [g for g in groups.values() if _may_pair(g, fits, taken)]
         found = _assigned(whole, fits, taken, rows)
         for group in _undisputed(whole, found, fits, taken):
