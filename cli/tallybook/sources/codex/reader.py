@@ -34,7 +34,15 @@ from tallybook.sources.codex.lines import (
     tool_ids,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
-from tallybook.sources.codex.silence import Gap, end_request, hear, restart, take_over
+from tallybook.sources.codex.silence import (
+    Gap,
+    begin_request,
+    end_request,
+    hear,
+    restart,
+    take_over,
+    unstated,
+)
 from tallybook.sources.codex.sniff import is_document
 from tallybook.sources.codex.state import REMEMBERED_IDS, Capture, State, Thread
 from tallybook.sources.codex.usage import (
@@ -45,6 +53,7 @@ from tallybook.sources.codex.usage import (
     read_compaction,
     read_count,
     read_record,
+    without_counts,
 )
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.strays import watch
@@ -146,7 +155,7 @@ def finish(state: State) -> list[Reported]:
     silent = not state.is_counted and (state.is_bare or state.is_active)
     problem = "no-counts" if silent else "undecided-history"
     is_incomplete = silent or state.is_undecided
-    rows = [*state.held, *filter(None, [state.silence.row])]
+    rows = [*state.held, *unstated(state.silence)]
     rows += [_thread_row(state, problem)] if is_incomplete else []
     return [*rows, *state.strays.rows()]
 
@@ -194,11 +203,18 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         if row is not None or line.type == "compacted":  # a history that was answered long ago
             stated = end
             restart(state.silence)
+        elif line.type == "turn_context" and _counts_come_first(state):
+            stated = end
     _watch(block, watched, len(block), state)
     if is_routed(state.context.turn_model, state.thread.provider):
         state.tool_ids = [*state.tool_ids, *tool_ids(block, stated, len(block))][-REMEMBERED_IDS:]
     hear(state.silence, Gap(block, stated, len(block)))
     state.searches += sum(watched <= place for place in searches) if state.is_own else 0
+
+
+def _counts_come_first(state: State) -> bool:
+    """Whether usage stands before the items of the answer that it is of."""
+    return state.silence.follows is False and not state.keeps_records
 
 
 def _put_searches(state: State, row: Reported) -> None:
@@ -255,6 +271,9 @@ def _read_envelope(
         case "turn_context":
             end_request(state.silence)
             take_turn(state, line, payload)
+            if _counts_come_first(state):
+                row = without_counts(state, line, record, None)
+                begin_request(state.silence, gap, row)
         case "inter_agent_communication" | "inter_agent_communication_metadata":
             if payload.trigger_turn is True:
                 bounds.trigger_turn(state.boundary)

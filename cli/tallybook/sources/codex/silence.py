@@ -30,11 +30,15 @@ class Gap(NamedTuple):
     begin: int
     end: int
 
-    def find_answer(self, review: Review) -> tuple[bool, Review]:
+    def find_answer(self, review: Review, *, by_events: bool) -> tuple[bool, Review]:
         """Whether a model has answered in them, and how a review stands where it has not.
 
-        Tool results, which are most of a log, are passed over by how their lines begin.
+        Tool results, which are most of a log, are passed over by how their lines begin. So are
+        events, which say no more than the items of an answer, where these come before its usage:
+        of one that leaves none, only the events may be there else (`by_events`).
         """
+        if by_events:
+            return find_answer(self.block, self.begin, self.end, review)
         block, begin = self.block, self.begin
         while begin < self.end:
             end = block.find(b"\n", begin, self.end)
@@ -58,13 +62,16 @@ class Silence(msgspec.Struct):
     # Whether the usage of an answer stands behind it in this file; None where none was seen yet.
     follows: bool | None = None
     row: Reported | None = None  # a call that seems to have left none
+    # Where usage stands before its answer: the request that is going on, while none was stated.
+    asked: Reported | None = None
     over: list[Reported] = msgspec.field(default_factory=list)  # such calls for which none can come
 
 
 def hear(silence: Silence, gap: Gap) -> bool:
     """Whether a model has answered since usage was last stated."""
     if not silence.is_answered:
-        silence.is_answered, silence.review = gap.find_answer(silence.review)
+        by_events = silence.follows is False
+        silence.is_answered, silence.review = gap.find_answer(silence.review, by_events=by_events)
     return silence.is_answered
 
 
@@ -73,6 +80,7 @@ def state_usage(silence: Silence, gap: Gap) -> None:
     if silence.row is not None and not hear(silence, gap):
         _withdraw(silence.row)
     end_request(silence)
+    silence.asked = None
     if silence.follows is None:
         silence.follows = hear(silence, gap)
 
@@ -82,6 +90,24 @@ def end_request(silence: Silence) -> None:
     if silence.row is not None:
         silence.over.append(silence.row)
     silence.row = None
+
+
+def begin_request(silence: Silence, gap: Gap, row: Reported | None) -> None:
+    """Another request begins, in a file where usage stands before its answer.
+
+    `row` is that of the request, of unknown counts, should it be answered and none be stated until
+    it ends. What answered since usage was last stated belongs to the request before it.
+    """
+    if silence.asked is not None and hear(silence, gap):
+        silence.over.append(silence.asked)
+    silence.asked = row
+    restart(silence)
+
+
+def unstated(silence: Silence) -> list[Reported]:
+    """The calls at the end of the file that seem to have left no usage."""
+    answered = [silence.asked] if silence.is_answered else []
+    return [row for row in (silence.row, *answered) if row is not None]
 
 
 def _withdraw(row: Reported) -> None:

@@ -62,7 +62,7 @@ def read_count(
             state_usage(state.silence, gap)
         elif _is_silent(state, gap):
             end_request(state.silence)
-            state.silence.row = _without_counts(state, line, record, whose, None)
+            state.silence.row = without_counts(state, line, record, None)
             return state.silence.row
     if stated == (None, None):
         return _silent_answer(state, line, record, whose, gap)
@@ -159,19 +159,17 @@ def _remote_compaction(state: State, line: Line, payload: Payload, record: int) 
 
     A local compaction is an ordinary call: its summary is the message, and the total rises.
     """
-    whose = bounds.history(state.boundary, line.ordinal)
     history = payload.replacement_history
     items = history if isinstance(history, list) else []
     kinds = {str(item.get("type")) for item in items if isinstance(item, dict)}
     if state.keeps_records or payload.message != "" or not kinds & _COMPACTIONS:
         return None
-    return _without_counts(state, line, record, whose, COMPACT)
+    return without_counts(state, line, record, COMPACT)
 
 
-def _without_counts(
-    state: State, line: Line, record: int, whose: str, caller: str | None
-) -> Reported | None:
+def without_counts(state: State, line: Line, record: int, caller: str | None) -> Reported | None:
     """A call of unknown counts, where the line is the thread's own: copies state no call."""
+    whose = bounds.history(state.boundary, line.ordinal)
     if not bounds.is_own(whose):
         return None
     row = _row(state, record, whose, None)
