@@ -16,7 +16,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cli" / "tallybook"
 CODE = re.compile(r"[a-z]+(-[a-z]+)*")
 # Functions that are given a code, and names that hold codes.
-GIVERS = {"problem", "located_problem", "add_problem", "add_problems", "_unreadable"}
+GIVERS = {
+    "problem",
+    "located_problem",
+    "with_problems",
+    "add_problem",
+    "add_problems",
+    "_unreadable",
+}
 OTHERS = {"problems", *Reported.__struct_fields__}  # columns
 ARGUMENTS = re.compile(r"problems?|codes?")
 HOLDERS = re.compile(r"_?problems|_?codes?|_missing|_guess(es)?|_mismatch|_broken")

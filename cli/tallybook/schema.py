@@ -97,6 +97,8 @@ AT_CLIENT: Final = "client"
 # than its run took, or may do so.
 EARLIER_USAGE: Final = "earlier-usage"
 PERHAPS_INHERITED: Final = "perhaps-inherited"
+# The other way round: one that may have begun at zero, though it is no lower than the one before.
+PERHAPS_RESTARTED: Final = "perhaps-restarted"
 
 # Problems of what a row leaves unsaid, which matter where it counts and nowhere else.
 SAID_OF_COUNTED: Final = (
@@ -108,6 +110,7 @@ SAID_OF_COUNTED: Final = (
     "uncounted-calls",
     EARLIER_USAGE,
     PERHAPS_INHERITED,
+    PERHAPS_RESTARTED,
 )
 
 # The part of a record, kept as evidence, that tells what the last response of an agent took.

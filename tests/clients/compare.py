@@ -16,7 +16,7 @@ Word = Literal["right", "unknown", "wrong", "unlogged"]
 WORDS: Final[tuple[Word, ...]] = ("right", "unknown", "wrong", "unlogged")
 # A sum that the log asserts and the calls do not reach says that calls are lacking.
 _SAID: Final = ("no-counts", "total-mismatch")
-_DOUBT: Final = "perhaps-inherited"
+_DOUBTS: Final = frozenset({"perhaps-inherited", "perhaps-restarted"})
 _BUCKETS: Final = {
     "uncached_input_tokens": "uncached",
     "cached_input_tokens": "cached",
@@ -81,6 +81,10 @@ def _match(row: Row, answered: Sequence[Answered]) -> Answered | None:
             _stated(row, bucket) == getattr(call.counts, name) != 0
             for bucket, name in _BUCKETS.items()
         ) + 2 * (_stated(row, "input_tokens") == call.counts.prompt)
+    # What a total has beyond another one may be as much as some call by chance.
+    if _doubts(row):
+        for index, call in enumerate(answered):
+            score[index] *= call.session == _conversation(row)
     best = max(score, key=lambda index: score[index], default=None)
     stated = sum(bool(_stated(row, bucket)) for bucket in (*_BUCKETS, "input_tokens"))
     # A row of one call that states one count alone can agree in no other.
@@ -179,8 +183,8 @@ def _guessed(
 def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> list[Answered]:
     """Judge the rows that are no single call: the sum of several, or wrong.
 
-    One that may hold the total of another thread, as it says itself, stands for all calls of its
-    own that no other row has.
+    One that may hold more or less, as it says itself, stands for all calls of its own thread that
+    no other row has.
     """
     doubted: list[Row] = []
     for row in rows:
@@ -190,15 +194,21 @@ def _sums(missing: list[Answered], rows: list[Row], verdicts: list[Verdict]) -> 
         summed = _summed(row, own) if row.get("calls") != 1 else []
         missing = [call for call in missing if call not in summed]
         verdicts += [_in_a_sum(call, row) for call in summed]
-        if not summed and _DOUBT in (row.get("problems") or ()):
+        if not summed and _doubts(row):
             doubted.append(row)
         elif not summed:
             verdicts.append(_wrong("no such call was answered", None, row))
     for row in doubted:
         own = [call for call in missing if call.session == _conversation(row)]
         missing = [call for call in missing if call not in own]
-        verdicts += [Verdict("unknown", f"said by {_DOUBT}", call, _place(row)) for call in own]
+        said = f"said by {', '.join(_doubts(row))}"
+        verdicts += [Verdict("unknown", said, call, _place(row)) for call in own]
     return missing
+
+
+def _doubts(row: Row) -> list[str]:
+    """What a row says itself of a total that may hold too much, or have too little beyond it."""
+    return sorted(_DOUBTS.intersection(row.get("problems") or ()))
 
 
 def _summed(row: Row, calls: list[Answered]) -> list[Answered]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from tallybook.derive.normalize import dialect_holds
 from tallybook.derive.problems import has_problem
-from tallybook.schema import PERHAPS_MORE, PLACEHOLDER_OUTPUT
+from tallybook.schema import PERHAPS_MORE, PERHAPS_RESTARTED, PLACEHOLDER_OUTPUT
 
 NOTHING: Final = pl.lit(0, pl.Int64)
 NOBODY: Final = pl.lit(None, pl.String)
@@ -22,7 +22,7 @@ def with_bounds(
 
     A prompt is a lower bound where the dialect counts a part of it outside of the rest and the row
     does not state that part, or where nothing tells whether it does. A part inside of the rest may
-    be missing: the sum holds it. Where the
+    be missing: the sum holds it. A total that may have begun at zero is one throughout. Where the
     prompt may be larger by its cache and by nothing else, that is its `perhaps_uncached_tokens`;
     where nothing tells how much more was used, the row is `unbounded`. Of an output that never came
     whole, `perhaps_output` says how much more of it there may be at most, where that is known, and
@@ -34,7 +34,7 @@ def with_bounds(
         "perhaps_uncached_tokens",
         "perhaps_output_tokens",
         perhaps_output_of=perhaps_output_of,
-        output_lower_bound=output.is_null() | pl.col("_begun"),
+        output_lower_bound=output.is_null() | pl.col("_begun") | has_problem(PERHAPS_RESTARTED),
         unbounded=~pl.col("_whole")
         | output.is_null()
         | (pl.col("_begun") & (pl.col("perhaps_output_tokens") == 0)),
@@ -58,6 +58,7 @@ def _signs() -> tuple[pl.Expr, ...]:
         prompt
         & (cached | (dialect_holds("input_holds_cached") & ~has_problem("ambiguous-dialect")))
         & (creation | dialect_holds("input_holds_cache_creation"))
+        & ~has_problem(PERHAPS_RESTARTED)
     )
     cache_twice = pl.sum_horizontal("cached_input_tokens", "cache_creation_input_tokens")
     perhaps = (

@@ -17,6 +17,7 @@ from tallybook.schema import (
     CAPTURE_TOTAL,
     EARLIER_USAGE,
     PERHAPS_INHERITED,
+    PERHAPS_RESTARTED,
     RUNNING_COUNTS,
 )
 
@@ -45,6 +46,7 @@ class Snapshot(NamedTuple):
     turn: list[int | None] | None = None
     is_doubted: bool = False  # its reader says that it may hold what another thread has used
     when: datetime | None = None
+    may_restart: bool = False  # its reader says that it may have begun at zero
 
     @property
     def has_whole_turn(self) -> bool:
@@ -111,8 +113,10 @@ def _thread() -> pl.Expr:
 
 def _replace(rows: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
     touched = pl.col("_difference").is_not_null()
-    doubted = has_problem(PERHAPS_INHERITED)
-    is_explained = touched & pl.col("_problem").ne_missing(PERHAPS_INHERITED) & doubted
+    settled_otherwise = [
+        (touched & pl.col("_problem").ne_missing(doubt) & has_problem(doubt), [doubt])
+        for doubt in (PERHAPS_INHERITED, PERHAPS_RESTARTED)
+    ]
     return (
         beside(rows, settled)
         .with_columns(
@@ -120,7 +124,8 @@ def _replace(rows: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
             difference=pl.col("difference") | pl.col("_difference").fill_null(value=False),
             repeat=pl.coalesce("repeat", "_repeat"),
         )
-        .pipe(without_problems, is_explained, [PERHAPS_INHERITED])
+        .pipe(without_problems, *settled_otherwise[0])
+        .pipe(without_problems, *settled_otherwise[1])
         .pipe(with_problems, (EARLIER_USAGE, pl.col("_problem").eq_missing(EARLIER_USAGE)))
         .drop(cs.starts_with("_"))
     )
@@ -144,7 +149,8 @@ def _threads(running: pl.DataFrame) -> dict[tuple[str, str | None], list[list[St
         place = row if thread is None else record
         model = "" if thread is None else series.removeprefix(thread)
         doubted = PERHAPS_INHERITED in (problems or ())
-        snapshot = Snapshot(row, tuple(counts), turn, doubted, when)
+        may_restart = PERHAPS_RESTARTED in (problems or ())
+        snapshot = Snapshot(row, tuple(counts), turn, doubted, when, may_restart)
         files.setdefault(key, {}).setdefault(path, {}).setdefault(place, {})[model] = snapshot
     return {
         key: sorted((list(file.values()) for file in found.values()), key=in_order)
@@ -274,7 +280,8 @@ def _beyond(statement: Statement, last: Totals) -> Iterator[Change]:
         if before == snapshot.total:
             yield Change(snapshot.row, False, "same-record", None, snapshot.total)
         else:
-            yield Change(snapshot.row, bool(last), None, None, _rise(snapshot.total, before))
+            problem = PERHAPS_RESTARTED if last and snapshot.may_restart else None
+            yield Change(snapshot.row, bool(last), None, problem, _rise(snapshot.total, before))
 
 
 def _first(statement: Statement, others: _OthersOf) -> Iterator[Change]:

@@ -87,6 +87,10 @@ CODES: Final[Mapping[str, Code]] = {
     "perhaps-inherited": Code(
         "a saved total may go on from another thread's", "it counts in full; tokens may be too high"
     ),
+    "perhaps-restarted": Code(
+        "a total may have begun at zero where its thread went on",
+        "what it has beyond the one before counts; a lower bound",
+    ),
     "may-be-counted-twice": Code(
         "a run's sum and the logs of its agents differ either way", "both count"
     ),

@@ -13,6 +13,7 @@ from tallybook.schema import (
     CAPTURE_LINE,
     CAPTURE_TOTAL,
     PERHAPS_INHERITED,
+    PERHAPS_RESTARTED,
     SUM,
     THREAD,
     Reported,
@@ -97,6 +98,8 @@ def read_turn(state: State, line: Line, record: int) -> Reported:
         put_counts(row, counts)
         if row.reported_cache_creation_tokens is not None:  # builds that may fork without a word
             problems.append(PERHAPS_INHERITED)
+        if row.reported_reasoning_tokens is None:  # builds that may resume without the total
+            problems.append(PERHAPS_RESTARTED)
     row.problems = list(dict.fromkeys(problems)) or None
     return row
 
