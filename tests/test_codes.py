@@ -43,22 +43,39 @@ def name_of(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
 
 
+def called(node: ast.Call) -> str:
+    """The name of what is called, be it by way of `pipe`."""
+    name = name_of(node.func)
+    return name_of(node.args[0]) if name == "pipe" and node.args else name
+
+
 def given(tree: ast.AST) -> Iterator[str]:
-    """The words that stand where codes are given: in calls, assignments, arguments, appends."""
+    """The words where codes are given: in calls, assignments, arguments, appends, results."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            to = name_of(node.func)
-            of = name_of(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-            if to in GIVERS or (to in {"append", "extend", "add"} and HOLDERS.fullmatch(of)):
-                for argument in node.args:
-                    yield from strings(argument)
-            for keyword in node.keywords:
-                if ARGUMENTS.fullmatch(keyword.arg or ""):
-                    yield from strings(keyword.value)
+            yield from given_to(node)
+        elif isinstance(node, ast.FunctionDef):
+            yield from returned(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             for target, value in pairs(node):
                 if HOLDERS.fullmatch(name_of(target).lower()):
                     yield from strings(value)
+
+
+def given_to(node: ast.Call) -> Iterator[str]:
+    to = called(node)
+    of = name_of(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+    if to in GIVERS or (to in {"append", "extend", "add"} and HOLDERS.fullmatch(of)):
+        yield from chain.from_iterable(map(strings, node.args))
+    for keyword in node.keywords:
+        if ARGUMENTS.fullmatch(keyword.arg or ""):
+            yield from strings(keyword.value)
+
+
+def returned(node: ast.FunctionDef) -> Iterator[str]:
+    for each in ast.walk(node) if HOLDERS.fullmatch(node.name) else ():
+        if isinstance(each, ast.Return) and isinstance(each.value, ast.Tuple):
+            yield from strings(each.value)
 
 
 def pairs(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[tuple[ast.AST, ast.AST]]:
