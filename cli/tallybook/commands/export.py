@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from tallybook import __version__
-from tallybook.commands import options
+from tallybook.commands import months, options
 from tallybook.commands.answering import answer, judge, remark
 from tallybook.commands.options import UsageOptions, over_usage
 from tallybook.commands.output import say, writing
@@ -31,10 +32,25 @@ Examples:
   tallybook export calls.parquet                    every call of all known places
   tallybook export calls.csv --since 30d --source codex
   tallybook export by-day.csv --by day,model LOGS   the rows of a report instead
+  tallybook export calls.csv --bom                  for Excel
+  tallybook export lake/                            a folder: month=2026-11/calls.parquet, ...
 
 \b
 The suffix picks the format. In CSV an empty cell is null, and text that a
-spreadsheet would run as a formula begins with an apostrophe."""
+spreadsheet would run as a formula begins with an apostrophe.
+
+\b
+A folder is written by whole months (of --timezone). Each takes the place of
+what was there of it, and the months that are not read again stay, so it can
+be run every day with --since on the first of the month."""
+
+Money = Annotated[
+    Literal["decimal", "float"],
+    typer.Option(help="Exact decimals (text in CSV and JSONL), or binary floats (numbers)."),
+]
+Bom = Annotated[
+    bool, typer.Option("--bom", help="Begin a CSV file with the mark by which Excel knows UTF-8.")
+]
 
 
 @app.command("export", epilog=_EXAMPLES, short_help="One row per call as CSV, Parquet or JSONL.")
@@ -42,31 +58,83 @@ spreadsheet would run as a formula begins with an apostrophe."""
 def export(
     usage: UsageOptions,
     file: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="FILE",
-            parser=options.named("FILE"),
-            help="What to write: .csv, .parquet or .jsonl.",
+            help="What to write: .csv, .parquet or .jsonl; or a folder (DIR/) of Parquet by month.",
         ),
     ],
     by: options.ExportBy = None,
+    money: Money = "decimal",
+    bom: Bom = False,
 ) -> None:
     """Write one row per call, or the rows of --by, to a file that other programs read."""
-    if file.suffix.lower() not in _SUFFIXES:
-        raise UsageError(
-            f"{file}: its suffix names no format", hint=f"suffixes: {', '.join(_SUFFIXES)}"
-        )
-    query, question = usage.query(by), usage.question(file)
+    target = options.named("FILE")(file)
+    is_folder = target.suffix.lower() not in _SUFFIXES and months.is_folder(file)
+    write = _by_month if is_folder else _to_file
+    query = usage.query(by)
+    question = usage.question(None if is_folder else target)
+    if is_folder:
+        months.check(target, query)
+    _check(target, by, bom=bom, is_folder=is_folder)
 
-    def written(reading: Reading, report: Report) -> int:
-        rows = _calls(reading, report.query) if by is None else _tables(report)
-        return _write(file, rows, "calls" if by is None else ",".join(query.by))
+    def written(reading: Reading, report: Report) -> str:
+        wanted = Wanted(target, "calls" if by is None else ",".join(query.by), money, bom)
+        return write(wanted, reading, report)
 
-    found, count = answer("export", question, query, written, problems=usage.problems)
-    say(f"{counted(count or 0, 'row')} written to {file}")
+    found, told = answer("export", question, query, written, problems=usage.problems)
+    say(f"{told} {file}")
     remark(found)
     if usage.strict:
         judge(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where to write what (`calls`, or the keys of a report), and how."""
+
+    target: Path
+    rows: str
+    money: str
+    bom: bool
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a file says of itself, where it can."""
+        from tallybook.report.export import EXPORT_VERSION
+
+        return {
+            "schema": "tallybook/export",
+            "schema_version": str(EXPORT_VERSION),
+            "tool_version": __version__,
+            "rows": self.rows,
+            "money": self.money,
+        }
+
+
+def _check(target: Path, by: Sequence[str] | None, *, bom: bool, is_folder: bool) -> None:
+    """Raise UsageError for options that exclude each other, and for a suffix of no format."""
+    if is_folder and by is not None:
+        raise UsageError("a folder takes one row a call, and --by asks for others")
+    suffix = target.suffix.lower()
+    if not is_folder and suffix not in _SUFFIXES:
+        raise UsageError(
+            f"{target}: its suffix names no format",
+            hint=f"suffixes: {', '.join(_SUFFIXES)}; or a folder: {target}/",
+        )
+    if bom and (is_folder or suffix != ".csv"):
+        raise UsageError("--bom is for .csv")
+
+
+def _by_month(wanted: Wanted, reading: Reading, report: Report) -> str:
+    rows = _in(wanted.money, _calls(reading, report.query))
+    calls, count = months.write(wanted.target, rows, report.query, wanted.metadata)
+    return f"{counted(calls, 'row')} of {counted(count, 'month')} written to"
+
+
+def _to_file(wanted: Wanted, reading: Reading, report: Report) -> str:
+    rows = _calls(reading, report.query) if wanted.rows == "calls" else _tables(wanted, report)
+    return f"{counted(_write(wanted, rows), 'row')} written to"
 
 
 def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
@@ -76,27 +144,32 @@ def _calls(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
         yield calls(usage.lazy(), query).collect()
 
 
-def _tables(report: Report) -> Iterator[pl.DataFrame]:
-    from tallybook.report.export import tables
+def _tables(wanted: Wanted, report: Report) -> Iterator[pl.DataFrame]:
+    from tallybook.report.export import tables, typed
 
-    yield from tables(report)
+    # Only Parquet has types for days; as text they are what JSON has.
+    is_typed = wanted.target.suffix.lower() == ".parquet"
+    yield from map(typed, tables(report)) if is_typed else tables(report)
 
 
-def _write(file: Path, rows: Iterator[pl.DataFrame], what: str) -> int:
-    """Number of rows written; `what` says in the file's metadata what a row is."""
+def _in(money: str, rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    from tallybook.render.batches import in_floats
+
+    return in_floats(rows) if money == "float" else rows
+
+
+def _write(wanted: Wanted, rows: Iterator[pl.DataFrame]) -> int:
+    """Number of rows written."""
     from tallybook.render import batches
-    from tallybook.report.export import EXPORT_VERSION, OWN_TEXT
+    from tallybook.report.export import OWN_TEXT
 
     write: Write = {
         ".csv": batches.write_csv,
         ".parquet": batches.write_parquet,
         ".jsonl": batches.write_jsonl,
-    }[file.suffix.lower()]
-    metadata = {
-        "schema": "tallybook/export",
-        "schema_version": str(EXPORT_VERSION),
-        "tool_version": __version__,
-        "rows": what,
-    }
-    with writing(file) as stream:
-        return write(rows, stream, own_text=OWN_TEXT, metadata=metadata)
+    }[wanted.target.suffix.lower()]
+    with writing(wanted.target) as stream:
+        if wanted.bom:
+            batches.with_byte_order_mark(stream)
+        found = _in(wanted.money, rows)
+        return write(found, stream, own_text=OWN_TEXT, metadata=wanted.metadata)

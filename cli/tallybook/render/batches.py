@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import IO, Any, Final, Protocol
 
 import polars as pl
@@ -58,7 +58,7 @@ def write_jsonl(
     own_text: Collection[str],
     metadata: Mapping[str, str],
 ) -> int:
-    """One JSON object a line; null is null, money a decimal string, times ISO 8601 in UTC."""
+    """One JSON object a line; null is null, decimals are strings, times ISO 8601 in UTC."""
     del own_text, metadata
     written = 0
     for batch in batches:
@@ -78,31 +78,65 @@ def write_parquet(
 ) -> int:
     """Zstandard, every column nullable, `metadata` in the schema's key-value metadata."""
     del own_text
-    import pyarrow as pa  # noqa: PLC0415 - only this format needs it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    pieces = _groups(batches)
-    first = next(pieces)
-    schema = _plain(first.to_arrow(), pa).schema
-    written = 0
-    with pq.ParquetWriter(stream, schema, compression="zstd", store_schema=False) as writer:
-        writer.add_key_value_metadata(metadata)
-        for batch in chain([first], pieces):
-            writer.write_table(_plain(batch.to_arrow(), pa).cast(schema))
-            written += batch.height
-    return written
-
-
-def _groups(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Batches joined to about the size of a row group; small ones would each become one."""
-    held: list[pl.DataFrame] = []
+    part = ParquetPart(stream, metadata)
     for batch in batches:
-        held.append(batch)
-        if sum(each.height for each in held) >= GROUP_ROWS:
-            yield pl.concat(held)
-            held = []
-    if held:
-        yield pl.concat(held)
+        part.hold(batch)
+        if part.held >= GROUP_ROWS:
+            part.write()
+    return part.close()
+
+
+class ParquetPart:
+    """One Parquet file, written group by group: small batches would each become one."""
+
+    def __init__(self, stream: IO[bytes], metadata: Mapping[str, str]) -> None:
+        """`metadata` is said in the schema's key-value metadata."""
+        self._stream, self._metadata = stream, metadata
+        self._held: list[pl.DataFrame] = []
+        self._writer: Any = None
+        self._written = 0
+
+    @property
+    def held(self) -> int:
+        """Rows that wait to be written."""
+        return sum(batch.height for batch in self._held)
+
+    def hold(self, batch: pl.DataFrame) -> None:
+        """Take rows, all in the schema of the first."""
+        self._held.append(batch)
+
+    def write(self) -> None:
+        """Write what is held as one group."""
+        import pyarrow as pa  # noqa: PLC0415 - only this format needs it
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        table = _plain(pl.concat(self._held).to_arrow(), pa)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._stream, table.schema, compression="zstd", store_schema=False
+            )
+            self._writer.add_key_value_metadata(self._metadata)
+        self._writer.write_table(table.cast(self._writer.schema))
+        self._written += table.num_rows
+        self._held = []
+
+    def close(self) -> int:
+        """Write what is left, and the end of the file. Number of rows in it."""
+        if self._held:
+            self.write()
+        self._writer.close()
+        return self._written
+
+
+def in_floats(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Money as binary floats, which programs without decimals read."""
+    for batch in batches:
+        yield batch.with_columns(cs.decimal().cast(pl.Float64))
+
+
+def with_byte_order_mark(stream: IO[bytes]) -> None:
+    """What Excel needs at the beginning of a file to take it for UTF-8."""
+    stream.write(codecs.BOM_UTF8)
 
 
 def _plain(table: Any, pa: Any) -> Any:

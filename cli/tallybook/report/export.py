@@ -16,7 +16,9 @@ from tallybook.report.sums import selected
 from tallybook.schema import BUCKETS, ORIGINS, SUBCOUNTS
 
 EXPORT_VERSION: Final = 1
+UNDATED: Final = "__HIVE_DEFAULT_PARTITION__"  # what readers of a lake take for null
 _SLICE: Final = 10_000
+_DAYS: Final = ("day", "first_day", "last_day")
 
 _ORIGINS: Final = tuple(f"{name}_origin" for name in COUNTS if name in {*BUCKETS, *SUBCOUNTS})
 _WHO: Final = (
@@ -68,6 +70,27 @@ def tables(report: Report) -> Iterator[pl.DataFrame]:
     yield _table(report.query, part)
     while part := list(islice(rows, _SLICE)):
         yield _table(report.query, part)
+
+
+def typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a report for a file with types: days are dates, an hour is its beginning.
+
+    An hour is a time of day in the zone of the report, as a day is a day there.
+    """
+    days = pl.col(name for name in _DAYS if name in frame.columns)
+    hours = pl.col(name for name in ("hour",) if name in frame.columns)
+    return frame.with_columns(
+        days.str.to_date("%Y-%m-%d"), hours.str.to_datetime("%Y-%m-%dT%H:%M", time_unit="us")
+    )
+
+
+def by_month(frame: pl.DataFrame, zone: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The calls of each month in a zone, `2026-11`, in order; UNDATED without a time."""
+    month = pl.col("timestamp").dt.convert_time_zone(zone).dt.strftime("%Y-%m")
+    dated = frame.with_columns(month.fill_null(UNDATED).alias("month"))
+    parts = dated.partition_by("month", as_dict=True, include_key=False)
+    for (name,) in sorted(parts):
+        yield name, parts[name,]
 
 
 def _table(query: Query, rows: Iterable[Row]) -> pl.DataFrame:
