@@ -20,7 +20,7 @@ def read_files(
     """The rows of all files in the READ schema, in the order of `files` whatever the workers."""
     sizes = [size for _, size in files]
     tables = dict(work_through(_read_group, files, sizes, progress, workers))
-    return _in_order([tables[number] for number in sorted(tables)])
+    return _in_order([tables[some] for some in sorted(tables, key=lambda some: some.start)])
 
 
 def _read_group(files: Sequence[File]) -> pa.Table:

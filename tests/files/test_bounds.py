@@ -136,3 +136,4 @@ def test_many_small_files_make_few_groups_each_of_which_becomes_a_part() -> None
     found = list(work_through(len, range(20_000), [1] * 20_000, workers=1))
     assert len(found) < MANY_PARTS
     assert sum(count for _, count in found) == 20_000
+    assert max(count for _, count in found) <= 2_048  # what is known of each is held till then

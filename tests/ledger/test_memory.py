@@ -14,8 +14,18 @@ import pytest
 from tallybook.files.find import walk
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
+from tallybook.ledger.open import usage
+from tallybook.ledger.question import Question
+from tallybook.ledger.reading import Reading
 
 FILES = 4000
+SOME = 300  # are enough where they are read
+LINE = (
+    b'{"parentUuid":null,"isSidechain":false,"sessionId":"NUMBER","type":"assistant",'
+    b'"requestId":"req_NUMBER","uuid":"NUMBER","timestamp":"2026-05-01T10:00:00.000Z","message":'
+    b'{"id":"msg_NUMBER","role":"assistant","model":"claude-sonnet-4-5",'
+    b'"usage":{"input_tokens":1,"output_tokens":2}}}\n'
+)
 
 
 def held(work: Callable[[], Any]) -> tuple[float, float]:
@@ -29,6 +39,11 @@ def held(work: Callable[[], Any]) -> tuple[float, float]:
         return now / FILES, most / FILES
     finally:
         tracemalloc.stop()
+
+
+def read(folder: Path, readings: list[Reading]) -> None:
+    """Read the logs of a folder for a question, and hold what was found."""
+    readings.append(usage(Question([folder], {}, folder, cache=folder.parent)))
 
 
 def entry(number: int) -> Entry:
@@ -87,6 +102,22 @@ def test_what_is_written_piece_by_piece_is_what_is_written_at_once(ledger: Path)
     at_once = sealed(b"ledger", msgspec.msgpack.encode(manifest))
     (ledger / "manifest").write_bytes(at_once)
     assert load(ledger)[0] == manifest
+
+
+def test_a_file_that_was_read_for_one_answer_is_lean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2 * SOME):
+        path = tmp_path / f"{number % 2}" / f"{number:032x}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(LINE.replace(b"NUMBER", b"%08d" % number))
+    monkeypatch.setattr("tallybook.ledger.open.is_pooled", lambda _: True)  # so, it is aside
+    readings: list[Reading] = []
+    read(tmp_path / "0", readings)  # what is loaded once is loaded
+    now, _ = held(lambda: read(tmp_path / "1", readings))
+    for reading in readings:
+        reading.close()
+    assert now < 980 * SOME / FILES
 
 
 def test_a_file_of_a_folder_is_lean(tmp_path: Path) -> None:

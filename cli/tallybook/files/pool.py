@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -18,8 +18,12 @@ from tallybook.errors import FAILURES
 
 # Starting workers costs about 0.1 s of every core, the time in which one core reads this much.
 POOL_BYTES = 48 << 20
+_FILE_BYTES = 64 << 10  # to open a file and to know it takes as long as reading so much
 _GROUPS_PER_WORKER = 8
 _MOST_GROUPS = 128  # each is a step of the progress, and may become a part of the ledger
+_MOST_FILES = 2_048  # of a group: what was found out of each is held until all of them are read
+# A forked worker has all that is known of the files before it has read one, half a KB of each.
+_MANY_FILES = 32_768
 Progress = Callable[[int, int], None]  # bytes read, bytes in all
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,8 +37,8 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     workers: int | None = None,
     *,
     meanwhile: Callable[[], object] | None = None,
-) -> Iterator[tuple[int, R]]:
-    """What `work` makes of groups of consecutive items, each with the group's number.
+) -> Iterator[tuple[range, R]]:
+    """What `work` makes of groups of consecutive items, each with the numbers of these.
 
     `sizes` are the bytes to read for each item. `work` must pickle, for it runs in processes where
     that saves time; while these do the last of it, `meanwhile` is done here. What they raise is
@@ -42,11 +46,10 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     """
     total = sum(sizes)
     workers = min(workers or os.cpu_count() or 1, len(items))
-    pooled = is_pooled(total) and workers > 1
-    apart = min(max(len(items) // 64, 1), _MOST_GROUPS)
-    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else apart)
-    groups = [items[cut] for cut in cuts]
-    weights = [sum(sizes[cut]) for cut in cuts]
+    pooled = is_pooled(sizes) and workers > 1
+    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else _apart(sizes))
+    groups = [items[cut.start : cut.stop] for cut in cuts]
+    weights = [sum(sizes[cut.start : cut.stop]) for cut in cuts]
     done = 0
     for number, result in (
         _work_pooled(work, groups, weights, workers, meanwhile)
@@ -56,26 +59,36 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
         done += weights[number]
         if progress:
             progress(done, total)
-        yield number, result
+        yield cuts[number], result
 
 
-def is_pooled(total: int) -> bool:
-    """Whether so many bytes are read by several processes."""
-    return total >= POOL_BYTES
+def is_pooled(sizes: Sequence[int]) -> bool:
+    """Whether items of so many bytes are read by several processes."""
+    return _effort(sizes) >= POOL_BYTES
 
 
-def _groups(sizes: Sequence[int], count: int) -> list[slice]:
-    """Runs of consecutive files of about the same size in bytes; a large file stands alone."""
-    share = max(sum(sizes) // max(count, 1), 1)
-    cuts: list[slice] = []
+def _effort(sizes: Sequence[int]) -> int:
+    """What reading files takes, in the bytes of one large file that would take as long."""
+    return sum(sizes) + len(sizes) * _FILE_BYTES
+
+
+def _apart(sizes: Sequence[int]) -> int:
+    """How many groups one process makes, so that there is some progress."""
+    return min(_effort(sizes) // max(POOL_BYTES, 1) + 1, _MOST_GROUPS)
+
+
+def _groups(sizes: Sequence[int], count: int) -> list[range]:
+    """Runs of consecutive files that take about as long to read; a large file stands alone."""
+    share = max(_effort(sizes) // count, 1)
+    cuts: list[range] = []
     begin, filled = 0, 0
     for number, size in enumerate(sizes):
-        filled += size
-        if filled >= share:
-            cuts.append(slice(begin, number + 1))
+        filled += size + _FILE_BYTES
+        if filled >= share or number + 1 - begin == _MOST_FILES:
+            cuts.append(range(begin, number + 1))
             begin, filled = number + 1, 0
     if begin < len(sizes):
-        cuts.append(slice(begin, len(sizes)))
+        cuts.append(range(begin, len(sizes)))
     return cuts
 
 
@@ -96,9 +109,15 @@ def _work_pooled(
     """Largest groups first; a group whose worker died is read here, so nothing is lost."""
     order = sorted(range(len(groups)), key=lambda number: -weights[number])
     left = set(order)
+    is_many = sum(map(len, groups)) >= _MANY_FILES
+    if is_many:
+        meanwhile = None  # while workers are there, there is enough to hold
     try:
         with ProcessPoolExecutor(
-            workers, _context(), initializer=_take_over, initargs=(FAILURES.raised,)
+            workers,
+            _context(is_many=is_many),
+            initializer=_take_over,
+            initargs=(FAILURES.raised, _hidden()),
         ) as pool:
             pending: dict[Future[R], int] = {}
             try:
@@ -143,12 +162,19 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _take_over(raised: bool) -> None:
+def _hidden() -> list[str]:
+    """The modules that are not to be found, whether they are installed or not."""
+    return [name for name, module in list(sys.modules.items()) if module is None]
+
+
+def _take_over(raised: bool, hidden: Iterable[str]) -> None:
     """What becomes of failures here becomes of them in a worker, which may know nothing of it.
 
     What it was born with is left out of its collections: they would copy all of it, page by page.
     """
     FAILURES.raised = raised
+    for name in hidden:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
     gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -161,7 +187,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context(*, is_many: bool) -> multiprocessing.context.BaseContext:
     """Forked workers start at once, but only a process without other threads may be forked."""
     alone = threading.active_count() == 1 and "polars" not in sys.modules
-    return multiprocessing.get_context("fork" if alone and sys.platform == "linux" else "spawn")
+    is_forked = alone and not is_many and sys.platform == "linux"
+    return multiprocessing.get_context("fork" if is_forked else "spawn")

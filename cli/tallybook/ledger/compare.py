@@ -31,7 +31,7 @@ class FileComparison:
     is_known: Callable[[str], bool]
     unchanged: dict[str, Entry] = field(default_factory=dict)
     moved: list[tuple[Entry, Found]] = field(default_factory=list)
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[Found | Task] = field(default_factory=list)
     found: dict[str, Found] = field(default_factory=dict)
     origins: dict[str, list[Entry]] = field(default_factory=dict)
     renamed: dict[str, Entry] = field(default_factory=dict)  # by new path: to be read anew
@@ -116,7 +116,7 @@ def _compare(comparison: FileComparison, manifest: Manifest, vanished: list[Entr
         if entry.path in taken and entry.inode == found.inode:
             continue  # a link: the file is looked at under another name
         after = None if entry.path in taken else _after(comparison, entry)
-        comparison.tasks.append(Task(found, os.urandom(8).hex(), after, _state_of(entry)))
+        comparison.tasks.append(Task(found, after, _state_of(entry)))
     for path, entry in list(comparison.gone.items()):
         copy = _compressed_copy(entry, manifest.entries, comparison.found)
         if copy is not None:
@@ -184,7 +184,7 @@ def _place_new(comparison: FileComparison, new: list[Found], candidates: _Candid
                 comparison.moved.append((entry, found))
             else:
                 comparison.renamed[found.path] = entry
-                comparison.tasks.append(Task(found, os.urandom(8).hex()))
+                comparison.tasks.append(found)
             continue
         origins = [each for each in candidates.by_head(found.path) if each.path not in taken]
         if entry is not None and entry.path not in taken and entry not in origins:
@@ -193,12 +193,12 @@ def _place_new(comparison: FileComparison, new: list[Found], candidates: _Candid
         probes = tuple({(each.place.end, each.place.tail_length) for each in origins})
         if first is not None:
             origins.insert(0, first)
-            task = Task(found, os.urandom(8).hex(), first.place, _state_of(first), probes)
+            task = Task(found, first.place, _state_of(first), probes)
         else:
-            task = Task(found, os.urandom(8).hex(), probes=probes)
+            task = Task(found, probes=probes)
         if origins:
             comparison.origins[found.path] = origins
-        comparison.tasks.append(task)
+        comparison.tasks.append(task if origins else found)
     return taken
 
 

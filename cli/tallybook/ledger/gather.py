@@ -23,17 +23,20 @@ class Task(NamedTuple):
     """A file to read: what is known of it, and what it may be the continuation of."""
 
     found: Found
-    file_id: str
     after: ReadPosition | None = None
     states: tuple[str, str] | None = None  # where the state is that `after` lacks: file, file id
     probes: tuple[tuple[int, int], ...] = ()  # offsets and lengths to take a digest before
+
+
+def as_task(item: Found | Task) -> Task:
+    """A file to read; nothing is known of one that stands alone, as nearly all of many do."""
+    return item if isinstance(item, Task) else Task(item)
 
 
 @dataclass(slots=True)
 class Outcome:
     """What reading one file gave; `is_ours`: our own code failed in it."""
 
-    path: str
     file_id: str
     place: ReadPosition
     continued: bool = False
@@ -47,7 +50,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Gathered:
-    """What reading a group of files gave; `table` holds the part where it is on no disk."""
+    """What reading a group of files gave, in their order.
+
+    `table` holds the part where it is on no disk.
+    """
 
     part: str
     outcomes: list[Outcome]
@@ -55,16 +61,18 @@ class Gathered:
     table: pa.Table | None
 
 
-def gather(tasks: Sequence[Task], code: str, parts: Path | None, states: Path | None) -> Gathered:
+def gather(
+    tasks: Sequence[Found | Task], code: str, parts: Path | None, states: Path | None
+) -> Gathered:
     """Read files into a part in `parts`, the readers' states into a file in `states`.
 
     `code` is the digest of the code that reads, which all rows carry.
 
-    Without folders everything is given back. With one for parts alone the states are dropped: what
-    is read aside is not gone on from. Raises OSError where the folders cannot be written.
+    Without folders everything is given back. With one for parts alone it is not told where reading
+    ended: what is read aside is not gone on from. Raises OSError where they cannot be written.
     """
     writer = PartWriter(parts)
-    outcomes = [_read(task, code, writer) for task in tasks]
+    outcomes = [_read(as_task(task), code, writer) for task in tasks]
     part, table = writer.close()
     for each in outcomes:
         if each.file_id in writer.failed:
@@ -79,8 +87,10 @@ def gather(tasks: Sequence[Task], code: str, parts: Path | None, states: Path | 
         write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(kept)))
     for each in outcomes:
         each.has_state = bool(each.place.state)
-        if parts is not None or states is not None:
+        if states is not None:
             each.place.state = b""
+        elif parts is not None:
+            each.place = ReadPosition(each.place.source, is_database=each.place.is_database)
     return Gathered(part, outcomes, name, table)
 
 
@@ -95,15 +105,15 @@ def _read(task: Task, code: str, writer: PartWriter) -> Outcome:
 def _read_from(task: Task, after: ReadPosition | None, code: str, writer: PartWriter) -> Outcome:
     copy = Path(task.found.copy) if task.found.copy else None
     reading = FileReading(Path(task.found.path), after, task.probes, copy)
+    file_id = os.urandom(8).hex()
     rows: list[Segment] = []
     tentative: list[Segment] = []
     for found in reading:
         place = reading.place
-        where = Where(place.source, task.found.path, code, task.file_id)
+        where = Where(place.source, task.found.path, code, file_id)
         _join(rows if found.lasting else tentative, writer.add(found.rows, where))
     return Outcome(
-        task.found.path,
-        task.file_id,
+        file_id,
         reading.place,
         continued=reading.continued,
         failed=reading.failed,

@@ -23,6 +23,7 @@ from tallybook.ledger import kept_prices
 from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
+from tallybook.ledger.gather import as_task
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
 from tallybook.ledger.question import Question
 from tallybook.ledger.refresh import EntryChanges, refresh
@@ -206,8 +207,7 @@ class _Opened:
         comparison = self._compared(manifest)
         known = [folder.parts] if folder else []
         states = folder.states if folder else None
-        size = sum(task.found.size for task in comparison.tasks)
-        if is_pooled(size):
+        if is_pooled([as_task(task).found.size for task in comparison.tasks]):
             try:
                 store = Store(known, _aside(self.stack))
                 changes = refresh(comparison, manifest, store, states, self.progress)
@@ -278,7 +278,7 @@ class _Opened:
             failed=_failed(self.search, entries),
             corrections=self._corrections(),
             apart=self.question.apart,
-            found=[*comparison.found.values(), *self.search.foreign],
+            foreign=self.search.foreign,
             not_looked_at=self.search.passed_over,
             folders=folders_of(comparison.found.values()) | self.search.folders,
             missing=[

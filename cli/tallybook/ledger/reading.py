@@ -36,8 +36,8 @@ class Reading:
     """Usage of the files that a question is about; a context manager, for it may hold a folder.
 
     `searched` are the places that were looked at, `found`, `folders` (with their mtime) and
-    `missing` all that was seen there; `variables` of the environment decided it. `notes` are words
-    for the user.
+    `missing` all that was seen there, `foreign` what of it is no log; `variables` of the
+    environment decided it. `notes` are words for the user.
     """
 
     entries: list[Entry]
@@ -51,7 +51,7 @@ class Reading:
     sums: Path | None = None  # where sums of them may be kept
     counts: FileCounts = field(default_factory=FileCounts)
     is_settled: bool = False  # all of it is in the ledger, and stays so while nothing changes
-    found: list[Found] = field(default_factory=list)
+    foreign: list[Found] = field(default_factory=list)
     not_looked_at: dict[str, int] = field(default_factory=dict)  # files by suffix, see `Search`
     folders: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -75,6 +75,12 @@ class Reading:
     def close(self) -> None:
         """Remove what was written aside."""
         self.stack.close()
+
+    @property
+    def found(self) -> Iterator[Found]:
+        """The files that were seen, as they looked; made when asked for, there may be very many."""
+        yield from (entry.as_found() for entry in self.entries if not entry.gone)
+        yield from self.foreign
 
     @property
     def files(self) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import msgspec
@@ -13,8 +13,8 @@ import msgspec
 from tallybook.files.find import Found, logical_name
 from tallybook.files.pool import Progress, work_through
 from tallybook.ledger.compare import FileComparison
-from tallybook.ledger.gather import Gathered, Outcome, Task, gather
-from tallybook.ledger.manifest import Entry, Manifest, encoded
+from tallybook.ledger.gather import Gathered, Outcome, Task, as_task, gather
+from tallybook.ledger.manifest import Entry, Manifest
 from tallybook.ledger.store import Store
 from tallybook.sources import sources
 
@@ -66,16 +66,14 @@ def refresh(
         changes.removed.add(entry.path)
         changes.entries[found.path] = _as_found(comparison, entry, found)
         changes.counts.moved += 1
-    tasks = {task.found.path: task for task in comparison.tasks}
-    for gathered in _gathered(comparison, store, states, progress):
+    for tasks, gathered in _gathered(comparison, store, states, progress):
         store.take(gathered.part, gathered.table)
-        for outcome in gathered.outcomes:
-            task = tasks.pop(outcome.path)
+        for task, outcome in zip(map(as_task, tasks), gathered.outcomes, strict=True):
             _count(changes.counts, task, outcome)
             entry = _entry(comparison, manifest, task, outcome, store)
             entry.states = gathered.states if outcome.has_state else None
             changes.entries[entry.path] = entry
-            replaced = _replaced(comparison, outcome)
+            replaced = _replaced(comparison, entry.path, outcome)
             entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
             changes.removed |= replaced
     # What no source has claimed held nothing to be remembered.
@@ -105,14 +103,15 @@ def _found_again(comparison: FileComparison) -> Iterator[tuple[str, Entry]]:
 
 def _gathered(
     comparison: FileComparison, store: Store, states: Path | None, progress: Progress | None
-) -> Iterator[Gathered]:
+) -> Iterator[tuple[Sequence[Found | Task], Gathered]]:
+    """Groups of the files to read, with what reading them gave."""
     ready = store.with_states(comparison.tasks, states)
     work = partial(gather, code=comparison.code, parts=store.parts, states=store.states)
     # Rows in memory would have to be sent from process to process.
     workers = None if store.parts else 1
     sizes = [_size(task) for task in ready]
     found = work_through(work, ready, sizes, progress, workers, meanwhile=_load_chain)
-    return (gathered for _, gathered in found)
+    return ((ready[some.start : some.stop], gathered) for some, gathered in found)
 
 
 def _load_chain() -> None:
@@ -120,7 +119,8 @@ def _load_chain() -> None:
     import tallybook.derive.chain  # noqa: F401, PLC0415 - once the workers are forked
 
 
-def _size(task: Task) -> int:
+def _size(item: Found | Task) -> int:
+    task = as_task(item)
     done = task.after.offset if task.after and task.after.state else 0
     return max(task.found.size - done, 0)
 
@@ -136,21 +136,21 @@ def _entry(
     comparison: FileComparison, manifest: Manifest, task: Task, outcome: Outcome, store: Store
 ) -> Entry:
     """The file as it is now known, what an earlier reading found of it included."""
-    known = comparison.renamed.get(outcome.path) or manifest.entries.get(outcome.path)
-    origin = next(iter(comparison.origins.get(outcome.path, ())), known)
+    known = comparison.renamed.get(task.found.path) or manifest.entries.get(task.found.path)
+    origin = next(iter(comparison.origins.get(task.found.path, ())), known)
     entry = Entry(
         path=task.found.path,  # another worker's text would be one more to hold
-        file_id=task.file_id,
+        file_id=outcome.file_id,
         size=task.found.size,
         mtime_ns=task.found.mtime_ns,
         inode=task.found.inode,
         device=task.found.device,
         beside=task.found.beside,
-        encoded_place=encoded(outcome.place),
+        encoded_place=_held_once(msgspec.msgpack.encode(outcome.place)),
         rows=tuple(outcome.rows),
         tentative=tuple(outcome.tentative),
         code=comparison.code,
-        known=comparison.is_known(outcome.path) or (known is not None and bool(known.known)),
+        known=comparison.is_known(task.found.path) or (known is not None and bool(known.known)),
     )
     if outcome.failed:
         # Whether it can be read may change without a trace in its size or time.
@@ -170,6 +170,12 @@ def _entry(
         _keep_deleted(known, entry, store)
         entry.renamed = _is_renamed(known, entry)
     return entry
+
+
+@lru_cache(64)
+def _held_once(place: bytes) -> msgspec.Raw:
+    """An encoded place; where nobody goes on from it, it is the same for all files of a source."""
+    return msgspec.Raw(place)
 
 
 def _keep_deleted(known: Entry, entry: Entry, store: Store) -> None:
@@ -193,9 +199,9 @@ def _is_renamed(before: Entry, entry: Entry) -> bool:
     return before.renamed or before.path != entry.path
 
 
-def _replaced(comparison: FileComparison, outcome: Outcome) -> set[str]:
+def _replaced(comparison: FileComparison, path: str, outcome: Outcome) -> set[str]:
     """Paths of entries that are proved to be this file, and are no longer there themselves."""
-    origins = comparison.origins.get(outcome.path, [])
+    origins = comparison.origins.get(path, [])
     first = origins[:1] if outcome.continued else []
     met = [
         each

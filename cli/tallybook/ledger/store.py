@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tallybook.files.find import Found
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, unsealed
 from tallybook.ledger.parts import is_whole
@@ -45,12 +46,17 @@ class Store:
         if table is not None:
             self._tables[name] = table
 
-    def with_states(self, tasks: Sequence[Task], states: Path | None) -> list[Task]:
+    def with_states(self, tasks: Sequence[Found | Task], states: Path | None) -> list[Found | Task]:
         """The tasks with the states that their places lack; without one, a file is read afresh."""
         loaded: dict[str, dict[str, bytes]] = {}
-        ready = []
+        ready: list[Found | Task] = []
         for task in tasks:
-            if task.after is None or task.states is None or task.after.state:
+            if (
+                isinstance(task, Found)
+                or task.after is None
+                or task.states is None
+                or task.after.state
+            ):
                 ready.append(task)
                 continue
             name, file_id = task.states

@@ -18,8 +18,9 @@ from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
 from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial
 
-# Sums that are about as many as the rows they are of are not worth keeping, nor holding apart.
-_MOST_ROWS: Final = 65_536
+# Sums that are about as many as the rows they are of are not worth keeping, nor holding apart: so
+# many of them take 30 MB.
+_MOST_ROWS: Final = 16_384
 _KEPT_FILES: Final = 64
 _DIGEST: Final = 16  # bytes in front of the rest that show damage
 
