@@ -23,6 +23,8 @@ os.environ["TALLYBOOK_RAISE"] = "1"
 
 # There is a worker for each core already: threads that wait for each other took a quarter more.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
+# As the program has it. The other engine hands each step from thread to thread: half as much again.
+os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
 
 _OURS = ("pytest-of-", "fixture-", "prices-")  # folders that tests share or pytest makes
 _TEMPORARY = pytest.StashKey[tuple[Path, str | None]]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ MONEY = pl.Decimal(38, 15)
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """With the engine that polars takes by itself, as a user's own Python does."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.chdir(tmp_path)
+    with pl.Config(engine_affinity="auto"):
+        yield
 
 
 def exported(name: str, *arguments: str) -> pl.DataFrame:
