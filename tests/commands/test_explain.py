@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -60,9 +62,11 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 
 
 def page(done: Result, logs: Path) -> list[str]:
-    """The page, with LOGS for the folder of the logs."""
+    """The page, with LOGS for the folder of the logs, and without the digest of its prices."""
     assert done.exit_code == 0, done.stderr
-    return done.stdout.replace(str(logs), "LOGS").splitlines()
+    whole, digests = re.subn(r" · prices [0-9a-f]{16}$", "", done.stdout, flags=re.MULTILINE)
+    assert digests == 1
+    return whole.replace(str(logs), "LOGS").splitlines()
 
 
 def answer(done: Result) -> dict[str, Any]:
@@ -143,6 +147,39 @@ def test_a_cell_is_the_same_in_all_its_spellings(run: Run) -> None:
     assert named["adds_up"] is True
 
 
+def test_the_lines_of_a_csv_add_up_to_the_cell(run: Run) -> None:
+    done = run("day=2026-04-21,model=claude-opus-4-7", BLOCKS, "--no-ledger", "--format", "csv")
+    assert done.exit_code == 0, done.stderr
+    found = list(csv.DictReader(io.StringIO(done.stdout)))
+    # The two responses of the page above, and what was left out for them: 4 and 1 fresh, 23,410
+    # and 25,260 read, 1,850 and 640 written for an hour, 512 and 233 of output.
+    counted = [(row["bucket"], row["count"], row["cost_usd"]) for row in found if row["bucket"]]
+    assert counted == [
+        ("uncached_input_tokens", "4", "0.00002"),
+        ("cached_input_tokens", "23410", "0.011705"),
+        ("cache_creation_1h_input_tokens", "1850", "0.0185"),
+        ("output_tokens", "512", "0.0128"),
+        ("uncached_input_tokens", "1", "0.000005"),
+        ("cached_input_tokens", "25260", "0.01263"),
+        ("cache_creation_1h_input_tokens", "640", "0.0064"),
+        ("output_tokens", "233", "0.005825"),
+    ]
+    left = [row for row in found if row["reason"]]
+    assert {(row["reason"], row["cost_usd"]) for row in left} == {("same-response", "")}
+    assert len({row["price_digest"] for row in found}) == 1
+
+
+def test_an_explanation_in_markdown_has_a_table_a_call(run: Run) -> None:
+    done = run("model=claude-opus-4-7", "--limit", 1, BLOCKS, "--no-ledger", "--format", "markdown")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("## model claude-opus-4-7 · 2 calls · ")
+    assert [line for line in lines if line.startswith("### ")] == [
+        "### $0.043025  2026-04-21 09:00:09  claude-opus-4-7  lead"
+    ]
+    assert "| output | 512 | × $25/M | $0.0128 | reported |" in lines
+    assert lines[-1].startswith("- total: 2 calls · ")
+
+
 def test_filters_are_those_of_a_report(run: Run, tmp_path: Path) -> None:
     # The beginning of a name is enough, what is incomplete exits with 3, problems are written.
     done = run("total", "--model", "claude-opus", BLOCKS, "--no-ledger", "--json")
@@ -179,7 +216,7 @@ def test_a_call_that_does_not_count_is_told_with_the_one_that_does(run: Run) -> 
     assert [each["reason"] for each in found["not_counted"]["rows"]] == [lost["reason"]]
     lines = run(lost["call_id"], logs, "--no-ledger").stdout.splitlines()
     assert f"in favour of {lost['duplicate_of']}" in lines[-2]
-    assert lines[-1] == "total: no calls · 0 tokens · $0"
+    assert lines[-1].startswith("total: no calls · 0 tokens · $0 · prices ")
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ class TestOutput:
     def test_data_goes_to_standard_output_and_words_to_standard_error(self, run: Run) -> None:
         done = run("usage-report")
         assert done.exit_code == 0
-        assert done.stdout.splitlines()[0] == "Usage by model"
+        assert done.stdout.splitlines()[0] == "Usage by model · prices d1"
         assert done.stderr.splitlines() == [
             (
                 "1 torn-line (the last line of a file is cut off; it is missing from the figures): "
@@ -228,13 +228,19 @@ class TestOutput:
     def test_the_same_question_has_the_same_bytes(self, run: Run) -> None:
         assert run("usage-report", "--json").stdout == run("usage-report", "--json").stdout
 
+    @pytest.mark.parametrize("form", ["table", "csv", "markdown", "json", "html"])
+    def test_the_digest_of_the_prices_stands_in_every_form(self, run: Run, form: str) -> None:
+        done = run("usage-report", "--format", form)
+        assert done.exit_code == 0
+        assert re.search(r"\bd1\b", done.stdout)
+
     @pytest.mark.parametrize(
         ("name", "start"),
         [
             ("r.json", '{\n  "schema": "tallybook/usage-report"'),
             ("r.CSV", "model,calls,"),
-            ("r.md", "Usage by model\n\n| Model |"),
-            ("r.txt", "Usage by model\n\nModel"),
+            ("r.md", "Usage by model · prices d1\n\n| Model |"),
+            ("r.txt", "Usage by model · prices d1\n\nModel"),
         ],
     )
     def test_the_suffix_picks_the_format(self, run: Run, name: str, start: str) -> None:

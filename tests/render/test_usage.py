@@ -252,7 +252,7 @@ class TestMarkdown:
 
     def test_numbers_are_aligned_right_and_totals_bold(self) -> None:
         lines = markdown_text(answer([{"cost": USD}])).splitlines()
-        assert lines[0] == "Usage by model"
+        assert lines[0] == "Usage by model · prices d1"
         assert lines[2].startswith("| Model | Calls |")
         assert lines[3].startswith("| --- | ---: |")
         assert lines[-1].startswith("| **Total** | **1** |")

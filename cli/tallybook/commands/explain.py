@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tallybook.report.summary import Report
     from tallybook.report.working import Place
 
+_WHOLE: Final = frozenset({"json", "csv"})
 SHOWN: Final = 10  # calls on a page, unless a limit is given
 _EXAMPLES = """\b
 What is explained:
@@ -69,12 +70,8 @@ _Limit = Annotated[
         min=1,
         max=10**9,
         help="Tell of the N dearest calls, and of the others together; default: 10 on a page, "
-        "all in JSON.",
+        "all in JSON and CSV.",
     ),
-]
-_Format = Annotated[
-    Literal["table", "json"] | None,
-    typer.Option("--format", help="Default: table, or what the suffix of -o says."),
 ]
 
 
@@ -85,7 +82,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     what: _What = None,
     by: _By = None,
     limit: _Limit = None,
-    format_: _Format = None,
+    format_: options.TableFormat = None,
     json: options.Json = False,
     output: options.Output = None,
     backfill: options.Backfill = False,
@@ -94,8 +91,8 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     they were read, what was left out for it and why, its price and the arithmetic.
     """
     chosen = chosen_format(format_, json=json, target=output)
-    if chosen not in {"table", "json"}:
-        raise UsageError(f"explain writes no {chosen}", hint="table or json")
+    if chosen == "html":
+        raise UsageError("explain writes no html", hint="table, json, csv, markdown")
     what, usage = _with_path(what, usage)
     if backfill and usage.as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
@@ -103,7 +100,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     cell = parse_cell(what, keys) if what is not None else Cell({})
     query = usage.query(list(cell.values) if cell else None)
     question = usage.question(output, "-o")
-    shown = limit if limit is not None or chosen == "json" else SHOWN
+    shown = limit if limit is not None or chosen in _WHOLE else SHOWN
 
     def explained(reading: Reading, report: Report) -> tuple[Asked, Explanation]:
         return _explained(reading, report, what, cell, shown)
@@ -212,6 +209,12 @@ def _judge(answer: Mapping[str, Any]) -> None:
 def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
     if chosen == "json":
         return json_pieces(answer)
+    if chosen in {"csv", "markdown"}:
+        from tallybook.render import explain_formats
+
+        return (
+            explain_formats.csv_of(answer) if chosen == "csv" else explain_formats.markdown(answer)
+        )
     from tallybook.render.explain import page
 
     width = None if to_file else stdout_width()

@@ -178,11 +178,10 @@ def _say_nothing_found(answer: dict[str, Any]) -> None:
 
 
 def _remark(answer: dict[str, Any]) -> None:
-    from tallybook.render.prices import LEGEND, UNITS
+    from tallybook.render.prices import LEGEND
 
-    bracketed = any(row["fallback"] for row in answer["rows"])
-    say(UNITS, *([LEGEND] if bracketed else []))
-    say(f"{', '.join(answer['prices']['sources'])} · digest {answer['prices']['digest']}")
+    say(*([LEGEND] if any(row["fallback"] for row in answer["rows"]) else []))
+    say(f"prices: {', '.join(answer['prices']['sources'])}")
 
 
 def _put_unpriced(usage: UsageOptions, chosen: str, output: Path | None) -> None:
@@ -220,7 +219,7 @@ def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator
     if chosen == "json":
         return json_pieces(answer)
     if chosen == "csv":
-        return prices.csv_of(UNPRICED_FIELDS if is_unpriced else FIELDS, answer["rows"])
+        return prices.csv_of(UNPRICED_FIELDS if is_unpriced else FIELDS, answer)
     if chosen == "markdown":
         write = prices.unpriced_markdown if is_unpriced else prices.markdown_lines
         return write(answer)

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from tallybook.errors import TallybookError
-from tallybook.pricing.installed import corrections_digest, installed_version
+from tallybook.pricing.installed import corrections_digest, installed_version, rules_digest
 from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
@@ -164,7 +164,8 @@ class Quote:
 class Rates:
     """Prices by name and time.
 
-    `digest` is the same for the same list and price file; `sources` names both. `table` and
+    `digest` is the same for the same list, price file and rules of this program, and so for the
+    same money; `sources` names the first two. `table` and
     `overrides` are what they are made of.
     """
 
@@ -174,7 +175,8 @@ class Rates:
             self.sources.append(f"corrections {table.corrected}")
         if overrides.name is not None:
             self.sources.append(f"prices {overrides.name}")
-        self.digest = sha256(f"{table.digest} {overrides.digest}".encode()).hexdigest()[:16]
+        made_of = f"{table.digest} {overrides.digest} {rules_digest()}"
+        self.digest = sha256(made_of.encode()).hexdigest()[:16]
         self.table, self.overrides = table, overrides
         self._names = Names(table.providers)
         self._tariffs: dict[Key, Tariff] = {}

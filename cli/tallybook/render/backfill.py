@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, Final
 
+from tallybook.render.formats import priced_by
 from tallybook.render.table import Column, table
 from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
 from tallybook.render.usage import AT_LEAST
@@ -35,6 +36,8 @@ def plan_text(answer: Row, width: int | None, *, details: bool, colour: bool) ->
         parts.append(_changes(answer["changes"], width, colour=colour))
     if answer["unrecoverable"]:
         parts.append(_left(answer["unrecoverable"], width, colour=colour))
+    if parts:
+        parts.append(f"{priced_by(answer)}\n")
     return "\n".join(parts)
 
 

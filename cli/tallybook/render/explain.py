@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from tallybook.render.formats import priced_by
 from tallybook.render.text import display_width, visible, wrapped
 from tallybook.render.usage import AT_LEAST
 from tallybook.report.codes import REASONS
@@ -70,16 +71,21 @@ def title(answer: Row) -> str:
 
 def call_lines(row: Row, width: int | None) -> Iterator[str]:
     """The lines of one call."""
-    when = (row["timestamp"] or "without a time").replace("T", " ").partition(".")[0]
-    head = [_money(row["cost_usd"]), when.removesuffix("Z"), row["model"] or "(unknown model)"]
-    head += [row["caller"] or "", row["kind"] if row["kind"] != "call" else ""]
-    yield visible(_GAP.join(part for part in head if part))
-    for label, texts in _told(row):
+    yield call_head(row)
+    for label, texts in told(row):
         front = f"  {label:<{_LABEL}}"
         for text in texts:
             for line in _fitting(visible(text), width and max(width - len(front), _LEAST)):
                 yield f"{front}{line}".rstrip()
                 front = " " * len(front)
+
+
+def call_head(row: Row) -> str:
+    """A call in one line: its cost, time, model and caller."""
+    when = (row["timestamp"] or "without a time").replace("T", " ").partition(".")[0]
+    head = [_money(row["cost_usd"]), when.removesuffix("Z"), row["model"] or "(unknown model)"]
+    head += [row["caller"] or "", row["kind"] if row["kind"] != "call" else ""]
+    return visible(_GAP.join(part for part in head if part))
 
 
 def _fitting(text: str, room: int | None) -> list[str]:
@@ -92,7 +98,7 @@ def _fitting(text: str, room: int | None) -> list[str]:
     return wrapped(text, room, 0)
 
 
-def _told(row: Row) -> Iterator[tuple[str, Sequence[str]]]:
+def told(row: Row) -> Iterator[tuple[str, Sequence[str]]]:
     """What is told of a call: a word in front, and the lines behind it."""
     yield "record", [place(row), f"{row['source']}, call {row['call_id']}"]
     yield "logged", _logged(row)
@@ -141,11 +147,8 @@ def _reading(row: Row) -> str:
 
 
 def _buckets(row: Row) -> list[str]:
-    """A line a bucket: how many, the rate, the cost, below each other; then how it is known."""
-    known = {each["bucket"]: each for each in row["buckets"]}
-    priced = {each["bucket"]: each for each in row["arithmetic"]}
-    names = [*priced] or [name for name, each in known.items() if each["tokens"]]
-    cells = [(*_cells(name, known, priced), _origin(name, known)) for name in names]
+    """A line a bucket, with its cells below each other."""
+    cells = bucket_cells(row)
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]
     return [
         _GAP.join(
@@ -155,6 +158,14 @@ def _buckets(row: Row) -> list[str]:
         ).rstrip()
         for line in cells
     ]
+
+
+def bucket_cells(row: Row) -> list[tuple[str, ...]]:
+    """Of each bucket: its name, how many, the rate, the cost, how it is known."""
+    known = {each["bucket"]: each for each in row["buckets"]}
+    priced = {each["bucket"]: each for each in row["arithmetic"]}
+    names = [*priced] or [name for name, each in known.items() if each["tokens"]]
+    return [(*_cells(name, known, priced), _origin(name, known)) for name in names]
 
 
 def _cells(name: str, known: Mapping[str, Row], priced: Mapping[str, Row]) -> tuple[str, ...]:
@@ -230,7 +241,8 @@ def end_lines(answer: Row) -> Iterator[str]:
         where = f": {', '.join(named)}{', …' if count > len(named) else ''}" if named else ""
         words = REASONS.get(reason, "")
         yield visible(f"not counted: {count:,} {reason}{f' ({words})' if words else ''}{where}")
-    yield f"total: {_sums(answer['totals'])}"
+    parts = [_sums(answer["totals"]), priced_by(answer)]
+    yield f"total: {' · '.join(part for part in parts if part)}"
 
 
 def _instead(entry: Row) -> str:

@@ -84,6 +84,23 @@ def csv_lines(
         yield out.getvalue()
 
 
+PRICE_DIGEST: Final = "price_digest"
+
+
+def with_digest(
+    answer: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """The rows of a table, each with the digest of its prices, for a table has no other place."""
+    prices = answer["prices"]
+    digest = prices["digest"] if prices else None
+    return ({**row, PRICE_DIGEST: digest} for row in rows)
+
+
+def priced_by(answer: Mapping[str, Any]) -> str:
+    """The digest of an answer's prices in words; empty where it needed none."""
+    return f"prices {answer['prices']['digest']}" if answer["prices"] else ""
+
+
 def defused(text: str) -> str:
     """Text that no spreadsheet runs and no terminal obeys."""
     return ("'" if _FORMULA.match(text) else "") + visible(text)

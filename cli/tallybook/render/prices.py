@@ -36,6 +36,7 @@ def table_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str
         if answer["path"]:
             yield f"{path_line(answer)}\n\n"
         yield from table.table_lines(columns(answer["rows"]), width, colour=colour)
+        yield f"{UNITS} · {formats.priced_by(answer)}\n"
 
 
 def markdown_lines(answer: Row) -> Iterator[str]:
@@ -44,15 +45,17 @@ def markdown_lines(answer: Row) -> Iterator[str]:
         if answer["path"]:
             yield f"{formats.escaped(path_line(answer))}\n\n"
         yield from formats.markdown_lines(columns(answer["rows"]))
+        yield f"\n{UNITS} · {formats.priced_by(answer)}\n"
 
 
-def csv_of(fields: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
+def csv_of(fields: Sequence[str], answer: Row) -> Iterator[str]:
     """The fields of the document without nesting; what is a list is joined with blanks."""
-    flat = [
-        {name: " ".join(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows
-    ]
+    flat = (
+        {name: " ".join(v) if isinstance(v, list) else v for name, v in row.items()}
+        for row in formats.with_digest(answer, answer["rows"])
+    )
     numbers = [name for name in fields if "_usd_per_" in name]
-    return formats.csv_lines(fields, flat, numbers)
+    return formats.csv_lines([*fields, formats.PRICE_DIGEST], flat, numbers)
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:

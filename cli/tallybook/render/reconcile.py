@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ FIELDS: Final = (
     "their_cost_usd",
     "cost_apart_usd",
     "causes",
+    formats.PRICE_DIGEST,
 )
 # What each cause means, as the line of its sum says it.
 MEANINGS: Final = {
@@ -55,6 +56,7 @@ def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
             yield f"… and {len(rows) - SHOWN:,} more that differ; --json lists them\n"
         yield "\n"
         yield from table.table_lines(causes(answer["totals"]), width, colour=colour)
+        yield f"\nour {formats.priced_by(answer)}\n"
 
 
 def markdown(answer: Row) -> Iterator[str]:
@@ -65,11 +67,12 @@ def markdown(answer: Row) -> Iterator[str]:
     )
     yield "\n"
     yield from formats.markdown_lines(causes(answer["totals"]))
+    yield f"\nour {formats.priced_by(answer)}\n"
 
 
 def csv_of(answer: Row) -> Iterator[str]:
     """A line a day and model, also of those that agree."""
-    rows = [
+    rows: Iterable[Row] = [
         {
             "day": row["day"],
             "model": row["model"],
@@ -83,6 +86,7 @@ def csv_of(answer: Row) -> Iterator[str]:
         }
         for row in answer["rows"]
     ]
+    rows = formats.with_digest(answer, rows)
     return formats.csv_lines(FIELDS, rows, [name for name in FIELDS if name.endswith("_usd")])
 
 

@@ -78,7 +78,7 @@ def table_lines(
     """
     if not answer["rows"]:
         return
-    yield f"{title(answer['query'])}\n\n"
+    yield f"{title_line(answer)}\n\n"
     rows = with_subtotals(answer)
     sums = {n for n, row in enumerate(rows) if _ALL in row} if rows is not answer["rows"] else ()
     every = _wanted(columns({**answer, "rows": rows}, is_cut=width is not None), wanted)
@@ -134,7 +134,7 @@ def markdown_lines(
     answer: Row, *, wanted: Sequence[str] = (), drawn: Drawn | None = None
 ) -> Iterator[str]:
     """The report as a Markdown table below its title."""
-    yield f"{formats.escaped(title(answer['query']))}\n\n"
+    yield f"{formats.escaped(title_line(answer))}\n\n"
     rows = with_subtotals(answer)
     every = _wanted(columns({**answer, "rows": rows}), wanted)
     lines = formats.markdown_lines(every, totals=bool(rows))
@@ -174,7 +174,8 @@ def usage_csv(answer: Row) -> Iterator[str]:
     )
     by = answer["query"]["by"]
     fields = [KEYS[key] for key in by]
-    return csv_lines([*fields, *sums, *unknown, *origins, *whose(by), "rest"], rows, numbers=sums)
+    fields += [*sums, *unknown, *origins, *whose(by), "rest", formats.PRICE_DIGEST]
+    return csv_lines(fields, formats.with_digest(answer, rows), numbers=sums)
 
 
 def columns(answer: Row, *, is_cut: bool = False) -> list[Column]:
@@ -238,6 +239,11 @@ def without_dates(models: Sequence[str]) -> list[str]:
     bare = [_RELEASED.sub("", model) for model in models]
     many = Counter(bare)
     return [short if many[short] == 1 else model for short, model in zip(bare, models, strict=True)]
+
+
+def title_line(answer: Row) -> str:
+    """The title, and by which prices money is told."""
+    return " · ".join(filter(None, [title(answer["query"]), formats.priced_by(answer)]))
 
 
 def title(query: Row) -> str:
