@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tallybook.commands import app
+from tallybook.pricing import rates
 
 # Half an hour before November in UTC, and half an hour into it in Berlin.
 LATE = "2026-10-31T23:30:00Z"
@@ -92,6 +93,31 @@ def test_lines_of_json_have_numbers_where_floats_are_asked_for(logs: Path, tmp_p
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         found.append(sorted((row["cost_usd"] for row in rows), key=float))
     assert found == [["0.015", "0.03", "0.045"], [0.015, 0.03, 0.045]]
+
+
+def test_the_digest_of_the_prices_stands_in_every_file(logs: Path, tmp_path: Path) -> None:
+    digests: set[str] = set()
+    for name, by in (
+        ("c.csv", ()),
+        ("c.jsonl", ()),
+        ("c.parquet", ()),
+        ("d.parquet", ("--by", "day")),
+    ):
+        file = tmp_path / name
+        assert export(file, logs, *by)[0] == 0
+        if file.suffix == ".csv":
+            with file.open() as stream:
+                digests.update(row["price_digest"] for row in csv.DictReader(stream))
+        elif file.suffix == ".jsonl":
+            lines = file.read_text().splitlines()
+            digests.update(json.loads(line)["price_digest"] for line in lines)
+        else:
+            digests.update(pl.read_parquet(file)["price_digest"])
+            digests.add(pq.read_schema(file).metadata[b"price_digest"].decode())
+    assert export(f"{tmp_path}/lake/", logs)[0] == 0
+    for file in (tmp_path / "lake").rglob("*.parquet"):
+        digests.add(pq.read_schema(file).metadata[b"price_digest"].decode())
+    assert digests == {rates.load(None, None).digest}
 
 
 def test_a_csv_file_for_excel_begins_with_its_mark(logs: Path, tmp_path: Path) -> None:

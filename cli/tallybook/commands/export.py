@@ -79,7 +79,8 @@ def export(
     _check(target, by, bom=bom, is_folder=is_folder)
 
     def written(reading: Reading, report: Report) -> str:
-        wanted = Wanted(target, "calls" if by is None else ",".join(query.by), money, bom)
+        what = "calls" if by is None else ",".join(query.by)
+        wanted = Wanted(target, what, money, bom, reading.price_digest)
         return write(wanted, reading, report)
 
     found, told = answer("export", question, query, written, problems=usage.problems)
@@ -97,6 +98,7 @@ class Wanted:
     rows: str
     money: str
     bom: bool
+    prices: str  # their digest
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -109,6 +111,7 @@ class Wanted:
             "tool_version": __version__,
             "rows": self.rows,
             "money": self.money,
+            "price_digest": self.prices,
         }
 
 
@@ -127,7 +130,7 @@ def _check(target: Path, by: Sequence[str] | None, *, bom: bool, is_folder: bool
 
 
 def _by_month(wanted: Wanted, reading: Reading, report: Report) -> str:
-    rows = _in(wanted.money, _calls(reading, report.query))
+    rows = _told(wanted, _calls(reading, report.query))
     calls, count = months.write(wanted.target, rows, report.query, wanted.metadata)
     return f"{counted(calls, 'row')} of {counted(count, 'month')} written to"
 
@@ -152,10 +155,13 @@ def _tables(wanted: Wanted, report: Report) -> Iterator[pl.DataFrame]:
     yield from map(typed, tables(report)) if is_typed else tables(report)
 
 
-def _in(money: str, rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _told(wanted: Wanted, rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows as a file has them: money as is asked for, and by which prices."""
     from tallybook.render.batches import in_floats
+    from tallybook.report.export import with_digest
 
-    return in_floats(rows) if money == "float" else rows
+    money = in_floats(rows) if wanted.money == "float" else rows
+    return (with_digest(frame, wanted.prices) for frame in money)
 
 
 def _write(wanted: Wanted, rows: Iterator[pl.DataFrame]) -> int:
@@ -171,5 +177,4 @@ def _write(wanted: Wanted, rows: Iterator[pl.DataFrame]) -> int:
     with writing(wanted.target) as stream:
         if wanted.bom:
             batches.with_byte_order_mark(stream)
-        found = _in(wanted.money, rows)
-        return write(found, stream, own_text=OWN_TEXT, metadata=wanted.metadata)
+        return write(_told(wanted, rows), stream, own_text=OWN_TEXT, metadata=wanted.metadata)

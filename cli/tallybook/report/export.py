@@ -46,7 +46,10 @@ COLUMNS: Final = (
     "part",
 )
 # Text that this program chose, or a number written as text; all other text comes out of a log.
-OWN_TEXT: Final = frozenset({"timestamp", "price_status", "reported_cost_usd", *_ORIGINS, *COSTS})
+_DIGEST: Final = "price_digest"
+OWN_TEXT: Final = frozenset(
+    {"timestamp", "price_status", "reported_cost_usd", _DIGEST, *_ORIGINS, *COSTS}
+)
 
 
 def calls(usage: pl.LazyFrame, query: Query) -> pl.LazyFrame:
@@ -70,6 +73,11 @@ def tables(report: Report) -> Iterator[pl.DataFrame]:
     yield _table(report.query, part)
     while part := list(islice(rows, _SLICE)):
         yield _table(report.query, part)
+
+
+def with_digest(frame: pl.DataFrame, digest: str) -> pl.DataFrame:
+    """The rows with the digest of the prices that their money is told by, for each to keep."""
+    return frame.with_columns(pl.lit(digest).alias(_DIGEST))
 
 
 def typed(frame: pl.DataFrame) -> pl.DataFrame:
