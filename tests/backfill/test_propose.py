@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tallybook.backfill.propose import Proposal, propose
-from tests.backfill.pairs import answer, call, rows
+from tests.backfill.pairs import START, WHO, answer, call, rows
 
 INPUT = ("uncached_input_tokens", "cached_input_tokens", "cache_creation_input_tokens")
 
@@ -291,6 +291,26 @@ def test_an_answer_whose_id_two_calls_state_fills_neither() -> None:
     given = [call(n, input=9000, output=5, response_id="resp_1") for n in (1, 2)]
     body = answer(input=9000, cached=8000, output=5, response_id="resp_1", at=9_000_000)
     assert reason(*given, body) == ["ambiguous-match"] * 2
+
+
+def test_what_was_kept_of_a_row_that_yields_to_its_client_s_log_answers_a_call() -> None:
+    """The router's row is a witness of the client's call; another answer has no row at all."""
+    session = "03160353-1e7c-4293-8383-ff258a122206"
+    client = {
+        "source": "claude-code", "path": "session.jsonl", "record": 1, "identity": "msg_1",
+        "dialect": "anthropic", "model": WHO["model"], "requested_model": "cc/x", "routed": True,
+        "thread_id": session, "root_thread_id": session, "finished": True,
+        "timestamp": START, "reported_input_tokens": 1000, "reported_cached_tokens": 8000,
+        "reported_cache_creation_tokens": 0, "reported_output_tokens": 500,
+    }  # fmt: skip
+    counts: dict[str, Any] = {"input": 9000, "cached": 8000, "creation": 0, "output": 500}
+    row = call(2, at=100, route="claude>openai stream", **counts)
+    detail = answer(at=101, route="?>openai stream", thread_id=session, log_source="claude-code",
+                    **counts)  # fmt: skip
+    given = rows(client, row, detail)
+    assert given["duplicate_reason"].drop_nulls().to_list() == ["witness"]
+    assert propose(given).unused == 0
+    assert propose(rows(client, row, detail, answer(2, at=9000, **counts))).unused == 1
 
 
 def test_a_copy_of_the_row_does_not_keep_it_from_its_answers() -> None:

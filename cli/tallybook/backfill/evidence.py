@@ -27,8 +27,10 @@ from tallybook.schema import (
     CALL,
     PERHAPS_MORE,
     PLACEHOLDER_OUTPUT,
+    PROBABLY_SAME,
     RESPONSE,
     SUM,
+    WITNESS,
 )
 from tallybook.sources import sources
 
@@ -240,9 +242,13 @@ _WHERE: Final = ("path", "record", "part")
 
 
 class Gathered(NamedTuple):
-    """The calls, their names, the evidence, and what the clients state of several calls."""
+    """The calls, their names, the evidence, and what the clients state of several calls.
+
+    `yielded` are calls that another source's record counts for; what answers them is in no doubt.
+    """
 
     calls: pl.DataFrame
+    yielded: pl.DataFrame
     names: pl.DataFrame
     evidence: pl.DataFrame
     told: Told
@@ -254,14 +260,24 @@ def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
     See `_calls`, `_names`, `_evidence` and `told`. Of each batch no more is held.
     """
     found = [
-        pl.collect_all([_calls(rows), _names(rows), _evidence(rows, zone), *told(rows)])
+        pl.collect_all(
+            [
+                _calls(rows.filter(_is_counted())),
+                _calls(rows.filter(_has_yielded())),
+                _names(rows),
+                _evidence(rows, zone),
+                *told(rows),
+            ]
+        )
         for rows in batches
     ]
-    calls, names, evidence, *stated = (pl.concat(part) for part in zip(*found, strict=True))
+    parts = (pl.concat(part) for part in zip(*found, strict=True))
+    calls, yielded, names, evidence, *stated = parts
     evidence = _with_disagreement(_without_copies(evidence, calls))
     return Gathered(
         # A call id that stands on several rows cannot say which of them a correction means.
         calls.filter(pl.col("call_id").is_unique()).with_row_index("call"),
+        yielded.with_row_index("call"),
         names,
         evidence.with_columns(pl.col("seen_group").rank("dense")).with_row_index("evidence"),
         Told(*stated),
@@ -315,16 +331,23 @@ def _with_disagreement(evidence: pl.DataFrame) -> pl.DataFrame:
     return evidence.with_columns(seen_disagrees=is_one.fill_null(value=False))
 
 
+def _is_counted() -> pl.Expr:
+    return pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
+
+
+def _has_yielded() -> pl.Expr:
+    """The rows of calls of which another source's record counts."""
+    return (pl.col("kind") == CALL) & pl.col("duplicate_reason").is_in([WITNESS, PROBABLY_SAME])
+
+
 def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The counted calls and sums: identity, counts, what is unknown (`needs_input`, ...).
+    """Calls and sums: identity, counts, what is unknown (`needs_input`, ...).
 
     `open` tells the calls where the reader could only guess whether the prompt count holds the
     cached tokens.
     """
-    counted = pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
     return (
-        rows.filter(counted)
-        .select(
+        rows.select(
             "call_id",
             "dialect",
             *_WHO,

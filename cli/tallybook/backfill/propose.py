@@ -110,7 +110,7 @@ def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
 
 def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
     """As `propose`, of rows that come in batches, at least one."""
-    calls, names, evidence, told = gather(batches, zone)
+    calls, yielded, names, evidence, told = gather(batches, zone)
     search = Search(calls.drop(_SAID_LATER), names, evidence.drop(_PLACES.values()))
     if not evidence.is_empty():
         _match_by_link(search)
@@ -122,8 +122,17 @@ def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
     return Proposal(
         corrections=corrections,
         unrecoverable=_unrecoverable(search, calls, corrections, lost.reasons),
-        unused=search.evidence.filter(~pl.col("seen_is_twin"))["seen_group"].n_unique(),
+        unused=_unused(search, yielded.drop(_SAID_LATER)),
     )
+
+
+def _unused(search: Search, yielded: pl.DataFrame) -> int:
+    """How many records of evidence answer no call, not even one that a client's record counts."""
+    left = search.evidence.filter(~pl.col("seen_is_twin"))
+    if left.is_empty() or yielded.is_empty():
+        return left["seen_group"].n_unique()
+    theirs = evidence.by_time(yielded, left).join(left.select("evidence", "seen_group"), "evidence")
+    return left.join(theirs, on="seen_group", how="anti")["seen_group"].n_unique()
 
 
 def _match_by_link(search: Search) -> None:
