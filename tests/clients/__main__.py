@@ -51,6 +51,8 @@ _CLIENTS: Final = {
     "deer-flow": "deer_flow",
 }
 
+_UUID: Final = 36  # characters; a thread's id ends the name of its log
+
 
 def main() -> None:
     """Play the client of the command line; exit 1 where a count is wrong."""
@@ -138,8 +140,21 @@ def _same(rows: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[Verdic
 def _as_logged(game: Play) -> list[Answered]:
     """The calls, without the session of the request where their lines name another one, or none.
 
-    Claude Code may ask for a session that it resumes under the id that it had before.
+    Claude Code may ask for a session that it resumes under the id that it had before, and Codex for
+    none where it asks for chats; its log tells.
     """
+    rollouts = {
+        file: file.read_bytes()
+        for log in game.logs
+        for file in sorted(log.rglob("rollout-*.jsonl"))
+    }
+
+    def asked_in(call: Answered) -> str | None:
+        """The thread of a rollout that holds the words of a call, whose request named none."""
+        word = mark(call.number).encode()
+        found = [file.stem[-_UUID:] for file, text in rollouts.items() if word in text]
+        return found[0] if found else None
+
     texts = _texts(game)
     lines = [line for text in texts for line in text.splitlines()]
 
@@ -148,7 +163,11 @@ def _as_logged(game: Play) -> list[Answered]:
         session = str(call.session).encode()
         return call.api != "messages" or any(session in text for text in own or texts)
 
-    return [call if named(call) else replace(call, session=None) for call in game.answered]
+    calls = [call if named(call) else replace(call, session=None) for call in game.answered]
+    return [
+        replace(call, session=asked_in(call)) if call.api == "chat" and rollouts else call
+        for call in calls
+    ]
 
 
 def _texts(game: Play) -> list[bytes]:

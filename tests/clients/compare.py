@@ -254,6 +254,7 @@ def _missing(
     by_thread: dict[str, list[Row]] = defaultdict(list)
     for row in signs:
         by_thread[_conversation(row)].append(row)
+    silent = set(by_thread)
     for call in missing:
         own = by_thread[str(call.session)]
         if call.session is None and logged(call):  # any of them may be its sign
@@ -263,6 +264,8 @@ def _missing(
             verdicts.append(Verdict("unknown", "a call without counts", call, _place(own.pop(0))))
         elif not logged(call):
             verdicts.append(Verdict("unlogged", "nothing of it is in the logs", call))
+        elif call.api == "chat" and call.session in silent:  # of which no thread states counts
+            verdicts.append(Verdict("unknown", "in a thread without counts", call))
         elif said:
             place = f"{said[0]['path']}:{said[0]['record']}"
             verdicts.append(Verdict("unknown", f"said by {said[0]['code']}", call, place))
