@@ -85,6 +85,8 @@ MAY_BE_TWICE: Final = "may-be-counted-twice"
 # log says no more than that it was made.
 COMPACT: Final = "compact"
 COMPACTED: Final = "compacted:"
+# How that of a call begins of which a log says no more than that its answer broke off.
+BROKEN_OFF: Final = "broken-off:"
 # How the identity begins of a call whose usage was not stated, and of an answer in the log of a
 # thread that states no counts at all.
 SILENT_CALL: Final = "silent:"

@@ -15,6 +15,7 @@ from tests.clients.upstream import (
     BUSY,
     CUT,
     CUT_EARLY,
+    CUT_LATE,
     HANG,
     INCOMPLETE,
     LIMITED,
@@ -202,6 +203,8 @@ def _trouble(game: Play, claude: _Claude) -> None:
         claude.say(prompt(TOOL, CUT, TOOL, TEXT))
     with game.scenario("broken early"):
         claude.say(prompt(CUT_EARLY, TEXT))
+    with game.scenario("broken after a block"):
+        claude.say(prompt(TOOL, CUT_LATE, TOOL, TEXT))
     with game.scenario("retries"):
         claude.say(prompt(BUSY, TOOL, BUSY, TEXT))
     with game.scenario("incomplete"):

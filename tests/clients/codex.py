@@ -16,6 +16,7 @@ from tests.clients.upstream import (
     BUSY,
     CUT,
     CUT_EARLY,
+    CUT_LATE,
     HANG,
     INCOMPLETE,
     LIMITED,
@@ -177,6 +178,8 @@ def _trouble(game: Play, codex: _Codex) -> None:
     prompt = game.script.prompt
     with game.scenario("broken streams"):
         codex.exec(prompt(CUT, TOOL, CUT_EARLY, TEXT))
+    with game.scenario("broken after an item"):
+        codex.exec(prompt(TOOL, CUT_LATE, TOOL, TEXT))
     with game.scenario("retries"):
         codex.exec(prompt(BUSY, TOOL, BUSY, TEXT))
     with game.scenario("incomplete"):

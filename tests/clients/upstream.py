@@ -47,6 +47,7 @@ _REFUSALS: Final[dict[str, dict[Api, tuple[int, dict[str, Any]]]]] = {
     "busy": {"messages": (529, _BUSY), "responses": (503, _BUSY), "chat": (503, _BUSY)},
     "limited": dict.fromkeys(("messages", "responses", "chat"), (429, _LIMITED)),
 }
+_BLOCK_ENDS: Final = frozenset({"content_block_stop", "response.output_item.done"})
 _AGENTS: Final = ("Task", "Agent", "task", "spawn_agent")
 
 
@@ -62,6 +63,7 @@ class Step:
         "agent",
         "cut",
         "cut-early",
+        "cut-late",
         "busy",
         "limited",
         "incomplete",
@@ -80,6 +82,7 @@ TWO_TOOLS: Final = Step("two tools")
 SEARCH: Final = Step("search")
 CUT: Final = Step("cut")
 CUT_EARLY: Final = Step("cut-early")
+CUT_LATE: Final = Step("cut-late", thinking=True)
 BUSY: Final = Step("busy")
 LIMITED: Final = Step("limited")
 INCOMPLETE: Final = Step("incomplete")
@@ -289,6 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if step.kind == "cut" and _brings_words(event):
                 return
+            if step.kind == "cut-late" and name in _BLOCK_ENDS:
+                return
             if step.kind == "hang":
                 self.script.closing.wait(60)  # until the client is gone, or the run is over
                 return
@@ -318,7 +323,7 @@ def _brings_words(event: Event) -> bool:
 def _told(api: Api, step: Step) -> Told:
     if step.kind == "silent":
         return "nothing"
-    if step.kind in {"cut", "cut-early", "hang"}:
+    if step.kind in {"cut", "cut-early", "cut-late", "hang"}:
         return "start" if api == "messages" else "nothing"
     return "all"
 

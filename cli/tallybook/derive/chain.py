@@ -9,7 +9,6 @@ import polars as pl
 
 from tallybook.derive.attribute import attribute
 from tallybook.derive.bounds import with_bounds
-from tallybook.derive.compactions import settle_compactions
 from tallybook.derive.corrections import apply
 from tallybook.derive.duplicates.deduplicate import deduplicate
 from tallybook.derive.duplicates.requests import REQUEST, with_requests
@@ -17,6 +16,7 @@ from tallybook.derive.normalize import normalize
 from tallybook.derive.reconcile import reconcile
 from tallybook.derive.running_totals import settle_running
 from tallybook.derive.sums import settle_sums
+from tallybook.derive.without_counts import settle_without_counts
 from tallybook.pricing.cost import price
 from tallybook.schema import AT_CLIENT, AT_ROUTER, PROBABLY_SAME, RESPONSE, TOTAL_MISMATCH
 
@@ -33,7 +33,7 @@ _STAGES: Final[tuple[_Stage, ...]] = (
     normalize,
     deduplicate,
     settle_sums,
-    settle_compactions,
+    settle_without_counts,
     reconcile,
     with_bounds,
 )

@@ -101,6 +101,7 @@ class Line(
     is_meta: Any = None  # a prompt that the client wrote
     is_aborted: Any = None
     cut_cause: Any = None  # why the stream of the response before broke off
+    error: Any = None  # that the client met instead of an answer
     compaction: Any = None  # how long the conversation was before it was shortened, and after
     message: Message | None = None
     data: Progress | None = None

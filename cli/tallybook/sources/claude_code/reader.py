@@ -28,7 +28,7 @@ MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's message
 # thing that a client tells the model in the user's place which matters.
 MARKER: Final = re.compile(
     rb'"(?:(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd'
-    rb'|compact_boundary|totalToolUseCount)"|' + CUT_OFF + rb")"
+    rb'|compact_boundary|StreamTruncated|totalToolUseCount)"|' + CUT_OFF + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _OWN: Final = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')
@@ -147,10 +147,18 @@ def _line_rows(  # noqa: PLR0911 - one case a type of line
             return capture.read_result(line, record, part, state)
         case None if line.role == "system" and line.cost_usd is not None:
             return capture.read_result(line, record, part, state)
-        case "system" if line.subtype == "init":
-            capture.read_init(line, state)
-        case "system" if line.subtype == "compact_boundary" and line.session is not None:
-            return transcript.read_compaction(line, record, part, state)
+        case "system":
+            return _system_rows(line, record, part, state)
+    return []
+
+
+def _system_rows(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    if line.subtype == "init":
+        capture.read_init(line, state)
+    elif line.subtype == "compact_boundary" and line.session is not None:
+        return transcript.read_compaction(line, record, part, state)
+    elif line.subtype == "api_error" and line.session is not None:
+        return transcript.read_error(line, record, part, state)
     return []
 
 

@@ -21,7 +21,11 @@ _MEMBERS: Final = re.compile(
     + _VALUE
     + rb",)*+"
 )
-_UNLINKED: Final = (b'{"type":"file-history-snapshot"', b'{"type":"queue-operation"')
+_UNLINKED: Final = (
+    b'{"type":"file-history-snapshot"',
+    b'{"type":"queue-operation"',
+    b'{"type":"api-request',  # and what goes with it: whole prompts, and never an answer
+)
 
 # How what a user says goes on behind the type of the line, and how the client begins its word to
 # the model that the response before broke off.
@@ -35,16 +39,21 @@ _TELLS_CUT_OFF: Final = tuple(
 TELLS_AGENT_END: Final = b'"totalToolUseCount"'
 _END_WITHIN: Final = 4096
 
+# What the client calls the error where an answer broke off.
+TRUNCATED: Final = "StreamTruncated"
+_TRUNCATED: Final = f'"{TRUNCATED}"'.encode()
+
 # The bytes that come next tell what the line is, and with that what it has to have in it to state
 # anything: a line has no line end in it, and nothing is everywhere.
 _NEVER: Final = b"\n"
 _ALWAYS: Final = b""
 _BEHIND: Final = b"\n\n"  # what is needed comes next
+_BOUNDARY: Final = b'"compact_boundary"'  # or the word that an answer broke off
 _NEEDED: Final = {
     b'"type":"user","': _BEHIND,
     b'"type":"attachm': _NEVER,
     b'"type":"progres': b'"usage"',
-    b'"type":"system"': b'"compact_boundary"',
+    b'"type":"system"': _BOUNDARY,
     b'"type":"assista': _ALWAYS,
     b'"message":{"mod': _ALWAYS,  # "model", or "id" in older logs: a response
     b'"message":{"id"': _ALWAYS,
@@ -93,6 +102,7 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
                 missing = mark is _NEVER or (
                     not is_response
                     and find(mark, begin + width, end) < 0
+                    and (mark is not _BOUNDARY or find(_TRUNCATED, begin + width, end) < 0)
                     and not hides(block, begin + width, end)
                 )
             passed = (

@@ -8,6 +8,7 @@ from typing import Any
 from tallybook.schema import (
     AGENT_END,
     ASSERTION,
+    BROKEN_OFF,
     CALL,
     COMPACT,
     COMPACTED,
@@ -28,6 +29,7 @@ from tallybook.sources.claude_code.responses import (
     usage_counts,
     within,
 )
+from tallybook.sources.claude_code.skip import TRUNCATED
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import SUBAGENT, Link, chain, is_minted, thread, whose
 from tallybook.values import count, money, text
@@ -105,25 +107,44 @@ def read_compaction(line: Line, record: int, part: str | None, state: State) -> 
 
     Where it has a file of its own, that one has the counts.
     """
+    row = _without_counts(line, record, part, state, COMPACTED)
+    row.caller = COMPACT
+    row.context_tokens = count(inside(line.compaction, "preTokens"), [])
+    return [row]
+
+
+def read_error(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
+    """The call whose answer broke off before any of it was written; none where nothing came.
+
+    An answer that was refused, or never begun, is charged for by nobody.
+    """
+    if inside(inside(line.error, "connection"), "code") != TRUNCATED:
+        return []
+    return [_without_counts(line, record, part, state, BROKEN_OFF)]
+
+
+def _without_counts(
+    line: Line, record: int, part: str | None, state: State, begin: str
+) -> Reported:
+    """A call of which the line says that it was made; `begin` is that of its identity."""
     uuid = text(line.uuid)
-    columns = whose(line, state.place, state.sidechain_run)
     row = Reported(
         record=record,
         part=part,
         dialect=DIALECT,
-        **{**columns, "caller": COMPACT},
-        identity=f"{COMPACTED}{uuid}" if uuid else None,
+        **whose(line, state.place, state.sidechain_run),
+        identity=f"{begin}{uuid}" if uuid else None,
         record_id=uuid,
         project=text(line.cwd),
         model=state.model,
+        model_ahead=state.model is None,
         provider=provider(state.model),
-        context_tokens=count(inside(line.compaction, "preTokens"), []),
     )
     problems = ["no-counts"]
     row.timestamp = moment(line.timestamp, problems)
     row.problems = codes(problems)
     _mark_older([row], state)
-    return [row]
+    return row
 
 
 def read_cut_off(line: Line, record: int, part: str | None, state: State) -> list[Reported]:

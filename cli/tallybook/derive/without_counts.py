@@ -1,4 +1,4 @@
-"""Counts a compaction that a client logged without counts by what its own total leaves to it."""
+"""Counts what a client logged without counts by what its own total leaves to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from tallybook.derive.problems import with_problems, without_problems
 from tallybook.derive.reconcile import ASSERTED, asserted, by_either_model, is_counted
 from tallybook.schema import (
     ASSERTION,
+    BROKEN_OFF,
     BUCKETS,
     CALL,
+    COMPACTED,
     COUNTED_KINDS,
     IN_SUM,
+    PLACEHOLDER_OUTPUT,
     SAID_OF_COUNTED,
     SUBCOUNTS,
     SUM,
@@ -50,37 +53,47 @@ _RENEWED: Final = (
 )
 
 
-def settle_compactions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Gives the last compaction of a conversation and model what the client's total has beyond it.
+def settle_without_counts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Gives the last such call of a conversation and model what the client's total has beyond it.
 
-    The total holds whatever the client asked for and did not log: mostly the compactions, but side
-    questions and attempts that broke off too. So it is a sum, of nobody knows how many calls, and
-    earlier compactions are in it. It must hold the context that was shortened: a process that was
-    killed leaves its calls out of the total, which then leaves too little.
+    These are compactions, and answers that broke off before a line of them was written. The total
+    holds whatever else the client asked for and did not log, such as side questions. So what it
+    leaves is a sum, of nobody knows how many calls, and the earlier ones are in it. It must hold
+    the context that was shortened: a process that was killed leaves its calls out of the total,
+    which then leaves too little. Of an answer that broke off the client knows no more of the output
+    than had come.
     """
-    made = rows.filter(_FREE, pl.col("kind") == CALL, is_compaction()).select(
-        "row", "source", "path", "call_id", "model", "context_tokens", thread="root_thread_id"
-    )
-    compactions = made.drop_nulls()
-    if compactions.is_empty():
+    made = rows.filter(_FREE, pl.col("kind") == CALL, _is_open()).select(
+        "row", "source", "path", "call_id", "model", "context_tokens",
+        thread="root_thread_id", broken_off=~is_compaction(),
+    )  # fmt: skip
+    found = made.drop_nulls(["model", "thread"])
+    if found.is_empty():
         return rows
-    rests = _rests(rows, compactions)
+    rests = _rests(rows, found)
     if rests.is_empty():
         return rows
-    sums = compactions.join(rests, on="row", how="semi").select(*_KEY, _of="call_id")
-    others = compactions.join(rests, on="row", how="anti").join(sums, on=_KEY)
+    sums = found.join(rests, on="row", how="semi").select(*_KEY, _of="call_id")
+    others = found.join(rests, on="row", how="anti").join(sums, on=_KEY)
     return rows.pipe(_with_rests, rests).pipe(_in_the_sums, others.select("row", "_of"))
 
 
-def _rests(rows: pl.DataFrame, compactions: pl.DataFrame) -> pl.DataFrame:
-    """What totals leave to compactions: the `row` that takes it, _KEY and the counts of _STATED."""
-    threads = compactions.select("source", "thread").unique()
+def _is_open() -> pl.Expr:
+    """A call of which the log says that it was made, and no counts."""
+    begins = [pl.col("identity").str.starts_with(each) for each in (COMPACTED, BROKEN_OFF)]
+    return pl.any_horizontal(begins).fill_null(value=False)
+
+
+def _rests(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """What totals leave: the `row` that takes it, _KEY, the counts of _STATED, `broken_off`."""
+    threads = found.select("source", "thread").unique()
     within = rows.with_columns(thread="root_thread_id").join(
         threads, on=("source", "thread"), how="semi"
     )
-    last = compactions.group_by(_KEY).agg(
+    last = found.group_by(_KEY).agg(
         pl.col("row").max(),
         pl.col("path").last(),
+        pl.col("broken_off").any(),
         needed=pl.col("context_tokens").sum(),
     )
     return (
@@ -93,9 +106,9 @@ def _rests(rows: pl.DataFrame, compactions: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.when(pl.col(_ONE_HOUR).is_between(0, _WRITTEN)).then(_ONE_HOUR))
         .filter(
             *(pl.col(name) >= 0 for name in _WHOLE),
-            pl.sum_horizontal(_PROMPT) >= pl.col("needed"),
+            pl.sum_horizontal(_PROMPT) >= pl.max_horizontal("needed", 1),
         )
-        .select("row", *_KEY, *_STATED)
+        .select("row", *_KEY, *_STATED, "broken_off")
     )
 
 
@@ -124,19 +137,19 @@ def _totals(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole_threads(rows: pl.DataFrame) -> pl.DataFrame:
-    """The conversations of which nothing but compactions is unknown.
+    """The conversations of which nothing else is unknown.
 
     One that begins with another's, or whose calls another program may have logged too, is none.
     """
     unknown = at_begin() | pl.any_horizontal(pl.col(name).is_null() for name in _WHOLE)
-    is_call = _FREE & pl.col("kind").is_in(COUNTED_KINDS) & ~is_compaction()
+    is_call = _FREE & pl.col("kind").is_in(COUNTED_KINDS) & ~_is_open()
     odd = pl.col("is_copy") | (is_call & (unknown | pl.col("routed")))
     return rows.group_by("source", "thread").agg(odd=odd.any()).filter(~pl.col("odd")).drop("odd")
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:
     """What the calls of each conversation and model come to; null where one does not state it."""
-    calls = rows.filter(is_counted(), pl.col("kind").is_in([CALL, SUM]), ~is_compaction())
+    calls = rows.filter(is_counted(), pl.col("kind").is_in([CALL, SUM]), ~_is_open())
     known = [
         pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum()).alias(f"counted_{name}")
         for name in _STATED
@@ -146,7 +159,9 @@ def _sums(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _with_rests(rows: pl.DataFrame, rests: pl.DataFrame) -> pl.DataFrame:
     """Puts the rests in place of what was not stated, split into buckets as every count is."""
-    given = rests.select("row", *(pl.col(name).alias(f"_{name}") for name in _STATED))
+    given = rests.select(
+        "row", *(pl.col(name).alias(f"_{name}") for name in _STATED), _begun="broken_off"
+    )
     written, long = (pl.col(f"_{name}") for name in (_WRITTEN, _ONE_HOUR))
     anew = (
         rows.join(given, on="row", how="inner")
@@ -158,19 +173,18 @@ def _with_rests(rows: pl.DataFrame, rests: pl.DataFrame) -> pl.DataFrame:
             difference=pl.lit(value=True),
         )
         .pipe(normalize)
-        .select(
-            "row", *(pl.col(name).alias(f"_{name}") for name in _RENEWED), _rest=pl.lit(value=True)
-        )
+        .select("row", "_begun", *(pl.col(name).alias(f"_{name}") for name in _RENEWED))
     )
-    is_rest = pl.col("_rest").fill_null(value=False)
+    is_rest = pl.col("_begun").is_not_null()
+    is_begun = pl.col("_begun").fill_null(value=False)
     return (
         beside(rows, anew)
         .with_columns(
             pl.when(is_rest).then(f"_{name}").otherwise(name).alias(name) for name in _RENEWED
         )
         .pipe(without_problems, is_rest, SAID_OF_COUNTED)
-        .pipe(with_problems, ("uncounted-calls", is_rest))
-        .drop("_rest", *(f"_{name}" for name in _RENEWED))
+        .pipe(with_problems, ("uncounted-calls", is_rest), (PLACEHOLDER_OUTPUT, is_begun))
+        .drop("_begun", *(f"_{name}" for name in _RENEWED))
     )
 
 
