@@ -294,9 +294,11 @@ def _mark_captures(rows: pl.DataFrame) -> pl.DataFrame:
     """Saved standard output of a thread yields to the thread's own log, lines yield to totals.
 
     A total that is stated once for the run, not per model, yields to the lines, and so does one
-    that is less than its own lines: of calls that were tried again a client may count none.
+    that is less than its own lines: of calls that were tried again a client may count none. The
+    lines of a run that was killed count beside totals that do not hold them.
     """
     thread = pl.coalesce("root_thread_id", "thread_id")
+    rows = rows.with_columns(_with_total=_has_total().any().over("source", thread, "path"))
 
     def has(condition: pl.Expr) -> pl.Expr:
         return (_FREE & condition).any().over("source", thread)
@@ -308,7 +310,7 @@ def _mark_captures(rows: pl.DataFrame) -> pl.DataFrame:
             _is_capture("evidence") & has((pl.col("evidence") == LOG) & (pl.col("kind") == CALL))
         )
         .then(True)
-        .when(line & ~lacks & has(total & pl.col("running")))
+        .when(line & ~lacks & ~_is_in_no_total(thread) & has(total & pl.col("running")))
         .then(True)
         .when(total & ~pl.col("running") & has(line | (total & pl.col("running"))))
         .then(True)
@@ -318,7 +320,23 @@ def _mark_captures(rows: pl.DataFrame) -> pl.DataFrame:
     of = pl.concat_str("source", pl.lit(":"), thread)
     mismatch = _FREE & known & total & pl.col("running") & lacks
     yields = _FREE & known & better
-    return with_problems(rows, ("total-mismatch", mismatch)).pipe(_mark, yields, of, "capture")
+    rows = with_problems(rows, ("total-mismatch", mismatch)).pipe(_mark, yields, of, "capture")
+    return rows.drop("_with_total")
+
+
+def _has_total() -> pl.Expr:
+    return _FREE & (pl.col("evidence") == CAPTURE_TOTAL) & pl.col("running")
+
+
+def _is_in_no_total(thread: pl.Expr) -> pl.Expr:
+    """Whether a line is of a run that stated no total, and those of its thread hold none of it.
+
+    They hold the lines beside them and nothing more.
+    """
+    line = _FREE & (pl.col("evidence") == CAPTURE_LINE)
+    prompt, beside = pl.col("input_tokens"), pl.col("_with_total")
+    held = prompt.filter(_has_total()).sum() == prompt.filter(line & beside).sum()
+    return ~beside & held.over("source", thread, "model")
 
 
 def _is_less_than_lines(thread: pl.Expr) -> pl.Expr:
