@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.backfill.plan import make_plan
-from tallybook.derive import chain
-from tallybook.derive.chain import derive
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger import reading as module
 from tallybook.ledger.manifest import Entry, Segment, encoded
@@ -21,14 +18,11 @@ from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
 from tallybook.ledger.stretches import cut_places, stretches
 from tallybook.schema import RESPONSE, SUM, SUMMARY
-from tallybook.sources import sources
 from tallybook.tables import READ
 from tests.backfill.database import write
 from tests.backfill.history import history
-from tests.examples import times
 from tests.ledger.homes import document, opened
 from tests.reported import reported
-from tests.test_fixtures import CASES, read
 
 NOWHERE = Path("/nowhere")
 WHOLE = 10**9
@@ -119,19 +113,6 @@ def test_backfill_proposes_the_same_of_stretches(
     for name in ("corrections", "unrecoverable", "before", "after", "rest"):
         assert getattr(one, name).equals(getattr(other, name), null_equal=True), name
     assert one.unused == other.unused
-
-
-def test_columns_of_one_value_are_derived_as_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = CASES[::6]
-    of_sources = ([case for case in CASES if case.parent.name == name] for name in sources())
-    for cases in (*of_sources, *([case] for case in some[:: max(3 // times(), 1)])):
-        reported = pa.concat_tables(map(read, cases))
-        narrow = derive(reported, None)
-        with monkeypatch.context() as patched:
-            patched.setattr(chain, "_narrow", lambda rows: rows)
-            wide = derive(reported, None)
-        assert narrow.schema == wide.schema
-        assert narrow.equals(wide, null_equal=True), cases
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), max_size=12)

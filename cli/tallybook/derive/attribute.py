@@ -45,16 +45,13 @@ def _with_root(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _roots(rows: pl.DataFrame) -> pl.DataFrame:
     """`root` by source and thread, where it is another than the thread."""
-    parent = pl.coalesce("root_thread_id", "parent_thread_id")
-    links = (
-        rows.select(*_WHO, "is_copy", parent=parent)
-        .filter(
-            pl.col("thread_id").is_not_null(), ~pl.col("is_copy"), pl.col("parent").is_not_null()
-        )
-        .select(*_WHO, "parent")
-        .unique()
-        .sort("thread_id", "parent", descending=True)
-    )
+    stated = ("root_thread_id", "parent_thread_id")
+    parent = pl.when(~pl.col("is_copy")).then(pl.coalesce(stated))
+    links = rows.select(*_WHO, parent=parent)
+    # A log says the same of all its rows.
+    is_new = pl.any_horizontal(pl.all().ne_missing(pl.all().shift()))
+    links = links.filter(pl.col("parent").is_not_null() & is_new).drop_nulls("thread_id").unique()
+    links = links.sort("thread_id", "parent", descending=True)
     # Sorted downwards and written over, the smallest of several stated parents wins every time.
     parents = {(source, thread): parent for source, thread, parent in links.iter_rows()}
     ends = ((*who, _end(*who, parents)) for who in parents)

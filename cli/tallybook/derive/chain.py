@@ -47,7 +47,8 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     Rows are put in the order of path, record and part first, so the order of reading is of no
     consequence.
     """
-    frame = with_requests(_narrow(_in_order(pl.DataFrame(reported))).with_row_index("row"))
+    # Rows come in as many pieces as parts that they were read from, and each step pays for each.
+    frame = with_requests(_in_order(pl.DataFrame(reported).rechunk()).with_row_index("row"))
     evidence = pl.col("kind") == RESPONSE
     # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
     held = frame.filter(evidence)
@@ -71,26 +72,6 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     if rows.select(ordered.slice(1).all()).item():
         return rows
     return rows.sort("path", "record", "part", maintain_order=True)
-
-
-def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same rows, with columns that hold one value throughout as just that value.
-
-    Of a log that is most columns: it has one path, one source, and of half the schema no word.
-    """
-    schema = rows.schema  # made anew each time it is asked for
-    ends = rows[[0, -1]] if rows.height else rows
-    likely = [
-        name
-        for name, dtype in schema.items()
-        if dtype in {pl.String, pl.Boolean, pl.Int64} or ends[name].null_count() == ends.height
-    ]
-    same = rows.select(pl.col(likely).eq_missing(pl.col(likely).first()).all())
-    return rows.with_columns(
-        pl.lit(rows[name][0], schema[name]).alias(name)
-        for name in likely
-        if rows.height and same[name].item()
-    )
 
 
 def as_recorded(usage: pl.DataFrame) -> pl.DataFrame:

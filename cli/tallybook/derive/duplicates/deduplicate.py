@@ -141,13 +141,16 @@ def _content() -> pl.Expr:
 
 def _with_shared_records(rows: pl.DataFrame) -> pl.DataFrame:
     """A record keeps its own id when it is copied, whatever other ids the copy was given."""
-    named = rows.select("row", "source", "part", "record_id", "identity").filter(
-        pl.col("record_id").is_not_null(), pl.col("identity").is_not_null()
-    )
-    if named["record_id"].n_unique() == named.height:
+    is_named = pl.col("identity").is_not_null() & pl.col("record_id").is_not_null()
+    record = pl.when(is_named).then(pl.col("record_id").hash())
+    is_shared = rows.select(record.is_duplicated() & record.is_not_null()).to_series()
+    if not is_shared.any():
         return rows
-    shared = named.filter(pl.col("record_id").is_duplicated()).select(
-        "row", _shared=pl.col("identity").min().over("source", "record_id", "part")
+    columns = ("row", "source", "part", "record_id", "identity")
+    shared = (
+        rows.select(columns)
+        .filter(is_shared)
+        .select("row", _shared=pl.col("identity").min().over("source", "record_id", "part"))
     )
     own = pl.coalesce("_shared", "identity")
     return beside(rows, shared).with_columns(identity=own).drop("_shared")
@@ -260,11 +263,15 @@ def is_compaction() -> pl.Expr:
 
 def _mark_recorded_compactions(rows: pl.DataFrame) -> pl.DataFrame:
     """Such a call where it is on record: the last one of the session that was made for it."""
-    made = _FREE & (pl.col("caller") == COMPACT) & ~is_compaction()
     who = ("source", "root_thread_id")
-    recorded = rows.filter(made).select(*who, "timestamp", _made="call_id").drop_nulls()
+    free = rows.select("row", *who, "timestamp", "caller", "call_id", "identity", is_free=_FREE)
+    free = free.filter("is_free")
+    made = (pl.col("caller") == COMPACT) & ~is_compaction()
+    recorded = free.filter(made).select(*who, "timestamp", _made="call_id").drop_nulls()
+    if recorded.is_empty():
+        return rows
     found = (
-        rows.filter(_FREE & is_compaction())
+        free.filter(is_compaction())
         .select("row", *who, "timestamp")
         .drop_nulls()
         .sort("timestamp", "row")

@@ -70,6 +70,8 @@ def mark_stated_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _mark_threads(rows: pl.DataFrame) -> pl.DataFrame:
+    if rows["log_source"].null_count() == rows.height:
+        return rows
     own = _FREE & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG) & ~is_router()
     logged = (own & pl.col("log_source").is_null()).fill_null(value=False)
     of = pl.concat_str("log_source", pl.lit(":"), "thread_id")
@@ -95,11 +97,13 @@ def _mark_responses(rows: pl.DataFrame) -> pl.DataFrame:
     usable = (
         _FREE & (pl.col("kind") == CALL) & (pl.col("response_id").str.len_chars() >= _ID_LENGTH)
     )
+    ids = rows.select("source", id=pl.when(usable).then("response_id")).drop_nulls("id")
     # An id that one source gives to several calls names none of them.
-    single = (pl.len() == pl.col("source").n_unique()).over("response_id")
-    shared = rows.filter(usable).filter(single, pl.len().over("response_id") > 1)
-    if shared.is_empty():
+    stated = ids.group_by("id").agg(single=pl.len() == pl.col("source").n_unique(), n=pl.len())
+    several = stated.filter("single", pl.col("n") > 1)["id"]
+    if several.is_empty():
         return rows
+    shared = rows.filter(usable, pl.col("response_id").is_in(several.implode()))
     winners = shared.pipe(_ranked, _disputed(rows))
     lost = pl.col("_winner").is_not_null() & (pl.col("_winner") != pl.col("call_id"))
     return (
@@ -194,6 +198,12 @@ def mark_forwarded(rows: pl.DataFrame) -> pl.DataFrame:
     are left, and that may be one call all the same, which end of a route they are.
     """
     rows = rows.with_columns(_settled=pl.lit(value=False))
+    if rows.select(is_router().any()).item():
+        rows = _with_pairs(rows)
+    return rows.pipe(_with_ends, ~pl.col("_settled")).drop("_settled")
+
+
+def _with_pairs(rows: pl.DataFrame) -> pl.DataFrame:
     found = pairs(rows)
     if found:
         givers = [(pair.router, pair.client) for pair in found]
@@ -203,9 +213,7 @@ def mark_forwarded(rows: pl.DataFrame) -> pl.DataFrame:
     if silent:
         rows = _give_counts(rows, silent)
     stored = answered(rows)
-    if stored:
-        rows = _settle(rows, map(_lesser, stored))
-    return rows.pipe(_with_ends, ~pl.col("_settled")).drop("_settled")
+    return _settle(rows, map(_lesser, stored)) if stored else rows
 
 
 def _give_counts(rows: pl.DataFrame, silent: list[Silent]) -> pl.DataFrame:
@@ -306,7 +314,7 @@ def answered(rows: pl.DataFrame) -> list[Answered]:
     free = pl.col("duplicate_of").is_null()
     yielded = pl.col("duplicate_reason").is_in([WITNESS, PROBABLY_SAME])
     stored = (pl.col("kind") == CALL) & (pl.col("source") == STORED)
-    if not rows.select(is_router().any() & stored.any()).item():
+    if not rows.select(stored.any()).item():
         return []
     forwarded = at_router(rows.filter(free | yielded)).select(
         OUTPUT, WHEN, *_facts("r"), router="row", r_ms="_ms", yielded=~free

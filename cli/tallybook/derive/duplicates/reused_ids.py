@@ -19,17 +19,18 @@ def reused_identities(rows: pl.DataFrame) -> pl.DataFrame:
     request, by record or by chain. Where they do not, the id was used again, and the records that
     hang together are one call each.
     """
-    if rows["model"].n_unique() - (rows["model"].null_count() > 0) < 2:
+    if rows["model"].n_unique() == 1:
         return rows
-    columns = ("row", "source", "identity", "model", "part", *_EVIDENCE)
-    named = rows.select(columns).filter(
-        pl.col("identity").is_not_null(), pl.col("model").is_not_null()
-    )
     key = ("source", "identity")
-    reused = named.group_by(key).agg(pl.col("model").hash().n_unique()).filter(pl.col("model") > 1)
+    is_named = pl.col("identity").is_not_null() & pl.col("model").is_not_null()
+    named = pl.when(is_named).then(pl.struct(key).hash())
+    ids = rows.select(id=named, model=pl.col("model").hash())
+    models = ids.filter(pl.col("id").is_not_null()).unique()
+    reused = models.filter(pl.col("id").is_duplicated())["id"].unique()
     if reused.is_empty():
         return rows
-    suspects = named.join(reused, on=key, how="semi", maintain_order="left")
+    columns = ("row", *key, "model", "part", *_EVIDENCE)
+    suspects = rows.select(columns).filter(ids["id"].is_in(reused.implode()))
     narrowed = pl.DataFrame(
         [pair for _, group in suspects.group_by(key) for pair in _narrow(group)],
         schema={"row": suspects.schema["row"], "_identity": pl.String},
