@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import tomllib
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tallybook.errors import TallybookError
 from tallybook.pricing import price_file
 from tallybook.pricing import rates as pricing
+from tallybook.pricing.price_schema import schema
 from tests.pricing.calls import claude, price_one
 
 NINES = "9" * 5000
@@ -117,6 +119,50 @@ def test_a_price_in_another_currency_costs_what_that_cost_on_the_day(tmp_path: P
     assert audio["cost"] == Decimal("3.08")  # 0.9 M at 2 EUR and 0.1 M at 10 EUR
 
 
+def test_a_price_in_credits_costs_what_the_provider_asked_for_them(tmp_path: Path) -> None:
+    text = ""
+    for provider in ("seller", "other", "third"):
+        text += f'[[price]]\nprovider = "{provider}"\nmodel = "m"\ninput = 50\n'
+        text += 'currency = "credits"\n'
+    text += "[[credit]]\nusd = 0.1\n"
+    text += '[[credit]]\nprovider = "seller"\nusd = 0.04\nvalid_to = 2026-02-01\n'
+    text += '[[credit]]\nprovider = "Seller"\nusd = 0.05\nvalid_from = 2026-02-01\n'
+    rates = load(tmp_path, text)
+    days = [datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2)]
+    costs = [
+        price_one(rates, "m", **MILLION, provider=provider, timestamp=day)["cost"]
+        for provider in ("seller", "other")
+        for day in days
+    ]
+    assert costs == [Decimal(2), Decimal("2.5"), Decimal(5), Decimal(5)]
+
+
+def test_the_schema_has_the_keys_that_a_price_file_has() -> None:
+    found = schema()["properties"]
+    assert found.keys() == price_file.KEYS.keys()
+    readme = Path("README.md").read_text("utf-8")
+    text = readme.split("<!-- price file -->")[1].split("```")[1].removeprefix("toml\n")
+    kinds = {str: "string", Decimal: "number", int: "number", date: "string", list: "array"}
+    for section, entries in tomllib.loads(text, parse_float=Decimal).items():
+        entry = found[section]["items"]
+        for each in entries:
+            assert set(entry["required"]) <= each.keys() <= entry["properties"].keys()
+            told = {key: entry["properties"][key]["type"] for key in each}
+            assert told == {key: kinds[type(value)] for key, value in each.items()}
+
+
+@pytest.mark.parametrize("section", ["alias", "discount", "free", "currency", "credit", "price"])
+def test_what_the_schema_asks_for_the_reader_does(tmp_path: Path, section: str) -> None:
+    asked = schema()["properties"][section]["items"]["required"]
+    for missing in asked:
+        values = {key: "1" if key in {"factor", "usd"} else "'x'" for key in asked}
+        more = ["input = 1"] if section == "price" else []
+        lines = [f"{key} = {value}" for key, value in values.items() if key != missing] + more
+        with pytest.raises(price_file.PriceFileError, match=f"{missing}: is missing"):
+            load(tmp_path, "\n".join([f"[[{section}]]", *lines]))
+        load(tmp_path, "\n".join([f"[[{section}]]", *lines, f"{missing} = {values[missing]}"]))
+
+
 def test_the_readmes_price_file_is_one(tmp_path: Path) -> None:
     readme = Path("README.md").read_text("utf-8")
     text = readme.split("<!-- price file -->")[1].split("```")[1].removeprefix("toml\n")
@@ -185,6 +231,15 @@ def test_the_file_is_named_and_changes_the_digest(tmp_path: Path, rates: pricing
             "[[price]]\nmodel = 'm'\ninput = 1\ntiers = [{above = 0, input = 1}]",
             "price[1].tiers[1].above: has to be a whole number",
         ),
+        (
+            (
+                "[[price]]\nprovider = 'a'\nmodel = 'm'\ninput = 1\ncurrency = 'credits'\n"
+                "[[credit]]\nprovider = 'b'\nusd = 1"
+            ),
+            "price[1].currency: there is no [[credit]] of provider 'a'",
+        ),
+        ("[[credit]]\nprovider = 'a'", "credit[1].usd: is missing"),
+        ("[[credit]]\nprovider = 'a'\ncode = 'EUR'\nusd = 1", "credit[1].code: is not a key"),
         ("[[alias]]\nfrom = 'a'", "alias[1].to: is missing"),
         ("[[discount]]\nprovider = 'a'", "discount[1].factor: is missing"),
         ("[[discount]]\nprovider = 'a'\nfactor = inf", "discount[1].factor: Infinity is not"),

@@ -33,6 +33,7 @@ Examples:
   tallybook prices --provider openai           all models of a provider, as of now
   tallybook prices --unpriced                  models of your logs that have no price
   tallybook prices --unpriced LOGS --json
+  tallybook prices --schema -o prices.schema.json
 
 \b
 Exit code 1 where nothing has the name."""
@@ -66,6 +67,9 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     unpriced: Annotated[
         bool, typer.Option("--unpriced", help="The models of the logs that have no price.")
     ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="The JSON Schema of a file for --prices, for editors.")
+    ] = False,
     everything: options.All = False,
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
@@ -77,6 +81,9 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     """Say what a model costs, by period, tier and way of being served, and where that is known
     from; or which models have no price.
     """
+    if schema:
+        _put_schema(output, others=bool(names or at or provider or unpriced or format_ or json))
+        return
     chosen = chosen_format(format_, json=json, target=output)
     if chosen == "html":
         raise UsageError("prices are not written as html", hint="table, json, csv, markdown")
@@ -100,6 +107,17 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     if len(names or ()) > 1:
         raise UsageError("one MODEL at a time", hint="without one all of them are listed")
     _put_rates(names[0] if names else None, provider, _span(at), _rates(prices), chosen, output)
+
+
+def _put_schema(output: Path | None, *, others: bool) -> None:
+    from json import dumps
+
+    from tallybook.pricing.price_schema import schema
+
+    if others:
+        raise UsageError("--schema goes with -o alone")
+    check_files([], None, output, "-o")
+    put([f"{dumps(schema(), indent=2)}\n"], "json", output)
 
 
 def _rates(price_file: Path | None) -> Rates:

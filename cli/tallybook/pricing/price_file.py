@@ -1,4 +1,4 @@
-"""The user's price file: prices, aliases, discounts and free providers, in TOML."""
+"""The user's price file in TOML: prices, aliases, discounts, free providers, kinds of money."""
 
 from __future__ import annotations
 
@@ -36,8 +36,20 @@ _RATE_KEYS: Final = {
     "output": "output",
     "web_search": "search",
 }
-_SECTIONS: Final = ("price", "alias", "discount", "free", "currency")
+_PERIOD: Final = ("valid_from", "valid_to")
+# Every section with its keys; `note` is for its user alone.
+KEYS: Final[Mapping[str, Sequence[str]]] = {
+    "price": ("provider", "model", *_PERIOD, "tiers", "currency", "note", *_RATE_KEYS, *MEDIA_KEYS),
+    "alias": ("from", "provider", "to", "note"),
+    "discount": ("provider", "factor", *_PERIOD, "note"),
+    "free": ("provider", "note"),
+    "currency": ("code", "usd", *_PERIOD, "note"),
+    "credit": ("provider", "usd", *_PERIOD, "note"),
+}
+TIER_KEYS: Final = ("above", *_RATE_KEYS)
 _DOLLARS: Final = "USD"
+_CREDITS: Final = "CREDITS"
+_MONEY: Final = ("currency", "credit")
 _FINEST: Final = Decimal("1e-9")
 _DEAREST: Final = Decimal(1_000_000)
 _LONGEST: Final = 10**12  # tokens of a prompt, far more than any model takes
@@ -77,9 +89,10 @@ class Discount(msgspec.Struct, frozen=True):
 
 
 class _Currency(msgspec.Struct, frozen=True):
-    """What one of it costs in dollars, from and until an instant."""
+    """What one of it costs in dollars, from and until an instant; credits are of one provider."""
 
     code: str
+    provider: str | None
     dollars: Fraction
     valid_from: int | None
     valid_to: int | None
@@ -126,9 +139,12 @@ def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_
 
 
 def _overrides(path: Path, document: Mapping[str, Any], content: bytes) -> Overrides:
-    sections = {name: _entries(document, name) for name in _SECTIONS}
-    _refuse_unknown(_Entry("", document), _SECTIONS)
-    currencies = [_currency(entry) for entry in sections["currency"]]
+    sections = {name: _entries(document, name) for name in KEYS}
+    _refuse_unknown(_Entry("", document), KEYS)
+    for name, entries in sections.items():
+        for entry in entries:
+            _refuse_unknown(entry, KEYS[name])
+    currencies = [_currency(entry) for name in _MONEY for entry in sections[name]]
     return Overrides(
         name=path.name,
         digest=sha256(content).hexdigest(),
@@ -241,8 +257,6 @@ def _refuse_unknown(entry: _Entry, known: Iterable[str]) -> None:
 
 
 def _price(entry: _Entry, currencies: Sequence[_Currency]) -> Price:
-    keys = ("provider", "model", "valid_from", "valid_to", "tiers", "currency", "note")
-    _refuse_unknown(entry, (*keys, *_RATE_KEYS, *MEDIA_KEYS))
     base = _rates(entry)
     if all(rate is None for rate in base.values()):
         entry.fail("input", "is missing", f"State at least one of {', '.join(_RATE_KEYS)}.")
@@ -264,9 +278,7 @@ def _in_dollars(
     if sign == _DOLLARS:
         yield from rows
         return
-    periods = [each for each in currencies if each.code == sign]
-    if not periods:
-        entry.fail("currency", f"there is no [[currency]] with the code {_shown(sign)}")
+    periods = _currencies(entry, sign, currencies)
     for row in rows:
         for each in periods:
             start = max(filter(None, (row.valid_from, each.valid_from)), default=None)
@@ -276,13 +288,30 @@ def _in_dollars(
                 yield scale(held, each.dollars, names=RATES)
 
 
+def _currencies(entry: _Entry, sign: str, currencies: Sequence[_Currency]) -> Sequence[_Currency]:
+    """The periods of a price's currency; a credit is worth what its provider asks for it."""
+    found = [each for each in currencies if each.code == sign]
+    if sign == _CREDITS:
+        provider = entry.optional("provider")
+        own = [each for each in found if each.provider == provider]
+        found = own or [each for each in found if each.provider is None]
+        if not found:
+            whose = f" of provider {_shown(provider)}" if provider else ""
+            entry.fail("currency", f"there is no [[credit]]{whose}")
+    if not found:
+        entry.fail("currency", f"there is no [[currency]] with the code {_shown(sign)}")
+    return found
+
+
 def _currency(entry: _Entry) -> _Currency:
-    _refuse_unknown(entry, ("code", "usd", "valid_from", "valid_to", "note"))
+    is_credit = entry.where.startswith("credit[")
     if "usd" not in entry.values:
         entry.fail("usd", "is missing", "What one of it costs in dollars.")
     usd = entry.number("usd", "a price", "What one of it costs in dollars.")
     start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
-    return _Currency(entry.text("code").upper(), Fraction(usd), start, end)
+    if is_credit:
+        return _Currency(_CREDITS, entry.optional("provider"), Fraction(usd), start, end)
+    return _Currency(entry.text("code").upper(), None, Fraction(usd), start, end)
 
 
 def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[str, int | None]]]:
@@ -291,7 +320,7 @@ def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[s
     found = []
     for tier in _entries(entry.values, "tiers"):
         inner = _Entry(f"{entry.where}.{tier.where}", tier.values)
-        _refuse_unknown(inner, ("above", *_RATE_KEYS))
+        _refuse_unknown(inner, TIER_KEYS)
         above = inner.values.get("above")
         if isinstance(above, bool) or not isinstance(above, int) or not 0 < above <= _LONGEST:
             inner.fail("above", "has to be a whole number of tokens")
@@ -349,12 +378,10 @@ def _instant(entry: _Entry, key: str) -> int | None:
 
 
 def _alias(entry: _Entry) -> Alias:
-    _refuse_unknown(entry, ("from", "provider", "to", "note"))
     return Alias(entry.text("from").lower(), entry.optional("provider"), entry.text("to"))
 
 
 def _discount(entry: _Entry) -> Discount:
-    _refuse_unknown(entry, ("provider", "factor", "valid_from", "valid_to", "note"))
     if "factor" not in entry.values:
         entry.fail("factor", "is missing", _FACTOR_HINT)
     factor = entry.number("factor", "a factor", _FACTOR_HINT)
@@ -363,5 +390,4 @@ def _discount(entry: _Entry) -> Discount:
 
 
 def _free(entry: _Entry) -> str:
-    _refuse_unknown(entry, ("provider", "note"))
     return entry.text("provider").lower()
