@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources.lines import line_count, problem
+from tallybook.sources.lines import problem
 from tallybook.values import decode
 
 _OPENER, _CLOSER = b"{}"
@@ -24,6 +24,7 @@ _CLOSERS: Final = b"}\r"
 # A letter or an underscore as an escape, as no client writes it.
 ESCAPED: Final = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|5[0-9aAfF]|7[0-9aA])")
 ANYTHING: Final = re.compile(rb"\S")  # the marker of a format of which every line is read
+_BLANKS: Final = re.compile(rb"\s*\n")
 # A record, where its line begins and ends in the block, and whether it is sure to be a candidate.
 Spans: TypeAlias = Iterable[tuple[int, int, int, bool]]
 Look: TypeAlias = Callable[[int, int, int], None]  # at a record, where it begins and ends
@@ -38,10 +39,10 @@ class Counting(Protocol):
 def spans(
     block: bytes, state: Counting, passed: re.Pattern[bytes] | None = None
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """Each line but those that begin with `passed` and end like an object; counts all of them."""
-    if block.isspace():  # gigabytes of blank lines cost no more than to unpack them
-        state.records += line_count(block)
-        return
+    """Each line but those that begin with `passed` and end like an object; counts all of them.
+
+    Empty ones are passed over as well.
+    """
     begin, record, size = 0, state.records, len(block)
     find, match = block.find, passed.match if passed else None
     while begin < size:
@@ -50,10 +51,24 @@ def spans(
         if end < 0:  # the last one of its file, which may be cut behind any brace
             end = size
             yield record, begin, end, True
+        elif end == begin:
+            end, more = blanks(block, begin)
+            record += more
         elif match is None or match(block, begin) is None or block[end - 1] not in _CLOSERS:
             yield record, begin, end, False
         begin = end + 1
     state.records = record
+
+
+def blanks(block: bytes, begin: int) -> tuple[int, int]:
+    """Where the last of some blank lines ends, and how many follow the first, which begins there.
+
+    Gigabytes of them cost no more than to unpack them.
+    """
+    found = _BLANKS.match(block, begin)
+    assert found is not None  # noqa: S101 - for the type checker
+    end = found.end() - 1
+    return end, block.count(b"\n", begin, end)
 
 
 def candidates(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.jsonl import hides
+from tallybook.sources.jsonl import blanks, hides
 
 # A line as its client writes it: the id of the line before, then plain members up to what it is.
 # A text in them is without a backslash, so no quote is inside it. Another order of the keys costs
@@ -64,7 +64,9 @@ _WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
 _CLOSER: Final = ord("}")
 
 
-def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
+def spans(  # noqa: C901 - one pass over all that a line can be
+    block: bytes, state: State
+) -> Iterator[tuple[int, int, int, bool]]:
     """Each line that cannot be passed over, as `jsonl.spans` has them; counts all lines.
 
     A message of the model is sure to be a candidate. Of each line that is not passed over, and of
@@ -112,8 +114,11 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
                     mark is _NEVER or find(TELLS_AGENT_END, max(end - _END_WITHIN, begin), end) < 0
                 )
             )
+        if end == begin and end < size:
+            end, more = blanks(block, begin)
+            record += more
         # The last line of a file may be cut behind any brace.
-        if not passed or end == size:
+        elif not passed or end == size:
             if not is_response and not aside and block[end - 1] == _CLOSER:
                 aside = _follow(block, begin, end, state)
             yield record, begin, end, is_response or end == size

@@ -9,6 +9,7 @@ import msgspec
 
 from tallybook.schema import EVENT, Reported
 from tallybook.sources.codex.lines import Review, find_answer
+from tallybook.sources.jsonl import blanks
 
 # How a line that Codex wrote begins, up to what tells whether a model answers in it. What a review
 # is told by is not among them, nor is a history that a compaction keeps.
@@ -43,6 +44,9 @@ class Gap(NamedTuple):
         while begin < self.end:
             end = block.find(b"\n", begin, self.end)
             end = self.end if end < 0 else end
+            if end == begin:
+                begin = blanks(block, begin)[0] + 1
+                continue
             found = _TELLING_START.match(block, begin, end)
             if found is None:
                 is_answered, review = find_answer(block, begin, end, review)

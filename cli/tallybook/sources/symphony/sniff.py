@@ -49,6 +49,7 @@ _DOCUMENTS: Final = tuple(
         (b"issue_identifier", b"event", b"tokens", b"metadata"),
     )
 )
+_NOT_BLANK: Final = re.compile(rb"\S[^\n]*")
 _CUT_AUDIT: Final = re.compile(rb'\{"[^\n]*"event_type":"[^\n]*"issue_identifier":"')
 
 
@@ -79,7 +80,7 @@ def form_of(head: Head) -> str | None:
 
 def form_of_lines(block: bytes) -> str | None:
     """Which of Symphony's files it is that has one of its lines in a block, behind others."""
-    values = (decode(line) for line in block.split(b"\n"))
+    values = (decode(found[0]) for found in _NOT_BLANK.finditer(block))
     forms = (_form_of_line(value) for value in values if isinstance(value, dict))
     return next(filter(None, forms), None)
 
