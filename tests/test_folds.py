@@ -13,7 +13,7 @@ import pytest
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
 from tallybook.files.find import logical_name, walk
-from tallybook.sources import FileFacts, Source, claims, sources
+from tallybook.sources import FileFacts, Source, claims, marked, sniffed, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head
 from tallybook.tables import table
@@ -64,6 +64,34 @@ def claimed(case: Path) -> list[tuple[Source, Path, bytes]]:
         (claims(Head(data), logical_name(path).as_posix()), path, data) for path, data in files
     )
     return [(sources()[names[0]], path, data) for names, path, data in found if names]
+
+
+def test_a_mark_is_of_one_source_which_the_lines_tell_as_well() -> None:
+    """So a file that begins with it is known without a look at them."""
+    known = []
+    for case in CASES:
+        for path, _ in walk([built(case)]).files:
+            head = Head(content(path))
+            if names := marked(head):
+                assert names == sniffed(head), path
+                known += names
+    assert set(known) == {name for name, source in sources().items() if source.mark}
+    assert len(known) > 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # Qwen Code, Gemini CLI, a response that quotes a transcript, a Codex item of another kind
+        b'{"uuid":"a","parentUuid":null,"sessionId":"b","timestamp":"c","type":"user"}',
+        b'{"sessionId":"a","projectHash":"b","messages":[]}',
+        b'{"text":{"parentUuid":null,"isSidechain":false,"sessionId":"a"}}',
+        b'{"timestamp":"2026-01-01T00:00:00Z","type":"response_item","payload":{}}',
+        b'{"parentUuid":null,"isSidechain":false,\n"sessionId":"a"}',
+    ],
+)
+def test_what_others_may_begin_with_is_no_mark(line: bytes) -> None:
+    assert marked(Head(line)) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from fnmatch import fnmatchcase
+import re
+from fnmatch import translate
 from functools import cache
 
 from tallybook.sources.contract import FileFacts, Location, Source
@@ -33,9 +34,29 @@ def claims(head: Head, path: str = "") -> list[str]:
     A file whose `path` (with slashes, without a compression suffix) one of them owns is that one's
     alone: what an answer looks like does not tell which program kept it.
     """
-    owners = [name for name, source in sources().items() if _is_owned(source, path)]
-    return owners or [name for name, source in sources().items() if source.sniff(head)]
+    owners = [name for name, owned in _owned() if owned.match(path)]
+    return owners or marked(head) or sniffed(head)
 
 
-def _is_owned(source: Source, path: str) -> bool:
-    return any(fnmatchcase(path, f"*/{owned}") for owned in source.owns)
+def marked(head: Head) -> list[str]:
+    """Names of the sources with whose mark a file begins, in nearly every case one."""
+    return [name for name, mark in _marks() if mark.match(head.content)]
+
+
+def sniffed(head: Head) -> list[str]:
+    """Names of the sources that recognise the first lines of a file, whatever it begins with."""
+    return [name for name, source in sources().items() if source.sniff(head)]
+
+
+@cache
+def _owned() -> list[tuple[str, re.Pattern[str]]]:
+    return [
+        (name, re.compile("|".join(translate(f"*/{owned}") for owned in source.owns)))
+        for name, source in sources().items()
+        if source.owns
+    ]
+
+
+@cache
+def _marks() -> list[tuple[str, re.Pattern[bytes]]]:
+    return [(name, re.compile(source.mark)) for name, source in sources().items() if source.mark]

@@ -94,6 +94,9 @@ class Source:
     begin: Callable[[FileFacts], Any]
     read: Callable[[bytes, Any], tuple[Rows, Any]]
     finish: Callable[[Any], Sequence[Reported]]
+    # A regular expression of first bytes that no other format begins with, for what most files of
+    # its tool begin with: such a file is known without a look at its lines by every source.
+    mark: bytes = b""
     owns: tuple[str, ...] = ()  # path globs of files that are its own, whatever they hold
     quiet: tuple[str, ...] = ()  # patterns that fit any sort of file: unclaimed ones are no problem
     ignores: tuple[str, ...] = ()  # path globs of neighbours that hold no usage, e.g. "*.meta.json"

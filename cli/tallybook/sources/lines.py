@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from tallybook.schema import PROBLEM, Reported
@@ -17,16 +18,17 @@ ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|\Z)")
 
 
 class Head:
-    """The first bytes of a file, its first lines split and decoded once for all who look at it.
-
-    `lines` are those that are not blank; the last one may be cut off.
-    """
+    """The first bytes of a file, its first lines split and decoded once for all who look at it."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content[:HEAD_BYTES].removeprefix(_BOM)
-        found = self.content.split(b"\n", _LOOKED_AT)[:_LOOKED_AT]
-        self.lines = [line for line in found if line and not line.isspace()]
         self._values: list[object] = []
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The first lines that are not blank; the last one may be cut off."""
+        found = self.content.split(b"\n", _LOOKED_AT)[:_LOOKED_AT]
+        return [line for line in found if line and not line.isspace()]
 
     def values(self, most: int) -> Iterator[object]:
         """The JSON values of the first lines; None for a line that holds none."""
