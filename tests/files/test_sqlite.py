@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import sqlite3
@@ -342,3 +343,9 @@ def test_what_is_no_database_is_told_by_its_first_bytes(tmp_path: Path) -> None:
 def test_a_database_of_nobody_we_know_is_unclaimed(tmp_path: Path) -> None:
     rows = read_file(create(tmp_path / "data.sqlite")).to_pylist()
     assert [(row["record"], row["problems"]) for row in rows] == [(0, ["unclaimed"])]
+
+
+def test_a_packed_database_is_told_by_what_is_packed_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "usage.json.gz"
+    path.write_bytes(gzip.compress(b"SQLite format 3\0" + bytes(100)))
+    assert read_file(path)["problems"].to_pylist() == [["unclaimed"]]

@@ -96,7 +96,22 @@ def _work_here(
     work: Callable[[Sequence[T]], R], groups: Sequence[Sequence[T]]
 ) -> Iterator[tuple[int, R]]:
     for number, group in enumerate(groups):
-        yield number, work(group)
+        yield number, _tidily(work, group)
+
+
+def _tidily(work: Callable[[Sequence[T]], R], group: Sequence[T]) -> R:
+    """What `work` makes of a group; rings among what it leaves are looked for once, at its end.
+
+    Rows are in none. Looking for some among them again and again takes a twentieth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return work(group)
+    finally:
+        if was_enabled:
+            gc.enable()
+        gc.collect(1)
 
 
 def _work_pooled(
@@ -123,7 +138,7 @@ def _work_pooled(
             try:
                 with _uninterrupted():
                     for number in order:
-                        pending[pool.submit(work, groups[number])] = number
+                        pending[pool.submit(_tidily, work, groups[number])] = number
                 while pending:
                     if meanwhile and len(pending) <= workers:
                         meanwhile()

@@ -24,13 +24,14 @@ from tallybook.files.blocks import (
 )
 from tallybook.files.find import compression_of, logical_name, neighbours
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
-from tallybook.files.resume import ReadPosition, Trail, encoded, is_continued, rest_of
+from tallybook.files.resume import NoTrail, ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.skim import is_longer
 from tallybook.files.sqlite import (
     Unclaimed,
     copies_beside,
     is_database,
     is_passing,
+    may_be_database,
     read_database,
     words,
 )
@@ -72,28 +73,32 @@ class FileReading:
     Iterating gives rows in bounded numbers and raises for nothing that the file holds. Then `place`
     says where it ended, `continued` whether it began at `after`, `failed` whether it broke off for
     a reason outside of the file, and `is_ours` whether our own code was that reason. `trail` knows
-    the digests before the offsets in `probes`.
+    the digests before the offsets in `probes`. Where nothing is `kept`, and nothing probed, `place`
+    says no more than whose the file is.
     """
 
     def __init__(
         self,
         path: Path,
         after: ReadPosition | None = None,
-        probes: Iterable[tuple[int, int]] = (),
+        probes: Sequence[tuple[int, int]] = (),
         copy: Path | None = None,
+        *,
+        kept: bool = True,
     ) -> None:
         self.path = path
         self._content = copy or path
         self.place = ReadPosition()
         self.continued = self.failed = self.is_ours = False
-        self.trail = Trail(probes=probes)
+        self._is_kept = kept or bool(probes)
+        self.trail = Trail(probes=probes) if self._is_kept else NoTrail()
         self._after = after
         self._begun = False
         self._odd: dict[str, Reported] = {}  # what is said of files beside it
 
     def __iter__(self) -> Iterator[RowsOfFile]:
         try:
-            for found in self._database() if is_database(self._content) else self._log():
+            for found in self._rows():
                 if len(found.rows):
                     self._begun = True
                     yield found
@@ -123,7 +128,7 @@ class FileReading:
             self.place.source = name
             yield RowsOfFile(rows, lasting=True)
 
-    def _log(self) -> Iterator[RowsOfFile]:
+    def _rows(self) -> Iterator[RowsOfFile]:
         after = self._after
         if after is not None and after.state and (known := self._known(after)) is not None:
             self.continued = True
@@ -134,19 +139,25 @@ class FileReading:
             return
         with open_log(self._content) as read:
             first, pieces, passed = beginning(read)
-            if not first:
+            if not (may_be_database(first) and is_database(self._content)):
+                yield from self._log(first, pieces)
+                if passed:
+                    self.place.state = b""
                 return
-            head, claimed = told(self.path, first, self._content)
-            if len(claimed) != 1:
-                raise Unclaimed(claimed)
-            source = sources()[claimed[0]]
-            is_whole = source.whole(head)
-            if source.has_pictures and is_longer(first):
-                yield from self._without_pictures(source, pieces, is_whole=is_whole)
-            else:
-                yield from self._afresh(source, pieces, is_whole=is_whole)
-            if passed:
-                self.place.state = b""
+        yield from self._database()
+
+    def _log(self, first: bytes, pieces: Iterator[bytes]) -> Iterator[RowsOfFile]:
+        if not first:
+            return
+        head, claimed = told(self.path, first, self._content)
+        if len(claimed) != 1:
+            raise Unclaimed(claimed)
+        source = sources()[claimed[0]]
+        is_whole = source.whole(head)
+        if source.has_pictures and is_longer(first):
+            yield from self._without_pictures(source, pieces, is_whole=is_whole)
+        else:
+            yield from self._afresh(source, pieces, is_whole=is_whole)
 
     def _known(self, after: ReadPosition) -> tuple[Source, object] | None:
         """The source and its state after what was read; None where the file is to be read afresh.
@@ -170,10 +181,7 @@ class FileReading:
         self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
     ) -> Iterator[RowsOfFile]:
         state = source.begin(self._facts(source))
-        self.place = ReadPosition(
-            source=source.name,
-            begun=ReadPosition.digest(encoded(state)),
-        )
+        self.place = self._begun_at(source, state)
         if is_whole:
             content = document(pieces)
             self.trail.add(content)
@@ -191,7 +199,7 @@ class FileReading:
     ) -> Iterator[RowsOfFile]:
         """The rows of a file that begins with a picture: read in one go, and never continued."""
         state = source.begin(self._facts(source))
-        self.place = ReadPosition(source=source.name, begun=ReadPosition.digest(encoded(state)))
+        self.place = self._begun_at(source, state)
         plain = without_pictures(self._trailed(pieces))
         for block in [document(plain)] if is_whole else whole_lines(plain):
             rows, state = source.read(block, state)
@@ -199,6 +207,10 @@ class FileReading:
             del block
         self.trail.close(self.place)
         yield RowsOfFile(source.finish(state), lasting=False)
+
+    def _begun_at(self, source: Source, state: object) -> ReadPosition:
+        begun = ReadPosition.digest(encoded(state)) if self._is_kept else b""
+        return ReadPosition(source=source.name, begun=begun)
 
     def _trailed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
@@ -235,7 +247,7 @@ class FileReading:
         return msgspec.structs.replace(self._facts(source), copies=copies)
 
     def _keep(self, source: Source, state: object) -> None:
-        is_kept = not any(getattr(state, name) for name in source.holds)
+        is_kept = self._is_kept and not any(getattr(state, name) for name in source.holds)
         self.trail.settle(self.place, encoded(state) if is_kept else b"")
 
 

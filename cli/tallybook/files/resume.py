@@ -92,6 +92,19 @@ class Trail:
             place.end = self._length
 
 
+class NoTrail(Trail):
+    """Of a reading that nobody goes on from."""
+
+    def add(self, lines: bytes) -> None:
+        """Let them pass."""
+
+    def settle(self, place: ReadPosition, state: bytes) -> None:
+        """Say nothing."""
+
+    def close(self, place: ReadPosition) -> None:
+        """Say nothing."""
+
+
 def encoded(state: object) -> bytes:
     """A state as bytes."""
     return msgspec.msgpack.encode(state)

@@ -110,6 +110,11 @@ def is_database(path: Path) -> bool:
     return _header(_real(path)).startswith(_MAGIC)
 
 
+def may_be_database(first: bytes) -> bool:
+    """Whether a file with these first plain bytes is one, if they are not packed."""
+    return first.startswith(_MAGIC)
+
+
 def read_database(
     path: Path, facts: Callable[[Source, Path], FileFacts]
 ) -> Iterator[tuple[str, Rows]]:

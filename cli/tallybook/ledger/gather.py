@@ -68,11 +68,12 @@ def gather(
 
     `code` is the digest of the code that reads, which all rows carry.
 
-    Without folders everything is given back. With one for parts alone it is not told where reading
+    Without folders the rows are given back. Without one for states it is not told where reading
     ended: what is read aside is not gone on from. Raises OSError where they cannot be written.
     """
-    writer = PartWriter(parts)
-    outcomes = [_read(as_task(task), code, writer) for task in tasks]
+    kept = states is not None
+    writer = PartWriter(parts, kept=kept)
+    outcomes = [_read(as_task(task), code, writer, kept=kept) for task in tasks]
     part, table = writer.close()
     for each in outcomes:
         if each.file_id in writer.failed:
@@ -80,31 +81,33 @@ def gather(
             each.place.state = b""
         each.rows = [msgspec.structs.replace(segment, part=part) for segment in each.rows]
         each.tentative = [msgspec.structs.replace(segment, part=part) for segment in each.tentative]
-    kept = {each.file_id: each.place.state for each in outcomes if each.place.state}
+    states_of = {each.file_id: each.place.state for each in outcomes if each.place.state}
     name = None
-    if states is not None and kept:
+    if states is not None and states_of:
         name = f"{os.urandom(12).hex()}.states"
-        write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(kept)))
+        write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(states_of)))
     for each in outcomes:
         each.has_state = bool(each.place.state)
         if states is not None:
             each.place.state = b""
-        elif parts is not None:
+        else:
             each.place = ReadPosition(each.place.source, is_database=each.place.is_database)
     return Gathered(part, outcomes, name, table)
 
 
-def _read(task: Task, code: str, writer: PartWriter) -> Outcome:
+def _read(task: Task, code: str, writer: PartWriter, *, kept: bool) -> Outcome:
     """What a file gave; where going on fails, it is read as if nothing were known of it."""
-    outcome = _read_from(task, task.after, code, writer)
+    outcome = _read_from(task, task.after, code, writer, kept=kept)
     if outcome.is_ours and outcome.continued:
-        return _read_from(task, None, code, writer)
+        return _read_from(task, None, code, writer, kept=kept)
     return outcome
 
 
-def _read_from(task: Task, after: ReadPosition | None, code: str, writer: PartWriter) -> Outcome:
+def _read_from(
+    task: Task, after: ReadPosition | None, code: str, writer: PartWriter, *, kept: bool
+) -> Outcome:
     copy = Path(task.found.copy) if task.found.copy else None
-    reading = FileReading(Path(task.found.path), after, task.probes, copy)
+    reading = FileReading(Path(task.found.path), after, task.probes, copy, kept=kept)
     file_id = os.urandom(8).hex()
     rows: list[Segment] = []
     tentative: list[Segment] = []

@@ -1,4 +1,4 @@
-"""Parts: Parquet files of reported rows, named by their content so that damage shows."""
+"""Parts: files of reported rows; what is kept is Parquet, named by its content to show damage."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _SUFFIX = ".parquet"
+_ASIDE = ".arrow"  # of a part that only the run reads which wrote it
 
 
 def put_in_place(aside: Path) -> str:
@@ -74,12 +75,13 @@ class Where(NamedTuple):
 class PartWriter:
     """Collects the rows of a group of files into one part, which is named by its content.
 
-    Without a folder the rows stay in memory. Nothing has the part's name before it is complete.
-    `failed` are the ids of files with rows that Arrow cannot hold, when all are settled.
+    Without a folder the rows stay in memory. Nothing has the part's name before it is complete. One
+    that is not `kept` is written as quickly as can be. `failed` are the ids of files with rows that
+    Arrow cannot hold, when all are settled.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, *, kept: bool = True) -> None:
+        self._folder, self._is_kept = folder, kept
         self._aside: Path | None = None  # what is written so far
         # Rows that are in no table yet: one for each file would cost more than reading it.
         self._loose: list[Reported] = []
@@ -87,7 +89,7 @@ class PartWriter:
         self._tables: list[pa.Table] = []
         self._held = self._rows = 0
         self._sink: pa.OSFile | None = None
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: pq.ParquetWriter | pa.ipc.RecordBatchFileWriter | None = None
         self.failed: set[str] = set()
 
     def add(self, rows: Rows, where: Where) -> Segment:
@@ -125,7 +127,7 @@ class PartWriter:
                 return "", None
             self._writer.close()
             self._sink.close()
-            return put_in_place(self._aside), None
+            return (put_in_place if self._is_kept else _put_aside)(self._aside), None
 
     def _taken(self, count: int) -> Segment:
         segment = Segment("", self._rows, count)
@@ -151,13 +153,11 @@ class PartWriter:
             self._loose, self._runs = [], []
 
     def _write(self, folder: Path) -> None:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.06 s, and many runs write nothing
-
         if self._writer is None:
             self._aside = new_aside(folder)
             # By its bytes: a folder may have a name that is no UTF-8.
             self._sink = pa.OSFile(os.fsencode(self._aside), "wb")
-            self._writer = pq.ParquetWriter(self._sink, PART, **options())
+            self._writer = (_kept if self._is_kept else _passing)(self._sink)
         self._writer.write_table(pa.concat_tables(self._tables).combine_chunks())
         self._tables, self._held = [], 0
 
@@ -177,6 +177,29 @@ class PartWriter:
                 if self._aside is not None:
                     self._aside.unlink()
             raise
+
+
+def _kept(sink: pa.NativeFile) -> pq.ParquetWriter:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.06 s, and many runs keep nothing
+
+    return pq.ParquetWriter(sink, PART, **options())
+
+
+def _passing(sink: pa.NativeFile) -> pa.ipc.RecordBatchFileWriter:
+    """What writes rows as they are in memory, small enough for a disk that is one's memory."""
+    return pa.ipc.new_file(sink, PART, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+
+
+def _put_aside(aside: Path) -> str:
+    """Give a complete file a name by which it is known as one that is not kept."""
+    name = f"{os.urandom(16).hex()}{_ASIDE}"
+    aside.replace(aside.with_name(name))
+    return name
+
+
+def is_aside(name: str) -> bool:
+    """Whether a part of this name is read by the run alone that wrote it."""
+    return name.endswith(_ASIDE)
 
 
 def _placed(rows: pa.Table, runs: list[tuple[Where, int]]) -> pa.Table:

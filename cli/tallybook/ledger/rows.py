@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from tallybook.ledger.manifest import Entry, Segment
-from tallybook.ledger.parts import openable
+from tallybook.ledger.parts import is_aside, openable
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.tables import DEFAULTS, READ
 
@@ -64,8 +65,7 @@ class StoredRows:
         if table is not None:
             return pl.DataFrame(table.select(columns).slice(start, rows))
         try:
-            found = pl.scan_parquet(openable(self._store.find(name)), glob=False)
-            found = found.slice(start, rows)
+            found = _scanned(name, self._store.find(name)).slice(start, rows)
             try:
                 frame = found.select(columns).collect()
             except pl.exceptions.ColumnNotFoundError:
@@ -87,6 +87,12 @@ class StoredRows:
             if found.height < wanted:
                 return
             start, left = start + wanted, left - wanted
+
+
+def _scanned(name: str, path: Path) -> pl.LazyFrame:
+    if is_aside(name):
+        return pl.scan_ipc(openable(path), glob=False)
+    return pl.scan_parquet(openable(path), glob=False)
 
 
 def _near(

@@ -12,7 +12,7 @@ import msgspec
 from tallybook.files.find import Found
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, unsealed
-from tallybook.ledger.parts import is_whole
+from tallybook.ledger.parts import is_aside, is_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +78,7 @@ class Store:
         words = "missing"
         for folder in self._folders:
             with suppress(FileNotFoundError):
-                if is_whole(folder / name):
+                if is_aside(name) or is_whole(folder / name):
                     self._whole[name] = folder / name
                     return folder / name
                 words = "damaged"

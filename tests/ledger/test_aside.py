@@ -1,0 +1,36 @@
+"""What is read for one answer is written aside as quickly as can be, and says the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tallybook.ledger.open import usage
+from tallybook.ledger.question import Question
+from tests.built import built
+from tests.test_fixtures import CASES
+
+SOME = CASES[::23]
+
+
+def rows(paths: list[Path], home: Path) -> pl.DataFrame:
+    with usage(Question(paths, {}, home, cache=home)) as reading:
+        return reading.rows.drop("component")  # whose name tells of parts
+
+
+def test_what_is_written_aside_is_never_brought_to_the_disk_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [built(case) for case in SOME]
+    in_memory = rows(paths, tmp_path)
+
+    def synced(_: int) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr("tallybook.ledger.open.is_pooled", lambda _: True)
+    assert in_memory.height > 50
+    assert rows(paths, tmp_path).equals(in_memory, null_equal=True)
