@@ -16,8 +16,8 @@ HALF: Final = Fraction(1, 2)
 WRITTEN: Final = Fraction(4, 3)
 WRITTEN_FOR_AN_HOUR: Final = Fraction(2)
 
-# Batch APIs cost half the list price at these sellers.
-BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google"})
+# Batch APIs cost half the list price at these sellers (Alibaba: its help on batch inference).
+BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google", "alibaba"})
 
 # Inference kept in the United States, sold by Anthropic itself for Claude 4.6 and later.
 US_PREMIUM: Final = Fraction(11, 10)
