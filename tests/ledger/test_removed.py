@@ -80,8 +80,7 @@ def test_an_episode_that_a_resumed_run_dropped_is_kept(tmp_path: Path, case: str
     path.parent.mkdir()
     for number, dropped in enumerate(lines):
         path.write_bytes(b"".join(lines))
-        before = totals(told(home, None, [path]))
-        told(home, ledger, [path])
+        before = totals(told(home, ledger, [path]))
         path.write_bytes(b"".join(lines[:number] + lines[number + 1 :]))
         now = told(home, ledger, [path])
         assert now == told(home, None, [path])
