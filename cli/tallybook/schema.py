@@ -115,8 +115,11 @@ SAID_OF_COUNTED: Final = (
     PERHAPS_RESTARTED,
 )
 
-# The part of a record, kept as evidence, that tells what the last response of an agent took.
+# The parts of a record, kept as evidence, that tell what the last response of an agent took: the
+# result of its tool, and the word of one that ran in the background, which states a total only.
 AGENT_END: Final = "toolUseResult"
+AGENT_NOTICE: Final = "task-notification"
+AGENT_ENDS: Final = (AGENT_END, AGENT_NOTICE)
 
 # How good a witness of a call the record is, best first.
 LOG: Final = "log"  # the tool's own log

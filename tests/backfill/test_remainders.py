@@ -92,6 +92,18 @@ def ended(output: int, **instead: Any) -> Line:
     return asked(30, toolUseResult={name: value for name, value in told.items() if value})
 
 
+def noticed(tokens: int, task: str = AGENT, **columns: Any) -> Line:
+    """What the model is told of the agent when that ran aside; it answered in words of its own."""
+    text = (
+        f"<task-notification>\n<task-id>{task}</task-id>\n<status>completed</status>\n"
+        '<result>It says "<usage><subagent_tokens>7</subagent_tokens></usage>".</result>\n'
+        f"<usage><subagent_tokens>{tokens}</subagent_tokens><tool_uses>1</tool_uses>"
+        "<duration_ms>2178</duration_ms></usage>\n</task-notification>"
+    )
+    return asked(30, message={"role": "user", "content": text},
+                 origin={"kind": "task-notification"}) | columns  # fmt: skip
+
+
 def total(uncached: int, read: int, written: int, output: int, session: str = SESSION) -> Line:
     counts = {"inputTokens": uncached, "outputTokens": output, "cacheReadInputTokens": read,
               "cacheCreationInputTokens": written, "costUSD": 1}  # fmt: skip
@@ -218,6 +230,32 @@ def test_an_end_that_is_not_the_call_s_fills_nothing(
 def test_a_bare_total_is_that_of_the_only_call(tmp_path: Path) -> None:
     found = propose(rows(tmp_path, (*LEAD, ended(222, usage=None)), (SECOND,)))
     assert outputs(found) == [("parent", 222)]
+
+
+def test_the_notice_of_an_agent_that_ran_aside_tells_its_last_output(tmp_path: Path) -> None:
+    """Its last response took 4 + 900 + 80 of prompt and 222; the first stays unknown."""
+    found = propose(rows(tmp_path, (*LEAD, noticed(984 + 222))))
+    assert outputs(found) == [("parent", 222)]
+    (row,) = found.corrections.iter_rows(named=True)
+    assert (row["evidence_record"], row["evidence_part"]) == (4, "task-notification")
+    assert found.unused == 0
+    both = propose(rows(tmp_path, (*LEAD, noticed(984 + 222), WHOLE)))
+    assert outputs(both) == [("parent", 222), ("totals", 111)]
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        noticed(984 + 222, version="2.1.270"),
+        noticed(984 + 222, task="another1"),
+        noticed(984 + 3),
+        noticed(984 + 222, origin=None),
+        noticed(984 + 222, timestamp="2026-09-02T09:11:00.000Z"),
+    ],
+    ids=["a-build-that-estimates", "another-agent", "not-grown", "pasted", "before-the-last-call"],
+)
+def test_a_notice_that_tells_no_last_count_fills_nothing(tmp_path: Path, notice: Line) -> None:
+    assert outputs(propose(rows(tmp_path, (*LEAD, notice)))) == []
 
 
 def test_ends_that_contradict_each_other_fill_nothing(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tallybook.derive.duplicates.routes import STORED
 from tallybook.derive.normalize import dialect_holds
 from tallybook.derive.problems import has_problem
 from tallybook.schema import (
-    AGENT_END,
+    AGENT_ENDS,
     ASSUMED,
     CALL,
     PERHAPS_MORE,
@@ -389,7 +389,7 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     twin = lost & pl.col("source").is_in(FALSE_ZEROS)
     # A stored answer that yielded to a client's call, since another one contradicts it.
     yielded = lost & (pl.col("source") == STORED) & pl.col("response_id").is_not_null()
-    answer = (pl.col("kind") == RESPONSE) & pl.col("part").ne_missing(AGENT_END)
+    answer = (pl.col("kind") == RESPONSE) & ~pl.col("part").is_in(AGENT_ENDS).fill_null(value=False)
     kept = rows.filter(answer | twin | yielded).select(
         *_WHO,
         *_WHERE,

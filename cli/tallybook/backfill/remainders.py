@@ -24,7 +24,8 @@ from tallybook.derive.reconcile import (
     running_totals,
 )
 from tallybook.schema import (
-    AGENT_END,
+    AGENT_ENDS,
+    AGENT_NOTICE,
     BOUND,
     CALL,
     CAPTURE_TOTAL,
@@ -96,7 +97,7 @@ def told(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
         rows.filter(pl.col("kind") == CALL, ~_FREE, pl.col("is_copy") | is_counted())
         .select("duplicate_of", *_WHO, *COMPARED, "finished", own=is_counted())
         .unique(),
-        rows.filter((pl.col("kind") == RESPONSE) & (pl.col("part") == AGENT_END)).select(
+        rows.filter((pl.col("kind") == RESPONSE) & pl.col("part").is_in(AGENT_ENDS)).select(
             "thread_id", *COMPARED, _ONE_HOUR, "reasoning_output_tokens", "reported_total_tokens",
             "timestamp", *place,
         ),
@@ -224,14 +225,16 @@ def _last_output(
     """The output of a call whose prompt is the one that the end of its agent states.
 
     It must have grown: a count that has not may be as much of a first one. Where only a total is
-    stated, the call must be alone in its thread; where the call states nothing, the last of it.
+    stated, the call must be alone in its thread, or the last of an agent that ran aside; where the
+    call states nothing, the last of it.
     """
     if None not in (row["timestamp"], end["timestamp"]) and end["timestamp"] < row["timestamp"]:
         return None
     output = end[_OUTPUT]
     if output is None:
         prompt = [row[name] for name in _INPUTS]
-        if not is_alone or not any(prompt) or None in prompt:
+        is_told = is_alone or (is_last and end["part"] == AGENT_NOTICE)
+        if not is_told or not any(prompt) or None in prompt:
             return None
         output = (end["reported_total_tokens"] or 0) - sum(prompt)
     elif (

@@ -9,11 +9,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from tallybook.schema import CALL, Reported
+from tallybook.schema import AGENT_END, AGENT_NOTICE, CALL, Reported
 from tallybook.sources import jsonl
 from tallybook.sources.claude_code import capture, transcript
 from tallybook.sources.claude_code.lines import Line, decode, decode_document, decode_end
-from tallybook.sources.claude_code.skip import CUT_OFF, TELLS_AGENT_END, spans
+from tallybook.sources.claude_code.notices import notice
+from tallybook.sources.claude_code.skip import CUT_OFF, NOTICE, TELLS_AGENT_END, spans
 from tallybook.sources.claude_code.sniff import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
@@ -24,11 +25,11 @@ from tallybook.values import instant
 
 MAX_DOCUMENT: Final = 64 * 2**20  # bytes; a saved array of a long run's messages stays far below
 
-# Keys without which a line states no counts, cost or model that a row could need, and the one
-# thing that a client tells the model in the user's place which matters.
+# Keys without which a line states no counts, cost or model that a row could need, and the two
+# things that a client tells the model in the user's place which matter.
 MARKER: Final = re.compile(
     rb'"(?:(?:usage|inputTokens|outputTokens|modelUsage|init|total_cost|total_cost_usd|cost_usd'
-    rb'|compact_boundary|StreamTruncated|totalToolUseCount)"|' + CUT_OFF + rb")"
+    rb'|compact_boundary|StreamTruncated|totalToolUseCount)"|' + CUT_OFF + rb"|" + NOTICE + rb")"
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _OWN: Final = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')
@@ -117,7 +118,9 @@ def _told(line: Line, raw: bytes, record: int, state: State) -> Iterator[Reporte
     if line.is_meta is True and _TOLD_CUT_OFF.search(raw):
         yield from transcript.read_cut_off(line, record, None, state)
     if TELLS_AGENT_END in raw and (ended := decode_end(raw)) is not None:
-        yield from transcript.read_agent_end(line, ended, record, state)
+        yield from transcript.read_agent_end(line, ended, AGENT_END, record, state)
+    elif NOTICE in raw and (ended := notice(raw, line.version)) is not None:
+        yield from transcript.read_agent_end(line, ended, AGENT_NOTICE, record, state)
 
 
 def _tool_ids(raw: bytes) -> list[str] | None:

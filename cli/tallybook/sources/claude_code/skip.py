@@ -31,8 +31,11 @@ _UNLINKED: Final = (
 # the model that the response before broke off.
 _SAID: Final = b'message":{"role":"user","content":'
 CUT_OFF: Final = b"Your response above was "
-_TELLS_CUT_OFF: Final = tuple(
-    _SAID + begin + CUT_OFF for begin in (b'"', b'[{"type":"text","text":"')
+NOTICE: Final = b"<task-notification>"  # what an agent that ran aside took, in a user's place
+_TELLS_SOMETHING: Final = tuple(
+    _SAID + begin + word
+    for begin in (b'"', b'[{"type":"text","text":"')
+    for word in (CUT_OFF, NOTICE)
 )
 
 # What only the end of a sub-agent states. It stands near the end of its line, behind the content.
@@ -99,7 +102,7 @@ def spans(  # noqa: C901 - one pass over all that a line can be
             is_response = mark is _ALWAYS
             if mark is _BEHIND:
                 behind = begin + width
-                missing = starts(_SAID, behind) and not starts(_TELLS_CUT_OFF, behind)
+                missing = starts(_SAID, behind) and not starts(_TELLS_SOMETHING, behind)
             else:
                 missing = mark is _NEVER or (
                     not is_response

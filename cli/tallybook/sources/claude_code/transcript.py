@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from tallybook.schema import (
-    AGENT_END,
     ASSERTION,
     BROKEN_OFF,
     CALL,
@@ -173,8 +172,10 @@ def _cut_off(
     )
 
 
-def read_agent_end(line: Line, ended: Ended, record: int, state: State) -> list[Reported]:
-    """What the waiting thread was told of a sub-agent's last response; nothing if no counts are.
+def read_agent_end(
+    line: Line, ended: Ended, part: str, record: int, state: State
+) -> list[Reported]:
+    """What a thread was told of a sub-agent's last response; nothing if no counts are.
 
     The tool states them when the stream is over, so the output is the last one.
     """
@@ -187,7 +188,7 @@ def read_agent_end(line: Line, ended: Ended, record: int, state: State) -> list[
     uuid = text(line.uuid)
     row = Reported(
         record=record,
-        part=AGENT_END,
+        part=part,
         kind=RESPONSE,
         dialect=DIALECT,
         identity=uuid and f"end:{uuid}",
