@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tallybook.backfill.plan import BackfillPlan, stated
 from tallybook.backfill.propose import Proposal, propose
 from tallybook.derive.chain import corrected, derive, priced
 from tallybook.files.find import walk
@@ -75,8 +76,8 @@ def said(number: int, counts: Line, stop: str | None = None, **columns: Any) -> 
                 message=message(number, counts, stop)) | columns  # fmt: skip
 
 
-def of_agent(number: int, counts: Line) -> Line:
-    return said(number, counts, isSidechain=True, agentId=AGENT)
+def of_agent(number: int, counts: Line, stop: str | None = None) -> Line:
+    return said(number, counts, stop, isSidechain=True, agentId=AGENT)
 
 
 def asked(number: int, **columns: Any) -> Line:
@@ -189,6 +190,48 @@ def test_a_total_that_leaves_several_unknown_bounds_them(tmp_path: Path) -> None
     sums = summarise_batches([filled.with_columns(component=pl.lit(""))], Query(), {}).totals
     assert Decimal(sums["cost_high_usd"]) - Decimal(sums["cost_low_usd"]) == Decimal("0.00492")
     assert sums["lower_bound"]
+
+
+def plan(usage: pl.DataFrame) -> BackfillPlan:
+    found = propose(usage)
+    is_filled = pl.col("call_id").is_in(found.corrections["call_id"].implode())
+    counted = usage.filter(pl.col("kind") == "call", pl.col("duplicate_of").is_null())
+    return BackfillPlan(
+        corrections=found.corrections,
+        unrecoverable=found.unrecoverable,
+        unused=found.unused,
+        reasons={},
+        before=counted.filter(is_filled),
+        after=counted.filter(is_filled),
+        rest=counted.filter(~is_filled),
+    )
+
+
+@pytest.mark.parametrize(
+    ("agent", "over"),
+    [
+        ((FIRST, SECOND), ()),
+        ((of_agent(10, usage(20, 0, 900, 111), "tool_use"), SECOND), (10,)),
+        ((of_agent(10, usage(20, 0, 900, 4)), SECOND), ()),
+    ],
+    ids=["as-it-was", "the-last-count-came", "another-first-count"],
+)
+def test_a_bound_is_over_when_its_call_has_a_last_count(
+    tmp_path: Path, agent: tuple[Line, Line], over: tuple[int, ...]
+) -> None:
+    """328 more at most of either call, so long as neither is known; then the rest is the other's.
+
+    A first count that another one has replaced is bounded anew by the same total.
+    """
+    known = propose(rows(tmp_path / "before", (*LEAD, WHOLE))).corrections
+    assert known["output_tokens"].to_list() == [330, 331]
+    now = rows(tmp_path / "now", (*LEAD, WHOLE), agent)
+    gone = stated(plan(now), known)
+    calls = {call for call, _ in gone}
+    assert calls == {f"claude-code:msg_01Response0000000{n:04d}" for n in over}
+    assert {direction for _, direction in gone} <= {"output"}
+    fixed = corrected(now, known.to_arrow()).filter(pl.col("call_id").is_in(list(calls)))
+    assert "stale-correction" not in fixed["problems"].explode().to_list()
 
 
 @pytest.mark.parametrize(

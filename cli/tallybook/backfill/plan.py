@@ -13,7 +13,14 @@ import pyarrow as pa
 from tallybook.backfill.evidence import in_doubt
 from tallybook.backfill.propose import REASONS, Proposal, propose_of
 from tallybook.derive.chain import priced
-from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, apply, recorded
+from tallybook.derive.corrections import (
+    COUNTS,
+    INPUT_COUNTS,
+    OUTPUT_COUNTS,
+    apply,
+    at_begin,
+    recorded,
+)
 from tallybook.ledger.corrections import joined
 from tallybook.ledger.reading import Reading
 from tallybook.pricing.cost import SCHEMA
@@ -139,17 +146,22 @@ def stated(plan: BackfillPlan, known: pl.DataFrame) -> set[tuple[str, str]]:
     """Which of the corrections, by call and direction, the rows of a plan state themselves by now.
 
     They stated something else when the correction was proved, or were in doubt and are no longer.
-    What the plan would still correct they do not state, nor what they state another count of.
+    What the plan would still correct they do not state, nor what they state another count of. A
+    bound is over as soon as its call has a last count.
     """
     key, names = ["call_id", "direction"], list(COUNTS.values())
-    rows = pl.concat([plan.before, plan.rest]).select("call_id", *names, doubted=in_doubt())
+    rows = pl.concat([plan.before, plan.rest]).select(
+        "call_id", *names, doubted=in_doubt(), begun=at_begin()
+    )
     left = known.join(plan.corrections, on=key, how="anti")
     beside = left.join(rows, on="call_id", suffix=_NOW).filter(
         (pl.col("recorded") != _recorded()) | ~pl.col("doubted")
     )
     # A correction is of one direction, and nothing of the other.
     same = [pl.col(name).is_null() | pl.col(name).eq_missing(_now(name)) for name in names]
-    return set(beside.filter(*same).select(key).iter_rows())
+    is_bound = pl.col("method") == BOUND
+    holds = pl.when(is_bound).then(~pl.col("begun")).otherwise(pl.all_horizontal(same))
+    return set(beside.filter(holds).select(key).iter_rows())
 
 
 def _recorded() -> pl.Expr:

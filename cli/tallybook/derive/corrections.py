@@ -174,7 +174,8 @@ def _stale(direction: str) -> pl.Expr:
 
 
 def _is_stale() -> pl.Expr:
-    return _stale(INPUT) | (_stale(OUTPUT) & ~pl.col("_output_bounded"))
+    """Whether a correction does not fit; a bound of a call that has its last count is over."""
+    return _stale(INPUT) | (_stale(OUTPUT) & (~_is_bound() | at_begin()))
 
 
 def _value(direction: str, name: str) -> pl.Expr:

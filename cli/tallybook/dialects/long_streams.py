@@ -8,7 +8,7 @@ from typing import Any, Final
 from tallybook.dialects.searches import SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.dialects.streams import has_ended, merge_stream, opened
+from tallybook.dialects.streams import goes_on_with, has_ended, merge_stream, opened
 from tallybook.values import storable, text
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
@@ -53,6 +53,7 @@ _EVENT: Final[Mapping[str, Any]] = {
     "message": _BODY,
     "response": _BODY,
     "delta": {"stop_reason": None, **_USAGE},
+    "content_block": {"type": None, "to": {"model": None}},
     "metadata": _USAGE,
     "messageStart": {},
     "messageStop": {"stopReason": None},
@@ -172,4 +173,5 @@ def _tells(event: Body) -> bool:
         or any(event.get(key) for key in ("error", "message", "response", "messageStop"))
         or follow(event, ("delta", "stop_reason")) is not None
         or text(event.get("type")) in _STARTS
+        or goes_on_with(event) is not None
     )

@@ -131,8 +131,17 @@ def _merge_anthropic(events: Sequence[Body]) -> Body:
         body["usage"] = restated(body["usage"], stated)
         reason = follow(delta, ("delta", "stop_reason"))
         body["stop_reason"] = reason if reason is not None else body.get("stop_reason")
+    # The start names the model that was asked; the block, the one that answered in its place.
+    answering = [model for event in events if (model := goes_on_with(event)) is not None]
+    body |= {"model": answering[-1]} if answering else {}
     is_whole = deltas or text(start.get("stop_reason")) is not None
     return body if is_whole else {**body, CUT_OFF: True}
+
+
+def goes_on_with(event: Body) -> str | None:
+    """The model that goes on from here in the place of another one, where an event says so."""
+    block = mapping(event.get("content_block"))
+    return text(mapping(block.get("to")).get("model")) if block.get("type") == "fallback" else None
 
 
 def restated(before: Body, later: Body) -> dict[str, Any]:

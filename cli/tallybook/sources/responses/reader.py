@@ -23,8 +23,11 @@ from tallybook.values import UNDECODABLE, decode
 _DATA = b"data:"
 _DONE = b"[DONE]"
 # Events that are content and nothing else, by how they begin; most of a stream consists of them.
+# The block of a fallback names the model that answered.
 _CONTENT = (
-    re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"content_block_'),
+    re.compile(
+        rb'(?:data:)?\s*\{\s*"type"\s*:\s*"content_block_(?!start".{0,99}"type"\s*:\s*"fallback")'
+    ),
     re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"response\.(?!.*"response"\s*:)'),
 )
 # What a chunk of a chat may say besides; quotes in its content are escaped.
