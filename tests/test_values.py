@@ -122,6 +122,8 @@ TABLE: list[tuple[object, object, object, object, object]] = [
     ("1969-12-31T23:00:00Z", "1969-12-31T23:00:00Z", BAD, BAD, None),
     ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", BAD, BAD, None),  # what Go writes for no time
     ("0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00+05:00", BAD, BAD, None),
+    ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z", BAD, BAD, None),  # what means never
+    ("2287-01-01T00:00:00Z", "2287-01-01T00:00:00Z", BAD, BAD, None),  # past what a number says
     (NOON, None, BAD, BAD, NOON),  # MessagePack and TOML have times of their own
     (NOON.astimezone(timezone(timedelta(hours=2))), None, BAD, BAD, NOON),
 ]

@@ -44,6 +44,7 @@ _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FINER_FROM: Final = 10**10  # as seconds this is the year 2286, as milliseconds April 1970
+_LATEST: Final = 2286  # the year, in text as well
 _FINEST: Final = 10**9  # nanoseconds
 _EARLIEST: Final = 10**9  # seconds: 2001; smaller numbers are durations, counters, other clocks
 _UNIX: Final = re.compile(r"\d{10,19}(?:\.\d+)?", re.ASCII)
@@ -139,7 +140,8 @@ def instant(value: object, problems: list[str] | None = None) -> datetime | None
     """A time in UTC, from RFC 3339 text, a date header or a Unix time; None for anything else.
 
     Text without an offset is taken as UTC, as all providers mean it; `assumed-time` says so.
-    1970 itself and what lies before it is written where no time is known, and is none.
+    1970 itself and what lies before it is written where no time is known, and is none. Nor is what
+    lies centuries ahead: it is a number of another kind, or a word for never.
     """
     if value.__class__ is float and _EARLIEST <= value <= _FINER_FROM:
         return datetime.fromtimestamp(value, UTC)
@@ -151,7 +153,7 @@ def instant(value: object, problems: list[str] | None = None) -> datetime | None
             if time.tzinfo is None and problems is not None:
                 problems.append("assumed-time")
             time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        return time if time > EPOCH else None
+        return time if time > EPOCH and time.year <= _LATEST else None
     except (ValueError, OverflowError):
         return None
 

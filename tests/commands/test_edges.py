@@ -112,3 +112,59 @@ def test_in_place_without_apply_says_that_it_is_a_plan(tmp_path: Path, run: Run)
     done = run("backfill", "--no-ledger", "--in-place", database)
     assert (done.exit_code, database.read_bytes()) == (0, before)
     assert "this is a plan, no file is changed" in done.stderr
+
+
+LONG = "/" + "x" * 300  # nothing can be looked at there, as below a folder that is closed
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["usage-report", "--json"], 0),
+        (["usage-report", "--json", "--no-ledger", "."], 0),
+        ([], 0),
+        (["backfill"], 0),
+        (["sources"], 0),
+        (["prices", "gpt-5"], 0),
+        (["ledger", "status"], 1),
+    ],
+)
+def test_a_home_that_cannot_be_looked_at_holds_nothing(
+    log: Path, run: Run, command: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(log)
+    monkeypatch.setenv("HOME", LONG)
+    monkeypatch.setenv("CODEX_HOME", LONG)
+    done = run(*command)
+    assert (done.exit_code, type(done.exception)) == (code, SystemExit if code else type(None))
+
+
+@pytest.mark.parametrize("name", [LONG, "/dev/null/a", "none", "a\n"])
+def test_a_path_that_can_be_no_file_is_not_there(run: Run, name: str) -> None:
+    done = run("usage-report", name)
+    assert (done.exit_code, done.stderr[:12]) == (2, "error: there")
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/logs", "https://me:secret@example.org/a.jsonl"])
+def test_an_address_is_called_so_and_not_shown(run: Run, name: str) -> None:
+    done = run("usage-report", name)
+    assert (done.exit_code, "an address is no file" in done.stderr) == (2, True)
+    assert "secret" not in done.stderr
+
+
+def test_a_target_that_can_be_none_is_told(log: Path, run: Run) -> None:
+    done = run("usage-report", "--no-ledger", log, "-o", f"{LONG}.json")
+    assert (done.exit_code, "File name too long" in done.stderr) == (1, True)
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    log: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLYBOOK_RAISE", "")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for command in (["usage-report", "."], ["usage-report", log, "-o", "a.csv"]):
+        done = run(*command)
+        assert (done.exit_code, done.stderr) == (1, "error: the working folder is gone\n")
+    assert run("usage-report", log).exit_code == 0

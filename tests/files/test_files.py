@@ -59,6 +59,9 @@ def test_compression_is_told_by_the_first_bytes(tmp_path: Path) -> None:
     with pa.CompressedOutputStream(str(path), "zstd") as stream:
         stream.write(LINES)
     assert read_all(path) == LINES
+    words = b"\x5f\x2a\x4d\x18\x04\x00\x00\x00size"  # as pzstd puts it in front of each frame
+    path.write_bytes(words + path.read_bytes())
+    assert read_all(path) == LINES
 
 
 def test_what_precedes_the_damage_is_kept(tmp_path: Path) -> None:

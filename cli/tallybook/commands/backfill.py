@@ -28,6 +28,7 @@ from tallybook.commands.output import (
 )
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
+from tallybook.files.regular import is_there
 from tallybook.names import text_of
 from tallybook.render.formats import envelope, json_text
 from tallybook.wording import counted
@@ -254,7 +255,7 @@ def _undo(ledger: Path | None) -> None:
     from tallybook.ledger.corrections import clear_corrections
 
     folder = _folder(ledger)
-    count = clear_corrections(folder) if folder.exists() else 0
+    count = clear_corrections(folder) if is_there(folder) else 0
     calls = counted(count, "call")
     say(f"corrections of {calls} taken back" if count else "there is nothing to take back")
 
@@ -294,7 +295,7 @@ def _recorded_before(plan: BackfillPlan, folder: Path) -> int:
     from tallybook.backfill.plan import corrections_table
     from tallybook.ledger.corrections import corrections, new_of
 
-    if not folder.exists():
+    if not is_there(folder):
         return 0
     new = new_of(corrections(folder), corrections_table(plan.corrections))
     return len(plan.filled - new)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from errno import EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import typer
@@ -18,6 +21,7 @@ from tallybook.commands import terminal
 from tallybook.commands.answering import question_of
 from tallybook.commands.output import check_problems, check_target
 from tallybook.errors import UsageError
+from tallybook.files.regular import is_file, is_there
 from tallybook.names import text_of
 from tallybook.report.query import (
     FILTERS,
@@ -31,6 +35,10 @@ from tallybook.report.query import (
 
 if TYPE_CHECKING:
     from tallybook.ledger.question import Question
+
+# What it means that nothing is there; any other error is one of looking.
+_NOWHERE: Final = frozenset({EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR})
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as `Path` keeps it
 
 
 def named(what: str) -> Callable[[str], Path]:
@@ -354,19 +362,22 @@ def check_files(
     `option` is what names the `output` on the command line.
     """
     for path in paths or ():
-        if not _exists(path):
-            raise UsageError(f"there is no {path}")
-        if path.is_char_device() or path.is_block_device() or path.is_socket():
-            raise UsageError(f"{path} is no file, folder or pipe")
-    if prices and not prices.is_file():
-        words = "it is no file" if _exists(prices) else "there is no such file"
+        _check_input(path)
+    if prices and not is_file(prices):
+        words = "it is no file" if is_there(prices) else "there is no such file"
         raise UsageError(f"--prices {prices}: {words}")
     if output:
         check_target(output, paths or [], option)
 
 
-def _exists(path: Path) -> bool:
+def _check_input(path: Path) -> None:
     try:
-        return path.exists()
-    except OSError:  # it cannot be looked at, which reading will report
-        return True
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno not in _NOWHERE:
+            return  # it cannot be looked at, which reading will report
+        if _ADDRESS.match(str(path)):
+            raise UsageError("an address is no file or folder", hint="download it first") from error
+        raise UsageError(f"there is no {path}") from error
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise UsageError(f"{path} is no file, folder or pipe")

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, TextIO
 
 from tallybook.commands import terminal
 from tallybook.errors import TallybookError, UsageError
+from tallybook.files.regular import is_file, is_folder, is_there
 from tallybook.private import OWN, aside, sweep
 from tallybook.render.text import encoded, visible, wrapped
 from tallybook.wording import counted
@@ -50,13 +51,13 @@ def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
     `option` is what names the file on the command line.
     """
     named = f"{option} {target}".lstrip()
-    if target.is_dir():
+    if is_folder(target):
         raise UsageError(f"{named} is a folder", hint="name a file")
-    if not target.absolute().parent.is_dir():
+    if not is_folder(target.absolute().parent):
         raise UsageError(f"{named}: there is no folder {target.parent}")
-    if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
+    if any(is_there(target) and is_there(path) and target.samefile(path) for path in inputs):
         raise UsageError(f"{named} would overwrite a log that is to be read")
-    if target.is_file() and _is_log(target):
+    if is_file(target) and _is_log(target):
         raise UsageError(f"{named} would overwrite a log", hint="name another file, or remove it")
 
 
@@ -156,7 +157,7 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
     Raises TallybookError where it cannot be written; nothing is left behind then.
     """
     try:
-        if target.exists() and not target.is_file():  # a pipe or device has nothing beside it
+        if is_there(target) and not is_file(target):  # a pipe or device has nothing beside it
             with target.open("wb") as stream:
                 yield stream
         else:
@@ -170,17 +171,17 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
 def _aside(target: Path) -> Iterator[IO[bytes]]:
     sweep(target.parent, _ASIDE)
     # Nobody may see in it what they may not see in the file that it takes the place of.
-    rights = OWN if target.exists() else _ANYBODY
+    rights = OWN if is_there(target) else _ANYBODY
     with aside(target.parent, _ASIDE, rights) as beside:
         with beside.open("wb") as stream:
             yield stream
-        if target.exists():
+        if is_there(target):
             shutil.copymode(target, beside)
         beside.replace(target)
 
 
 def _by_suffix(target: Path | None) -> str:
-    if target is None or (target.exists() and not target.is_file()):  # a pipe has no suffix
+    if target is None or (is_there(target) and not is_file(target)):  # a pipe has no suffix
         return "table"
     if target.suffix.lower() not in _SUFFIXES:
         raise UsageError(

@@ -67,9 +67,11 @@ class Commands(TyperGroup):
             return UsageError.exit_code
         except (KeyboardInterrupt, typer.Abort):
             return _INTERRUPTED
-        except OSError:
+        except OSError as error:
             flush()  # which raises what is to be said, if the output is what failed
-            raise
+            if FAILURES.raised:
+                raise
+            raise TallybookError(_of_the_system(error)) from error
 
 
 def unwritten() -> NoReturn:
@@ -84,6 +86,18 @@ def unwritten() -> NoReturn:
 def _told(error: TallybookError) -> int:
     say(f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else []))
     return error.exit_code
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refuses, which nothing of ours has expected."""
+    words = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {words}"
+    try:
+        os.getcwd()  # noqa: PTH109 - only to see whether it is there
+    except OSError:
+        return "the working folder is gone"
+    return words
 
 
 def _in_our_words(error: Any) -> UsageError:

@@ -10,6 +10,7 @@ from typing import Literal, TextIO
 from zoneinfo import available_timezones
 
 from tallybook.errors import UsageError
+from tallybook.files.regular import is_file, is_folder, is_there
 
 Environment = Mapping[str, str]
 _ZONE_FOLDER = "zoneinfo/"
@@ -62,13 +63,13 @@ def ledger_folder(environment: Environment, home: Path, named: Path | None = Non
     folder = _own_folder("data", home) / "ledger"
     # Where earlier versions kept it on a Mac, whatever the variables of XDG said.
     older = home / "Library" / "Application Support" / "tallybook" / "ledger"
-    return older if older.is_dir() and not folder.exists() else folder
+    return older if is_folder(older) and not is_there(folder) else folder
 
 
 def price_file(home: Path) -> Path | None:
     """The user's own prices in the place where settings lie; None where there are none."""
     path = _own_folder("config", home) / "prices.toml"
-    return path if path.is_file() else None
+    return path if is_file(path) else None
 
 
 def _own_folder(kind: Literal["cache", "data", "config"], home: Path) -> Path:
@@ -118,7 +119,7 @@ def _linked_zone(path: Path) -> str:
     """`Europe/Berlin` for a link to `/usr/share/zoneinfo/Europe/Berlin`: no look-up, it is slow."""
     _, folder, name = str(path.resolve()).rpartition(_ZONE_FOLDER)
     name = name.removeprefix("posix/").removeprefix("right/")
-    return name if folder and path.exists() and name not in _NO_ZONES else ""
+    return name if folder and is_there(path) and name not in _NO_ZONES else ""
 
 
 def _line(path: Path) -> str:

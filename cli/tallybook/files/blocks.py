@@ -27,6 +27,7 @@ _STUB_BYTES = 1 << 10
 _PIECE_BYTES = 64 << 10
 _BOM = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPED, _SKIPPED_FIRST = b"\x2a\x4d\x18", bytes(range(0x50, 0x60))  # a frame to pass over
 
 # The allocator gives large blocks back to the system one by one, and the next one then costs a page
 # fault for each 4 KB, more than reading it. Glibc keeps memory of the size that was freed last as a
@@ -64,7 +65,7 @@ def open_log(path: Path) -> Iterator[Read]:
         if head.startswith(_GZIP):
             with gzip.open(stream) as plain:
                 yield lambda: plain.read1(_PIECE_BYTES)
-        elif head == _ZSTD:
+        elif _is_zstd(head):
             pieces = _zstd_pieces(path)
             yield lambda: next(pieces, b"")
         else:
@@ -74,7 +75,13 @@ def open_log(path: Path) -> Iterator[Read]:
 def is_compressed(path: Path) -> bool:
     """Whether the file begins as a compressed stream does. Raises OSError."""
     with open_named(path) as stream:
-        return stream.read(len(_ZSTD)).startswith((_GZIP, _ZSTD))
+        head = stream.read(len(_ZSTD))
+    return head.startswith(_GZIP) or _is_zstd(head)
+
+
+def _is_zstd(head: bytes) -> bool:
+    """Whether a zstd stream begins so; some programs put a frame of their own words in front."""
+    return head == _ZSTD or (head[1:] == _SKIPPED and head[:1] in _SKIPPED_FIRST)
 
 
 def _zstd_pieces(path: Path) -> Iterator[bytes]:

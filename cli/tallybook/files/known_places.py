@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tallybook.files.find import walk
+from tallybook.files.regular import is_folder
 from tallybook.sources import Location, Source, sources
 
 
@@ -84,7 +85,7 @@ def _places(location: Location, environment: Mapping[str, str], home: Path) -> I
     for root in roots:
         folder = _expand(root, environment, home)
         below = [folder / name for name in location.folders]
-        if named and not any(path.is_dir() for path in below):
+        if named and not any(map(is_folder, below)):
             yield folder
         else:
             yield from below or [folder]
@@ -108,5 +109,5 @@ def survey(environment: Mapping[str, str], home: Path) -> list[SourceSurvey]:
 
 
 def _survey(source: Source, places: Sequence[Path]) -> SourceSurvey:
-    found = [(str(place), len(walk([place]).files)) for place in places if place.is_dir()]
+    found = [(str(place), len(walk([place]).files)) for place in places if is_folder(place)]
     return SourceSurvey(source.name, source.title, [str(place) for place in places], found)

@@ -1,4 +1,8 @@
-"""Opens what holds a log, and nothing that a reading could wait for or never come to the end of."""
+"""Tells what is there, and opens what holds a log: nothing that a reading could wait for for ever.
+
+Before Python 3.14 `pathlib` raises an error where something cannot be looked at, as below a folder
+that is closed to the user; for who asks here nothing is there then.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,21 @@ from tallybook.names import path_of
 NOT_REGULAR: Final = "not a regular file"
 # A pipe is opened without waiting for somebody to write to it. Regular files know no difference.
 _AT_ONCE: Final[int] = getattr(os, "O_NONBLOCK", 0)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is there."""
+    return os.path.exists(path)  # noqa: PTH110 - see above
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a regular file."""
+    return os.path.isfile(path)  # noqa: PTH113 - see above
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder."""
+    return os.path.isdir(path)  # noqa: PTH112 - see above
 
 
 class NotRegularError(OSError):

@@ -19,6 +19,7 @@ from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
 from tallybook.files.read import located_problem
+from tallybook.files.regular import is_folder
 from tallybook.ledger import kept_prices
 from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.corrections import corrections
@@ -98,7 +99,7 @@ def find(
     if paths is not None:
         return walk(map(_absolute, paths), by_hand=True, copies=copies)
     places = _known(environment, home)
-    search = walk(sorted({place for place in places if place.is_dir()}))
+    search = walk(sorted(set(filter(is_folder, places))))
     search.searched = [Path(text_of(str(place))) for place in dict.fromkeys(places)]
     return search
 
