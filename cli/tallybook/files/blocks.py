@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from io import SEEK_END, BytesIO
+from io import SEEK_END, BytesIO, FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,18 @@ def open_log(path: Path) -> Iterator[Read]:
             pieces = _zstd_pieces(path)
             yield lambda: next(pieces, b"")
         else:
-            yield lambda: stream.read(BLOCK_BYTES)
+            yield reading(stream)
+
+
+def reading(stream: FileIO) -> Read:
+    """What reads on in a plain file, in blocks.
+
+    No more is asked for than there is: room is made for it, and given back, which would take longer
+    than reading a small file does.
+    """
+    left = os.fstat(stream.fileno()).st_size - stream.tell()
+    most = min(BLOCK_BYTES, max(left, _PIECE_BYTES) + 1)
+    return lambda: stream.read(most)
 
 
 def is_compressed(path: Path) -> bool:

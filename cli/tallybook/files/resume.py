@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, beginning, blocks, open_log
+from tallybook.files.blocks import DAMAGE, beginning, blocks, open_log, reading
 from tallybook.files.regular import open_named
 from tallybook.files.sqlite import is_database
 from tallybook.files.told import Told, told
@@ -115,7 +115,7 @@ def rest_of(path: Path, after: ReadPosition) -> Iterator[Iterator[bytes]]:
     """Blocks of what a plain file holds behind `after`."""
     with open_named(path) as stream:
         stream.seek(_mark_length(stream.read(len(_BOM))) + after.offset)
-        yield blocks(lambda: stream.read(BLOCK_BYTES))
+        yield blocks(reading(stream))
 
 
 def is_continued(path: Path, after: ReadPosition, source: Source) -> bool:

@@ -32,7 +32,8 @@ SOURCE: Final = Source(
     begin=Later("tallybook.sources.claude_code.reader", "begin"),
     read=Later("tallybook.sources.claude_code.reader", "read"),
     finish=Later("tallybook.sources.claude_code.reader", "finish"),
-    mark=rb'\{"parentUuid":(?:null|"[-\w]{1,64}"),"isSidechain":(?:true|false),[^\n]*?"sessionId":"',
+    mark=rb'\{"parentUuid": ?(?:null|"[-\w]{1,64}"), ?"isSidechain": ?(?:true|false),'
+    rb'[^\n]*?"sessionId": ?"',
     holds=("pending",),
     ignores=(
         "journal.jsonl",

@@ -15,7 +15,8 @@ SOURCE = Source(
     begin=Later("tallybook.sources.codex.reader", "begin"),
     read=Later("tallybook.sources.codex.reader", "read"),
     finish=Later("tallybook.sources.codex.reader", "finish"),
-    mark=rb'\{"timestamp":"[-\w:.]{1,40}",(?:"ordinal":\d+,)?"type":"session_meta","payload":\{',
+    mark=rb'\{"timestamp": ?"[-\w:.]{1,40}", ?(?:"ordinal": ?\d+, ?)?"type": ?"session_meta", ?'
+    rb'"payload": ?\{',
     holds=("document",),
     archives=("archived_",),
     ignores=("history.jsonl", "session_index.jsonl"),
