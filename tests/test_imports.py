@@ -94,7 +94,15 @@ def test_the_digest_of_the_reading_code_is_of_all_that_a_reader_can_reach() -> N
     assert others <= {".py", ".pyc"}
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["usage-report", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["usage-report", "--help"],
+        ["ledger", "status", "--ledger", "none"],
+    ],
+)
 def test_words_about_the_program_load_none_of_its_heavy_parts(arguments: list[str]) -> None:
     code = (
         "import os, sys\n"

@@ -209,7 +209,7 @@ def test_a_ledger_of_the_days_of_numbers_is_taken_over(
 
 def without(part: Path, columns: set[str]) -> str:
     """The name of a part that was written before the schema had some columns."""
-    from tallybook.ledger.parts import put_in_place  # noqa: PLC0415
+    from tallybook.ledger.part_files import put_in_place  # noqa: PLC0415
 
     table = pq.read_table(part)
     aside = part.with_suffix(".aside")

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import SEEK_END, BytesIO, FileIO
 from pathlib import Path
-from typing import NamedTuple
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, NamedTuple
 
 from tallybook.files.regular import open_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BLOCK_BYTES = 4 << 20  # larger ones read no faster
 # A line longer than this is cut short, and so reported as bad. Reading one takes up to four times
@@ -98,6 +99,8 @@ def _is_zstd(head: bytes) -> bool:
 
 def _zstd_pieces(path: Path) -> Iterator[bytes]:
     """Pieces of plain content, up to the last byte that a damaged stream still gives."""
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and much is done without it
+
     done = 0
     try:
         with pa.CompressedInputStream(open_named(path), "zstd") as plain:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from tallybook import schema
 from tallybook.dialects import DIALECTS
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Segment, opened
-from tallybook.ledger.parts import is_whole, openable, put_in_place
+from tallybook.ledger.part_files import is_whole, openable, put_in_place
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.private import aside, open_regular

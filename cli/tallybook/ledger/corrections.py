@@ -11,7 +11,8 @@ import pyarrow as pa
 from tallybook.errors import TallybookError
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Manifest, load, save
-from tallybook.ledger.parts import openable, options, put_in_place
+from tallybook.ledger.part_files import openable, put_in_place
+from tallybook.ledger.parts import options
 from tallybook.private import aside
 from tallybook.tables import CORRECTIONS
 

@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
-from tallybook.ledger.parts import is_whole, openable, put_in_place
+from tallybook.ledger.part_files import is_whole, openable, put_in_place
 from tallybook.ledger.rows import cover, pick
 from tallybook.ledger.store import PartDamaged
 from tallybook.private import aside, write_aside

@@ -1,12 +1,10 @@
-"""Parts: files of reported rows; what is kept is Parquet, named by its content to show damage."""
+"""Parts: the reported rows of many files in one, Parquet where they are kept."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,45 +12,14 @@ import pyarrow as pa
 
 from tallybook.files.read import tables
 from tallybook.ledger.manifest import Segment
-from tallybook.names import is_utf8
-from tallybook.private import new_aside, sync_folder
+from tallybook.ledger.part_files import put_aside, put_in_place
+from tallybook.private import new_aside
 from tallybook.schema import Reported
 from tallybook.sources.contract import Rows
 from tallybook.tables import READ, array
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
-
-
-_SUFFIX = ".parquet"
-_ASIDE = ".arrow"  # of a part that only the run reads which wrote it
-
-
-def put_in_place(aside: Path) -> str:
-    """Give a complete file its name, once its content is on the disk. Raises OSError."""
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    name = _name(aside)
-    aside.replace(aside.with_name(name))
-    sync_folder(aside.parent)
-    return name
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file holds what was written. Raises OSError."""
-    return path.name == _name(path)
-
-
-def _name(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    return f"{digest.hexdigest()}{_SUFFIX}"
-
-
-def openable(path: Path) -> Path | BytesIO:
-    """What polars and pyarrow can read: they take a name for UTF-8. Raises OSError."""
-    return path if is_utf8(str(path)) else BytesIO(path.read_bytes())
-
 
 GROUP_ROWS: Final = 16_384  # rows held back before they are written
 _TABLE_ROWS: Final = 4096  # rows made into a table at once; as they are read they take 1 KB each
@@ -127,7 +94,7 @@ class PartWriter:
                 return "", None
             self._writer.close()
             self._sink.close()
-            return (put_in_place if self._is_kept else _put_aside)(self._aside), None
+            return (put_in_place if self._is_kept else put_aside)(self._aside), None
 
     def _taken(self, count: int) -> Segment:
         segment = Segment("", self._rows, count)
@@ -188,18 +155,6 @@ def _kept(sink: pa.NativeFile) -> pq.ParquetWriter:
 def _passing(sink: pa.NativeFile) -> pa.ipc.RecordBatchFileWriter:
     """What writes rows as they are in memory, small enough for a disk that is one's memory."""
     return pa.ipc.new_file(sink, PART, options=pa.ipc.IpcWriteOptions(compression="lz4"))
-
-
-def _put_aside(aside: Path) -> str:
-    """Give a complete file a name by which it is known as one that is not kept."""
-    name = f"{os.urandom(16).hex()}{_ASIDE}"
-    aside.replace(aside.with_name(name))
-    return name
-
-
-def is_aside(name: str) -> bool:
-    """Whether a part of this name is read by the run alone that wrote it."""
-    return name.endswith(_ASIDE)
 
 
 def _placed(rows: pa.Table, runs: list[tuple[Where, int]]) -> pa.Table:

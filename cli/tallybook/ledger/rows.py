@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from tallybook.ledger.manifest import Entry, Segment
-from tallybook.ledger.parts import is_aside, openable
+from tallybook.ledger.part_files import is_aside, openable
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.tables import DEFAULTS, READ
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallybook.files.find import Found
-from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Damaged, unsealed
-from tallybook.ledger.parts import is_aside, is_whole
+from tallybook.ledger.part_files import is_aside, is_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from tallybook.ledger.gather import Task
 
 
 MANY_PARTS: Final = 256  # past this many, each question pays for them
