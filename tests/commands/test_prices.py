@@ -143,7 +143,25 @@ def test_csv_and_markdown_have_the_same_rates(run: Run) -> None:
     found = list(csv.DictReader(StringIO(run(*whole, "--format", "csv").stdout)))
     assert [row["output_usd_per_million_tokens"] for row in found] == ["12", "10", "20"]
     table = run(*whole, "--format", "markdown").stdout
-    assert "| Served | Prompt | From | To |" in table
+    assert "| Prompt | From | To | Uncached |" in table
+
+
+def test_hours_that_cost_the_same_are_one_row_of_their_period(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("deepseek-v4-pro").stdout.splitlines()
+    shown = [" ".join(line.split()) for line in lines]
+    # Double at 01:00 to 04:00 and 06:00 to 10:00 UTC of workdays since 2026-08-16, 16:00 UTC.
+    assert "2026-08-16T16Z 2026-09-25 other hours 0.66 0.022 1.98" in shown
+    assert "2026-08-16T16Z 2026-09-25 Mon–Fri 01–04, 06–10 1.32 0.044 3.96" in shown
+    assert len([line for line in shown if "other hours" in line]) == 4
+    assert max(map(len, lines)) <= 80
+
+
+def test_columns_without_room_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallybook.commands.prices.stdout_width", lambda: 80)
+    assert "no room for Write 5m, Write 1h, Source:" in run("gpt-5.4").stderr
 
 
 def test_a_name_that_nothing_has_is_met_with_near_ones(run: Run) -> None:

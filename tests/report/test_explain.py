@@ -55,6 +55,14 @@ COST_OF = {
     "image_output_tokens": "output_cost_usd",
 }
 
+# What is not text, fresh and out of a cache.
+MEDIA = {
+    "audio_input_tokens": {"audio_input_tokens", "cached_audio_input_tokens"},
+    "image_input_tokens": {"image_input_tokens", "cached_image_input_tokens"},
+    "audio_output_tokens": {"audio_output_tokens"},
+    "image_output_tokens": {"image_output_tokens"},
+}
+
 
 class Usage:
     """What a reading offers, of rows that are there; a batch is no more than `size` rows."""
@@ -113,6 +121,15 @@ def check(rows: Sequence[Row], cell: Mapping[str, Any]) -> None:
                     part["cost_usd"]
                 )
     assert costs == {name: Decimal(cell[name] or 0) for name in costs}
+    for name, parts in MEDIA.items():
+        told = [e for row in rows for e in row["arithmetic"] if e["bucket"] in parts]
+        assert sum(e["count"] for e in told) == (cell[name] or 0), name
+    known = [row for row in rows if row["cost_usd"] is not None]
+    assert money([row["cost_low_usd"] for row in known]) == Decimal(cell["cost_low_usd"] or 0)
+    highest = [row["cost_high_usd"] for row in known]
+    if cell["cost_high_usd"] is not None:
+        # Of an output that belongs to one of several calls a sum has the dearest alone.
+        assert money(highest) >= Decimal(cell["cost_high_usd"]) >= Decimal(cell["cost_usd"])
 
 
 @pytest.mark.parametrize("source", sources())

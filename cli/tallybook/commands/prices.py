@@ -173,11 +173,13 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
         path=path,
         near=close,
     )
-    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
+    left_out: list[str] = []
+    pieces = _rendered(answer, chosen, to_file=output is not None, left_out=left_out)
+    put(pieces, chosen, output)
     if not rows:
         _say_nothing_found(answer)
         raise typer.Exit(1)
-    _remark(answer)
+    _remark(answer, left_out)
 
 
 def _asked(span: Span | None) -> str | None:
@@ -195,9 +197,14 @@ def _say_nothing_found(answer: dict[str, Any]) -> None:
     say(f"no price is known for {what}{day}", *([*answer["path"], close] if model else []))
 
 
-def _remark(answer: dict[str, Any]) -> None:
+def _remark(answer: dict[str, Any], left_out: list[str]) -> None:
     from tallybook.render.prices import LEGEND
 
+    if left_out:
+        say(
+            f"no room for {', '.join(left_out)}: a wider terminal, -o FILE or --json has them",
+            dim=True,
+        )
     say(*([LEGEND] if any(row["fallback"] for row in answer["rows"]) else []))
     say(f"prices: {', '.join(answer['prices']['sources'])}")
 
@@ -228,8 +235,10 @@ def _unpriced(reading: Reading, query: Query) -> dict[str, Any]:
     )
 
 
-def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
-    """The answer in pieces."""
+def _rendered(
+    answer: dict[str, Any], chosen: str, *, to_file: bool, left_out: list[str] | None = None
+) -> Iterator[str]:
+    """The answer in pieces; columns that find no room go into `left_out`."""
     from tallybook.render import prices
     from tallybook.report.prices import FIELDS, UNPRICED_FIELDS
 
@@ -242,5 +251,7 @@ def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator
         write = prices.unpriced_markdown if is_unpriced else prices.markdown_lines
         return write(answer)
     width = None if to_file else stdout_width()
-    lines = prices.unpriced_lines if is_unpriced else prices.table_lines
-    return lines(answer, width, colour=not to_file and stdout_colour())
+    colour = not to_file and stdout_colour()
+    if is_unpriced:
+        return prices.unpriced_lines(answer, width, colour=colour)
+    return prices.table_lines(answer, width, colour=colour, left_out=left_out)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tallybook.render import formats, table
 from tallybook.render.table import Column
-from tallybook.render.text import keep_ends, keep_head, visible
+from tallybook.render.text import display_width, keep_ends, keep_head, visible
 
 Row = Mapping[str, Any]
 
@@ -30,12 +30,22 @@ def path_line(answer: Row) -> str:
     return visible(" → ".join(answer["path"]))
 
 
-def table_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
-    """A line a rate, below the way from the name to the entry."""
+def table_lines(
+    answer: Row, width: int | None, *, colour: bool, left_out: list[str] | None = None
+) -> Iterator[str]:
+    """A line a rate, below the way from the name to the entry.
+
+    Into `left_out` go the columns that found no room.
+    """
     if answer["rows"]:
         if answer["path"]:
             yield f"{path_line(answer)}\n\n"
-        yield from table.table_lines(columns(answer["rows"]), width, colour=colour)
+        every = columns(answer["rows"])
+        shown = table.fitted(every, width) if width else every
+        titles = {column.title for column in shown}
+        if left_out is not None:
+            left_out += [each.title for each in every if each.rank and each.title not in titles]
+        yield from table.table_lines(shown, None, colour=colour)
         yield f"{UNITS} · {formats.priced_by(answer)}\n"
 
 
@@ -59,21 +69,26 @@ def csv_of(fields: Sequence[str], answer: Row) -> Iterator[str]:
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
-    """What tells rates apart, then the rates; what is the same for all rates is left out."""
+    """What tells rates apart, then the rates; what is the same for all rates is left out.
+
+    Hours of one period that cost the same are in one row.
+    """
+    rows = _by_price(rows)
+    served = {row["served"] for row in rows} | {"standard"}
     several = len({(row["provider"], row["model"]) for row in rows}) > 1
     texts = [
         ("Provider", [row["provider"] or _NULL for row in rows], several),
         ("Model", [row["model"] or _NULL for row in rows], several),
-        ("Served", [row["served"] for row in rows], not several),
-        ("Prompt", [_prompt(row) for row in rows], True),
-        ("From", [row["valid_from"] or _NULL for row in rows], True),
-        ("To", [row["valid_to"] or _NULL for row in rows], True),
-        ("UTC", [_window(row) for row in rows], any(map(_window, rows))),
+        ("Served", [row["served"] for row in rows], not several and len(served) > 1),
+        ("Prompt", [_prompt(row) for row in rows], any(map(_prompt, rows))),
+        ("From", [_moment(row["valid_from"]) for row in rows], True),
+        ("To", [_moment(row["valid_to"]) for row in rows], True),
+        ("UTC", [row["hours"] for row in rows], any(row["hours"] for row in rows)),
     ]
     rates = [name for name in rows[0] if "_usd_per_" in name]
     return [
         *(
-            Column(title, [visible(cell) for cell in cells], cut=keep_ends)
+            _text(title, cells, is_whole=title in _WHOLE and not several)
             for title, cells, is_shown in texts
             if is_shown
         ),
@@ -82,23 +97,85 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
+_WHOLE: Final = frozenset({"Served", "Prompt", "From", "To", "UTC"})
+
+
+def _text(title: str, texts: Sequence[str], *, is_whole: bool) -> Column:
+    """A column of texts, which are cut where there is no room for them unless `is_whole`."""
+    cells = [visible(text) for text in texts]
+    least = max(map(display_width, cells)) if is_whole else 0
+    return Column(title, cells, cut=keep_ends, least=least)
+
+
 def _rate(name: str, rows: Sequence[Row]) -> Column:
     cells = [
         _NULL if row[name] is None else f"({row[name]})" if name in row["fallback"] else row[name]
         for row in rows
     ]
     title = _TITLES.get(name, name.partition("_usd_per_")[0].replace("_", " ").capitalize())
-    return Column(title, cells, rank=2 if name.startswith("cache_creation") else 0)
+    of_media = 4 if "audio" in name or "image" in name else 0
+    return Column(title, cells, rank=of_media or 2 * name.startswith("cache_creation"))
+
+
+def _moment(at: str | None) -> str:
+    """A day, or the hour of one where that is whole."""
+    return _NULL if at is None else at.replace(":00:00Z", "Z").replace(":00Z", "Z")
 
 
 def _prompt(row: Row) -> str:
     return f"> {row['above_tokens']:,}" if row["above_tokens"] else ""
 
 
-def _window(row: Row) -> str:
-    days = " ".join(row["weekdays"]) if len(row["weekdays"]) < 7 else ""
-    hours = f"{row['utc_from']}–{row['utc_to']}" if row["utc_from"] else ""
-    return f"{days} {hours}".strip()
+def _by_price(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with those of one period that differ in their hours alone as one, in `hours`.
+
+    Of a period with several prices the one that holds longest is that of all other hours.
+    """
+    found: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Row]]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in _PERIOD)
+        price = tuple(str(value) for name, value in row.items() if name not in _WINDOW)
+        found.setdefault(key, {}).setdefault(price, []).append(row)
+    return [
+        {**some[0], "hours": _hours(some, of_all=list(prices.values()))}
+        for prices in found.values()
+        for some in prices.values()
+    ]
+
+
+_PERIOD: Final = ("provider", "model", "served", "above_tokens", "valid_from", "valid_to")
+_WINDOW: Final = frozenset({"weekdays", "utc_from", "utc_to"})
+
+
+def _hours(some: Sequence[Row], of_all: Sequence[Sequence[Row]]) -> str:
+    if len(of_all) == 1:
+        return ""
+    if some is max(of_all, key=lambda rows: sum(map(_length, rows))):
+        return "other hours"
+    days: dict[str, list[str]] = {}
+    for row in some:
+        hours = f"{row['utc_from']}–{row['utc_to']}" if row["utc_from"] else ""
+        days.setdefault(_days(row["weekdays"]), []).append(hours.replace(":00", ""))
+    return ", ".join(f"{named} {', '.join(hours)}".strip() for named, hours in days.items())
+
+
+def _length(row: Row) -> int:
+    """Minutes of the week that a rate holds in."""
+    start, end = (_minutes(row[name]) for name in ("utc_from", "utc_to"))
+    return len(row["weekdays"]) * ((end or 1440) - start)
+
+
+def _minutes(clock: str | None) -> int:
+    hours, _, minutes = (clock or "0:0").partition(":")
+    return int(hours) * 60 + int(minutes[:2])
+
+
+def _days(days: Sequence[str]) -> str:
+    """Days of the week, as a range where they follow each other; empty for all of them."""
+    if len(days) == 7:
+        return ""
+    is_run = len(days) > 1 and "".join(days) in "MonTueWedThuFriSatSun"
+    return f"{days[0]}–{days[-1]}" if is_run else " ".join(days)
 
 
 def _source(row: Row) -> str:
