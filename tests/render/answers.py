@@ -29,4 +29,5 @@ def wrapped(report: Report) -> dict[str, Any]:
         rows=list(report.rows),
         totals=report.totals,
         coverage={**_OF_FILES, **report.coverage},
+        period=report.period,
     )

@@ -291,6 +291,7 @@ class TestJson:
             "rows",
             "totals",
             "coverage",
+            "period",
         ]
         assert (document["schema"], document["schema_version"]) == ("tallybook/usage-report", 1)
         assert next(iter(document["rows"][0])) == "model"

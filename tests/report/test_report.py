@@ -317,9 +317,33 @@ class TestFilters:
         (odd,) = found.unmatched
         assert (odd.known, odd.is_short, found.totals["calls"]) == (["ab", "ac"], True, 0)
 
-    def test_coverage_is_that_of_the_whole_reading(self) -> None:
-        found = report([{"model": "a"}, {"model": "b"}], filters={"model": ("a",)})
-        assert (found.coverage["calls"], found.totals["calls"]) == (2, 1)
+    def test_coverage_speaks_of_what_the_filters_left(self) -> None:
+        rows: Rows = [
+            {"model": "a", "path": "a.jsonl"},
+            {"model": "a", "duplicate_of": "call-1", "problems": ["no-time"], "path": "a.jsonl"},
+            {"model": "b", "path": "b.jsonl", "problems": ["negative-bucket"]},
+            # What could not be read says nothing of its model, and may be of the one asked for.
+            {"model": None, "kind": "problem", "problems": ["torn-line"], "path": "c.jsonl"},
+            {"model": None, "kind": "event", "path": "d.jsonl"},
+            # A call without a model is of none.
+            {"model": None, "path": "e.jsonl", "problems": ["no-model"]},
+        ]
+        found = report(rows, filters={"model": ("a",)}).coverage
+        assert (found["records"], found["records_read"], found["duplicates"]) == (2, 4, 1)
+        assert (found["files"], found["calls"]) == (2, 1)
+        assert found["problems"] == {"no-time": 1, "torn-line": 1}
+        assert [entry["path"] for entry in found["problem_list"]] == ["a.jsonl", "c.jsonl"]
+
+    def test_coverage_speaks_of_the_days_asked_for(self) -> None:
+        rows: Rows = [
+            {"timestamp": datetime(2026, 11, 3, tzinfo=UTC), "problems": ["no-tier"]},
+            {"timestamp": datetime(2026, 11, 5, tzinfo=UTC), "problems": ["no-model"]},
+            {"timestamp": None, "problems": ["no-time"]},
+            {"timestamp": None, "kind": "problem", "problems": ["bad-line"]},
+        ]
+        found = report(rows, since=date(2026, 11, 4)).coverage
+        assert (found["records"], found["records_read"], found["undated"]) == (1, 3, 1)
+        assert found["problems"] == {"bad-line": 1, "no-model": 1}
 
 
 class TestOrder:
@@ -446,6 +470,7 @@ class TestCoverage:
         }
         assert found == {
             "files": 4,
+            "records_read": 3,
             "records": 3,
             "calls": 1,
             "older_calls": 0,

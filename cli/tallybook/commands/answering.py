@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,8 @@ from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
     from tallybook.report.summary import Report
@@ -115,10 +117,17 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
         if answers is not None:
             answers.keep(found, reading)
         made = make(reading, report)
-        write_problems(problems, reading.batches())
+        write_problems(problems, _left(reading, report.query))
         return found, made
 
     return read(question, of)
+
+
+def _left(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
+    """The rows of every kind that a report speaks of."""
+    from tallybook.report.sums import left
+
+    return (left(rows, query) for rows in reading.batches())
 
 
 def _answers(question: Question, query: Query) -> Answers:
@@ -169,7 +178,7 @@ def remark(answer: Answer, marks: Collection[str] = (), left_out: Collection[str
     """
     from tallybook.render import problems, usage, words
 
-    coverage, totals = answer.envelope["coverage"], answer.envelope["totals"]
+    coverage = answer.envelope["coverage"]
     if not answer.envelope["rows"]:
         say(*words.empty_lines(coverage, answer.searched))
     if left_out:
@@ -180,7 +189,7 @@ def remark(answer: Answer, marks: Collection[str] = (), left_out: Collection[str
     say(*filter(None, [*odd, words.removed_line(coverage)]))
     say(*words.routed_lines(coverage))
     say(*words.not_looked_at_lines(coverage), dim=True)
-    say(words.coverage_line(coverage, totals))
+    say(words.coverage_line(answer.envelope))
 
 
 def remark_filters(answer: Answer) -> None:

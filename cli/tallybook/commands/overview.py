@@ -35,7 +35,7 @@ def overview() -> None:
         for name, since in begun.items()
     }
     drawn = Drawn()
-    if found.envelope["coverage"]["records"]:
+    if found.envelope["coverage"]["records_read"]:
         put(period_lines(sums, stdout_width(), colour=stdout_colour(), drawn=drawn), "table")
     remark(found, drawn.marks)
     say(*(line.replace("TODAY", today.isoformat()) for line in _HINT), dim=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from tallybook.render.text import visible
 from tallybook.wording import counted
@@ -20,11 +22,13 @@ _ROUTED: Final = {
 }
 
 
-def coverage_line(coverage: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
-    """One line: files, records, duplicates, backfilled, problems, unpriced tokens."""
+def coverage_line(answer: Mapping[str, Any]) -> str:
+    """One line: days, files, records, duplicates, backfilled, problems, unpriced tokens."""
+    coverage, totals = answer["coverage"], answer["totals"]
     parts = [
+        days(answer["period"], answer["query"]["timezone"]),
         counted(coverage["files"], "file"),
-        counted(coverage["records"], "record"),
+        _records(coverage),
         f"{counted(coverage['duplicates'], 'duplicate')} left out",
         f"{coverage['backfilled']:,} backfilled" if coverage["backfilled"] else "",
         f"{coverage['undated']:,} undated left out" if coverage["undated"] else "",
@@ -33,6 +37,24 @@ def coverage_line(coverage: Mapping[str, Any], totals: Mapping[str, Any]) -> str
         f"prices of {visible(coverage['price_file'])}" if coverage.get("price_file") else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def days(period: Mapping[str, str | None], zone: str) -> str:
+    """The days of the first and the last call, in a zone; empty without calls that have a time."""
+    if not period["first"] or not period["last"]:
+        return ""
+    first, last = (
+        datetime.fromisoformat(time).astimezone(ZoneInfo(zone)).date().isoformat()
+        for time in (period["first"], period["last"])
+    )
+    return first if first == last else f"{first} to {last}"
+
+
+def _records(coverage: Mapping[str, Any]) -> str:
+    """How many records, and of how many where filters leave only some."""
+    whole = counted(coverage["records_read"], "record")
+    some = coverage["records"]
+    return whole if some == coverage["records_read"] else f"{some:,} of {whole}"
 
 
 def older_line(coverage: Mapping[str, Any]) -> str:
@@ -101,6 +123,6 @@ def unmatched_line(name: str, value: str, known: Sequence[str]) -> str:
 
 def empty_lines(coverage: Mapping[str, Any], searched: Sequence[str]) -> list[str]:
     """Why a report has no rows."""
-    if coverage["records"]:
-        return [f"none of {counted(coverage['records'], 'record')} matches what was asked for"]
+    if coverage["records_read"]:
+        return [f"none of {counted(coverage['records_read'], 'record')} matches what was asked for"]
     return ["no usage found; looked in", *(visible(f"  {place}") for place in searched)]

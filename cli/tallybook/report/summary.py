@@ -127,6 +127,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     covered = whole.covered.drop(COMPONENT).row(0, named=True)
     undated = covered.pop("undated")
     covered["older_calls"] += read.get("older_calls", 0)
+    files_left, is_filtered = covered.pop("files_left"), bool(query.names) or query.dated
     probable = {name: covered.pop(f"probable_{name}") for name in ("calls", "tokens")}
     shown = listed(whole.problems)
     unmatched, matched = _matched(whole, query)
@@ -137,6 +138,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
         period={end: _instant(totals[end]) for end in ("first", "last")},
         coverage={
             **read,
+            "files": files_left if is_filtered else read.get("files", 0),
             **covered,
             "probably_same_call": probable,
             "may_be_counted_twice": perhaps_twice(whole.ends),

@@ -23,6 +23,7 @@ from tallybook.schema import (
     DERIVED,
     ORIGINS,
     PROBABLY_SAME,
+    PROBLEM,
     REPORTED_ORIGIN,
     SUBCOUNTS,
 )
@@ -77,6 +78,24 @@ def selected(usage: Frame, query: Query, which: pl.Expr | None = None) -> Frame:
     return rows
 
 
+def left(usage: Frame, query: Query) -> Frame:
+    """Rows of every kind that the filters leave, for the coverage to speak of.
+
+    Records that state usage as `selected` has them, duplicates among them. What could not be read
+    may be of what is asked for where it does not say of what it is.
+    """
+    is_ours = [
+        pl.col(KEYS[name]).is_in(list(values)).fill_null(~recorded())
+        for name, values in query.names.items()
+    ]
+    day = _local(query).dt.date()
+    if query.since:
+        is_ours.append((day >= query.since).fill_null(~recorded()))
+    if query.until:
+        is_ours.append((day <= query.until).fill_null(~recorded()))
+    return usage.filter(is_ours) if is_ours else usage
+
+
 def with_keys(rows: Frame, query: Query) -> Frame:
     """Add the columns of the time keys: text in the query's time zone, null without a time."""
     keys = [key for key in TIME_KEYS if key in query.by]
@@ -90,14 +109,16 @@ def _local(query: Query) -> pl.Expr:
 
 
 def counts(older: Collection[str] = ()) -> list[pl.Expr]:
-    """The sums over USAGE rows that tell what was read, whatever a query asks for.
+    """The sums over USAGE rows that tell what a report rests on.
 
     `older` are the paths of files that another program has read.
     """
     is_older = pl.col("path").is_in(list(older)) if older else pl.lit(value=False)
     probable = pl.col("duplicate_reason") == PROBABLY_SAME
+    told = pl.col("path").filter(recorded() | (pl.col("kind") == PROBLEM))
     backfilled = counted() & (origin() == BACKFILLED)
     return [
+        told.n_unique().cast(pl.Int64).alias("files_left"),
         recorded().sum().cast(pl.Int64).alias("records"),
         pl.col("calls").filter(counted()).sum().alias("calls"),
         pl.col("calls").filter(counted() & is_older).sum().alias("older_calls"),
@@ -275,14 +296,15 @@ def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Pa
 
     `older` are the paths of files that another program has read.
     """
-    found = entries(rows, COMPONENT)
+    asked = left(rows, query)
+    found = entries(asked, COMPONENT)
     return Partial(
         groups=_groups(rows, query),
-        covered=_covered(rows, query, older),
+        covered=_covered(rows, asked, query, older),
         codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
         problems=first_of_each(found, COMPONENT),
         known=_known(rows, query),
-        ends=ends(rows, COMPONENT),
+        ends=ends(asked, COMPONENT),
     )
 
 
@@ -296,13 +318,18 @@ def _groups(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
     return keyed.group_by(COMPONENT, *query.fields).agg(found)
 
 
-def _covered(rows: pl.DataFrame, query: Query, older: Collection[str]) -> pl.DataFrame:
-    covered = rows.group_by(COMPONENT).agg(counts(older))
-    if not query.dated:
-        return covered.with_columns(undated=pl.lit(0, pl.Int64))
+def _covered(
+    rows: pl.DataFrame, asked: pl.DataFrame, query: Query, older: Collection[str]
+) -> pl.DataFrame:
+    """The sums of the coverage: over the rows `asked` for, and how many were read."""
     missed = matching(rows.filter(pl.col("timestamp").is_null()), query)
+    read = recorded().sum().cast(pl.Int64).alias("records_read")
+    covered = rows.group_by(COMPONENT).agg(read)
+    covered = covered.join(asked.group_by(COMPONENT).agg(counts(older)), COMPONENT, how="left")
     undated = missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64))
-    return covered.join(undated, COMPONENT, how="left").with_columns(pl.col("undated").fill_null(0))
+    if not query.dated:
+        undated = undated.clear()
+    return covered.join(undated, COMPONENT, how="left").fill_null(0)
 
 
 def joined(partials: Iterable[Partial]) -> Partial:

@@ -96,7 +96,7 @@ def page(answer: Row, sections: Mapping[str, Row]) -> str:
         drawings=_drawings(sections["time"]),
         tables=_tables(answer, sections),
         problems=_problems(answer["coverage"]),
-        coverage=words.coverage_line(answer["coverage"], answer["totals"]),
+        coverage=words.coverage_line(answer),
         caveats=_caveats(answer),
     )
 
