@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from tallybook.commands import terminal
+from tallybook.commands import completion, terminal
 from tallybook.commands.answering import question_of
 from tallybook.commands.output import check_problems, check_target
 from tallybook.errors import UsageError
@@ -71,12 +71,16 @@ By = Annotated[
         metavar="KEY[,KEY]...",
         help="Group by model (default), provider, thread, root-thread (a thread with its "
         "sub-agents), source, project, caller, hour, day, week, month.",
+        autocompletion=completion.keys,
     ),
 ]
 ExportBy = Annotated[
     list[str] | None,
     typer.Option(
-        "--by", metavar="KEY[,KEY]...", help="Write the rows of a report instead of the calls."
+        "--by",
+        metavar="KEY[,KEY]...",
+        help="Write the rows of a report instead of the calls.",
+        autocompletion=completion.keys,
     ),
 ]
 Since = Annotated[
@@ -95,21 +99,42 @@ SourceFilter = Annotated[
         metavar="VALUE",
         help="Only this source. Every filter may be repeated, and takes a name, the beginning of "
         "one, or with * a pattern.",
+        autocompletion=completion.sources,
     ),
 ]
 ProviderFilter = Annotated[
-    list[str] | None, typer.Option(metavar="VALUE", help="Only this provider.")
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE", help="Only this provider.", autocompletion=completion.of_ledger("provider")
+    ),
 ]
-ModelFilter = Annotated[list[str] | None, typer.Option(metavar="VALUE", help="Only this model.")]
+ModelFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE", help="Only this model.", autocompletion=completion.of_ledger("model")
+    ),
+]
 ThreadFilter = Annotated[
     list[str] | None,
-    typer.Option(metavar="VALUE", help="Only this thread, without its sub-agents."),
+    typer.Option(
+        metavar="VALUE",
+        help="Only this thread, without its sub-agents.",
+        autocompletion=completion.of_ledger("thread_id"),
+    ),
 ]
 ProjectFilter = Annotated[
-    list[str] | None, typer.Option(metavar="VALUE", help="Only this project.")
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE", help="Only this project.", autocompletion=completion.of_ledger("project")
+    ),
 ]
 CallerFilter = Annotated[
-    list[str] | None, typer.Option(metavar="VALUE", help="Only this caller, such as lead.")
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE",
+        help="Only this caller, such as lead.",
+        autocompletion=completion.of_ledger("caller"),
+    ),
 ]
 Sort = Annotated[
     Literal["cost", "tokens", "calls", "name", "time"] | None,
@@ -152,6 +177,7 @@ Columns = Annotated[
     typer.Option(
         metavar="NAME[,NAME]...",
         help="Only these columns in a table, beside the keys: calls, input, cached, cost, ...",
+        autocompletion=completion.columns,
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide the table gets.")]
