@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tallybook.render.formats import json_text
 from tallybook.render.text import display_width
@@ -25,7 +27,7 @@ from tallybook.render.usage import (
     with_subtotals,
     without_dates,
 )
-from tallybook.report.query import names_of
+from tallybook.report.query import KEYS, names_of
 from tests.render.answers import USD, answer
 
 CENT = USD // 100
@@ -277,6 +279,30 @@ class TestCsv:
         full = "".join(usage_csv(answer([{}], by=("thread", "day"), limit=1)))
         assert empty.splitlines()[0] == full.splitlines()[0]
         assert empty.startswith("thread_id,day,calls,")
+
+
+NAMES = st.text(
+    st.sampled_from("ab-/ 日語한é\u0301🧑\u200d🚀🇩🇪\u202eשל\t\x1b्"), min_size=1, max_size=300
+)
+
+
+class TestWidth:
+    @given(
+        names=st.lists(st.tuples(NAMES, NAMES, st.integers(0, 10**13)), min_size=1, max_size=4),
+        keys=st.sets(st.sampled_from(sorted(KEYS)), min_size=1),
+        width=st.integers(40, 200),
+    )
+    def test_no_line_is_wider_than_the_terminal_whatever_the_names(
+        self, names: list[tuple[str, str, int]], keys: set[str], width: int
+    ) -> None:
+        rows = [
+            {"model": one, "thread_id": other, "project": other, "caller": one,
+             "output_tokens": n, "cost": n * USD // 7, "cost_low": 0}
+            for one, other, n in names
+        ]  # fmt: skip
+        found = answer(rows, by=tuple(sorted(keys)), filters={"model": (names[0][0],)})
+        lines = table_text(found, width).splitlines()
+        assert max(map(display_width, lines), default=0) <= width
 
 
 class TestJson:

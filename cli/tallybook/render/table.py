@@ -16,6 +16,7 @@ _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _NAME_CELLS = {1: 22, 2: 16}
 _FEWEST_NAME_CELLS = 10
 _LEAST = 5
+_VERY_LEAST = 3
 BATCH: Final = 1_000  # rows drawn at once
 # More than anyone reads on a screen: tabulate takes ten times as long as padding alone.
 _MOST_DRAWN = 10_000
@@ -131,13 +132,21 @@ def _styled(lines: Iterable[str], style: str) -> Iterator[str]:
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """Leave out and shorten until the table is `width` wide, or nothing more can go."""
+    """Leave out and shorten until the table is `width` wide.
+
+    Columns of a rank go first; then names get as few cells as say something, and where there are
+    more of them than that leaves room for, the last ones go.
+    """
     kept = list(columns)
     wanted = _NAME_CELLS.get(sum(1 for c in kept if c.cut), _FEWEST_NAME_CELLS)
     while _needed(kept, wanted) > width and any(column.rank for column in kept):
         kept.remove(max(reversed(kept), key=lambda column: column.rank))
     if _needed(kept, wanted) > width:
         wanted = _LEAST
+    if _needed(kept, wanted) > width:
+        kept, wanted = [replace(column, least=0) for column in kept], _VERY_LEAST
+    while _needed(kept, wanted) > width and sum(1 for column in kept if column.cut) > 1:
+        kept.remove([column for column in kept if column.cut][-1])
     return _spread(kept, width - _needed(kept, wanted), wanted)
 
 

@@ -11,6 +11,7 @@ from unicodedata import category
 from tallybook.names import text_of
 
 ELLIPSIS: Final = "…"
+Cut = Callable[[str, int], str]
 
 _ODD = re.compile(r"[^\x20-\x7e]")
 _ODD_IN_JSON = re.compile(r"[^\x20-\x7e\n]")
@@ -58,18 +59,21 @@ def display_width(text: str) -> int:
     return max(wcswidth(text), 0)
 
 
-def wrapped(text: str, width: int | None, indent: int | None = None) -> list[str]:
+def wrapped(
+    text: str, width: int | None, indent: int | None = None, cut: Cut | None = None
+) -> list[str]:
     """Lines of at most `width` cells, broken at spaces and never before a lone `·`; None: one line.
 
     Further lines are indented by `indent` cells, by default two more than the first. A word that is
-    too long for a line stands alone in one.
+    too long for a line stands alone in one, whole (a path is to be copied) unless `cut` cuts it.
     """
     if width is None or display_width(text) <= width:
         return [text]
     first = " " * (len(text) - len(text.lstrip(" ")))
     further = " " * (len(first) + 2 if indent is None else indent)
     lines, line = list[str](), first
-    for word in _BREAK.split(text.lstrip(" ")):
+    for whole in _BREAK.split(text.lstrip(" ")):
+        word = _fit(whole, width - len(further), cut) if cut else whole
         begun = line.strip(" ")
         if begun and display_width(line) + 1 + display_width(word) > width:
             lines.append(line)
@@ -92,9 +96,6 @@ def keep_head(text: str, width: int) -> str:
 def keep_tail(text: str, width: int) -> str:
     """Cut the beginning, where a path says least."""
     return ELLIPSIS + _tail(text, width - 1)
-
-
-Cut = Callable[[str, int], str]
 
 
 def shortened(texts: Sequence[str], width: int, cut: Cut = keep_ends) -> list[str]:

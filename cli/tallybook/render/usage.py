@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from tallybook.render import formats, table
 from tallybook.render.formats import csv_lines
 from tallybook.render.table import Column
-from tallybook.render.text import ELLIPSIS, keep_ends, keep_tail, visible
+from tallybook.render.text import ELLIPSIS, keep_ends, keep_tail, visible, wrapped
 from tallybook.report.fields import UNKNOWN, together
 from tallybook.report.query import KEYS, TIME_KEYS, whose
 from tallybook.schema import ORIGINS
@@ -78,7 +78,9 @@ def table_lines(
     """
     if not answer["rows"]:
         return
-    yield f"{title_line(answer)}\n\n"
+    # A name that a filter has may be wider than the terminal.
+    yield from (f"{line}\n" for line in wrapped(title_line(answer), width, cut=keep_ends))
+    yield "\n"
     rows = with_subtotals(answer)
     sums = {n for n, row in enumerate(rows) if _ALL in row} if rows is not answer["rows"] else ()
     every = _wanted(columns({**answer, "rows": rows}, is_cut=width is not None), wanted)
