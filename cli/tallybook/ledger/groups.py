@@ -13,6 +13,7 @@ import polars as pl
 
 from tallybook.derive.duplicates.routes import (
     OUTPUT,
+    STORED,
     WHEN,
     at_answer,
     at_client,
@@ -30,7 +31,7 @@ from tallybook.derive.duplicates.workspaces import (
 )
 from tallybook.ledger.digests import code_digest
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
-from tallybook.ledger.rows import StoredRows
+from tallybook.ledger.rows import SLICE_ROWS, StoredRows
 from tallybook.private import write_aside
 from tallybook.schema import (
     ASSERTION,
@@ -82,7 +83,8 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> l
     for number, entry in enumerate(entries):
         for part in entry.segments():
             held.setdefault(part.part, _Held()).add(number, part)
-    links = [_of_files(_part_keys(name, store, cache), held[name]) for name in held]
+    keys = _keys(list(held), store, cache)
+    links = [_of_files(keys[name], held[name]) for name in held]
     found = pl.concat(links) if links else _of_files(_NO_KEYS, _Held())
     return components(len(entries), met(found))
 
@@ -129,32 +131,62 @@ def met(keys: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([keys.filter(side == OWN_KEY), kept, router]).drop("side")
 
 
-def _part_keys(name: str, store: StoredRows, cache: Path | None) -> pl.DataFrame:
+def _keys(names: Sequence[str], store: StoredRows, cache: Path | None) -> dict[str, pl.DataFrame]:
+    """The keys of parts: those that are kept, and those of the others, to be kept from now on."""
     # Hashes are the same within a version of the library only.
-    kept = cache / f"{name.removesuffix('.parquet')}.{pl.__version__}.links" if cache else None
+    ending = f".{pl.__version__}.links"
+    files = {n: cache / f"{n.removesuffix('.parquet')}{ending}" for n in names} if cache else {}
     kind = b"links-" + code_digest().encode()  # other code may look at other columns
-    if kept is not None:
+    found = {}
+    for name, kept in files.items():
         with suppress(OSError, Damaged, pl.exceptions.PolarsError):
-            return pl.read_ipc(unsealed(kind, kept.read_bytes()))
-    keys = _keys_of_all(store.slices(name, COLUMNS))
-    if kept is not None:
+            found[name] = pl.read_ipc(unsealed(kind, kept.read_bytes()))
+    new = _keys_of([name for name in names if name not in found], store)
+    for name in files.keys() & new.keys():
         with suppress(OSError):
             buffer = BytesIO()
-            keys.write_ipc(buffer)
-            write_aside(kept, sealed(kind, buffer.getvalue()), sync=False)
-    return keys
+            new[name].write_ipc(buffer)
+            write_aside(files[name], sealed(kind, buffer.getvalue()), sync=False)
+    return found | new
 
 
-def _keys_of_all(slices: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The keys of a part from slices of it; one that stands in several slices is given with each.
+def _keys_of(names: Sequence[str], store: StoredRows) -> dict[str, pl.DataFrame]:
+    """The keys of parts; one that stands in several slices of a part is given with each.
 
-    A part may be one large database, so no more than a slice is held with all that is looked at.
+    A part may be one large database, so no more than some slices are held with all that is looked
+    at. Most are small, and are looked at together: a look takes five milliseconds of itself.
     """
-    found, start = [_NO_KEYS], 0
-    for rows in slices:
-        found.append(link_keys(rows).with_columns(pl.col("row") + start))
-        start += rows.height
-    return pl.concat(found)
+    found = {name: [_NO_KEYS] for name in names}
+    for slices in _together(names, store):
+        # Of one file as of two, where its rows are in two slices.
+        path = pl.col("path").hash()
+        rows = pl.concat([some.with_columns(path + n) for n, (_, _, some) in enumerate(slices)])
+        keys, begin = link_keys(rows.rechunk()), 0
+        row = pl.col("row")
+        for name, start, some in slices:
+            own = keys.filter(row.is_between(begin, begin + some.height, closed="left"))
+            found[name].append(own.with_columns(row - begin + start))
+            begin += some.height
+    return {name: pl.concat(frames) for name, frames in found.items()}
+
+
+def _together(
+    names: Iterable[str], store: StoredRows
+) -> Iterator[list[tuple[str, int, pl.DataFrame]]]:
+    """Slices of parts, each with the number of its first row, of so many rows together."""
+    held: list[tuple[str, int, pl.DataFrame]] = []
+    count = 0
+    for name in names:
+        start = 0
+        for rows in store.slices(name, COLUMNS):
+            if held and count + rows.height > SLICE_ROWS:
+                yield held
+                held, count = [], 0
+            held.append((name, start, rows))
+            start += rows.height
+            count += rows.height
+    if held:
+        yield held
 
 
 def _of_files(keys: pl.DataFrame, held: _Held) -> pl.DataFrame:
@@ -169,58 +201,80 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
     Two files without a common key, and without a chain of such files between them, are derived
     alike together and apart. A key that a file has several times is given once.
     """
-    lazy = rows.lazy().with_row_index("row")
-    own = pl.concat(every_key(lazy)).with_columns(side=OWN_KEY)
-    found = pl.concat([own, router_keys(lazy).with_columns(side=ROUTER)])
-    first = found.unique(["path", "key"], keep="first", maintain_order=True)
-    return first.drop("path").collect()
+    numbered = numbered_rows(rows)
+    own = pl.concat(every_key(numbered)).with_columns(side=OWN_KEY)
+    router = pl.concat(router_keys(numbered)).with_columns(side=ROUTER)
+    found = pl.concat([own, router], rechunk=True)
+    path, key = pl.col("path"), pl.col("key")
+    # A thread, say, is that of the row before, of most rows.
+    found = found.filter(
+        (path != path.shift()) | (key != key.shift()) | (pl.int_range(pl.len()) == 0)
+    )
+    return found.unique(["path", "key"], keep="first", maintain_order=True).drop("path")
 
 
-def every_key(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
-    """All keys of rows that carry a `row`, each with this and its path.
+def numbered_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with their numbers, and a number for their path."""
+    return rows.with_row_index("row").with_columns(pl.col("path").hash())
+
+
+def every_key(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """All keys of `numbered_rows`, each with the row and the path.
 
     Threads are one space over all sources, for parents are looked up so; so are response ids.
     """
     threads = [hashed(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
-    history = rows.select("row", "path", "history_thread_ids").explode("history_thread_ids")
-    tools = rows.select("row", "path", "tool_ids").explode("tool_ids")
-    forwarded = (at_request(rows), at_client(rows), at_answer(rows))
     stated = pl.col("identity").is_not_null()
     unnamed = ~stated & pl.col("thread_id").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
     counter, content = ("source", "segment_id", "sequence"), ("source", "kind", "record", "part")
     asserted = pl.col("running") | (pl.col("kind") == ASSERTION)
     return [
         *threads,
-        hashed(history, "thread", "history_thread_ids"),
+        hashed(_each_of(rows, "history_thread_ids"), "thread", "history_thread_ids"),
         hashed(rows, "response", "response_id"),
-        hashed(tools, "tool", "tool_ids"),
+        hashed(_each_of(rows, "tool_ids"), "tool", "tool_ids"),
         hashed(in_workspace(rows.filter(has_workspace())), "workspace", WORKSPACE),
-        *(hashed(some, "forwarded", OUTPUT, WHEN) for some in forwarded),
-        hashed(at_silent(rows), "forwarded", WHEN),
+        *_forwarded(rows),
         hashed(rows, "call", "source", "identity"),
-        hashed(rows.filter(stated), "record", "source", "record_id"),
-        hashed(rows.filter(unnamed), "counter", *counter),
+        hashed(rows, "record", "source", "record_id", where=stated),
+        hashed(rows, "counter", *counter, where=unnamed),
         hashed(
-            rows.filter(unnamed & pl.col("sequence").is_null()),
-            "content",
-            *content,
-            "series",
-            "timestamp",
-            needed="record",
+            rows, "content", *content, "series", "timestamp", needed="record",
+            where=unnamed & pl.col("sequence").is_null(),
         ),
         hashed(rows, "series", "source", "series"),
-        hashed(rows.filter(pl.col("running"), pl.col("series").is_null()), "series", "source"),
-        hashed(rows.filter(pl.col("evidence").is_in(TELLING)), "begun", "source", "chain_id"),
-        hashed(rows.filter(asserted, pl.col("thread_id").is_null()), "asserted", "source"),
+        hashed(rows, "series", "source", where=pl.col("running") & pl.col("series").is_null()),
+        hashed(rows, "begun", "source", "chain_id", where=pl.col("evidence").is_in(TELLING)),
+        hashed(rows, "asserted", "source", where=asserted & pl.col("thread_id").is_null()),
         *_begun_totals(rows),
-    ]
+    ]  # fmt: skip
 
 
-def _begun_totals(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
+def _each_of(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """A row for each value of a list."""
+    listed = rows.select("row", "path", column)
+    if listed[column].null_count() < listed.height:
+        return listed.explode(column)
+    return listed.with_columns(pl.lit(None, pl.String).alias(column))
+
+
+def _forwarded(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """The keys of what a router may have forwarded, which meet those of its rows."""
+    is_routed = rows["routed"].any() or rows["route"].null_count() < rows.height
+    if not is_routed and not (rows["source"] == STORED).any():
+        return []
+    met_at = (at_request(rows), at_client(rows), at_answer(rows))
+    keys = [hashed(some, "forwarded", OUTPUT, WHEN) for some in met_at]
+    return [*keys, hashed(at_silent(rows), "forwarded", WHEN)]
+
+
+def _begun_totals(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The keys by which the saved total of a fork meets that of its parent, which it began with.
 
     Where nothing says what its turn took, any other saved total may be the one.
     """
+    if not rows["running"].any():
+        return []
     total, taken = pl.col("reported_output_tokens"), pl.col("turn_counts")
     saved = rows.filter(pl.col("running"), pl.col("evidence") == CAPTURE_TOTAL)
     before = total - taken.list.get(_OUTPUT, null_on_oob=True)
@@ -232,34 +286,52 @@ def _begun_totals(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
     ]
 
 
-def router_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
+def router_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The keys at which its client meets each call of a router; two routers meet nowhere.
 
     And so of agents, and of runs in the same workspace.
     """
+    workspaces = hashed(first_in_workspace(rows), "workspace", WORKSPACE)
+    if rows["route"].null_count() == rows.height:
+        return [workspaces]
     routed = at_router(rows)
     forwarded = [hashed(routed, "forwarded", OUTPUT, WHEN), hashed(routed, "forwarded", WHEN)]
-    return pl.concat([*forwarded, hashed(first_in_workspace(rows), "workspace", WORKSPACE)])
+    return [*forwarded, workspaces]
 
 
-def request_keys(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
+def request_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The keys by which the kept requests of a router tell what calls are one."""
     kept = rows.filter(tells_of_client())
-    tools = kept.select("row", "path", "tool_ids").explode("tool_ids")
     return [
         hashed(kept, "thread", "thread_id"),
         hashed(kept, "response", "response_id"),
-        hashed(tools, "tool", "tool_ids"),
+        hashed(_each_of(kept, "tool_ids"), "tool", "tool_ids"),
         hashed(at_request(rows), "forwarded", OUTPUT, WHEN),
     ]
 
 
+_UNKEYED: Final = pl.DataFrame(schema={"row": pl.UInt32, "path": pl.UInt64, "key": pl.UInt64})
+
+
 def hashed(
-    rows: pl.LazyFrame, space: str, *columns: str, needed: str | None = None
-) -> pl.LazyFrame:
-    """A key of the columns' values; none where the last (or the `needed`) of them is null."""
+    rows: pl.DataFrame,
+    space: str,
+    *columns: str,
+    needed: str | None = None,
+    where: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """A key of the columns' values, `where` that holds.
+
+    None where the last (or the `needed`) of them is null.
+    """
+    stated = rows[needed or columns[-1]].is_not_null()
+    if not stated.any():
+        return _UNKEYED
     key = pl.struct(pl.lit(space).alias("space"), *columns).hash().alias("key")
-    return rows.filter(pl.col(needed or columns[-1]).is_not_null()).select("row", "path", key)
+    if where is None and stated.all():
+        return rows.select("row", "path", key)
+    told = key if where is None else pl.when(where).then(key)
+    return rows.select("row", "path", pl.when(stated).then(told).alias("key")).drop_nulls("key")
 
 
 def components(files: int, links: pl.DataFrame) -> list[list[int]]:

@@ -15,7 +15,7 @@ from tallybook.ledger.store import PartDamaged, Store
 from tallybook.tables import DEFAULTS, READ
 
 # So many rows are looked through at once where not all of their columns are needed.
-_SLICE_ROWS: Final = 32_768
+SLICE_ROWS: Final = 32_768
 
 
 class StoredRows:
@@ -81,7 +81,7 @@ class StoredRows:
         """As `part`, some rows at a time. Raises PartDamaged."""
         left = sys.maxsize if rows is None else rows
         while left > 0:
-            wanted = min(left, _SLICE_ROWS)
+            wanted = min(left, SLICE_ROWS)
             found = self.part(name, columns, start, wanted)
             yield found
             if found.height < wanted:
@@ -103,7 +103,7 @@ def _near(
     end = 0
     for number in sorted(range(len(wanted)), key=lambda number: wanted[number][0].start):
         segment, _ = wanted[number]
-        if group and segment.start > end + _SLICE_ROWS:
+        if group and segment.start > end + SLICE_ROWS:
             yield [wanted[each] for each in sorted(group)]
             group = []
         group.append(number)

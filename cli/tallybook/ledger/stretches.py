@@ -20,6 +20,7 @@ from tallybook.ledger.groups import (
     every_key,
     hashed,
     met,
+    numbered_rows,
     request_keys,
     router_keys,
 )
@@ -150,19 +151,17 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     Evidence is derived apart from the rows that count, so it shares with evidence only, but for
     what a router keeps of its requests; and the answer that it is has no say in what becomes of it.
     """
-    numbered = rows.with_row_index("row")
+    numbered = numbered_rows(rows)
     is_evidence = pl.col("kind") == RESPONSE
     evidence = numbered.filter(is_evidence).with_columns(response_id=pl.lit(None, pl.String))
     found = []
     for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
-        lazy = some.lazy()
-        within = hashed(lazy, "place", "source", "thread_id", "segment_id", "sequence")
-        keys = pl.concat([*every_key(lazy), within])
+        within = hashed(some, "place", "source", "thread_id", "segment_id", "sequence")
+        keys = pl.concat([*every_key(some), within])
         found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64)), side=OWN_KEY))
-    lazy = numbered.lazy()
-    kept = pl.concat(request_keys(lazy)).select("row", "key", side=REQUEST)
-    router = router_keys(lazy).select("row", "key", side=ROUTER)
-    return pl.concat([*found, kept, router]).collect()
+    kept = pl.concat(request_keys(numbered)).select("row", "key", side=REQUEST)
+    router = pl.concat(router_keys(numbered)).select("row", "key", side=ROUTER)
+    return pl.concat([*found, kept, router])
 
 
 def _order(places: pl.DataFrame) -> pl.Series | None:

@@ -97,10 +97,11 @@ def _mark_responses(rows: pl.DataFrame) -> pl.DataFrame:
     usable = (
         _FREE & (pl.col("kind") == CALL) & (pl.col("response_id").str.len_chars() >= _ID_LENGTH)
     )
-    ids = rows.select("source", id=pl.when(usable).then("response_id")).drop_nulls("id")
+    ids = rows.select("source", pl.when(usable).then("response_id").alias("response_id"))
     # An id that one source gives to several calls names none of them.
-    stated = ids.group_by("id").agg(single=pl.len() == pl.col("source").n_unique(), n=pl.len())
-    several = stated.filter("single", pl.col("n") > 1)["id"]
+    single = (pl.len() == pl.col("source").n_unique()) & (pl.len() > 1)
+    stated = ids.drop_nulls("response_id").group_by("response_id").agg(single=single)
+    several = stated.filter("single")["response_id"]
     if several.is_empty():
         return rows
     shared = rows.filter(usable, pl.col("response_id").is_in(several.implode()))

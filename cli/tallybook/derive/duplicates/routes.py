@@ -6,7 +6,6 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.derive.beside import Frame
 from tallybook.schema import CALL, RESPONSE, SILENT_ANSWER, SILENT_CALL
 
 # A router writes its row when the answer ends. Codex writes its own when the tool has run as well.
@@ -58,12 +57,12 @@ def tells_of_client() -> pl.Expr:
     return is_request() & (named | is_clocked)
 
 
-def at_router(rows: Frame) -> Frame:
+def at_router(rows: pl.DataFrame) -> pl.DataFrame:
     """The calls of a router, each with its OUTPUT and the one WHEN that it lies in."""
     return _at(rows.filter(is_router()).with_columns(_output="reported_output_tokens"), 0)
 
 
-def at_request(rows: Frame) -> Frame:
+def at_request(rows: pl.DataFrame) -> pl.DataFrame:
     """The kept requests, with every OUTPUT and WHEN that the row of the same may have."""
     output = pl.col("reported_output_tokens").fill_null(0)
     thoughts = pl.col("reported_reasoning_tokens").fill_null(0)
@@ -72,27 +71,29 @@ def at_request(rows: Frame) -> Frame:
     return _at(found, -REQUEST_MS, REQUEST_MS)
 
 
-def at_client(rows: Frame) -> Frame:
+def at_client(rows: pl.DataFrame) -> pl.DataFrame:
     """The clients' calls with signs of a route, with every WHEN that the router's row may have."""
     found = rows.filter(pl.col("routed")).with_columns(_output="reported_output_tokens")
     return _at(found, -LONGEST_TOOL_MS, 0, CLOCKS_MS)
 
 
-def at_answer(rows: Frame) -> Frame:
+def at_answer(rows: pl.DataFrame) -> pl.DataFrame:
     """The stored answers that count, with every WHEN that the router's row may have."""
     stored = (pl.col("kind") == CALL) & (pl.col("source") == STORED)
     found = rows.filter(stored).with_columns(_output="reported_output_tokens")
     return _at(found, -CLOCKS_MS, *range(0, LONGEST_ANSWER_MS + 1, _SLOT_MS // 2))
 
 
-def at_silent(rows: Frame) -> Frame:
+def at_silent(rows: pl.DataFrame) -> pl.DataFrame:
     """The answers without counts, with every WHEN that the router's row may have."""
     found = rows.filter(is_silent()).with_columns(pl.lit(0).alias(OUTPUT))
     return _at(found, -LONGEST_TOOL_MS, 0, CLOCKS_MS)
 
 
-def _at(rows: Frame, *apart: int) -> Frame:
+def _at(rows: pl.DataFrame, *apart: int) -> pl.DataFrame:
     found = rows.with_columns(_ms=milliseconds()).drop_nulls([OUTPUT, "_ms"])
+    if found.is_empty():
+        return found.with_columns(pl.lit(None, pl.Int64).alias(WHEN))
     slots = [(pl.col("_ms") + each) // _SLOT_MS for each in apart]
     if len(slots) == 1:
         return found.with_columns(slots[0].alias(WHEN))

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.derive.beside import Frame, beside
+from tallybook.derive.beside import beside
 from tallybook.derive.problems import has_problem, with_problems
 from tallybook.schema import BUCKETS, CALL, LOG, MAY_BE_TWICE, SNAPSHOT, SUM, SUMMARY, WITNESS
 
@@ -43,19 +43,20 @@ def is_too_high() -> pl.Expr:
     return has_problem("repeated-lines")
 
 
-def in_workspace(rows: Frame) -> Frame:
+def in_workspace(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds WORKSPACE: the name of the folder, which is the issue's; some records have no more."""
     return rows.with_columns(pl.col("project").str.extract(_FOLDER).alias(WORKSPACE))
 
 
-def first_in_workspace(rows: Frame) -> Frame:
+def first_in_workspace(rows: pl.DataFrame) -> pl.DataFrame:
     """Of each stretch of calls that an agent logged in one folder the first row.
 
     The rest hangs on it by its thread.
     """
     project, path = pl.col("project"), pl.col("path")
     is_first = (project != project.shift()) | (path != path.shift())
-    found = rows.filter(pl.col("source").is_in(_AGENTS), project.is_not_null())
+    is_agents = pl.col("source").is_in(_AGENTS) & project.is_not_null()
+    found = rows.select("row", "path", "project", is_agents=is_agents).filter("is_agents")
     return in_workspace(found.filter(is_first.fill_null(value=True)))
 
 
