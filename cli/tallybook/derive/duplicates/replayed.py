@@ -89,12 +89,12 @@ class History:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def match(self, copies: Sequence[Row]) -> list[int]:
-        """Rows that the longest run from the start of `copies` repeats, in this order.
+    def match(self, copies: Sequence[Row]) -> list[tuple[int, datetime | None]]:
+        """Rows, with their times, that the longest run from the start of `copies` repeats.
 
         A copy is never older than what it copies: the parent may come to the same numbers later.
         """
-        matched: list[int] = []
+        matched: list[tuple[int, datetime | None]] = []
         place = -1
         for copy in copies:
             later = [
@@ -105,7 +105,8 @@ class History:
             if not later:
                 break
             place = later[0]
-            matched.append(self._rows[place][0])
+            row, _, time = self._rows[place]
+            matched.append((row, time))
         return matched
 
 
@@ -157,15 +158,24 @@ def _longest_match(
     best: tuple[str | None, dict[int, int]] = (None, {})
     for thread in dict.fromkeys(name for row in rows for name in row.history_thread_ids or ()):
         matched = histories[thread].match(rows) if thread in histories else []
-        if len(matched) > len(best[1]) and not _is_coincidence(rows[0], len(matched)):
-            best = (thread, dict(zip((row.row for row in rows), matched, strict=False)))
+        copies = rows[: len(matched)]
+        if len(matched) > len(best[1]) and not _is_coincidence(copies, [at for _, at in matched]):
+            best = (thread, {copy.row: row for copy, (row, _) in zip(copies, matched, strict=True)})
     return best
 
 
-def _is_coincidence(first: Row, matched: int) -> bool:
-    """One equal first call proves nothing where an own turn and a fresh counter stand before it."""
-    alone = matched == 1 and first.fresh_counter and not first.foreign_history
-    return alone and first.history == AFTER_TURN
+def _is_coincidence(copies: Sequence[Row], times: Sequence[datetime | None]) -> bool:
+    """Equal first calls prove nothing where an own turn and a fresh counter stand before them.
+
+    But for several that were written at once, or at the times of what they equal: no thread asks
+    like that.
+    """
+    first = copies[0]
+    if not first.fresh_counter or first.foreign_history or first.history != AFTER_TURN:
+        return False
+    at_once = len(_burst(copies)) == len(copies)
+    at_their_times = all(copy.timestamp == at for copy, at in zip(copies, times, strict=True))
+    return len(copies) == 1 or not (at_once or at_their_times)
 
 
 def _inherited(rows: Sequence[Row], copies: dict[int, int], *, turned: bool) -> set[int]:
