@@ -84,6 +84,15 @@ def test_an_output_that_is_proved_is_a_placeholder_no_longer() -> None:
     assert (row["problems"], row["lower_bound"]) == ([], False)
 
 
+def test_two_first_counts_that_agree_do_not_make_a_last_one() -> None:
+    placeholder = call(dialect="anthropic", input=14, output=5, finished=False)
+    again = answer(dialect="anthropic", input=14, cached=30, creation=12, output=5)
+    row = applied(placeholder, again)
+    assert (row["input_tokens"], row["problems"]) == (56, ["placeholder-output"])
+    assert (row["input_lower_bound"], row["output_lower_bound"]) == (False, True)
+    assert applied(placeholder, {**again, "finished": True})["problems"] == []
+
+
 def test_an_answer_that_broke_off_states_no_output() -> None:
     lost = call(input=9000, output=None)
     row = applied(lost, {**SPLIT, "finished": False})

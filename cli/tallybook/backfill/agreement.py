@@ -282,6 +282,8 @@ def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
     outside = ~dialect_holds("output_holds_reasoning", "seen_dialect")
     same = said("output") == seen("output")
     first = true(pl.col("_begun"))
+    # Two first counts that agree do not make a last one.
+    begun_twice = true(same) & seen("is_first")
     # A record that leaves out the reasoning which the answer counts beside the text.
     bare = outside & (said("output") == seen("output") - seen("reasoning"))
     unstated = said("output").is_null() | seen("output").is_null() | first
@@ -297,8 +299,8 @@ def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
         .when(unstated)
         .then(pl.lit(MISSING))
         .otherwise(pl.lit(DIFFERS)),
-        fill_output=pl.when(true(same | bare) | said("output").is_null() | first).then(
-            seen("output")
-        ),
+        fill_output=pl.when(
+            (true(same | bare) | said("output").is_null() | first) & ~begun_twice
+        ).then(seen("output")),
         fill_reasoning=pl.coalesce(reasoning, said("reasoning")),
     )

@@ -25,6 +25,7 @@ from tallybook.schema import (
     AGENT_ENDS,
     ASSUMED,
     CALL,
+    MOST_AT_BEGIN,
     PERHAPS_MORE,
     PLACEHOLDER_OUTPUT,
     PROBABLY_SAME,
@@ -55,7 +56,16 @@ TOLERANCE: Final = 2_000_000
 # A captured answer is stamped when it began, and a row when it ended.
 LONGEST_ANSWER: Final = 15 * 60 * 1_000_000
 _PARTIES: Final = ("source", "provider", "model", "connection_id")
-_COMPARED: Final = ("group", "method", "dialect", "open", "time", "problems", "disagrees")
+_COMPARED: Final = (
+    "group",
+    "method",
+    "dialect",
+    "open",
+    "is_first",
+    "time",
+    "problems",
+    "disagrees",
+)
 _PROMPT: Final = ("seen_uncached", "seen_cached", "seen_creation", "seen_unsplit")
 
 
@@ -400,6 +410,7 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
         open=_open() | has_problem("estimated"),
         method=_method(twin),
         is_twin=twin,
+        is_first=_is_first(),
         # A reader that knows whose answer it is gives it the identity of that call.
         answers=pl.when(twin | yielded).then("duplicate_of").otherwise("call_id"),
         group=pl.coalesce(
@@ -421,6 +432,16 @@ def _final_counts() -> list[pl.Expr]:
         count if name in INPUT_COUNTS else pl.when(is_final).then(count).alias(name)
         for name, count in zip(COUNTS, _counts(), strict=True)
     ]
+
+
+def _is_first() -> pl.Expr:
+    """Whether a router's own record of an answer may state the count that its stream began with.
+
+    That is one without any word of reasoning.
+    """
+    untold = pl.col("finished").is_null() & pl.col("reasoning_output_tokens").is_null()
+    little = true(pl.col("output_tokens") <= MOST_AT_BEGIN)
+    return untold & little & pl.col("source").is_in(FALSE_ZEROS)
 
 
 def _time(otherwise: pl.Expr | None = None) -> pl.Expr:
