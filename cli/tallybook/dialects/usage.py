@@ -41,6 +41,7 @@ class ShapePaths(NamedTuple):
     added_input: Paths
     uncached: Paths
     other_searches: Paths
+    charged_tools: Paths
     is_completed: bool  # some count may follow from others
     is_named_twice: bool  # the keys are of two namings of the same counts
     cost: Paths
@@ -82,6 +83,7 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
         added_input=added,
         uncached=uncached,
         other_searches=others,
+        charged_tools=here("charged_tools"),
         is_completed=bool(added or uncached or others) or shape.total_tells_output,
         is_named_twice=is_named_twice(keys),
         cost=here("cost"),
@@ -285,6 +287,8 @@ def _complete(
     others = count(fetch(usage, found.other_searches), problems)
     if others is not None:
         read.web_search_requests = (read.web_search_requests or 0) + others
+    if count(fetch(usage, found.charged_tools), problems):
+        problems.append("tool-fees")
     uncached = count(fetch(usage, found.uncached), problems)
     if uncached is not None:
         _put_cached(read, uncached)

@@ -11,6 +11,7 @@ from tallybook.dialects.shape import (
     ASSUMED,
     FIRM,
     GOOGLE,
+    XAI_TOOLS,
     Shape,
     any_of,
     at,
@@ -93,6 +94,7 @@ _XAI: Final = replace(
     cached=at("prompt_tokens_details/cached_tokens", "cached_prompt_text_tokens"),
     web_searches=at("server_side_tool_usage_details/web_search_calls"),
     other_searches=at("server_side_tool_usage_details/x_search_calls"),
+    charged_tools=at(*XAI_TOOLS),
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),
 )
