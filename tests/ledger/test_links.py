@@ -112,6 +112,7 @@ MADE = {
     "thread": ("root_thread_id",),
     "call_id": ("source", "identity"),
     "_call": ("source", "identity"),
+    "id": ("response_id",),
 }
 WITHIN_A_FILE = {"path"}
 # Numbers of rows, whatever these are to each other.
