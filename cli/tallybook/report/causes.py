@@ -8,7 +8,7 @@ exactly; how it came to a cost is asked of the counts that are left then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from itertools import combinations
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ MISSING: Final = "missing-source"
 
 # Of more files than this only one is looked for, or all but one.
 _MOST_FILES: Final = 18
+_MOST_BESIDE: Final = 10  # where another fault is looked for as well
 _MOST_REASONS: Final = 5
 COPIES: Final = "the same call in another file"
 
@@ -118,10 +119,13 @@ def explained(parts: Parts, stated: Mapping[str, int]) -> Found | None:
     wanted = tuple(stated[name] for name in names)
     for reasons in _reasons(parts):
         whole = parts.counts.plus(together(parts.left_out[reason] for reason in reasons))
+        files = _files(parts, reasons)
         for change in _CHANGES:
             if change is _PLAIN or any(change.added(whole, name) for name in names):
-                apart = _apart(change.made(whole, names), wanted)
-                lacking = _lacking(parts, reasons, lambda s: change.made(s, names), apart)  # noqa: B023
+                made = partial(change.made, names=names)
+                is_alone = change is _PLAIN and not reasons
+                most = _MOST_FILES if is_alone else _MOST_BESIDE
+                lacking = _lacking(files, made, _apart(made(whole), wanted), most)
                 if lacking is not None:
                     after = whole.plus(lacking.added)
                     more = change.added(after, "input") + change.added(after, "output")
@@ -161,7 +165,8 @@ def _never_came(
     if not others or "output" not in stated or not parts.counts.bounded:
         return None
     apart = _apart(_PLAIN.made(whole, others), [stated[name] for name in others])
-    lacking = _lacking(parts, reasons, lambda sums: _PLAIN.made(sums, others), apart)
+    made = partial(_PLAIN.made, names=others)
+    lacking = _lacking(_files(parts, reasons), made, apart, _MOST_BESIDE)
     if lacking is None:
         return None
     more = stated["output"] - whole.plus(lacking.added).output
@@ -181,23 +186,33 @@ def _reasons(parts: Parts) -> Iterator[tuple[str, ...]]:
 # ---- what is not counted
 
 
+def _files(parts: Parts, reasons: Sequence[str]) -> list[Mapping[str, Sums]]:
+    """What each file has of that which the other counts, in every way that it may be without one.
+
+    What another file has too it counts all the same, unless it counts each file by itself.
+    """
+    if not reasons:
+        return [own for own in (parts.lone, parts.files) if own]
+    sums = dict(parts.files)
+    for reason in reasons:
+        for path, more in parts.left_out[reason].items():
+            sums[path] = sums.get(path, Sums()).plus(more)
+    return [sums]
+
+
 def _lacking(
-    parts: Parts,
-    reasons: Sequence[str],
+    files: Iterable[Mapping[str, Sums]],
     made: Callable[[Sums], tuple[int, ...]],
     apart: tuple[int, ...],
+    most: int,
 ) -> Fault | None:
     """The files that the other does not have, where without them its counts are ours."""
     if not any(apart):
         return Fault("", "", Sums())
-    for own in (parts.lone, parts.files) if not reasons and parts.lone else (parts.files,):
-        sums = {path: whole for path, whole in own.items() if whole.tokens}
-        for reason in reasons:
-            for path, more in parts.left_out[reason].items():
-                sums[path] = sums.get(path, Sums()).plus(more)
-        paths = subset({path: made(each) for path, each in sums.items()}, apart)
+    for own in files:
+        paths = subset({path: made(each) for path, each in own.items()}, apart, most)
         if paths:
-            added = Sums().plus(total(sums[path] for path in paths), -1)
+            added = Sums().plus(total(own[path] for path in paths), -1)
             return Fault(MISSING, f"it has nothing of {named(paths)}", added)
     return None
 
@@ -208,13 +223,15 @@ def named(files: Iterable[str]) -> str:
     return first if not more else f"{first} and {len(more):,} more"
 
 
-def subset(vectors: Mapping[str, tuple[int, ...]], wanted: tuple[int, ...]) -> list[str] | None:
+def subset(
+    vectors: Mapping[str, tuple[int, ...]], wanted: tuple[int, ...], most: int = _MOST_FILES
+) -> list[str] | None:
     """The fewest names whose vectors add up to `wanted`; None where none do.
 
-    Of many names only sets of one are looked at, and of all but one.
+    Of more than `most` names only sets of one are looked at, and of all but one.
     """
     names = sorted(name for name, vector in vectors.items() if any(vector))
-    if len(names) > _MOST_FILES:
+    if len(names) > most:
         rest = _apart(_added(vectors.values(), len(wanted)), wanted)
         for name in names:
             if vectors[name] == wanted:
