@@ -253,6 +253,12 @@ def test_a_line_across_is_named_in_a_few_cells() -> None:
     assert [line.text for line in drawn.lines] == ["0", "500M", "1B", "1.5B", "2B"]
 
 
+def test_money_across_has_one_number_of_decimals() -> None:
+    drawn = chart(["x"], [("a", [Decimal("1.12")])], "$")
+    assert drawn is not None
+    assert [line.text for line in drawn.lines] == ["$0.00", "$0.50", "$1.00", "$1.50"]
+
+
 def test_of_many_names_below_a_narrow_window_shows_a_third_and_none_leaves_the_chart() -> None:
     times = [f"2026-11-{n:02}" for n in range(1, 30)]
     drawn = chart(times, [("a", [Decimal(1)] * 29)], "")

@@ -170,7 +170,13 @@ TableFormat = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", metavar="FILE", parser=named("-o"), help="Write there instead."),
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        parser=named("-o"),
+        help="Write to this file; its suffix picks the format.",
+    ),
 ]
 Columns = Annotated[
     list[str] | None,
@@ -182,7 +188,10 @@ Columns = Annotated[
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide the table gets.")]
 AsRecorded = Annotated[
-    bool, typer.Option("--as-recorded", help="Leave what is unknown; no backfill.")
+    bool,
+    typer.Option(
+        "--as-recorded", help="Use no backfill: what the logs do not state stays unknown."
+    ),
 ]
 Backfill = Annotated[
     bool,
@@ -191,7 +200,9 @@ Backfill = Annotated[
 Ledger = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", parser=named("--ledger"), help="Where what was read is kept between runs."
+        metavar="DIR",
+        parser=named("--ledger"),
+        help="The folder in which what was read is kept between runs.",
     ),
 ]
 NoLedger = Annotated[
@@ -219,7 +230,7 @@ Problems = Annotated[
     typer.Option(
         metavar="FILE",
         parser=named("--problems"),
-        help="Write every problem there, one a line: .jsonl or .csv.",
+        help="Write every problem to this file, one a line: .jsonl or .csv.",
     ),
 ]
 

@@ -43,7 +43,7 @@ _Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[MODEL]",
-        help="As a log spells it; without one, every model. With --unpriced PATHs.",
+        help="As a log spells it; without one, every model. With --unpriced: the logs to look at.",
     ),
 ]
 _At = Annotated[

@@ -296,7 +296,7 @@ def _key(key: str, *, first: bool) -> Maker:
     cut = keep_tail if key == "project" else keep_ends
     least = len("2026-11-20T14:00") if key in TIME_KEYS else 0
     bare = Column(heading, (), "Total" if first else "", cut=cut, least=least, is_key=True)
-    return bare, partial(_name, name=KEYS[key], first=first)
+    return bare, partial(_name, name=KEYS[key], first=first, whole=f"({_ALL})")
 
 
 def _of_thread(name: str) -> Maker:
@@ -308,9 +308,10 @@ def _of_thread(name: str) -> Maker:
     return bare, partial(_name, name=name, first=False)
 
 
-def _name(row: Row, name: str, *, first: bool) -> str:
+def _name(row: Row, name: str, *, first: bool, whole: str = "") -> str:
+    """A cell of names; `whole` stands for all names in the sum of a period."""
     if _ALL in row and name not in row:
-        return ""
+        return whole
     if "rest" in row:
         return f"({row['rest']:,} more)" if first else ""
     return "(unknown)" if row[name] is None else visible(row[name])

@@ -93,9 +93,12 @@ def chart(
     step = _step(highest / _LINES)
     steps = ceil(highest / step)
     whole = step * steps
+    places = _places(step, sign)
     words = [_told(time, n, series, sign) for n, time in enumerate(times)]
     bars = [_stack([values[n] for _, values in series], whole) for n in range(len(times))]
-    lines = [Line(_r(100 - 100 * n / steps), _brief(step * n, sign)) for n in range(steps + 1)]
+    lines = [
+        Line(_r(100 - 100 * n / steps), _brief(step * n, sign, places)) for n in range(steps + 1)
+    ]
     return Chart(_stacks(bars, words), lines, _names(times))
 
 
@@ -165,12 +168,18 @@ def _words(value: Decimal, sign: str) -> str:
     return f"{sign}{value.quantize(least):,}"
 
 
-def _brief(value: Decimal, sign: str) -> str:
+def _places(step: Decimal, sign: str) -> int:
+    """Decimals that all lines have: of money none, or two and more."""
+    places = max(-step.normalize().adjusted(), 0)
+    return max(places, 2) if sign and places else places
+
+
+def _brief(value: Decimal, sign: str, places: int) -> str:
     """A round number in a few cells: `$20`, `$0.05`, `500M`."""
     for unit, letter in _UNITS:
         if value >= unit:
             return f"{sign}{(value / unit).normalize():f}{letter}"
-    return f"{sign}{value.normalize():f}"
+    return f"{sign}{value:.{places}f}"
 
 
 def _r(value: float) -> float:
