@@ -23,6 +23,11 @@ class UsageError(TallybookError):
     exit_code = 2
 
 
+def words_of(error: Exception) -> str:
+    """What an error says; of one of the system's the bare reason, without number and path."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 @dataclass(slots=True)
 class Failures:
     """What becomes of a failure of ours in reading one file: a word about that file, or `raised`.

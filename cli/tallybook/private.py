@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -98,7 +99,7 @@ def open_own(path: Path) -> int:
     return handle
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A file to read; no link, and nothing that one could wait for or that has no end.
 
     Raises OSError.
@@ -113,6 +114,12 @@ def open_regular(path: Path) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return os.fdopen(handle, "rb")
+
+
+def read_own(path: Path) -> bytes:
+    """What a file of ours holds. Raises OSError, also where another thing stands in its place."""
+    with open_regular(path) as stream:
+        return stream.read()
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def _backfill(home: _Home, random: Random) -> None:
 
 
 def _in_place(home: _Home, random: Random) -> None:
-    (path,) = home.logs.rglob("data.sqlite")
+    path = next((home.logs / _ROUTER.parent.name / _ROUTER.name).rglob("data.sqlite"))
     before = _content(path)
     for _ in range(random.randint(1, 2)):
         home.killed(random, *_PLAN, "--in-place", str(home.logs))

@@ -181,7 +181,10 @@ def _row(path: Path, random: Random) -> None:
 def _change(
     path: Path, random: Random, change: Callable[[sqlite3.Connection, str, list[str]], None]
 ) -> None:
-    with suppress(sqlite3.Error, OverflowError), closing(sqlite3.connect(path)) as base:
+    with (
+        suppress(sqlite3.Error, OverflowError, UnicodeDecodeError),
+        closing(sqlite3.connect(path)) as base,
+    ):
         names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         tables = [name for (name,) in base.execute(names) if not name.startswith("sqlite_")]
         if not tables:

@@ -152,6 +152,17 @@ def test_an_address_is_called_so_and_not_shown(run: Run, name: str) -> None:
     assert "secret" not in done.stderr
 
 
+def test_links_that_lead_to_themselves_are_told(
+    log: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    monkeypatch.setenv("TZ", str(loop))
+    done = run("usage-report", "--no-ledger", log, "-o", loop)
+    assert done.exit_code == 0
+    assert json.loads(loop.read_text("utf-8"))["query"]["timezone"] == "UTC"
+
+
 def test_a_target_that_can_be_none_is_told(log: Path, run: Run) -> None:
     done = run("usage-report", "--no-ledger", log, "-o", f"{LONG}.json")
     assert (done.exit_code, "File name too long" in done.stderr) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tallybook.ledger.open import with_usage
 from tallybook.ledger.reading import Reading
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import PartDamaged
+from tallybook.ledger.verify import verify
 from tests.ledger.homes import (
     asked,
     coverage,
@@ -80,6 +82,34 @@ def test_a_damaged_part_is_read_again(home: Path, ledger: Path, place: float) ->
             kept.unlink()
     notes(home, ledger)
     assert notes(home, ledger) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes there")
+@pytest.mark.parametrize("folder", ["parts", "states", "derived", "answers", "."])
+def test_a_pipe_in_the_place_of_a_file_of_ours_is_not_waited_for(
+    home: Path, ledger: Path, folder: str, waiting_is_an_error: None
+) -> None:
+    for path in (ledger / folder).iterdir():
+        if path.is_file() and path.name != "lock":
+            path.unlink()
+            os.mkfifo(path)
+    put(transcript(home, 1), session(1, calls=9))  # so that states and derived rows are asked for
+    for _ in range(2):
+        notes(home, ledger)
+    if folder != ".":
+        assert verify(ledger)[1] == []
+
+
+@pytest.fixture
+def waiting_is_an_error() -> Iterator[None]:
+    def fail(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def test_a_part_that_nobody_can_read_back_ends_the_run_and_is_named(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tallybook.names import path_of
-from tallybook.private import write_aside
+from tallybook.private import read_own, write_aside
 from tallybook.report.query import Query, Unmatched
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _digest(value: object) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     """Raises ValueError for what was not written so."""
-    digest, _, content = path.read_bytes().partition(b"\n")
+    digest, _, content = read_own(path).partition(b"\n")
     if digest.decode("ascii") != _hash(content):
         raise ValueError(path)
     found: dict[str, Any] = json.loads(content)

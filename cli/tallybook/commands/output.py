@@ -161,7 +161,7 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
             with target.open("wb") as stream:
                 yield stream
         else:
-            with _aside(target.resolve()) as stream:
+            with _aside(Path(os.path.realpath(target))) as stream:
                 yield stream
     except OSError as error:
         raise TallybookError(f"cannot write {target}: {error.strerror or error}") from error

@@ -117,7 +117,7 @@ def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
 
 def _linked_zone(path: Path) -> str:
     """`Europe/Berlin` for a link to `/usr/share/zoneinfo/Europe/Berlin`: no look-up, it is slow."""
-    _, folder, name = str(path.resolve()).rpartition(_ZONE_FOLDER)
+    _, folder, name = os.path.realpath(path).rpartition(_ZONE_FOLDER)
     name = name.removeprefix("posix/").removeprefix("right/")
     return name if folder and is_there(path) and name not in _NO_ZONES else ""
 

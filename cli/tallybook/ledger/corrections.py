@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from tallybook.errors import TallybookError
+from tallybook.errors import TallybookError, words_of
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Manifest, load, save
 from tallybook.ledger.part_files import openable, put_in_place
@@ -29,7 +29,7 @@ def corrections(ledger: Path, manifest: Manifest | None = None) -> pa.Table:
     try:
         return read_corrections(Folder(ledger), manifest or load(ledger)[0])
     except (Damaged, OSError) as error:
-        raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
+        raise TallybookError(f"cannot read the ledger {ledger}: {words_of(error)}") from error
 
 
 def append_corrections(
@@ -71,7 +71,7 @@ def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str,
                 folder.sweep(manifest)
             return new
     except (Damaged, OSError) as error:
-        raise TallybookError(f"cannot write the ledger {ledger}: {error}") from error
+        raise TallybookError(f"cannot write the ledger {ledger}: {words_of(error)}") from error
 
 
 def joined(tables: list[pa.Table]) -> pa.Table:

@@ -16,7 +16,7 @@ from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed
 from tallybook.ledger.part_files import is_whole, openable, put_in_place
 from tallybook.ledger.rows import cover, pick
 from tallybook.ledger.store import PartDamaged
-from tallybook.private import aside, write_aside
+from tallybook.private import aside, read_own, write_aside
 
 _INDEX: Final = "index"
 _KIND: Final = b"derived"
@@ -164,7 +164,7 @@ def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
 
 def _read_index(folder: Path) -> dict[str, Segment]:
     try:
-        payload = unsealed(_KIND, (folder / _INDEX).read_bytes())
+        payload = unsealed(_KIND, read_own(folder / _INDEX))
         index = msgspec.msgpack.decode(payload, type=dict[str, Segment])
         name_once(index.values(), {})
         return index

@@ -32,7 +32,7 @@ from tallybook.derive.duplicates.workspaces import (
 from tallybook.ledger.digests import code_digest
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import SLICE_ROWS, StoredRows
-from tallybook.private import write_aside
+from tallybook.private import read_own, write_aside
 from tallybook.schema import (
     ASSERTION,
     CAPTURE_TOTAL,
@@ -140,7 +140,7 @@ def _keys(names: Sequence[str], store: StoredRows, cache: Path | None) -> dict[s
     found = {}
     for name, kept in files.items():
         with suppress(OSError, Damaged, pl.exceptions.PolarsError):
-            found[name] = pl.read_ipc(unsealed(kind, kept.read_bytes()))
+            found[name] = pl.read_ipc(unsealed(kind, read_own(kept)))
     new = _keys_of([name for name in names if name not in found], store)
     for name in files.keys() & new.keys():
         with suppress(OSError):

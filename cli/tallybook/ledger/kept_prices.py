@@ -15,7 +15,7 @@ import msgspec
 from tallybook.errors import UsageError
 from tallybook.names import text_of
 from tallybook.pricing.installed import rules_digest
-from tallybook.private import write_aside
+from tallybook.private import read_own, write_aside
 
 if TYPE_CHECKING:
     from tallybook.pricing.rates import Rates
@@ -89,7 +89,7 @@ def _rates(path: Path) -> tuple[Rates, str | None]:
     from tallybook.pricing.table import Provider  # noqa: PLC0415
 
     try:
-        first, _, rest = gzip.decompress(path.read_bytes()).partition(b"\n")
+        first, _, rest = gzip.decompress(read_own(path)).partition(b"\n")
         head = msgspec.json.decode(first, type=_Head)
         providers = msgspec.json.decode(rest, type=tuple[Provider, ...])
     except (OSError, EOFError, msgspec.MsgspecError) as error:

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
+from tallybook.errors import words_of
 from tallybook.files.find import Found, Neighbours
 from tallybook.files.resume import ReadPosition
 from tallybook.private import open_regular, write_aside, writing_aside
@@ -157,7 +158,7 @@ def load(folder: Path, *, before: bool = False) -> tuple[Manifest, str | None]:
         except Foreign:
             raise
         except (Damaged, OSError) as error:
-            damage = f"{folder / name}: {error}"
+            damage = f"{folder / name}: {words_of(error)}"
     if damage:
         raise Damaged(damage)
     return Manifest(), None

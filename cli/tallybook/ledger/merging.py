@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-from tallybook.errors import TallybookError, UsageError
+from tallybook.errors import TallybookError, UsageError, words_of
 from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
 from tallybook.ledger.corrections import put_corrections, read_corrections, united
 from tallybook.ledger.digests import reading_digest
@@ -66,7 +66,7 @@ def _claimed(source: Folder, refused: list[Refused]) -> Claimed:
             raise UsageError(f"there is no ledger in {source.root}")
         return claimed(source.root, refused)
     except (Damaged, OSError) as error:
-        raise TallybookError(f"cannot read the ledger {source.root}: {error}") from error
+        raise TallybookError(f"cannot read the ledger {source.root}: {words_of(error)}") from error
 
 
 def _is_held(entry: Entry, mine: Entry | None) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tallybook.names import is_utf8
-from tallybook.private import sync_folder
+from tallybook.private import open_regular, sync_folder
 
 _SUFFIX: Final = ".parquet"
 _ASIDE: Final = ".arrow"  # of a part that only the run reads which wrote it
@@ -34,7 +34,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     return f"{digest.hexdigest()}{_SUFFIX}"
 

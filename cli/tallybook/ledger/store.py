@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from errno import EINVAL, EISDIR, ELOOP
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tallybook.errors import words_of
 from tallybook.files.find import Found
 from tallybook.ledger.manifest import Damaged, unsealed
 from tallybook.ledger.part_files import is_aside, is_whole
+from tallybook.private import read_own
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tallybook.ledger.gather import Task
 
 
+_NO_FILE: Final = frozenset({EINVAL, EISDIR, ELOOP})  # another thing stands in its place
 MANY_PARTS: Final = 256  # past this many, each question pays for them
 
 
@@ -78,11 +81,17 @@ class Store:
             return self._whole[name]
         words = "missing"
         for folder in self._folders:
-            with suppress(FileNotFoundError):
+            try:
                 if is_aside(name) or is_whole(folder / name):
                     self._whole[name] = folder / name
                     return folder / name
                 words = "damaged"
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in _NO_FILE:
+                    raise
+                words = words_of(error)
         raise PartDamaged(name, words)
 
 
@@ -90,7 +99,7 @@ def _load_states(folder: Path | None, name: str) -> dict[str, bytes]:
     if folder is None:
         return {}
     try:
-        payload = unsealed(b"states", (folder / name).read_bytes())
+        payload = unsealed(b"states", read_own(folder / name))
         return msgspec.msgpack.decode(payload, type=dict[str, bytes])
     except (OSError, Damaged, msgspec.MsgspecError):
         return {}

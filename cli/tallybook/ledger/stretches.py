@@ -26,7 +26,7 @@ from tallybook.ledger.groups import (
 )
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
-from tallybook.private import write_aside
+from tallybook.private import read_own, write_aside
 from tallybook.schema import OWN, RESPONSE
 
 _KIND: Final = b"stretches"
@@ -62,7 +62,7 @@ def stretches(
 
 def _load(kept: Path) -> _Cut | None:
     with suppress(OSError, Damaged, msgspec.MsgspecError):
-        return msgspec.msgpack.decode(unsealed(_KIND, kept.read_bytes()), type=_Cut)
+        return msgspec.msgpack.decode(unsealed(_KIND, read_own(kept)), type=_Cut)
     return None
 
 

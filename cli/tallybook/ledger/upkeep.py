@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.errors import TallybookError
+from tallybook.errors import TallybookError, words_of
 from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
@@ -41,7 +41,7 @@ def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
         hint = "tallybook ledger verify says what is damaged"
         raise TallybookError(f"the ledger {ledger} is damaged: part {error}", hint) from error
     except (Damaged, OSError) as error:
-        raise TallybookError(f"cannot write the ledger {ledger}: {error}") from error
+        raise TallybookError(f"cannot write the ledger {ledger}: {words_of(error)}") from error
 
 
 def held(ledger: Path) -> Manifest:
@@ -50,7 +50,7 @@ def held(ledger: Path) -> Manifest:
         _find(ledger)
         return load(ledger)[0]
     except (Damaged, OSError) as error:
-        raise TallybookError(f"cannot read the ledger {ledger}: {error}") from error
+        raise TallybookError(f"cannot read the ledger {ledger}: {words_of(error)}") from error
 
 
 def _find(ledger: Path) -> None:

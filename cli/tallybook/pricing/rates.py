@@ -20,7 +20,7 @@ from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
 from tallybook.pricing.tariff import Key, Layer, Tariff, tariff_of
-from tallybook.private import aside, make_folder, sweep
+from tallybook.private import aside, make_folder, read_own, sweep
 
 _FILE: Final = "rates.json"
 _ASIDE: Final = f"{_FILE}."
@@ -114,7 +114,7 @@ def _digest(payload: bytes) -> str:
 
 def _read(path: Path, version: str) -> Table | None:
     try:
-        head, _, payload = path.read_bytes().partition(b"\n")
+        head, _, payload = read_own(path).partition(b"\n")
         header = msgspec.json.decode(head, type=_Header)
         made_of = (header.version, header.table_version, header.corrections)
         if made_of != (version, TABLE_VERSION, corrections_digest()):

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import polars as pl
 
-from tallybook.private import writing_aside
+from tallybook.private import read_own, writing_aside
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
 from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial
@@ -82,7 +82,7 @@ def _digest(query: Query, salt: str) -> str:
 
 def _load(path: Path) -> Partial | None:
     with suppress(OSError, msgspec.MsgspecError, pl.exceptions.PolarsError, KeyError):
-        whole = memoryview(path.read_bytes())
+        whole = memoryview(read_own(path))
         digest, content = whole[:_DIGEST], whole[_DIGEST:]
         if digest != blake2b(content, digest_size=_DIGEST).digest():
             return None
