@@ -40,9 +40,20 @@ def fail(*_: object) -> Any:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Two sound transcripts, and a third in which our code fails."""
-    home = home_of(tmp_path / "home", sessions=3)
+    return made(tmp_path / "home")
+
+
+def made(home: Path) -> Path:
+    home_of(home, sessions=3)
     put(odd(home), odd(home).read_bytes().replace(b'"cwd":', ODD + b', "cwd":'))
     return home
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """What a fresh reading tells of such a home: of the two sound ones, and of all three."""
+    home = made(tmp_path_factory.mktemp("sound"))
+    return told(home, None, [transcript(home, 1), transcript(home, 2)]), told(home, None)
 
 
 def odd(home: Path) -> Path:
@@ -107,21 +118,20 @@ def reasons(text: str) -> list[tuple[str, int, str]]:
 @pytest.mark.usefixtures("failures_are_told")
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_failure_costs_one_file_wherever_it_comes_from(
-    home: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+    home: Path, sound: tuple[str, str], tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = told(home, None, [transcript(home, 1), transcript(home, 2)])
-    whole_text = told(home, None)
+    two, all_three = sound
     patch(monkeypatch, "claude-code", **STAGES[stage])
     for ledger in (None, tmp_path / "ledger", tmp_path / "ledger"):
         text = told(home, ledger)
-        assert totals(text) == totals(sound)
+        assert totals(text) == totals(two)
         ((name, record, detail),) = reasons(text)
         assert (name, record) == (odd(home).name, 0)
         assert PLACE.fullmatch(detail), detail
         assert coverage(text)["files"] == 3
     monkeypatch.undo()
     # Read again, though nothing of the file has changed: other code may read it now.
-    assert told(home, tmp_path / "ledger") == whole_text
+    assert told(home, tmp_path / "ledger") == all_three
 
 
 @pytest.mark.usefixtures("failures_are_told")
@@ -180,7 +190,7 @@ UNFIT: dict[str, dict[str, Any]] = {
 @pytest.mark.usefixtures("failures_are_told")
 @pytest.mark.parametrize("name", UNFIT)
 def test_a_value_that_no_table_holds_costs_its_record(
-    home: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    home: Path, sound: tuple[str, str], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unfit(block: bytes, state: Any) -> tuple[Sequence[Reported], Any]:
         rows, after = CLAUDE.read(block, state)
@@ -190,8 +200,8 @@ def test_a_value_that_no_table_holds_costs_its_record(
                 setattr(rows[1], column, value)
         return rows, after
 
-    whole_text = told(home, None)
-    calls = totals(whole_text)["calls"]
+    _, all_three = sound
+    calls = totals(all_three)["calls"]
     patch(monkeypatch, read=unfit)
     for ledger in (None, tmp_path / "ledger", tmp_path / "ledger"):
         text = told(home, ledger)
@@ -202,7 +212,7 @@ def test_a_value_that_no_table_holds_costs_its_record(
     rows = read_file(odd(home))
     assert rows["problems"].to_pylist().count(["reader-failed"]) == 1
     monkeypatch.undo()
-    assert told(home, tmp_path / "ledger") == whole_text
+    assert told(home, tmp_path / "ledger") == all_three
 
 
 class TestAFileThatHasGrown:

@@ -107,14 +107,14 @@ def test_answers_of_one_id_that_disagree_fill_nothing_whatever_their_files_are_c
     kept.mkdir()
     for name, counts in zip(names, ({"cached": 1024}, other), strict=True):
         (kept / name).write_text(json.dumps(chat(id_of_both, **counts)), "utf-8")
-    plan = answer("backfill", str(logs), "--responses", str(kept), "--details", "--apply")
-    counts = of_model(logs, "gpt-4.1-mini-2025-04-14")
+    plan = answer("backfill", str(logs), "--responses", str(kept), "--details")
     if fills:
-        assert counts == {"uncached_input_tokens": 176, "cached_input_tokens": 1024}
+        (change,) = plan["changes"]
+        assert change["after"]["uncached_input_tokens"] == 176
+        assert change["after"]["cached_input_tokens"] == 1024
     else:
         assert "evidence-disagrees" in {row["reason"] for row in plan["unrecoverable"]}
         assert not plan["changes"]
-        assert counts == {"uncached_input_tokens": None, "cached_input_tokens": None}
 
 
 def chat(

@@ -67,8 +67,8 @@ def test_what_is_piped_in_next_time_is_another_log(tmp_path: Path) -> None:
         with (tmp_path / "a.jsonl").open("rb") as stream:
             done = program(tmp_path, "usage-report", "--json", "/dev/stdin", stdin=stream)
         assert report(done)["totals"]["calls"] == number
-        piped = program(tmp_path, "usage-report", "--json", "/dev/stdin", input=session(3, calls=5))
-        assert report(piped)["totals"]["calls"] == 5
+    piped = program(tmp_path, "usage-report", "--json", "/dev/stdin", input=session(3, calls=5))
+    assert report(piped)["totals"]["calls"] == 5
     assert report(program(tmp_path, "usage-report", "--json"))["coverage"]["files"] == 0
 
 
