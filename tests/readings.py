@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,5 +40,7 @@ class MadeReading:
     def components(self) -> list[str]:
         return ["all"] if self.rows.height else []
 
-    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+    def batches(
+        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
         yield self.rows.with_columns(component=pl.lit("all"))

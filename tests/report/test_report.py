@@ -38,7 +38,9 @@ class Usage:
     def components(self) -> list[str]:
         return ["c"]
 
-    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+    def batches(
+        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
         yield self._rows.clear() if only == set() else self._rows
 
 

@@ -62,7 +62,9 @@ class Derived:
         """Whether the rows of a component are there."""
         return name in self._known
 
-    def rows(self, components: Sequence[Component]) -> Iterator[tuple[list[str], pl.DataFrame]]:
+    def rows(
+        self, components: Sequence[Component], columns: Sequence[str] | None
+    ) -> Iterator[tuple[list[str], pl.DataFrame]]:
         """The rows of those components that are there, with the names of these in their order.
 
         What cannot be read is forgotten.
@@ -75,14 +77,17 @@ class Derived:
             segments = [self._known[name] for name in names]
             try:
                 self._check(pack)
-                found = pick(self._load(pack, *cover(segments)), segments, cover(segments)[0])
+                first, count = cover(segments)
+                found = pick(self._load(pack, first, count, columns), segments, first)
             except (pl.exceptions.PolarsError, OSError, ValueError):
                 for name in names:
                     del self._known[name]
                 continue
             yield names, found
 
-    def slices(self, component: Component, most: int) -> Iterator[pl.DataFrame]:
+    def slices(
+        self, component: Component, most: int, columns: Sequence[str] | None
+    ) -> Iterator[pl.DataFrame]:
         """The rows of a large component, `most` at a time; none where they are not there.
 
         Raises PartDamaged where they went away after it had begun.
@@ -97,7 +102,7 @@ class Derived:
             return
         for start in range(0, rows, most):
             try:
-                yield self._load(pack, begin + start, min(most, rows - start))
+                yield self._load(pack, begin + start, min(most, rows - start), columns)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise PartDamaged(pack, str(error).partition("\n")[0]) from error
 
@@ -106,10 +111,12 @@ class Derived:
         if not is_whole(self._folder / pack):
             raise ValueError(pack)
 
-    def _load(self, pack: str, first: int, rows: int) -> pl.DataFrame:
+    def _load(
+        self, pack: str, first: int, rows: int, columns: Sequence[str] | None
+    ) -> pl.DataFrame:
         assert self._folder is not None  # noqa: S101 - for the type checker
-        rows_of_pack = pl.scan_parquet(openable(self._folder / pack), glob=False)
-        return rows_of_pack.slice(first, rows).collect()
+        found = pl.scan_parquet(openable(self._folder / pack), glob=False).slice(first, rows)
+        return (found if columns is None else found.select(columns)).collect()
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep derived rows, which stand in the order of their components."""

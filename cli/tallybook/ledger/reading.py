@@ -21,6 +21,7 @@ from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import FileCounts
 from tallybook.ledger.rows import StoredRows, empty_rows
 from tallybook.ledger.stretches import stretches
+from tallybook.pricing.cost import NEEDED as PRICED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,15 +140,22 @@ class Reading:
         """
         return [component.name for component in self._components()]
 
-    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
+    def batches(
+        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Priced USAGE rows of every kind, at least one frame, which may be empty.
 
         Files that share threads or calls are derived together, as a component, and so are the rows
         of a large file that nothing links to its others. Components come by the path of their first
         file; within one, rows are in the order of path, record and part. So the order is the same
         whatever was read when. A batch has at most BATCH_ROWS rows, a large component several
-        batches. The column `component` holds its name; `only` picks some.
+        batches. The column `component` holds its name; `only` picks some. `columns` are all that is
+        asked for beside the prices, where it is not every column.
         """
+        if self.apart or (self.corrections is not None and self.corrections.num_rows):
+            columns = None  # these look at the others as well
+        if columns is not None:
+            columns = list(dict.fromkeys((*columns, *PRICED)))
         derived = Derived(self.derived)
         every = self._components()
         chosen = [each for each in every if only is None or each.name in only]
@@ -155,7 +163,9 @@ class Reading:
         sizes = [BATCH_ROWS if each.is_stretch else each.rows for each in chosen]
         for batch in batches(sizes, BATCH_ROWS):
             # Prices are dear in memory, and know nothing of other rows.
-            yield from map(self._finished, self._usage([chosen[n] for n in batch], derived))
+            yield from map(
+                self._finished, self._usage([chosen[n] for n in batch], derived, columns)
+            )
         if self.failed is not None or not chosen:
             yield self._finished(self._unentered())
         derived.close(component.name for component in every)
@@ -190,17 +200,21 @@ class Reading:
         reported = empty_rows() if self.failed is None else self.failed
         return derive(reported, None).with_columns(component=pl.lit(""))
 
-    def _usage(self, chosen: Sequence[Component], derived: Derived) -> Iterator[pl.DataFrame]:
+    def _usage(
+        self, chosen: Sequence[Component], derived: Derived, columns: Sequence[str] | None
+    ) -> Iterator[pl.DataFrame]:
         """The USAGE rows of components, of one alone that may be large in slices."""
         first, *more = chosen
         if not more:
-            yield from derived.slices(first, BATCH_ROWS)
+            yield from derived.slices(first, BATCH_ROWS, columns)
         if more or not derived.has(first.name):
-            yield from self._batch(chosen, derived).iter_slices(BATCH_ROWS)
+            yield from self._batch(chosen, derived, columns).iter_slices(BATCH_ROWS)
 
-    def _batch(self, chosen: Sequence[Component], derived: Derived) -> pl.DataFrame:
+    def _batch(
+        self, chosen: Sequence[Component], derived: Derived, columns: Sequence[str] | None
+    ) -> pl.DataFrame:
         """The USAGE rows of components, one component after the other."""
-        known = list(derived.rows(chosen))
+        known = list(derived.rows(chosen, columns))
         names = [name for some, _ in known for name in some]
         frames = [frame for _, frame in known]
         new = [each for each in chosen if not derived.has(each.name)]
@@ -208,7 +222,7 @@ class Reading:
             usage = derive(self.store.rows([e for each in new for e in each.entries]), None)
             usage = _named(usage, new)
             derived.add(usage, new)
-            frames.append(usage)
+            frames.append(usage if columns is None else usage.select(columns))
             names += [each.name for each in new]
         found = pl.concat(frames)
         return found if names == [each.name for each in chosen] else _in_order(found, chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from hashlib import blake2b
@@ -16,7 +16,7 @@ import polars as pl
 from tallybook.private import read_own, writing_aside
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, report
-from tallybook.report.sums import COMPONENT, Partial, as_one, joined, partial
+from tallybook.report.sums import ASKED, COMPONENT, Partial, as_one, joined, partial
 
 # Sums that are about as many as the rows they are of are not worth keeping, nor holding apart: so
 # many of them take 30 MB.
@@ -35,8 +35,10 @@ class UsageOfFiles(Protocol):
     def components(self) -> list[str]:
         """Names of the components, each of which changes with its rows."""
 
-    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Priced USAGE rows with the column `component`."""
+    def batches(
+        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Priced USAGE rows with the column `component`, of `columns` those that there are."""
 
 
 def answer(
@@ -63,7 +65,7 @@ def _answer(
     known = set(kept.covered[COMPONENT]) & set(names) if kept else set()
     found = [kept.of(sorted(known))] if kept and known else []
     small, older = True, usage.older
-    for rows in usage.batches(set(names) - known):
+    for rows in usage.batches(set(names) - known, ASKED):
         found.append(partial(rows, query, older))
         if sum(each.height for each in found) > _MOST_ROWS:
             found, small = [as_one(joined(found), query)], False

@@ -289,6 +289,13 @@ _SUMMED: Final = frozenset(
         *KEYS.values(),
     )
 )
+# Of USAGE rows that are not priced yet, what `partial` and the prices of nothing else look at.
+ASKED: Final = tuple(
+    sorted(
+        _SUMMED - {*COSTS.values(), "perhaps_output_cost", *(KEYS[key] for key in TIME_KEYS)}
+        | {"path", "record", "problems", "detail", "duplicate_reason", "route_end"}
+    )
+)
 
 
 def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Partial:
