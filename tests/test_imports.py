@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tallybook.ledger.digests import READING
 from tallybook.sources import sources
@@ -154,3 +158,19 @@ def test_every_function_that_a_source_names_is_there() -> None:
         for each in named:
             if isinstance(each, Later):
                 assert callable(each.found()), source.name
+
+
+def test_what_is_needed_to_run_has_no_http_client() -> None:
+    project = tomllib.loads((PACKAGE.parent.parent / "pyproject.toml").read_text("utf-8"))
+    waiting = list(project["project"]["dependencies"])
+    seen: set[str] = set()
+    while waiting:
+        needed = Requirement(waiting.pop())
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        if (name := canonicalize_name(needed.name)) not in seen:
+            seen.add(name)
+            waiting += requires(name) or []
+    assert {"polars", "typer"} <= seen
+    clients = {"httpx", "httpx2", "httpcore", "requests", "urllib3", "aiohttp", "anyio"}
+    assert not seen & {*clients, "genai-prices", "pydantic", "pydantic-core"}

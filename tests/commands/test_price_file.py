@@ -62,3 +62,21 @@ def test_without_any_nothing_is_said_of_them(folder: Path) -> None:
     assert found["totals"]["cost_usd"] is None
     assert "price_file" not in found["coverage"]
     assert "prices of" not in said
+
+
+def test_the_digest_of_a_report_prices_it_the_same_again(folder: Path, tmp_path: Path) -> None:
+    def asked(*options: str) -> tuple[str, str]:
+        words = ["usage-report", "--ledger", "kept", "--json", *options, "log.jsonl"]
+        answer = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+        return answer["prices"]["digest"], answer["totals"]["cost_usd"]
+
+    own = tmp_path / "own.toml"
+    found = []
+    for dollars in (1, 2):
+        own.write_text(f"[[price]]\nmodel = 'in-house-7b'\ninput = {dollars}\noutput = 100\n")
+        found.append(asked("--prices", str(own)))
+    # 1,000 x 1 + 10 x 100 and 1,000 x 2 + 10 x 100 millionths.
+    assert [cost for _, cost in found] == ["0.002", "0.003"]
+    assert len({digest for digest, _ in found}) == 2
+    for digest, cost in found:
+        assert asked("--prices-at", digest) == (digest, cost)
