@@ -118,6 +118,20 @@ def test_periods_are_told_newest_first_and_what_is_not_known_of_them_beside_thei
     assert not first
 
 
+def test_of_the_last_periods_all_tables_are_on_the_same_calls() -> None:
+    rows = [
+        {"model": model, "cost": USD, "timestamp": datetime(2026, 11, day, 9, tzinfo=UTC)}
+        for model, day in (("earlier-model", 1), ("a", 8), ("b", 20))
+    ]
+    text, _ = rendered(rows, by=("day",), last=2)
+    page_ = Page(text)
+    assert page_.headings[1][0] == "Model"
+    assert sorted(cell for cell, _ in page_.column("Model", 1)) == ["a", "b"]
+    assert len(page_.tables) == 3
+    assert "earlier-model" not in text
+    assert len(Page(rendered(rows, by=("hour",), last=2)[0]).tables) == 1
+
+
 def test_names_from_logs_are_shown_and_never_run() -> None:
     text, _ = rendered(ROWS)
     tags = Page(text).tags

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import files
@@ -57,9 +58,11 @@ _ABOUT: Final = {
 
 def sections(answer: Callable[[Query], Report], query: Query) -> dict[str, Report]:
     """The reports under `time` (a time key and the model), `models` and, where it asks for none
-    itself, `threads`.
+    itself, `threads`; none of the last hours, for filters are by day.
     """
-    plain = replace(query, sort=None, limit=None)
+    plain = _undivided(answer, query)
+    if plain is None:
+        return {}
     days = answer(replace(plain, by=("day",)))
     found = {
         "time": answer(replace(plain, by=(unit([row["day"] for row in days.rows]), "model"))),
@@ -68,6 +71,18 @@ def sections(answer: Callable[[Query], Report], query: Query) -> dict[str, Repor
     if not _THREADS & set(query.by):
         found["threads"] = answer(replace(plain, by=("root-thread",), limit=THREADS))
     return found
+
+
+def _undivided(answer: Callable[[Query], Report], query: Query) -> Query | None:
+    """What asks for the calls of a query whatever the keys; None where no filter does."""
+    plain = replace(query, sort=None, reverse=False, limit=None, last=None)
+    if query.last is None:
+        return plain
+    if query.time_keys[0] == "hour":
+        return None
+    # The first call of the newest periods stands before all others of them.
+    begin = words.days(answer(query).period, query.timezone)[: len("2026-11-20")]
+    return replace(plain, since=date.fromisoformat(begin)) if begin else plain
 
 
 def page(answer: Row, sections: Mapping[str, Row]) -> str:
@@ -93,7 +108,7 @@ def page(answer: Row, sections: Mapping[str, Row]) -> str:
         script=script,
         hashes={"style": _hash(style), "script": _hash(script)},
         cards=_cards(answer),
-        drawings=_drawings(sections["time"]),
+        drawings=_drawings(sections["time"]) if sections else [],
         tables=_tables(answer, sections),
         problems=_problems(answer["coverage"]),
         coverage=words.coverage_line(answer),
@@ -214,15 +229,20 @@ def _part(row: Row) -> Decimal | None:
 
 def _tables(answer: Row, sections: Mapping[str, Row]) -> list[dict[str, Any]]:
     """The table asked for first, then those by time, model and thread that it does not repeat."""
-    by, time = answer["query"]["by"], sections["time"]
-    key = _key(time)
-    newest_first = {**time["query"], "by": [key], "reverse": True}
-    periods = {**time, "rows": _periods(time)[::-1], "query": newest_first}
+    by = answer["query"]["by"]
     shown = [(by, answer)]
-    shown += [([key], periods)] if by != [key] else []
-    shown += [(["model"], sections["models"])] if by != ["model"] else []
+    if sections:
+        key = _key(sections["time"])
+        shown += [([key], _newest_first(sections["time"]))] if by != [key] else []
+        shown += [(["model"], sections["models"])] if by != ["model"] else []
     shown += [(["thread"], sections["threads"])] if "threads" in sections else []
     return [_table(f"By {', '.join(keys)}", each) for keys, each in shown if each["rows"]]
+
+
+def _newest_first(time: Row) -> Row:
+    """The sums of the periods as an envelope."""
+    query = {**time["query"], "by": [_key(time)], "reverse": True}
+    return {**time, "rows": _periods(time)[::-1], "query": query}
 
 
 @dataclass(frozen=True, slots=True)
