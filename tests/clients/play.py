@@ -128,4 +128,6 @@ def succeed(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _name(line: Sequence[str | Path]) -> str:
-    return " ".join([Path(line[0]).name, *(str(word) for word in line[1:3])])
+    """A command without its folder, and without a program that it is given as a word."""
+    words = [word for word in map(str, line[1:3]) if "\n" not in word]
+    return " ".join([Path(line[0]).name, *words])
