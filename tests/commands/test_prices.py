@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -157,6 +158,16 @@ def test_hours_that_cost_the_same_are_one_row_of_their_period(
     assert "2026-08-16T16Z 2026-09-25 Mon–Fri 01–04, 06–10 1.32 0.044 3.96" in shown
     assert len([line for line in shown if "other hours" in line]) == 4
     assert max(map(len, lines)) <= 80
+
+
+def test_the_digest_stands_below_what_has_no_price(run: Run, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_763_640_000}
+    answer |= {"model": "mystery-9", "choices": [], "usage": usage}
+    (tmp_path / "log.jsonl").write_text(json.dumps(answer) + "\n")
+    for form in ("table", "markdown", "csv", "json"):
+        done = run("--unpriced", "log.jsonl", "--no-ledger", "--format", form)
+        assert re.search(r"[0-9a-f]{16}", done.stdout), form
 
 
 def test_columns_without_room_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

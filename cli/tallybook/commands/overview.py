@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from tallybook.commands import terminal
 from tallybook.commands.answering import answer, question_of, remark
 from tallybook.commands.output import put, say, stdout_colour, stdout_width
+from tallybook.render.formats import priced_by
 from tallybook.report.fields import together
 from tallybook.report.query import Query
 
@@ -38,7 +39,8 @@ def overview() -> None:
     if found.envelope["coverage"]["records_read"]:
         put(period_lines(sums, stdout_width(), colour=stdout_colour(), drawn=drawn), "table")
     remark(found, drawn.marks)
-    say(*(line.replace("TODAY", today.isoformat()) for line in _HINT), dim=True)
+    hints = (line.replace("TODAY", today.isoformat()) for line in _HINT)
+    say(priced_by(found.envelope), *hints, dim=True)
 
 
 def periods(today: date) -> dict[str, date]:

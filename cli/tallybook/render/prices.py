@@ -189,12 +189,14 @@ def unpriced_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[
     if answer["rows"]:
         columns = unpriced_columns(answer["rows"])
         yield from table.table_lines(columns, width, totals=True, colour=colour)
+        yield f"{formats.priced_by(answer)}\n"
 
 
 def unpriced_markdown(answer: Row) -> Iterator[str]:
     """The same as a pipe table."""
     if answer["rows"]:
         yield from formats.markdown_lines(unpriced_columns(answer["rows"]), totals=True)
+        yield f"\n{formats.priced_by(answer)}\n"
 
 
 def unpriced_columns(rows: Sequence[Row]) -> list[Column]:
