@@ -344,6 +344,8 @@ def test_an_unstated_bucket_has_no_cost_but_the_rest_has(rates: pricing.Rates) -
         ("openai gpt-5-pro", "1000/0/1000/0", ("0.015", "0.03", "0.03")),
         # Nor for writes, which cost a third more at most: 1,000 x 15 and x 20.
         ("openai gpt-5-pro", "1000/0/0/1000", ("0.015", "0.03", "0.035")),
+        # gpt-5-codex lists reads alone: OpenAI asks nothing more for what it writes.
+        ("openai gpt-5-codex", "1000/0/0/1000", ("0.0025", "0.0025", "0.0025")),
         # Llama at Groq, 0.59 and 0.79, output as well: 1,000 x 0.79 + 2,000 x 0.59.
         ("groq llama-3.3-70b-versatile", "1000/1000/1000/0", ("0.00138", "0.00197", "0.00197")),
         # Mistral Large 2 of before December 2025, 2 and 6.

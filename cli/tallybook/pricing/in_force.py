@@ -14,6 +14,7 @@ from tallybook.pricing import media
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
 from tallybook.pricing.rules import (
     SOME_SEARCHES_FREE,
+    WRITES_FOR_NOTHING,
     WRITTEN,
     WRITTEN_FOR_AN_HOUR,
     is_claude,
@@ -227,7 +228,7 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     since = base.valid_from
     low = [min(bound, default=None) for bound in bounds]
     high = [max(bound, default=None) for bound in bounds]
-    _bound_borrowed(base, tariff.model, low, high)
+    _bound_borrowed(base, tariff, low, high)
     if layer.least != 1:
         low = [None if rate is None else round(rate * layer.least) for rate in low]
     if tariff.provider in SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
@@ -247,22 +248,24 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
 
 
 def _bound_borrowed(
-    base: Rate, model: str | None, low: list[int | None], high: list[int | None]
+    base: Rate, tariff: Tariff, low: list[int | None], high: list[int | None]
 ) -> None:
     """Widen the bounds of cache rates that the list leaves out, in place.
 
     What was read from or written to a cache without a listed price may have cost nothing, and to
     write may have cost as much more than a prompt as any maker asks; of Claude, double for an hour.
+    Where a seller that asks nothing for writes lists reads alone, they cost what a prompt does.
     """
-    if base.uncached is None:
+    is_listed = "cached" not in base.borrowed
+    if base.uncached is None or (is_listed and tariff.provider in WRITES_FOR_NOTHING):
         return
-    if "cached" in base.borrowed:
+    if not is_listed:
         low[_CACHED] = 0
     if "creation_5m" in base.borrowed:
         low[_CREATION_5M] = low[_CREATION_1H] = 0
         high[_CREATION_5M] = _most(high[_CREATION_5M], base.uncached * WRITTEN)
     if "creation_1h" in base.borrowed:
-        hour = base.uncached * WRITTEN_FOR_AN_HOUR if is_claude(model or "") else 0
+        hour = base.uncached * WRITTEN_FOR_AN_HOUR if is_claude(tariff.model or "") else 0
         high[_CREATION_1H] = _most(high[_CREATION_1H], high[_CREATION_5M] or 0, hour)
 
 

@@ -16,6 +16,10 @@ HALF: Final = Fraction(1, 2)
 WRITTEN: Final = Fraction(4, 3)
 WRITTEN_FOR_AN_HOUR: Final = Fraction(2)
 
+# Sellers that keep prompts in a cache by themselves and ask nothing for it, where they list no
+# price for writes (OpenAI before GPT-5.6; Azure sells the same).
+WRITES_FOR_NOTHING: Final = frozenset({"openai", "azure"})
+
 # Batch APIs cost half the list price at these sellers (Alibaba: its help on batch inference).
 BATCH_AT_HALF: Final = frozenset({"anthropic", "openai", "google", "alibaba"})
 
