@@ -165,7 +165,7 @@ def test_problems_are_a_line_a_code_and_the_places_that_are_not_shown_are_counte
 
 def test_a_page_of_many_rows_shows_the_first_and_says_so_and_the_sums_stay() -> None:
     rows = [
-        {"thread_id": f"{n:08}-2a6a-4dee-a5b5-84761e0ed928", "project": f"/home/dev/work/some-{n}",
+        {"thread_id": f"{n:08}-2a6a-4dee-a5b5-84761e0ed928", "project": f"/home/dev/code/some-{n}",
          "uncached_input_tokens": 5_373 + n, "cached_input_tokens": 561_886 + n,
          "cache_creation_input_tokens": 31_916 + n, "output_tokens": 1, "cost": n * USD // 7}
         for n in range(2003)
