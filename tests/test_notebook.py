@@ -127,3 +127,13 @@ def test_a_price_file_of_ones_own_is_used(tmp_path: Path) -> None:
     frame = pl.DataFrame({"model": ["no-such-model"], "output_tokens": [1_000_000]})
     found = tallybook.price(frame, prices=tmp_path / "prices.toml")
     assert found["cost_usd"].to_list() == [Decimal(10)]
+
+
+def test_calls_that_are_priced_again_name_the_prices_of_now(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text('[[price]]\nmodel = "m"\ninput = 2\noutput = 10\n')
+    calls = tallybook.calls(LOGS, ledger=False).collect()
+    (first,) = set(calls["price_digest"])
+    assert set(tallybook.price(calls)["price_digest"]) == {first}
+    again = tallybook.price(calls, prices=tmp_path / "prices.toml")
+    of_the_file = tallybook.calls(LOGS, ledger=False, prices=tmp_path / "prices.toml").collect()
+    assert set(again["price_digest"]) == set(of_the_file["price_digest"]) != {first}

@@ -71,8 +71,7 @@ def usage(  # noqa: PLR0913 - one parameter an option
     """
     options = _options(paths, ledger, since=since, until=until, timezone=timezone, **more)
     query = options.query(_values(by), sort=sort, reverse=reverse, limit=limit, last=last)
-    question = options.question(None)
-    return with_usage(question, lambda reading: pl.concat(export.tables(report_of(reading, query))))
+    return with_usage(options.question(None), lambda reading: _rows(reading, query))
 
 
 def calls(
@@ -130,7 +129,10 @@ def price(frame: pl.DataFrame, *, prices: AnyPath | None = None) -> pl.DataFrame
         pl.col("input_tokens").fill_null(pl.sum_horizontal(_INPUTS)),
     )
     given = given.drop([*cost.SCHEMA, *COSTS], strict=False)
-    found = _in_dollars(cost.price(given, _rates(prices)))
+    rates = _rates(prices)
+    found = _in_dollars(cost.price(given, rates))
+    if export.DIGEST in frame.columns:
+        found = export.with_digest(found, rates.digest)
     return found.select(*(name for name in frame.columns if name not in _MONEY), *_MONEY)
 
 
@@ -153,6 +155,11 @@ def _values(values: Values) -> list[str]:
     return [values] if isinstance(values, str) else list(values or ())
 
 
+def _rows(reading: Reading, query: Query) -> pl.DataFrame:
+    rows = pl.concat(export.tables(report_of(reading, query)))
+    return export.with_digest(rows, reading.price_digest)
+
+
 def _scanned(
     question: Question, query: Query, columns: list[str] | None, predicate: pl.Expr | None
 ) -> list[pl.DataFrame]:
@@ -160,11 +167,15 @@ def _scanned(
         # What a filter stands for is only known from all rows.
         meant = report_of(reading, query).query if query.filters else query
         return [
-            _pushed(export.calls(batch.lazy(), meant), columns, predicate)
+            _pushed(_told(batch.lazy(), meant, reading.price_digest), columns, predicate)
             for batch in reading.batches()
         ]
 
     return with_usage(question, scan)
+
+
+def _told(usage: pl.LazyFrame, query: Query, digest: str) -> pl.LazyFrame:
+    return export.calls(usage, query).with_columns(pl.lit(digest).alias(export.DIGEST))
 
 
 def _pushed(
@@ -184,7 +195,7 @@ def _settled_schema() -> pl.Schema:
 
 def _calls_schema() -> pl.Schema:
     nothing = pl.DataFrame(schema={**_settled_schema(), **cost.SCHEMA})
-    return export.calls(nothing.lazy(), UsageOptions().query(None)).collect_schema()
+    return _told(nothing.lazy(), UsageOptions().query(None), "").collect_schema()
 
 
 def _in_dollars(rows: pl.DataFrame) -> pl.DataFrame:

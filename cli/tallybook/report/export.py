@@ -46,9 +46,9 @@ COLUMNS: Final = (
     "part",
 )
 # Text that this program chose, or a number written as text; all other text comes out of a log.
-_DIGEST: Final = "price_digest"
+DIGEST: Final = "price_digest"
 OWN_TEXT: Final = frozenset(
-    {"timestamp", "price_status", "reported_cost_usd", _DIGEST, *_ORIGINS, *COSTS}
+    {"timestamp", "price_status", "reported_cost_usd", DIGEST, *_ORIGINS, *COSTS}
 )
 
 
@@ -77,7 +77,7 @@ def tables(report: Report) -> Iterator[pl.DataFrame]:
 
 def with_digest(frame: pl.DataFrame, digest: str) -> pl.DataFrame:
     """The rows with the digest of the prices that their money is told by, for each to keep."""
-    return frame.with_columns(pl.lit(digest).alias(_DIGEST))
+    return frame.with_columns(pl.lit(digest).alias(DIGEST))
 
 
 def typed(frame: pl.DataFrame) -> pl.DataFrame:
