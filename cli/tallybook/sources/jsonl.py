@@ -24,6 +24,7 @@ _CLOSERS: Final = b"}\r"
 # A letter or an underscore as an escape, as no client writes it.
 ESCAPED: Final = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|5[0-9aAfF]|7[0-9aA])")
 ANYTHING: Final = re.compile(rb"\S")  # the marker of a format of which every line is read
+SPACE: Final = ord(" ")  # and what sorts before it
 _BLANKS: Final = re.compile(rb"\s*\n")
 # A record, where its line begins and ends in the block, and whether it is sure to be a candidate.
 Spans: TypeAlias = Iterable[tuple[int, int, int, bool]]
@@ -41,7 +42,7 @@ def spans(
 ) -> Iterator[tuple[int, int, int, bool]]:
     """Each line but those that begin with `passed` and end like an object; counts all of them.
 
-    Empty ones are passed over as well.
+    Blank ones are passed over as well.
     """
     begin, record, size = 0, state.records, len(block)
     find, match = block.find, passed.match if passed else None
@@ -51,24 +52,23 @@ def spans(
         if end < 0:  # the last one of its file, which may be cut behind any brace
             end = size
             yield record, begin, end, True
-        elif end == begin:
-            end, more = blanks(block, begin)
-            record += more
         elif match is None or match(block, begin) is None or block[end - 1] not in _CLOSERS:
-            yield record, begin, end, False
+            if block[begin] <= SPACE and (blank := blanks(block, begin)):
+                end, more = blank
+                record += more
+            else:
+                yield record, begin, end, False
         begin = end + 1
     state.records = record
 
 
-def blanks(block: bytes, begin: int) -> tuple[int, int]:
+def blanks(block: bytes, begin: int) -> tuple[int, int] | None:
     """Where the last of some blank lines ends, and how many follow the first, which begins there.
 
-    Gigabytes of them cost no more than to unpack them.
+    None where none does. Gigabytes of them cost no more than to unpack them.
     """
     found = _BLANKS.match(block, begin)
-    assert found is not None  # noqa: S101 - for the type checker
-    end = found.end() - 1
-    return end, block.count(b"\n", begin, end)
+    return found and (found.end() - 1, block.count(b"\n", begin, found.end() - 1))
 
 
 def candidates(

@@ -174,9 +174,8 @@ def _read_documents(block: bytes, state: State) -> list[Reported]:
         begin, position = position, text.find(b"\n", position) + 1 or len(text)
         record += 1
         line = text[begin:position].rstrip()
-        if not line and text.endswith(b"\n", begin, position):
-            last, more = jsonl.blanks(text, begin)
-            record, position = record + more, last + 1
+        if not line and (blank := jsonl.blanks(text, begin)):
+            record, position = record + blank[1], blank[0] + 1
         if start == begin:
             state.pending_record = record
             if not line:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.jsonl import blanks, hides
+from tallybook.sources.jsonl import SPACE, blanks, hides
 
 # A line as its client writes it: the id of the line before, then plain members up to what it is.
 # A text in them is without a backslash, so no quote is inside it. Another order of the keys costs
@@ -117,8 +117,8 @@ def spans(  # noqa: C901 - one pass over all that a line can be
                     mark is _NEVER or find(TELLS_AGENT_END, max(end - _END_WITHIN, begin), end) < 0
                 )
             )
-        if end == begin and end < size:
-            end, more = blanks(block, begin)
+        if not passed and block[begin] <= SPACE and (blank := blanks(block, begin)):
+            end, more = blank
             record += more
         # The last line of a file may be cut behind any brace.
         elif not passed or end == size:

@@ -44,10 +44,10 @@ class Gap(NamedTuple):
         while begin < self.end:
             end = block.find(b"\n", begin, self.end)
             end = self.end if end < 0 else end
-            if end == begin:
-                begin = blanks(block, begin)[0] + 1
-                continue
             found = _TELLING_START.match(block, begin, end)
+            if found is None and (blank := blanks(block, begin)):
+                begin = blank[0] + 1
+                continue
             if found is None:
                 is_answered, review = find_answer(block, begin, end, review)
             else:
