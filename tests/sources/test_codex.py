@@ -646,7 +646,8 @@ def completed(*counts: int) -> Row:
 
 def test_turns_of_a_capture_state_the_threads_running_total() -> None:
     started = {"type": "thread.started", "thread_id": OWN}
-    rows = read(started, {"type": "turn.started"}, completed(100, 0, 5), completed(250, 90, 9))
+    turns = completed(100, 0, 5, 0), completed(250, 90, 9, 3)
+    rows = read(started, {"type": "turn.started"}, *turns)
     assert column(rows, "reported_input_tokens") == [100, 250]
     assert column(rows, "running") == [True, True]
     assert column(rows, "series") == [OWN, OWN]
@@ -659,7 +660,8 @@ def test_zero_in_a_capture_is_unknown() -> None:
     started = {"type": "thread.started", "thread_id": "t", "timestamp": "2026-02-03T13:00:00Z"}
     rows = read(started, completed(100, 0, 5), completed(0, 0, 0))
     assert counts(rows[1]) == (None,) * 5
-    assert column(rows, "problems") == [None, ["no-counts"]]
+    # The build states no reasoning: one of those that resume a thread at zero.
+    assert column(rows, "problems") == [["perhaps-restarted"], ["no-counts"]]
 
 
 def test_the_earlier_capture_states_calls() -> None:
