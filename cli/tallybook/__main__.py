@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+# What `signal` is made of, which takes milliseconds to load, and an interrupt would be told then.
+import _signal  # type: ignore[import-not-found] # it is a part of the interpreter
 import os
-import signal
 
 _INTERRUPTED = 130
 
@@ -14,13 +15,14 @@ def _end_at_once(*_: object) -> NoReturn:
 
 # While the rest is loaded there is nothing to put in order. Who has it ignored, as `nohup` does, is
 # not asked.
-_HEEDS_INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+_HEEDS_INTERRUPTS = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
 if _HEEDS_INTERRUPTS:
-    signal.signal(signal.SIGINT, _end_at_once)
+    _signal.signal(_signal.SIGINT, _end_at_once)
 
 import atexit  # noqa: E402 - see above
 import gc  # noqa: E402
 import io  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 from contextlib import suppress  # noqa: E402
 from typing import Any, NoReturn  # noqa: E402
