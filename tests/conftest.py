@@ -16,6 +16,7 @@ import typer.testing
 from hypothesis import HealthCheck, settings
 
 from tallybook.errors import FAILURES
+from tallybook.files import pool
 from tallybook.pricing import rates
 from tallybook.pricing.installed import installed_version
 from tests.examples import TIMES, times
@@ -121,6 +122,14 @@ def the_command_line_is_built_once() -> Iterator[None]:
     """Typer makes all commands anew of their functions whenever one is invoked in a test."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_are_read_here() -> Iterator[None]:
+    """All fixtures are files enough for processes, which take 2 s each to start beside polars."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pool, "POOL_BYTES", 1 << 30)
         yield
 
 
