@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -239,7 +240,12 @@ def test_an_error_s_words_quote_nothing_of_the_database(tmp_path: Path) -> None:
 
 def test_an_interrupt_within_a_statement_is_not_taken_for_its_end(tmp_path: Path) -> None:
     """It was told as a table that leads back to itself, and the reading went on."""
-    with connect(made(tmp_path / "data.sqlite")) as connection:
-        connection.create_function("interrupt", 0, _thread.interrupt_main)
-        with pytest.raises(KeyboardInterrupt):
-            connection.execute(INTERRUPTED)
+    # A shell lets what it starts in the background pass over interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with connect(made(tmp_path / "data.sqlite")) as connection:
+            connection.create_function("interrupt", 0, _thread.interrupt_main)
+            with pytest.raises(KeyboardInterrupt):
+                connection.execute(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, before)
