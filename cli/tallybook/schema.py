@@ -74,6 +74,7 @@ TOTAL_MISMATCH: Final = "total-mismatch"
 CACHE_TWICE: Final = "cache-perhaps-twice"
 CACHE_BESIDE: Final = "cache-perhaps-beside"
 PERHAPS_MORE: Final = (CACHE_TWICE, CACHE_BESIDE)
+TOOL_FEES: Final = "tool-fees"  # what a provider charged for by the call, and nothing counts
 WITNESS: Final = "witness"  # why a row does not count: another source states the same
 IN_SUM: Final = "in-sum"  # or a sum that counts holds it
 # Two records that are one call by all that can be seen, though nothing proves it: the reason why

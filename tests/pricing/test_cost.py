@@ -464,3 +464,10 @@ def test_a_refusal_before_any_output_is_not_billed(rates: pricing.Rates) -> None
     row = price_one(rates, "claude-opus-5", **claude("5000/0/0/0"), refused=True)
     assert {row[name] for name in (*BUCKET_COSTS, "cost", "cost_low", "cost_high")} == {0}
     assert row["price_status"] == "not_billed"
+
+
+def test_fees_that_nothing_counts_leave_a_cost_without_an_upper_bound(rates: pricing.Rates) -> None:
+    counts = claude("1000/100/0/0", problems=["tool-fees"])
+    row = price_one(rates, "claude-opus-4-8", **counts)
+    assert row["cost"] == row["cost_low"] == Decimal("0.0075")
+    assert row["cost_high"] is None

@@ -14,7 +14,7 @@ from tallybook.dialects.namings import is_named_twice, one_naming, said_first
 from tallybook.dialects.served import is_claude
 from tallybook.dialects.shape import Paths, Shape, fetch, follow
 from tallybook.dialects.shapes import SHAPES
-from tallybook.schema import Reported
+from tallybook.schema import TOOL_FEES, Reported
 from tallybook.values import MONEY_SCALE, count, money, text
 
 _KEY_SETS: Final = 1024  # one log has a handful of them; in a foreign object keys may be anything
@@ -288,7 +288,7 @@ def _complete(
     if others is not None:
         read.web_search_requests = (read.web_search_requests or 0) + others
     if count(fetch(usage, found.charged_tools), problems):
-        problems.append("tool-fees")
+        problems.append(TOOL_FEES)
     uncached = count(fetch(usage, found.uncached), problems)
     if uncached is not None:
         _put_cached(read, uncached)

@@ -12,7 +12,7 @@ import polars as pl
 from tallybook.pricing import media
 from tallybook.pricing.in_force import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
-from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS
+from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS, TOOL_FEES
 
 # The words of `price_status`.
 PRICED: Final = "priced"
@@ -68,6 +68,7 @@ NEEDED: Final = (
     *MEDIA_COUNTS,
     "web_search_requests",
     "refused",
+    "problems",
 )
 
 
@@ -77,8 +78,8 @@ def price(usage: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.
     Costs are null where a counted token has no price (`price_status` says why) and on rows that do
     not count. `cost_low` and `cost_high` differ from `cost` where the split of the input, the
     lifetime of a cache write or the tier is unknown, or where the prompt may be larger by its
-    cache; `cost_high` of what nothing bounds is null. Calls
-    without a time get the price in force at `now`, or the last one known.
+    cache; `cost_high` of what nothing bounds, and of calls with TOOL_FEES, is null. Calls without a
+    time get the price in force at `now`, or the last one known.
     """
     found = _worked(usage.select(NEEDED), rates, now).select(SCHEMA.keys())
     return usage.with_columns(found.get_columns())
@@ -144,7 +145,8 @@ def _steps(has_media: bool) -> tuple[list[pl.Expr], ...]:
     low, high = _low(), _high()
     if has_media:
         low, high = low + pl.col(media.LOW), high + pl.col(media.HIGH)
-    open_above = pl.col("unbounded") | pl.col("perhaps_dearer").fill_null(value=False)
+    dearer = pl.col("perhaps_dearer") | pl.col("problems").list.contains(TOOL_FEES)
+    open_above = pl.col("unbounded") | dearer.fill_null(value=False)
     bounded = pl.when(~open_above).then(_if_known(high))
     whole = _if_known(pl.sum_horizontal(BUCKET_COSTS))
     sums = {"cost": whole, "cost_low": _if_known(low), "cost_high": bounded}

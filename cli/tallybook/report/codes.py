@@ -70,7 +70,8 @@ CODES: Final[Mapping[str, Code]] = {
     "mixed-streams": Code("only the highest count of several turns is kept", "tokens are too low"),
     "repeated-lines": Code("usage was added once for each line", "tokens may be too high"),
     "tool-fees": Code(
-        "the provider ran tools that it charges for by the call", "these fees are not in the cost"
+        "the provider ran tools that it charges for by the call",
+        "these fees are not in the cost; nothing bounds it",
     ),
     # Of its place among the others.
     "only-copy": Code("a call is known from a copy in another thread only", "it counts"),
