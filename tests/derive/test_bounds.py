@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
+from tallybook.derive.problems import has_problem
 from tallybook.dialects import DIALECTS
 from tallybook.files.find import walk
 from tallybook.pricing import cost
@@ -20,6 +21,7 @@ from tallybook.pricing import rates as pricing
 from tallybook.report.fields import together
 from tallybook.report.query import KEYS, Query
 from tallybook.report.summary import Row, summarise
+from tallybook.schema import TOOL_FEES
 from tallybook.sources import sources
 from tests.examples import tries
 from tests.reported import settled
@@ -152,18 +154,20 @@ class TestSums:
 def check_costs(usage: pl.DataFrame) -> None:
     """No cost lies outside of its bounds, and nothing bounds what is too low from above.
 
-    Nor is there a bound where the way of being served has no rate, and may have been dearer.
+    Nor is there a bound where the way of being served has no rate, and may have been dearer, or
+    where the provider charged for what nothing counts.
     """
     counted = usage.filter(pl.col("kind").is_in(["call", "sum", "thread"])).filter(
         pl.col("duplicate_of").is_null()
     )
     endless = pl.col("cost").is_not_null() & pl.col("cost_high").is_null()
+    dearer = (pl.col("price_status") == "assumed_list_price") | has_problem(TOOL_FEES)
     wrong = (
         (pl.col("cost_low") > pl.col("cost"))
         | (pl.col("cost") > pl.col("cost_high"))
         | (pl.col("cost").is_null() != pl.col("cost_low").is_null())
         | (pl.col("cost").is_null() | pl.col("unbounded")) & pl.col("cost_high").is_not_null()
-        | endless & ~pl.col("unbounded") & (pl.col("price_status") != "assumed_list_price")
+        | endless & ~pl.col("unbounded") & ~dearer
     )
     assert counted.filter(wrong).is_empty()
 
