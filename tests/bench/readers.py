@@ -109,7 +109,11 @@ TOKSCALE_COLUMNS: Columns = {
 
 
 def _tallybook_totals(stdout: bytes) -> Totals:
-    return _gather(json.loads(stdout)["rows"], "model", TALLYBOOK_COLUMNS)
+    """Without the compactions, which are calls of unknown counts: the others pass them over."""
+    rows = json.loads(stdout)["rows"]
+    for row in rows:
+        row["calls"] -= row["unknown"]["output_tokens"]
+    return _gather(rows, "model", TALLYBOOK_COLUMNS)
 
 
 def _ccusage_totals(stdout: bytes) -> Totals:
