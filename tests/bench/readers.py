@@ -112,7 +112,7 @@ def _tallybook_totals(stdout: bytes) -> Totals:
     """Without the compactions, which are calls of unknown counts: the others pass them over."""
     rows = json.loads(stdout)["rows"]
     for row in rows:
-        row["calls"] -= row["unknown"]["output_tokens"]
+        row["calls"] -= row["unknown"].get("output_tokens", 0)
     return _gather(rows, "model", TALLYBOOK_COLUMNS)
 
 
