@@ -9,6 +9,17 @@ from typing import Final
 import msgspec
 
 # The five disjoint buckets, and the two counts that are a part of one of them.
+# What a record states, before it is split into buckets.
+REPORTED_COUNTS: Final = (
+    "reported_input_tokens",
+    "reported_cached_tokens",
+    "reported_cache_creation_tokens",
+    "reported_cache_creation_5m_tokens",
+    "reported_cache_creation_1h_tokens",
+    "reported_output_tokens",
+    "reported_reasoning_tokens",
+    "reported_total_tokens",
+)
 BUCKETS: Final = (
     "uncached_input_tokens",
     "cached_input_tokens",

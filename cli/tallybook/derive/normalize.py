@@ -17,6 +17,7 @@ from tallybook.schema import (
     INPUT,
     MEDIA_COUNTS,
     OUTPUT,
+    REPORTED_COUNTS,
     REPORTED_ORIGIN,
     SUBCOUNTS,
 )
@@ -38,14 +39,7 @@ _NEEDED: Final = (
     "problems",
     "media_counts",
     "context_tokens",
-    "reported_input_tokens",
-    "reported_cached_tokens",
-    "reported_cache_creation_tokens",
-    "reported_cache_creation_5m_tokens",
-    "reported_cache_creation_1h_tokens",
-    "reported_output_tokens",
-    "reported_reasoning_tokens",
-    "reported_total_tokens",
+    *REPORTED_COUNTS,
 )
 _GIVEN: Final = (
     "cache_creation_1h_input_tokens",

@@ -18,7 +18,17 @@ from tallybook.pricing.tariff import Key, tier_of_prompt
 from tallybook.report.codes import REASONS
 from tallybook.report.prices import source_of, time_of, usd
 from tallybook.report.summary import Row, money
-from tallybook.schema import ASSUMED, BUCKETS, CACHE_TWICE, CALL, DERIVED, INPUT, OUTPUT, SUBCOUNTS
+from tallybook.schema import (
+    ASSUMED,
+    BUCKETS,
+    CACHE_TWICE,
+    CALL,
+    DERIVED,
+    INPUT,
+    OUTPUT,
+    REPORTED_COUNTS,
+    SUBCOUNTS,
+)
 
 Where = tuple[str, int, str | None]  # path, record, part
 
@@ -42,14 +52,7 @@ _WHO: Final = (
 _READ: Final = ("evidence", "dialect", "rule", "assumed")
 # Counts of a record as its reader understood them.
 STATED: Final = (
-    "reported_input_tokens",
-    "reported_cached_tokens",
-    "reported_cache_creation_tokens",
-    "reported_cache_creation_5m_tokens",
-    "reported_cache_creation_1h_tokens",
-    "reported_output_tokens",
-    "reported_reasoning_tokens",
-    "reported_total_tokens",
+    *REPORTED_COUNTS,
     "web_search_requests",
 )
 # What is priced, by the names of the buckets; what a later table has more stands as it is named.
