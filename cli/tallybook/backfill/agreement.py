@@ -15,7 +15,7 @@ import polars as pl
 import polars.selectors as cs
 
 from tallybook.backfill.evidence import BODY, BUFFERED, FALSE_ZEROS
-from tallybook.derive.corrections import or_zero, said, seen, true
+from tallybook.derive.corrections import of_call, of_evidence, or_zero, true
 from tallybook.derive.normalize import dialect_holds
 
 AGREES: Final = "agrees"
@@ -60,38 +60,40 @@ def _judged(pairs: pl.LazyFrame) -> pl.LazyFrame:
 
 def _states() -> list[pl.Expr]:
     """What kind of statement the call's record makes of its prompt."""
-    summed = or_zero(said("unsplit")) > 0
-    split = ~summed & said("uncached").is_not_null()
-    counts = [said(name) for name in ("uncached", "cached", "creation", "unsplit")]
+    summed = or_zero(of_call("unsplit")) > 0
+    split = ~summed & of_call("uncached").is_not_null()
+    counts = [of_call(name) for name in ("uncached", "cached", "creation", "unsplit")]
     total = pl.when(pl.any_horizontal(count.is_not_null() for count in counts))
-    no_cache = or_zero(said("creation")) == 0
-    altered = said("source").is_in(list(BUFFERED))
+    no_cache = or_zero(of_call("creation")) == 0
+    altered = of_call("source").is_in(list(BUFFERED))
     return [
         total.then(pl.sum_horizontal(counts)).alias("_total"),
         summed.alias("_summed"),
-        (split & said("cached").is_null()).alias("_exclusive"),
-        (split & said("cached").is_not_null()).alias("_whole"),
+        (split & of_call("cached").is_null()).alias("_exclusive"),
+        (split & of_call("cached").is_not_null()).alias("_whole"),
         # A split with no cache at all, from a tool that is known to have lost such counts.
-        (split & true(said("cached") == 0) & no_cache & said("source").is_in(FALSE_ZEROS)).alias(
-            "_zero"
-        ),
+        (
+            split & true(of_call("cached") == 0) & no_cache & of_call("source").is_in(FALSE_ZEROS)
+        ).alias("_zero"),
         # As above, of what was written to the cache.
-        (split & true(no_cache) & said("source").is_in(FALSE_ZEROS)).alias("_no_writes"),
-        ((seen("method") == BODY) & altered).alias("_is_body"),
+        (split & true(no_cache) & of_call("source").is_in(FALSE_ZEROS)).alias("_no_writes"),
+        ((of_evidence("method") == BODY) & altered).alias("_is_body"),
         # The counts that a stream begins with, beside those that it ended with.
-        (said("begun") & ~altered & (seen("output") >= said("output"))).alias("_begun"),
+        (of_call("begun") & ~altered & (of_evidence("output") >= of_call("output"))).alias(
+            "_begun"
+        ),
     ]
 
 
 def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
-    rules = [*_rules(seen("uncached")), *_buffered(), *_without_prompt()]
+    rules = [*_rules(of_evidence("uncached")), *_buffered(), *_without_prompt()]
     tried = [
         pl.when(true(rule.holds))
         .then(
             pl.struct(
                 rule=pl.lit(rule.name),
                 uncached=rule.uncached,
-                cached=seen("cached"),
+                cached=of_evidence("cached"),
                 creation=rule.creation,
                 silent=pl.lit(rule.silent),
             )
@@ -130,7 +132,7 @@ def _lifetime() -> pl.Expr:
         pl.when(found == 0)
         .then(0)
         .when(found.is_not_null())
-        .then(pl.coalesce(seen("creation_1h"), said("creation_1h")))
+        .then(pl.coalesce(of_evidence("creation_1h"), of_call("creation_1h")))
     )
 
 
@@ -139,27 +141,27 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
     complete = (
         uncached.is_not_null()
         & (uncached >= 0)
-        & seen("cached").is_not_null()
-        & (or_zero(seen("unsplit")) == 0)
-        & ~seen("open")
+        & of_evidence("cached").is_not_null()
+        & (or_zero(of_evidence("unsplit")) == 0)
+        & ~of_evidence("open")
     )
     if buffered:
         complete &= pl.col(buffered)
-    creation = pl.coalesce(seen("creation"), said("creation"))
-    cache = seen("cached") + or_zero(seen("creation"))
-    total = uncached + seen("cached") + or_zero(creation)
+    creation = pl.coalesce(of_evidence("creation"), of_call("creation"))
+    cache = of_evidence("cached") + or_zero(of_evidence("creation"))
+    total = uncached + of_evidence("cached") + or_zero(creation)
     same_cache = _same("cached") & _same("creation")
     more = cache > 0
     name = " without the surplus of the body" if buffered else ""
     sums = complete & pl.col("_summed") & same_cache
     split = complete & pl.col("_exclusive")
-    bare = said("cached").is_null() & said("creation").is_null()
+    bare = of_call("cached").is_null() & of_call("creation").is_null()
     states = (
         ("same prompt", sums & (pl.col("_total") == total)),
-        ("same uncached prompt", split & (said("uncached") == uncached) & _same("creation")),
+        ("same uncached prompt", split & (of_call("uncached") == uncached) & _same("creation")),
         (
             "same split",
-            complete & pl.col("_whole") & (said("uncached") == uncached) & same_cache,
+            complete & pl.col("_whole") & (of_call("uncached") == uncached) & same_cache,
         ),
         ("false zero", complete & pl.col("_zero") & more & (pl.col("_total") == total)),
         (
@@ -168,11 +170,11 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
         ),
         (
             "prompt without its cache",
-            sums & said("open") & bare & more & (said("unsplit") == uncached),
+            sums & of_call("open") & bare & more & (of_call("unsplit") == uncached),
         ),
         (
             "prompt with its cache",
-            split & said("open") & bare & more & (said("uncached") == total),
+            split & of_call("open") & bare & more & (of_call("uncached") == total),
         ),
         ("counts of the stream's begin", complete & _began(total)),
         ("cache added twice", complete & _folded_twice(uncached, cache)),
@@ -183,8 +185,10 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
 
 def _states_writes() -> pl.Expr:
     """Whether the same was read, and what was written is stated where it was not, or was at 0."""
-    more = (seen("creation") > 0) | (said("creation").is_null() & seen("creation").is_not_null())
-    return (said("cached") == seen("cached")) & more
+    more = (of_evidence("creation") > 0) | (
+        of_call("creation").is_null() & of_evidence("creation").is_not_null()
+    )
+    return (of_call("cached") == of_evidence("cached")) & more
 
 
 def _began(total: pl.Expr) -> pl.Expr:
@@ -193,46 +197,51 @@ def _began(total: pl.Expr) -> pl.Expr:
 
 
 def _same_cache(cache: pl.Expr) -> pl.Expr:
-    same = (said("cached") == seen("cached")) & (
-        or_zero(said("creation")) == or_zero(seen("creation"))
+    same = (of_call("cached") == of_evidence("cached")) & (
+        or_zero(of_call("creation")) == or_zero(of_evidence("creation"))
     )
     return pl.col("_whole") & (cache > 0) & same
 
 
 def _folded_twice(uncached: pl.Expr, cache: pl.Expr) -> pl.Expr:
-    from_such = said("source").is_in(FALSE_ZEROS)
-    return _same_cache(cache) & from_such & (said("uncached") == uncached + cache)
+    from_such = of_call("source").is_in(FALSE_ZEROS)
+    return _same_cache(cache) & from_such & (of_call("uncached") == uncached + cache)
 
 
 def _held_once(uncached: pl.Expr, cache: pl.Expr) -> pl.Expr:
     """Whether too much cache was taken from a prompt: it held that once only, or not at all."""
-    return _same_cache(cache) & said("open") & (said("uncached") == uncached - cache)
+    return _same_cache(cache) & of_call("open") & (of_call("uncached") == uncached - cache)
 
 
 def _buffered() -> list[Rule]:
     """The rules again, for bodies whose prompt a router had raised by a fixed number."""
-    surplus = said("source").replace_strict(dict(BUFFERED), default=None, return_dtype=pl.Int64)
-    return _rules(seen("uncached") - surplus, "_is_body")
+    surplus = of_call("source").replace_strict(dict(BUFFERED), default=None, return_dtype=pl.Int64)
+    return _rules(of_evidence("uncached") - surplus, "_is_body")
 
 
 def _without_prompt() -> list[Rule]:
     """Rules where one of the two does not state its prompt at all."""
-    cached, creation = seen("cached"), pl.coalesce(seen("creation"), said("creation"))
+    cached, creation = (
+        of_evidence("cached"),
+        pl.coalesce(of_evidence("creation"), of_call("creation")),
+    )
     cache = cached + or_zero(creation)
-    no_prompt = seen("uncached").is_null() & seen("unsplit").is_null() & cached.is_not_null()
-    usable = no_prompt & ~seen("open")
+    no_prompt = (
+        of_evidence("uncached").is_null() & of_evidence("unsplit").is_null() & cached.is_not_null()
+    )
+    usable = no_prompt & ~of_evidence("open")
     rest = pl.col("_total") - cache
     agreed = _same("cached") & _same("creation")
-    whole = seen("uncached").is_not_null() & cached.is_not_null() & ~seen("open")
+    whole = of_evidence("uncached").is_not_null() & cached.is_not_null() & ~of_evidence("open")
     unstated = ~pl.col("_summed") & ~pl.col("_exclusive") & ~pl.col("_whole")
     states = (
         (
             "cache of a stated prompt",
-            pl.col("_summed") & ~said("open") & agreed & (rest >= 0),
+            pl.col("_summed") & ~of_call("open") & agreed & (rest >= 0),
             rest,
         ),
-        ("cache beside a prompt", pl.col("_exclusive") & ~said("open"), said("uncached")),
-        ("cache beside a smaller prompt", said("open") & (rest < 0), pl.col("_total")),
+        ("cache beside a prompt", pl.col("_exclusive") & ~of_call("open"), of_call("uncached")),
+        ("cache beside a smaller prompt", of_call("open") & (rest < 0), pl.col("_total")),
         ("false zero", pl.col("_zero") & (cache > 0) & (rest >= 0), rest),
         (
             "false zero of the writes",
@@ -246,25 +255,31 @@ def _without_prompt() -> list[Rule]:
     return [
         *rules,
         Rule(
-            "only the answer states it", whole & unstated, seen("uncached"), creation, silent=True
+            "only the answer states it",
+            whole & unstated,
+            of_evidence("uncached"),
+            creation,
+            silent=True,
         ),
     ]
 
 
 def _same(name: str) -> pl.Expr:
     """Whether a count is the same, or one of the two does not state it."""
-    return said(name).is_null() | seen(name).is_null() | (said(name) == seen(name))
+    return (
+        of_call(name).is_null() | of_evidence(name).is_null() | (of_call(name) == of_evidence(name))
+    )
 
 
 def _with_input_guard(pairs: pl.LazyFrame) -> pl.LazyFrame:
     """Whether the two state the same prompt, whatever may follow from it for its buckets."""
-    stated = [seen(name) for name in ("uncached", "cached", "creation", "unsplit")]
+    stated = [of_evidence(name) for name in ("uncached", "cached", "creation", "unsplit")]
     total = pl.sum_horizontal(stated)
-    unstated = seen("uncached").is_null() & seen("unsplit").is_null()
+    unstated = of_evidence("uncached").is_null() & of_evidence("unsplit").is_null()
     surplus = pl.when(pl.col("_is_body")).then(
-        said("source").replace_strict(dict(BUFFERED), default=0, return_dtype=pl.Int64)
+        of_call("source").replace_strict(dict(BUFFERED), default=0, return_dtype=pl.Int64)
     )
-    readings = [total, seen("uncached"), or_zero(seen("unsplit"))]
+    readings = [total, of_evidence("uncached"), or_zero(of_evidence("unsplit"))]
     same = [pl.col("_total") == reading - more for reading in readings for more in (0, surplus)]
     equal = reduce(or_, (true(one) for one in same))
     ruled = pl.col("rule").is_not_null() & ~pl.col("silent")
@@ -280,19 +295,19 @@ def _with_input_guard(pairs: pl.LazyFrame) -> pl.LazyFrame:
 def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
     """The guard of the output, and the output with its reasoning as they would be filled."""
     outside = ~dialect_holds("output_holds_reasoning", "seen_dialect")
-    same = said("output") == seen("output")
+    same = of_call("output") == of_evidence("output")
     first = true(pl.col("_begun"))
     # Two first counts that agree do not make a last one.
-    begun_twice = true(same) & seen("is_first")
+    begun_twice = true(same) & of_evidence("is_first")
     # A record that leaves out the reasoning which the answer counts beside the text.
-    bare = outside & (said("output") == seen("output") - seen("reasoning"))
-    unstated = said("output").is_null() | seen("output").is_null() | first
+    bare = outside & (of_call("output") == of_evidence("output") - of_evidence("reasoning"))
+    unstated = of_call("output").is_null() | of_evidence("output").is_null() | first
     lost = (
         first
-        | said("reasoning").is_null()
-        | ((said("reasoning") == 0) & said("source").is_in(FALSE_ZEROS))
+        | of_call("reasoning").is_null()
+        | ((of_call("reasoning") == 0) & of_call("source").is_in(FALSE_ZEROS))
     )
-    reasoning = pl.when(lost).then(pl.coalesce(seen("reasoning"), said("reasoning")))
+    reasoning = pl.when(lost).then(pl.coalesce(of_evidence("reasoning"), of_call("reasoning")))
     return pairs.with_columns(
         output_guard=pl.when(true(same | bare))
         .then(pl.lit(AGREES))
@@ -300,7 +315,7 @@ def _with_output(pairs: pl.LazyFrame) -> pl.LazyFrame:
         .then(pl.lit(MISSING))
         .otherwise(pl.lit(DIFFERS)),
         fill_output=pl.when(
-            (true(same | bare) | said("output").is_null() | first) & ~begun_twice
-        ).then(seen("output")),
-        fill_reasoning=pl.coalesce(reasoning, said("reasoning")),
+            (true(same | bare) | of_call("output").is_null() | first) & ~begun_twice
+        ).then(of_evidence("output")),
+        fill_reasoning=pl.coalesce(reasoning, of_call("reasoning")),
     )

@@ -38,12 +38,12 @@ OUTPUT_COUNTS: Final = ("output", "reasoning")
 SEEN: Final = "seen_"  # prefix of what the evidence states
 
 
-def said(name: str) -> pl.Expr:
+def of_call(name: str) -> pl.Expr:
     """What the call's own record states."""
     return pl.col(name)
 
 
-def seen(name: str) -> pl.Expr:
+def of_evidence(name: str) -> pl.Expr:
     """What the evidence states."""
     return pl.col(f"{SEEN}{name}")
 
