@@ -154,10 +154,36 @@ def test_hours_that_cost_the_same_are_one_row_of_their_period(
     lines = run("deepseek-v4-pro").stdout.splitlines()
     shown = [" ".join(line.split()) for line in lines]
     # Double at 01:00 to 04:00 and 06:00 to 10:00 UTC of workdays since 2026-08-16, 16:00 UTC.
-    assert "2026-08-16T16Z 2026-09-25 other hours 0.66 0.022 1.98" in shown
-    assert "2026-08-16T16Z 2026-09-25 Mon–Fri 01–04, 06–10 1.32 0.044 3.96" in shown
-    assert len([line for line in shown if "other hours" in line]) == 4
-    assert max(map(len, lines)) <= 80
+    assert "2026-08-16T16Z – other hours 0.66 0.022 1.98" in shown
+    assert "2026-08-16T16Z – Mon–Fri 01–04, 06–10 1.32 0.044 3.96" in shown
+    assert len([line for line in shown if "other hours" in line]) == 1
+    # The workdays off of 2026 (gov.cn): Mid-Autumn on September 25, National Day from October 1.
+    days = "2026-09-25, 2026-10-01 to 2026-10-02, 2026-10-05 to 2026-10-07"
+    assert f"Mon–Fri 01–04, 06–10: not on {days}" in shown
+    assert max(map(len, lines)) <= 120
+    assert max(len(line) for line in lines if "not on" not in line) <= 80
+
+
+def test_days_that_are_exceptions_stand_in_the_rates_that_do_not_hold_on_them(run: Run) -> None:
+    found = rows(run("deepseek-v4-pro", "--json"))
+    late = [row for row in found if row["valid_from"]]
+    off = [row for row in late if row["utc_from"] is None]
+    # One rate for the holidays, and one for each of the seven windows of the other days.
+    assert [row["periods"] for row in off] == [
+        ["2026-09-25/2026-09-26", "2026-10-01/2026-10-03", "2026-10-05/2026-10-08"]
+    ]
+    others = [row for row in late if row["utc_from"] is not None]
+    assert len(others) == 7
+    for row in others:
+        assert (row["valid_from"], row["valid_to"]) == ("2026-08-16T16:00:00Z", None)
+        assert row["periods"] == [
+            "2026-08-16T16:00:00Z/2026-09-25",
+            "2026-09-26/2026-10-01",
+            "2026-10-03/2026-10-05",
+            "2026-10-08/..",
+        ]
+    on_a_holiday = rows(run("deepseek-v4-pro", "--at", "2026-10-05", "--json"))
+    assert [row["uncached_input_usd_per_million_tokens"] for row in on_a_holiday] == ["0.66"]
 
 
 def test_the_digest_stands_below_what_has_no_price(run: Run, tmp_path: Path) -> None:

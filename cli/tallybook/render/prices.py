@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any, Final
 
 from tallybook.render import formats, table
@@ -46,6 +47,7 @@ def table_lines(
         if left_out is not None:
             left_out += [each.title for each in every if each.rank and each.title not in titles]
         yield from table.table_lines(shown, None, colour=colour)
+        yield from (f"{line}\n" for line in exceptions(answer["rows"]))
         yield f"{UNITS} · {formats.priced_by(answer)}\n"
 
 
@@ -55,6 +57,7 @@ def markdown_lines(answer: Row) -> Iterator[str]:
         if answer["path"]:
             yield f"{formats.escaped(path_line(answer))}\n\n"
         yield from formats.markdown_lines(columns(answer["rows"]))
+        yield from (f"\n{line}\n" for line in exceptions(answer["rows"]))
         yield f"\n{UNITS} · {formats.priced_by(answer)}\n"
 
 
@@ -132,8 +135,12 @@ def _by_price(rows: Sequence[Row]) -> list[Row]:
     Of a period with several prices the one that holds longest is that of all other hours.
     """
     found: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Row]]] = {}
+    hosts: list[Row] = []
     for row in rows:
-        key = tuple(row[name] for name in _PERIOD)
+        host = next((each for each in hosts if _is_within(row, each)), row)
+        if host is row and len(row["periods"]) > 1:
+            hosts.append(row)
+        key = tuple(host[name] for name in _PERIOD)
         price = tuple(str(value) for name, value in row.items() if name not in _WINDOW)
         found.setdefault(key, {}).setdefault(price, []).append(row)
     return [
@@ -143,15 +150,53 @@ def _by_price(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-_PERIOD: Final = ("provider", "model", "served", "above_tokens", "valid_from", "valid_to")
-_WINDOW: Final = frozenset({"weekdays", "utc_from", "utc_to"})
+_KIND: Final = ("provider", "model", "served", "above_tokens")
+_PERIOD: Final = (*_KIND, "valid_from", "valid_to")
+_WINDOW: Final = frozenset({"valid_from", "valid_to", "periods", "weekdays", "utc_from", "utc_to"})
+
+
+def _is_within(row: Row, other: Row) -> bool:
+    """Whether a row is of days that another one of the same entry leaves out."""
+    same = (*_KIND, "source", "stated_by", "reason")
+    if any(row[name] != other[name] for name in same):
+        return False
+    begins, ends = _gaps(other)
+    return all(
+        begin in begins and end in ends
+        for begin, end in (period.split("/") for period in row["periods"])
+    )
+
+
+def _gaps(row: Row) -> tuple[list[str], list[str]]:
+    """Where a rate ends for some days, and where it goes on."""
+    periods = [period.split("/") for period in row["periods"]]
+    return [end for _, end in periods[:-1]], [begin for begin, _ in periods[1:]]
+
+
+def exceptions(rows: Sequence[Row]) -> Iterator[str]:
+    """On which days hours of a rate do not hold, a line for each period that has such days."""
+    for row in _by_price(rows):
+        if row["hours"] not in {"", _OTHERS} and len(row["periods"]) > 1:
+            days = [_day_or_days(*gap) for gap in zip(*_gaps(row), strict=True)]
+            yield visible(f"{row['hours']}: not on {', '.join(days)}")
+
+
+def _day_or_days(begin: str, end: str) -> str:
+    """The days from a moment to before another."""
+    if len(begin) != len(end) or len(end) != len("2026-01-01"):
+        return f"{_moment(begin)} to {_moment(end)}"
+    last = (date.fromisoformat(end) - timedelta(days=1)).isoformat()
+    return begin if last == begin else f"{begin} to {last}"
+
+
+_OTHERS: Final = "other hours"
 
 
 def _hours(some: Sequence[Row], of_all: Sequence[Sequence[Row]]) -> str:
     if len(of_all) == 1:
         return ""
     if some is max(of_all, key=lambda rows: sum(map(_length, rows))):
-        return "other hours"
+        return _OTHERS
     days: dict[str, list[str]] = {}
     for row in some:
         hours = f"{row['utc_from']}–{row['utc_to']}" if row["utc_from"] else ""

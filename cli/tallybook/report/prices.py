@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from tallybook.pricing.cost import BEFORE_FIRST_PRICE, UNPRICED
-from tallybook.pricing.rates import Rates, micros, week_second
+from tallybook.pricing.rates import LATEST, Rates, micros, week_second
 from tallybook.pricing.table import (
     BATCH,
     CORRECTION,
@@ -57,6 +57,7 @@ _WORDS: Final = {
 }
 _WEEK: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _THOUSAND: Final = 1000
+OPEN: Final = ".."  # an end of a period that is not there
 
 
 def field_of(name: str) -> str:
@@ -76,6 +77,7 @@ FIELDS: Final = (
     "above_tokens",
     "valid_from",
     "valid_to",
+    "periods",
     "utc_from",
     "utc_to",
     "weekdays",
@@ -105,11 +107,11 @@ def of_model(rates: Rates, key: Key, span: Span | None = None) -> list[Row]:
     A way of being served is left out where it costs the same. Without `span` all periods.
     """
     standard = _rates(rates.tariff(key), span)
-    found = [_row(rates, key, STANDARD, *each) for each in standard]
+    found = _rows(rates, key, STANDARD, standard)
     for served, asked in SERVED.items():
         other = _rates(rates.tariff(replace(key, **asked)), span)
         if _money(other) != _money(standard):
-            found += [_row(rates, key, served, *each) for each in other]
+            found += _rows(rates, key, served, other)
     return found
 
 
@@ -122,7 +124,7 @@ def of_all(rates: Rates, span: Span, provider: str | None = None) -> list[Row]:
     found = []
     for seller, model in keys:
         key = Key(seller or None, model)
-        found += [_row(rates, key, STANDARD, *e) for e in _rates(rates.tariff(key), span)]
+        found += _rows(rates, key, STANDARD, _rates(rates.tariff(key), span))
     return found
 
 
@@ -220,7 +222,32 @@ def _money(found: Iterable[tuple[Layer, Rate]]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _row(rates: Rates, key: Key, served: str, layer: Layer, rate: Rate) -> Row:
+def _rows(rates: Rates, key: Key, served: str, found: Iterable[tuple[Layer, Rate]]) -> list[Row]:
+    return [_row(rates, key, served, layer, same) for layer, same in _folded(found)]
+
+
+def _folded(found: Iterable[tuple[Layer, Rate]]) -> Iterator[tuple[Layer, list[Rate]]]:
+    """The rates, which come in the order of time, with those as one that differ in their days.
+
+    One entry may have some days as exceptions, and holds on them and between them; what another
+    entry interrupts stays apart.
+    """
+    same: dict[tuple[Any, ...], tuple[Layer, list[Rate]]] = {}
+    stretches: dict[tuple[Any, ...], tuple[int, int]] = {}  # the number of one, and its end so far
+    for layer, rate in found:
+        entry = (id(layer), rate.source, rate.reason)
+        begin = -1 if rate.valid_from is None else rate.valid_from
+        number, end = stretches.get(entry, (0, begin))
+        number += begin > end
+        until = LATEST if rate.valid_to is None else rate.valid_to
+        stretches[entry] = number, max(end, until)
+        alike = _in_period(rate, None, None) if rate.source else rate
+        same.setdefault((*entry, number, alike), (layer, []))[1].append(rate)
+    yield from same.values()
+
+
+def _row(rates: Rates, key: Key, served: str, layer: Layer, same: Sequence[Rate]) -> Row:
+    rate = _in_period(same[0], same[0].valid_from, same[-1].valid_to)
     tariff = rates.tariff(key)
     is_whole = (rate.day_from, rate.day_to) == (0, DAY)
     return {
@@ -230,6 +257,7 @@ def _row(rates: Rates, key: Key, served: str, layer: Layer, rate: Rate) -> Row:
         "above_tokens": rate.above,
         "valid_from": time_of(rate.valid_from),
         "valid_to": time_of(rate.valid_to),
+        "periods": [f"{_end(each.valid_from)}/{_end(each.valid_to)}" for each in same],
         "utc_from": None if is_whole else _clock(rate.day_from),
         "utc_to": None if is_whole else _clock(rate.day_to),
         "weekdays": [name for bit, name in enumerate(_WEEK) if rate.weekdays >> bit & 1],
@@ -244,6 +272,11 @@ def _row(rates: Rates, key: Key, served: str, layer: Layer, rate: Rate) -> Row:
         "assumed": layer.assumed,
         "notes": list(layer.notes),
     }
+
+
+def _end(instant: int | None) -> str:
+    """An end of a period as ISO 8601 has it."""
+    return time_of(instant) or OPEN
 
 
 def _media(femto: int | None) -> str | None:
