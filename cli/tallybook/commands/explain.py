@@ -209,13 +209,9 @@ def _judge(answer: Mapping[str, Any]) -> None:
 def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
     if chosen == "json":
         return json_pieces(answer)
+    from tallybook.render.explain import csv_of, markdown, page
+
     if chosen in {"csv", "markdown"}:
-        from tallybook.render import explain_formats
-
-        return (
-            explain_formats.csv_of(answer) if chosen == "csv" else explain_formats.markdown(answer)
-        )
-    from tallybook.render.explain import page
-
+        return csv_of(answer) if chosen == "csv" else markdown(answer)
     width = None if to_file else stdout_width()
     return page(answer, width, colour=not to_file and stdout_colour())

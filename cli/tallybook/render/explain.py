@@ -1,4 +1,4 @@
-"""An explanation as people read it: a few lines a call, and what they add up to."""
+"""An explanation, a few lines a call and what they add up to; also as CSV and as Markdown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tallybook.render.formats import priced_by
-from tallybook.render.text import display_width, visible, wrapped
+from tallybook.render.formats import (
+    PRICE_DIGEST,
+    csv_lines,
+    escaped,
+    markdown_lines,
+    priced_by,
+    with_digest,
+)
+from tallybook.render.table import Column
+from tallybook.render.text import display_width, keep_ends, visible, wrapped
 from tallybook.render.usage import AT_LEAST
 from tallybook.report.codes import REASONS
 from tallybook.wording import counted
@@ -36,11 +44,44 @@ _NAMES: Final = {
     "audio_output_tokens": "audio out",
     "image_output_tokens": "image out",
 }
-# Bucket whose origin a priced count has.
+# Bucket whose origin a priced count has: writes are priced by lifetime, and known as one bucket.
 _ORIGIN_OF: Final = {"cache_creation_5m_input_tokens": "cache_creation_input_tokens"}
 # What a request says that is served as most are; it decides nothing.
 _USUAL: Final = frozenset({"standard", "default", "auto", "on_demand", "global", "not_available"})
 _EXAMPLES: Final = 3  # records of a call, or of a reason, that are named on a page
+
+# Fields of a line of CSV: of the call, and of one priced count of it.
+_CALL: Final = (
+    "call_id",
+    "source",
+    "provider",
+    "model",
+    "thread_id",
+    "caller",
+    "project",
+    "timestamp",
+    "path",
+    "record",
+    "part",
+    "kind",
+)
+_PART: Final = ("bucket", "count", "unit", "usd_per_unit", "cost_usd")
+_FIELDS: Final = (
+    *_CALL,
+    *_PART,
+    "origin",
+    "how",
+    "dialect",
+    "rule",
+    "price_status",
+    "price_provider",
+    "price_model",
+    "price_source",
+    "reason",
+    "duplicate_of",
+    PRICE_DIGEST,
+)
+_HEADINGS: Final = ("", "Count", "Rate", "Cost", "How it is known")
 
 
 def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
@@ -280,3 +321,64 @@ def _is_quiet(line: str) -> bool:
 
 def _styled(text: str, style: str) -> str:
     return f"{style}{text}{_PLAIN if style else ''}\n"
+
+
+def csv_of(answer: Row) -> Iterator[str]:
+    """A line a priced count, and one a record that is left out, with the `reason`.
+
+    The lines without a reason add up to the cell: `cost_usd` is empty where the cost of the whole
+    call is unknown.
+    """
+    rows = with_digest(answer, _rows(answer))
+    return csv_lines(_FIELDS, rows, ("usd_per_unit", "cost_usd"))
+
+
+def _rows(answer: Row) -> Iterator[Row]:
+    for row in answer["rows"]:
+        price = row["price"]
+        sources = dict.fromkeys(rate["source"] for rate in price["rates"])
+        whole = {
+            **row,
+            "price_status": price["status"],
+            "price_provider": price["provider"],
+            "price_model": price["model"],
+            "price_source": "; ".join(sources) or None,
+        }
+        yield from ({**whole, **part} for part in _parts(row))
+        yield from ({"cost_usd": None, **each} for each in row["left_out"])
+    yield from ({"cost_usd": None, **each} for each in answer["not_counted"]["rows"])
+
+
+def _parts(row: Row) -> Iterator[Row]:
+    known = {each["bucket"]: each for each in row["buckets"]}
+    priced = {each["bucket"]: each for each in row["arithmetic"]}
+    for name in priced or [name for name, each in known.items() if each["tokens"]] or [None]:
+        bucket = known.get(_ORIGIN_OF.get(name, name), {})
+        blank: dict[str, Any] = {"bucket": name, "count": bucket.get("tokens"), "cost_usd": None}
+        blank |= {"origin": bucket.get("origin"), "how": bucket.get("how")}
+        part = {**blank, **priced.get(name, {})}
+        yield part if row["cost_usd"] is not None else part | {"cost_usd": None}
+
+
+def markdown(answer: Row) -> Iterator[str]:
+    """The page with headings, lists and a table a call."""
+    yield f"## {escaped(title(answer))}\n"
+    for row in answer["rows"]:
+        yield f"\n### {escaped(call_head(row))}\n\n"
+        for label, texts in told(row):
+            if label:
+                yield from (f"- {label}: {escaped(text)}\n" for text in texts)
+            elif cells := bucket_cells(row):
+                yield "\n"
+                yield from markdown_lines(_columns(cells))
+                yield "\n"
+    yield "\n"
+    yield from (f"- {escaped(line)}\n" for line in end_lines(answer))
+
+
+def _columns(cells: list[tuple[str, ...]]) -> list[Column]:
+    texts = (True, False, False, False, True)
+    return [
+        Column(heading, list(column), cut=keep_ends if is_text else None)
+        for heading, column, is_text in zip(_HEADINGS, zip(*cells, strict=True), texts, strict=True)
+    ]
