@@ -176,31 +176,41 @@ def remark(answer: Answer, marks: Collection[str] = (), left_out: Collection[str
 
     `left_out` are the columns that found no room.
     """
-    from tallybook.render import problems, usage, words
+    from tallybook.render import usage
+    from tallybook.render.coverage import (
+        coverage_line,
+        empty_lines,
+        not_looked_at_lines,
+        older_line,
+        problem_lines,
+        removed_line,
+        routed_lines,
+        total_line,
+    )
 
     coverage = answer.envelope["coverage"]
     if not answer.envelope["rows"]:
-        say(*words.empty_lines(coverage, answer.searched))
+        say(*empty_lines(coverage, answer.searched))
     if left_out:
         say(f"no room for {', '.join(left_out)}: --wide or --columns shows them", dim=True)
     remark_filters(answer)
-    say(*problems.problem_lines(coverage, stderr_width()))
-    odd = [problems.total_line(coverage), words.older_line(coverage), usage.legend(marks)]
-    say(*filter(None, [*odd, words.removed_line(coverage)]))
-    say(*words.routed_lines(coverage))
-    say(*words.not_looked_at_lines(coverage), dim=True)
-    say(words.coverage_line(answer.envelope))
+    say(*problem_lines(coverage, stderr_width()))
+    odd = [total_line(coverage), older_line(coverage), usage.legend(marks)]
+    say(*filter(None, [*odd, removed_line(coverage)]))
+    say(*routed_lines(coverage))
+    say(*not_looked_at_lines(coverage), dim=True)
+    say(coverage_line(answer.envelope))
 
 
 def remark_filters(answer: Answer) -> None:
     """Say what is to be said of the ledger, and for which names filters stand, or for none."""
-    from tallybook.render import words
+    from tallybook.render.coverage import matched_lines, short_line, unmatched_line
 
     say(*answer.notes)
     for each in answer.unmatched:
-        line = words.short_line if each.is_short else words.unmatched_line
+        line = short_line if each.is_short else unmatched_line
         say(line(each.name, each.value, each.known))
-    say(*words.matched_lines(answer.envelope["query"]))
+    say(*matched_lines(answer.envelope["query"]))
 
 
 def judge(answer: Answer) -> None:

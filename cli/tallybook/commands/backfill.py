@@ -389,8 +389,7 @@ def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
 
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:
     from tallybook.render.backfill import applied_line, summary_line
-    from tallybook.render.problems import problem_lines
-    from tallybook.render.words import not_looked_at_lines
+    from tallybook.render.coverage import not_looked_at_lines, problem_lines
 
     say(*notes)
     say(*problem_lines(answer["coverage"], stderr_width()))

@@ -15,7 +15,18 @@ from typing import Any, Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from tallybook.render import problems, usage, words
+from tallybook.render import usage
+from tallybook.render.coverage import (
+    coverage_line,
+    days,
+    entry_line,
+    matched_lines,
+    not_looked_at_lines,
+    older_line,
+    problem_lines,
+    removed_line,
+    routed_lines,
+)
 from tallybook.render.html import notes
 from tallybook.render.html.chart import chart, shares, stacks, unit
 from tallybook.render.table import Column
@@ -81,7 +92,7 @@ def _undivided(answer: Callable[[Query], Report], query: Query) -> Query | None:
     if query.time_keys[0] == "hour":
         return None
     # The first call of the newest periods stands before all others of them.
-    begin = words.days(answer(query).period, query.timezone)[: len("2026-11-20")]
+    begin = days(answer(query).period, query.timezone)[: len("2026-11-20")]
     return replace(plain, since=date.fromisoformat(begin)) if begin else plain
 
 
@@ -111,7 +122,7 @@ def page(answer: Row, sections: Mapping[str, Row]) -> str:
         drawings=_drawings(sections["time"]) if sections else [],
         tables=_tables(answer, sections),
         problems=_problems(answer["coverage"]),
-        coverage=words.coverage_line(answer),
+        coverage=coverage_line(answer),
         caveats=_caveats(answer),
     )
 
@@ -126,8 +137,8 @@ def _problems(coverage: Row) -> dict[str, Any]:
     count, listed = sum(coverage["problems"].values()), sum(entry["count"] for entry in shown)
     return {
         "count": f"{count:,}",
-        "codes": problems.problem_lines(coverage, None),
-        "entries": [problems.entry_line(entry) for entry in shown],
+        "codes": problem_lines(coverage, None),
+        "entries": [entry_line(entry) for entry in shown],
         "left": f"{count - listed:,}" if count > listed else "",
     }
 
@@ -345,11 +356,11 @@ def _caveats(answer: Row) -> list[str]:
         f"{counted(coverage['undated'], 'record')} without a time left out."
         if coverage["undated"]
         else "",
-        *words.matched_lines(answer["query"]),
-        words.older_line(coverage),
-        words.removed_line(coverage),
-        *words.routed_lines(coverage),
-        *words.not_looked_at_lines(coverage),
+        *matched_lines(answer["query"]),
+        older_line(coverage),
+        removed_line(coverage),
+        *routed_lines(coverage),
+        *not_looked_at_lines(coverage),
         "; ".join(f"{mark} {meaning}" for mark, meaning in usage.LEGEND.items()) + ".",
     ]
     return [line for line in found if line]
