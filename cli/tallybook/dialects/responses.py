@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects.searches import searches
 from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
 from tallybook.dialects.shape import follow
 from tallybook.values import instant, text
 
 BATCH: Final = "batch"
+CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose counts are not final
+SEARCHES: Final = "tallybook.searches"  # put in place of content that told of so many
 _ITSELF: Final = (
     frozenset({"prompt_eval_count", "eval_count"}),  # Ollama
     frozenset({"tokens_evaluated", "tokens_predicted", "timings"}),  # llama.cpp
@@ -34,6 +36,8 @@ _IDS: Final = ("id", "responseId", "response_id")
 _REQUEST_IDS: Final = ("request-id", "x-request-id", "x-amzn-requestid")
 _TIMES: Final = ("created", "created_at", "createTime")
 _BEDROCK_HEADERS: Final = "x-amzn-bedrock-"  # counts and latencies of an invocation
+# Up to Gemini 2.5 a prompt with any search is charged for once, from 3 on each query is.
+_CHARGED_ONCE: Final = re.compile(r"gemini-(?:1|2)\b")
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -244,9 +248,6 @@ def _finished(body: Body) -> bool | None:
     return False if pending or body.get(CUT_OFF) is True else None
 
 
-CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose counts are not final
-
-
 def _take_headers(found: Response, named: Body) -> None:
     found.created = found.created or instant(named.get("date"))
     found.request_id = found.request_id or _said(named, *_REQUEST_IDS)
@@ -266,3 +267,35 @@ def _said(place: Body, *keys: str) -> str | None:
 
 def _said_by_boto(body: Body) -> str | None:
     return text(follow(body, ("ResponseMetadata", "RequestId")))
+
+
+def searches(body: Mapping[str, Any], model: str | None = None) -> int | None:
+    """How many searches an answer is charged for; None where it tells of none."""
+    noted = body.get(SEARCHES)
+    found = noted if isinstance(noted, int) else _called_searches(body) or _queried_searches(body)
+    return min(found, 1) if found and _CHARGED_ONCE.search(model or "") else found or None
+
+
+def is_search(item: object) -> bool:
+    """Whether an item of OpenAI's output is a search; to open a page of its results is free.
+
+    The oldest answers state no action.
+    """
+    if not isinstance(item, Mapping) or item.get("type") != "web_search_call":
+        return False
+    return text(follow(item, ("action", "type"))) in {None, "search"}
+
+
+def _called_searches(body: Mapping[str, Any]) -> int:
+    output = body.get("output")
+    return sum(map(is_search, output)) if isinstance(output, list) else 0
+
+
+def _queried_searches(body: Mapping[str, Any]) -> int:
+    candidates = body.get("candidates")
+    found = (
+        follow(candidate, ("groundingMetadata", "webSearchQueries"))
+        or follow(candidate, ("grounding_metadata", "web_search_queries"))
+        for candidate in (candidates if isinstance(candidates, list) else ())
+    )
+    return sum(len(queries) for queries in found if isinstance(queries, list))

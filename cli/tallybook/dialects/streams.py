@@ -7,8 +7,7 @@ import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects.responses import CUT_OFF
-from tallybook.dialects.searches import SEARCHES, searches
+from tallybook.dialects.responses import CUT_OFF, SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.values import count, decode, text

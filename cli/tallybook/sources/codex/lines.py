@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from tallybook.dialects.searches import is_search
+from tallybook.dialects.responses import is_search
 from tallybook.values import UNDECODABLE, decode
 
 _EVENTS: Final = (
