@@ -35,8 +35,7 @@ from tallybook.backfill.ninerouter.change import (
     is_sound,
 )
 from tallybook.backfill.ninerouter.daily import Known, adjusted, day_of, days_near, json_text
-from tallybook.backfill.ninerouter.price_table import Rates
-from tallybook.backfill.ninerouter.rates import Overrides
+from tallybook.backfill.ninerouter.rates import Overrides, Rates
 from tallybook.backfill.ninerouter.record import (
     Changed,
     Copy,
