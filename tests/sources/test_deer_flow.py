@@ -20,8 +20,14 @@ from tallybook.derive.chain import derive
 from tallybook.sources import FileFacts
 from tallybook.sources.deer_flow import SOURCE, checkpoints
 from tallybook.sources.deer_flow.checkpoints import messages, stamped, unpack
-from tallybook.sources.deer_flow.event_parts import Answer, Content, Extra
-from tallybook.sources.deer_flow.events import ANSWERS, TASK_END, TOOL_RESULT
+from tallybook.sources.deer_flow.events import (
+    ANSWERS,
+    TASK_END,
+    TOOL_RESULT,
+    Answer,
+    Content,
+    Extra,
+)
 from tallybook.sources.deer_flow.runs import Run, divide
 from tallybook.sources.sqlite_rows import tables_of
 from tallybook.tables import READ, table

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,13 +16,13 @@ import msgspec
 from tallybook.schema import STATE, SUM, Reported
 from tallybook.sources import lines
 from tallybook.sources.contract import FileFacts, Tables
-from tallybook.sources.deer_flow.event_parts import Answer, Content, Event, loosely
 from tallybook.sources.deer_flow.events import (
     ANSWERS,
-    GUESSED,
-    TOLD,
     TOOL_RESULT,
-    deflate,
+    Answer,
+    Content,
+    Event,
+    loosely,
     read_event,
 )
 from tallybook.sources.deer_flow.sniff import CHECKPOINTS, WRITES, has_checkpoints
@@ -36,6 +36,11 @@ _ARGUMENTS: Final = 2  # place of the arguments, behind module and class
 _TIME: Final = re.compile(
     rb"\xa2ts(?:\xd9.|[\xa0-\xbf])(\d{4}-\d\d-\d\dT[\d:.]+(?:[+-]\d\d:\d\d|Z)?)", re.DOTALL
 )
+_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
+_RAW: Final = "checkpoint-raw"  # the provider's own object was there, and nobody adds to that
+_TOLD: Final = "checkpoint-less-tasks"  # what was added is said to have been
+_GUESSED: Final = "checkpoint-less-tasks-guessed"  # it was taken off on the strength of the order
+_Added = tuple[bool, Mapping[str, Any]]
 
 
 def unpack(value: bytes) -> Any:
@@ -152,7 +157,7 @@ def _write(
     thread = text(place[0]) or "?"
     fresh = [_is_new(message, thread, seen) for message in found]
     time = _time(connection, place) if any(fresh) else None
-    for index, (message, mark) in enumerate(deflate(found)):
+    for index, (message, mark) in enumerate(_less_tasks(found)):
         if fresh[index]:
             for row in _message(message, time, thread, (record, f"{WRITES}[{index}]")):
                 yield _marked(row, text(message.get("id")), mark)
@@ -193,8 +198,8 @@ def _marked(row: Reported, message: str | None, mark: str | None) -> Reported:
     if row.kind == SUM and message is not None:
         # It names no run, and providers give the id of a tool call out again.
         row.identity = f"task:{message}"
-    row.difference = mark in (TOLD, GUESSED)
-    if mark == GUESSED:
+    row.difference = mark in (_TOLD, _GUESSED)
+    if mark == _GUESSED:
         row.assumed = ["input", "output"]
     return row
 
@@ -215,3 +220,59 @@ def _time(connection: sqlite3.Connection, place: tuple[Any, Any]) -> str | None:
             return stamped(blob.read(_BEGINNING))
     except sqlite3.Error:
         return None
+
+
+def _less_tasks(messages: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """The messages of one write, those without additions that asked for tasks answered in it.
+
+    A message whose tasks are answered in the same write was written again after them, and by then
+    their usage had been added to it: since August 2026 with a word of it at the task's result,
+    before without one. What was done about it is said beside it: `_RAW`, `_TOLD` or `_GUESSED`.
+    """
+    results = [message for message in messages if message.get("type") == "tool"]
+    for message in messages:
+        usage = message.get("usage_metadata")
+        added = list(_added(message, results)) if isinstance(usage, dict) else []
+        yield _without(message, usage, added) if added else (message, None)
+
+
+def _without(
+    message: dict[str, Any], usage: Any, added: Sequence[_Added]
+) -> tuple[dict[str, Any], str | None]:
+    raw = _as_logged(message)
+    if raw is not None:
+        return {**message, "usage_metadata": raw}, _RAW
+    less = {name: _minus(usage, added, name) for name in _COUNTS}
+    if any(value is not None and value < 0 for value in less.values()):
+        return message, None
+    mark = _TOLD if all(flagged for flagged, _ in added) else _GUESSED
+    return {**message, "usage_metadata": {**usage, **less}}, mark
+
+
+def _added(message: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[_Added]:
+    """The usage of each task that the message asked for, and whether it says it was added."""
+    calls = message.get("tool_calls")
+    found = calls if isinstance(calls, list) else []
+    call_ids = {text(call.get("id")) for call in found if isinstance(call, dict)}
+    for result in results:
+        extra = result.get("additional_kwargs")
+        if not isinstance(extra, dict) or text(result.get("tool_call_id")) not in call_ids:
+            continue
+        usage = extra.get("subagent_token_usage")
+        if isinstance(usage, dict):
+            yield extra.get("subagent_token_usage_attributed") is True, usage
+
+
+def _minus(usage: Mapping[str, Any], added: Sequence[_Added], name: str) -> int | None:
+    total, parts = usage.get(name), [each.get(name) for _, each in added]
+    numbers = [number for number in (total, *parts) if isinstance(number, int)]
+    return numbers[0] - sum(numbers[1:]) if len(numbers) == len(parts) + 1 else None
+
+
+def _as_logged(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the provider itself stated, which nothing was added to."""
+    answer = message.get("response_metadata")
+    if not isinstance(answer, dict):
+        return None
+    found = answer.get("token_usage") or answer.get("usage")
+    return found if isinstance(found, dict) else None

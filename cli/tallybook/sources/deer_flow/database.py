@@ -10,12 +10,14 @@ from typing import Final
 from tallybook.schema import Reported
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.deer_flow import checkpoints
-from tallybook.sources.deer_flow.event_parts import Event, parse_content, parse_metadata
 from tallybook.sources.deer_flow.events import (
     ANSWERS,
     TASK_END,
     TASK_USAGE,
     TOOL_RESULT,
+    Event,
+    parse_content,
+    parse_metadata,
     read_event,
 )
 from tallybook.sources.deer_flow.runs import Run, read_run

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from tallybook.dialects import Usage, put_usage, read_usage
 from tallybook.schema import EVENT, RESPONSE, SUM, Reported
-from tallybook.sources.deer_flow.event_parts import Answer, Content, Event, Extra, Metadata
 from tallybook.sources.deer_flow.values import (
     caller,
     instant,
@@ -16,69 +18,7 @@ from tallybook.sources.deer_flow.values import (
     provider,
     text,
 )
-
-_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
-RAW: Final = "checkpoint-raw"  # the provider's own object was there, and nobody adds to that
-TOLD: Final = "checkpoint-less-tasks"  # what was added is said to have been
-GUESSED: Final = "checkpoint-less-tasks-guessed"  # it was taken off on the strength of the order
-Added = tuple[bool, Mapping[str, Any]]
-
-
-def deflate(messages: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """The messages of one write, those without additions that asked for tasks answered in it.
-
-    A message whose tasks are answered in the same write was written again after them, and by then
-    their usage had been added to it: since August 2026 with a word of it at the task's result,
-    before without one. What was done about it is said beside it: `RAW`, `TOLD` or `GUESSED`.
-    """
-    results = [message for message in messages if message.get("type") == "tool"]
-    for message in messages:
-        usage = message.get("usage_metadata")
-        added = list(_added(message, results)) if isinstance(usage, dict) else []
-        yield _without(message, usage, added) if added else (message, None)
-
-
-def _without(
-    message: dict[str, Any], usage: Any, added: Sequence[Added]
-) -> tuple[dict[str, Any], str | None]:
-    raw = _as_logged(message)
-    if raw is not None:
-        return {**message, "usage_metadata": raw}, RAW
-    less = {name: _minus(usage, added, name) for name in _COUNTS}
-    if any(value is not None and value < 0 for value in less.values()):
-        return message, None
-    mark = TOLD if all(flagged for flagged, _ in added) else GUESSED
-    return {**message, "usage_metadata": {**usage, **less}}, mark
-
-
-def _added(message: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[Added]:
-    """The usage of each task that the message asked for, and whether it says it was added."""
-    calls = message.get("tool_calls")
-    found = calls if isinstance(calls, list) else []
-    call_ids = {text(call.get("id")) for call in found if isinstance(call, dict)}
-    for result in results:
-        extra = result.get("additional_kwargs")
-        if not isinstance(extra, dict) or text(result.get("tool_call_id")) not in call_ids:
-            continue
-        usage = extra.get("subagent_token_usage")
-        if isinstance(usage, dict):
-            yield extra.get("subagent_token_usage_attributed") is True, usage
-
-
-def _minus(usage: Mapping[str, Any], added: Sequence[Added], name: str) -> int | None:
-    total, parts = usage.get(name), [each.get(name) for _, each in added]
-    numbers = [number for number in (total, *parts) if isinstance(number, int)]
-    return numbers[0] - sum(numbers[1:]) if len(numbers) == len(parts) + 1 else None
-
-
-def _as_logged(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What the provider itself stated, which nothing was added to."""
-    answer = message.get("response_metadata")
-    if not isinstance(answer, dict):
-        return None
-    found = answer.get("token_usage") or answer.get("usage")
-    return found if isinstance(found, dict) else None
-
+from tallybook.values import UNDECODABLE, decode
 
 ANSWERS: Final = ("llm.ai.response", "llm_response", "ai_message", "ai_tool_call")
 TASK_END: Final = "subagent.end"
@@ -89,10 +29,133 @@ HINT: Final = "langchain"
 # Copies of messages that a new branch, or a thread from before events were kept, begins with.
 _SEEDS: Final = ("branch-seed-", "checkpoint-seed-")
 _COPIES: Final = frozenset({"ai_message", "ai_tool_call"})
+
+# Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the event.
+
+
+class Answer(msgspec.Struct, gc=False):
+    """`response_metadata`: what is kept of the provider's answer besides the message."""
+
+    id: Any = None
+    model: Any = None
+    model_name: Any = None
+    model_provider: Any = None
+    service_tier: Any = None
+    token_usage: Any = None  # as the provider stated it, kept by clients that do not stream
+    usage: Any = None  # the same of other clients
+
+
+class Extra(msgspec.Struct, gc=False):
+    """`additional_kwargs` of a message."""
+
+    deerflow_error_fallback: Any = None
+    subagent_token_usage: Any = None
+    subagent_model_name: Any = None
+    subagent_token_usage_attributed: Any = None
+
+
+class Content(msgspec.Struct, gc=False):
+    """The union of all contents that are read; one decoder for all is the fastest."""
+
+    id: Any = None
+    usage_metadata: Any = None
+    response_metadata: Answer | None = None
+    additional_kwargs: Extra | None = None
+    # llm_response
+    model: Any = None
+    # llm_response, subagent.end
+    usage: Any = None
+    # subagent.end
+    task_id: Any = None
+    model_name: Any = None
+    # llm.tool.result
+    tool_call_id: Any = None
+
+
+class Metadata(msgspec.Struct, gc=False):
+    """What the event store keeps beside the content."""
+
+    caller: Any = None
+    usage: Any = None
+    llm_call_index: Any = None
+    model_name: Any = None
+    branch_seed: Any = None
+    checkpoint_history_seed: Any = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """A run event, from a line or from a row."""
+
+    thread_id: Any = None
+    run_id: Any = None
+    event_type: Any = None
+    content: Content | None = None
+    metadata: Metadata | None = None
+    created_at: Any = None
+
+
+T = TypeVar("T", Event, Content, Metadata, Answer, Extra)
+_NESTED: Final[dict[str, Any]] = {
+    "content": Content,
+    "metadata": Metadata,
+    "response_metadata": Answer,
+    "additional_kwargs": Extra,
+}
+_EVENT: Final = msgspec.json.Decoder(Event)
+_CONTENT: Final = msgspec.json.Decoder(Content)
+_METADATA: Final = msgspec.json.Decoder(Metadata)
 _NO_CONTENT: Final = Content()
 _NO_ANSWER: Final = Answer()
 _NO_EXTRA: Final = Extra()
 _NO_METADATA: Final = Metadata()
+# How a content begins that was cut after some thousand bytes and is JSON no more.
+_CUT: Final = re.compile(
+    rb'\{\s*"id"\s*:\s*"([^"\\]+)"(?:\s*,\s*"model"\s*:\s*(?:"([^"\\]+)"|null))?'
+)
+
+
+def parse_event(line: bytes) -> Event | None:
+    """The event of a JSON line, odd parts of it left out; None where it is no JSON object."""
+    try:
+        return _EVENT.decode(line)
+    except UNDECODABLE:
+        value = decode(line)
+        return loosely(value, Event) if isinstance(value, dict) else None
+
+
+def parse_content(text: bytes) -> Content:
+    """The content of a row; of one that was cut off, what its beginning says."""
+    try:
+        return _CONTENT.decode(text)
+    except UNDECODABLE:
+        value = decode(text)
+    if isinstance(value, dict):
+        return loosely(value, Content)
+    cut = _CUT.match(text)
+    if cut is None:
+        return Content()
+    identifier, model = (part and part.decode("utf-8", "replace") for part in cut.groups())
+    return Content(id=identifier, model=model)
+
+
+def parse_metadata(text: bytes) -> Metadata:
+    """The metadata of a row; empty where they are no JSON object."""
+    try:
+        return _METADATA.decode(text)
+    except UNDECODABLE:
+        return loosely(decode(text), Metadata)
+
+
+def loosely(value: object, kind: type[T]) -> T:
+    """What of a decoded value fits `kind`; parts of another shape are left out."""
+    found = kind()
+    if isinstance(value, dict):
+        for name in kind.__struct_fields__:
+            part, nested = value.get(name), _NESTED.get(name)
+            if nested is not None:
+                part = loosely(part, nested) if isinstance(part, dict) else None
+            setattr(found, name, part)
+    return found
 
 
 def read_event(event: Event, record: int, place: str | None = None) -> Iterator[Reported]:

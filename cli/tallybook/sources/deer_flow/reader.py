@@ -12,8 +12,7 @@ from tallybook.schema import Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.deer_flow import gateway_log
-from tallybook.sources.deer_flow.event_parts import parse_event
-from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, read_event
+from tallybook.sources.deer_flow.events import TASK_USAGE, TOOL_RESULT, parse_event, read_event
 from tallybook.sources.deer_flow.sniff import is_gateway_log
 from tallybook.sources.strays import Strays, watch
 
