@@ -15,8 +15,8 @@ from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_rows
 from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.estimates import Estimates
-from tallybook.sources.ninerouter.rows_beside import table_of
 from tallybook.sources.ninerouter.sniff import usage_tables
+from tallybook.sources.ninerouter.usage_document import table_of
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
 from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
 from tallybook.values import count, decode, money

@@ -1,7 +1,7 @@
-"""The usage rows that lie beside details, in the document that builds before databases kept.
+"""The document `usage.json`, in which builds before databases kept their usage rows.
 
-Details count the same wherever they are stored: one that no usage row states is a call that some
-build failed to count. Whether there is such a row is looked up as it is in a database.
+Request details may lie beside it. They count the same wherever they are stored: one that no usage
+row states is a call that some build failed to count, so the rows are looked up as in a database.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import msgspec
 from tallybook.sources.ninerouter.usage_rows import Numbering, from_document
 from tallybook.values import decode
 
-NAME: Final = "usage.json"
 _CAP: Final = 10_000  # rows of a document, of which the oldest fall out
 # Rows before the first are not known to be all: their numbers are missing.
 _FIRST: Final = 2
