@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -631,6 +632,81 @@ def test_the_rows_add_up_to_the_totals_whatever_the_keys(
     for row in found.rows:
         no_bound = row["lower_bound"] or row["cost_usd"] is None
         assert (row["cost_high_usd"] is None) == no_bound
+
+
+# Calls that may have all of a remainder each, and have it once together: remainder and its tokens.
+REMAINDERS: Mapping[str | None, int] = {"total 1": 100, "total 2": 7, None: 0}
+SHARED = st.fixed_dictionaries(
+    {
+        **{name: st.sampled_from(["a", "b"]) for name in ("model", "provider", "project")},
+        "thread_id": st.sampled_from(["t", "u"]),
+        "root_thread_id": st.sampled_from(["t", "u"]),
+        "source": st.sampled_from(["codex", "claude-code"]),
+        "caller": st.sampled_from(["lead", "subagent"]),
+        "timestamp": st.none()
+        | st.sampled_from([datetime(2026, 6, 1, 18, n, tzinfo=UTC) for n in (14, 15, 29, 30, 44)]),
+        "cost": st.integers(0, 10**6),
+        "of": st.sampled_from(sorted(REMAINDERS, key=str)),
+        "rate": st.integers(1, 9),
+    }
+)
+
+
+def shared(rows: Rows) -> pl.DataFrame:
+    """Priced rows whose highest cost holds the whole remainder that they share."""
+    calls = [
+        {key: value for key, value in row.items() if key not in {"of", "rate"}} for row in rows
+    ]
+    high = [row["cost"] + REMAINDERS[row["of"]] * row["rate"] for row in rows]
+    return usage_frame(calls).with_columns(
+        pl.Series("cost_high", high, pl.Int128),
+        pl.Series(
+            "perhaps_output_cost", [REMAINDERS[r["of"]] * r["rate"] for r in rows], pl.Int128
+        ),
+        pl.Series("perhaps_output_tokens", [REMAINDERS[row["of"]] for row in rows], pl.Int64),
+        pl.Series("perhaps_output_of", [row["of"] for row in rows], pl.String),
+    )
+
+
+@tries(60)
+@given(
+    rows=st.lists(SHARED, min_size=1, max_size=8),
+    by=st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=3, unique=True),
+    zone=st.sampled_from(["UTC", "Asia/Kathmandu", "Australia/Eucla"]),
+    model=st.none() | st.sampled_from(["a", "b"]),
+)
+def test_a_remainder_that_calls_share_bounds_every_row_and_is_the_same_money_in_every_report(
+    rows: Rows, by: list[str], zone: str, model: str | None
+) -> None:
+    """A remainder may be of the dearest call of any row; then that row costs so much at most."""
+    frame = shared(rows)
+    asked: dict[str, Any] = {"timezone": zone, "filters": {"model": (model,)} if model else {}}
+    alone = summarise(frame, Query(**asked)).totals
+    found = summarise(frame, Query(by=tuple(by), **asked))
+    assert found.totals == alone
+    assert added(found.rows, "cost_high_usd") == Decimal(alone["cost_high_usd"] or 0)
+    for row in found.rows:
+        fits = [
+            e
+            for e in rows
+            if model in {None, e["model"]} and in_row(e, by, zone) == [row[KEYS[key]] for key in by]
+        ]
+        dearest = {
+            of: max(e["rate"] for e in fits if e["of"] == of) for of in {e["of"] for e in fits}
+        }
+        most = sum(e["cost"] for e in fits) + sum(
+            REMAINDERS[of] * rate for of, rate in dearest.items()
+        )
+        assert Decimal(row["cost_high_usd"]) * USD >= most
+
+
+def in_row(call: dict[str, Any], by: list[str], zone: str) -> list[str | None]:
+    """The keys of the row that a call is in."""
+    local = call["timestamp"] and call["timestamp"].astimezone(ZoneInfo(zone))
+    forms = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+    return [
+        (local and local.strftime(forms[key])) if key in forms else call[KEYS[key]] for key in by
+    ]
 
 
 def test_nothing_bounds_a_sum_of_which_a_part_may_have_been_dearer() -> None:

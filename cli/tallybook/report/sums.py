@@ -28,6 +28,7 @@ from tallybook.schema import (
     SUBCOUNTS,
 )
 
+COMPONENT = "component"  # column: whose rows these are, by any name; rows of one stand together
 _ROUTE = ("end", "hour", "model")  # by what the ends of a route are compared
 _ORIGINS = tuple(f"{bucket}_origin" for bucket in (*BUCKETS, *SUBCOUNTS))
 _PROJECTS = ("least_project", "most_project")
@@ -136,8 +137,8 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
 def sums(*, of_projects: bool, are_shared: bool) -> list[pl.Expr]:
     """The sums of a group of USAGE rows, under the names of the report's fields.
 
-    With `are_shared` some may have an output that only the sum of several is known to hold; such
-    rows come with the dearest first. They are made once, for that is dear.
+    With `are_shared` some may have an output that only the sum of several is known to hold, and
+    rows have the column of `_with_again`. They are made once, for that is dear.
     """
     # The parts of a cost that is unknown as a whole stay out: parts add up to the cost.
     priced = pl.col("cost").is_not_null()
@@ -145,7 +146,7 @@ def sums(*, of_projects: bool, are_shared: bool) -> list[pl.Expr]:
     least = _at_least()
     costs = {name: _stated(pl.col(column).filter(priced), name) for name, column in COSTS.items()}
     if are_shared:
-        costs["cost_high_usd"] = costs["cost_high_usd"] - _counted_again()
+        costs["cost_high_usd"] = costs["cost_high_usd"] - pl.col(_AGAIN).sum()
     return [
         *(_stated(pl.col(name), name) for name in COUNTS if name != "unsplit_input_tokens"),
         pl.col("unsplit_input_tokens").sum(),
@@ -169,13 +170,31 @@ def _unbounded() -> pl.Expr:
     return pl.col("unbounded") | dearer
 
 
-def _counted_again() -> pl.Expr:
-    """What the highest costs of a group hold more than once: rows that share a remainder have it
+_AGAIN: Final = "perhaps_again"
+# Rows that are the same in these are in the same row of every report, and pass the same filters: no
+# zone is at less than a quarter of an hour from another.
+_ALIKE: Final = (COMPONENT, *(KEYS[key] for key in KEYS if key not in TIME_KEYS))
+_QUARTER: Final = "15m"
+
+
+def _with_again(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds what the highest costs of rows hold more than once: rows that share a remainder have it
     each, and are all of it together.
+
+    Any part of it may be of each row of a report, so each must hold the whole; that the rows of
+    every report are the same money, it counts once for those that no report tells apart.
     """
-    share = pl.col("perhaps_output_cost").fill_null(0)
-    is_again = (share > 0) & ~pl.col("perhaps_output_of").is_first_distinct()
-    return share.filter(is_again, pl.col("cost").is_not_null()).sum()
+    share, more = pl.col("perhaps_output_cost"), pl.col("cost_high") - pl.col("cost_low")
+    have = ((share > 0) & (more >= share)).fill_null(value=False)
+    shared = rows.filter(have).sort("perhaps_output_cost", descending=True, maintain_order=True)
+    quarter = pl.col("timestamp").dt.truncate(_QUARTER)
+    is_first = pl.struct("perhaps_output_of", *_ALIKE, _quarter=quarter).is_first_distinct()
+    return pl.concat(
+        [
+            rows.filter(~have).with_columns((share * 0).fill_null(0).alias(_AGAIN)),
+            shared.with_columns(pl.when(~is_first).then(share).otherwise(0).alias(_AGAIN)),
+        ]
+    )
 
 
 def sums_of_sums(groups: pl.DataFrame) -> list[pl.Expr]:
@@ -235,9 +254,6 @@ def _stated(value: pl.Expr, name: str) -> pl.Expr:
 
 def _count(condition: pl.Expr, name: str) -> pl.Expr:
     return condition.sum().cast(pl.Int64).alias(name)
-
-
-COMPONENT = "component"  # column: whose rows these are, by any name; rows of one stand together
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +336,7 @@ def _groups(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
     keyed = with_keys(selected(asked, query), query).with_columns(origin=origin())
     are_shared = bool((rows["perhaps_output_tokens"] > 0).any())
     if are_shared:
-        keyed = keyed.sort("perhaps_output_cost", descending=True, maintain_order=True)
+        keyed = _with_again(keyed)
     found = sums(of_projects="project" in query.whose, are_shared=are_shared)
     return keyed.group_by(COMPONENT, *query.fields).agg(found)
 
