@@ -74,8 +74,9 @@ def by_either_model(calls: pl.DataFrame) -> pl.DataFrame:
 
     A client adds up by the latter.
     """
-    models = pl.concat_list("model", "requested_model").list.drop_nulls().list.unique()
-    return calls.with_columns(model=models).explode("model")
+    asked = pl.col("requested_model")
+    others = calls.filter(asked != pl.col("model")).with_columns(model=asked)
+    return pl.concat([calls.with_columns(model=pl.coalesce("model", asked)), others])
 
 
 def _sums(rows: pl.DataFrame, prefix: str) -> pl.DataFrame:

@@ -26,7 +26,8 @@ from tallybook.schema import (
     SUM,
 )
 
-_KEY: Final = ("source", "thread", "model")
+_WHO: Final = ("source", "thread")
+_KEY: Final = (*_WHO, "model")
 _ONE_HOUR: Final = "cache_creation_1h_input_tokens"
 # Each count of a total with the column that a record states it in.
 _STATED: Final = {
@@ -86,21 +87,22 @@ def _is_open() -> pl.Expr:
 
 def _rests(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """What totals leave: the `row` that takes it, _KEY, the counts of _STATED, `broken_off`."""
-    threads = found.select("source", "thread").unique()
-    within = rows.with_columns(thread="root_thread_id").join(
-        threads, on=("source", "thread"), how="semi"
-    )
     last = found.group_by(_KEY).agg(
         pl.col("row").max(),
         pl.col("path").last(),
         pl.col("broken_off").any(),
         needed=pl.col("context_tokens").sum(),
     )
-    return (
-        _totals(within)
+    totals = (
+        _totals(rows, found)
         .join(last, on=(*_KEY, "path"))
         .filter(pl.col("stated_at") > pl.col("row"))
-        .join(_whole_threads(within), on=("source", "thread"))
+    )
+    # Most clients save none, and to pick the rows of the threads copies all of their columns.
+    within = rows.clear() if totals.is_empty() else rows
+    within = within.with_columns(thread="root_thread_id").join(totals, on=_WHO, how="semi")
+    return (
+        totals.join(_whole_threads(within), on=_WHO)
         .join(_sums(within), on=_KEY, how="left")
         .with_columns(pl.col(name) - _counted(name) for name in _STATED)
         .with_columns(pl.when(pl.col(_ONE_HOUR).is_between(0, _WRITTEN)).then(_ONE_HOUR))
@@ -117,12 +119,15 @@ def _counted(name: str) -> pl.Expr:
     return pl.when(pl.col("calls_on_record").is_not_null()).then(f"counted_{name}").otherwise(0)
 
 
-def _totals(rows: pl.DataFrame) -> pl.DataFrame:
-    """The last total that a client saved of each conversation and model, and where it stands."""
-    saved = rows.filter(
-        pl.col("kind") == ASSERTION, pl.col("running"), pl.col("model").is_not_null()
-    )
-    held = saved.select("row", "path", "record", _ONE_HOUR, *ASSERTED)
+def _totals(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """The last total that a client saved of each conversation and model, and where it stands.
+
+    Of the conversations of `found`, that is.
+    """
+    is_saved = (pl.col("kind") == ASSERTION) & pl.col("running") & pl.col("model").is_not_null()
+    named = ("row", "path", _ONE_HOUR, *ASSERTED)
+    saved = rows.select(*named, thread="root_thread_id", _is_saved=is_saved).filter("_is_saved")
+    held = saved.join(found, on=_WHO, how="semi").select(named)
     several = held.group_by("source", "thread_id", "model").agg(
         _one=pl.col("series").n_unique() == 1
     )
@@ -144,7 +149,7 @@ def _whole_threads(rows: pl.DataFrame) -> pl.DataFrame:
     unknown = at_begin() | pl.any_horizontal(pl.col(name).is_null() for name in _WHOLE)
     is_call = _FREE & pl.col("kind").is_in(COUNTED_KINDS) & ~_is_open()
     odd = pl.col("is_copy") | (is_call & (unknown | pl.col("routed")))
-    return rows.group_by("source", "thread").agg(odd=odd.any()).filter(~pl.col("odd")).drop("odd")
+    return rows.group_by(_WHO).agg(odd=odd.any()).filter(~pl.col("odd")).drop("odd")
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -135,7 +136,7 @@ def pick(frame: pl.DataFrame, segments: Sequence[Segment], first: int) -> pl.Dat
 
 def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """The rows of a part with the columns and types that the schema has by now."""
-    wanted = {name: dtype for name, dtype in empty_rows().schema.items() if name in columns}
+    wanted = {name: dtype for name, dtype in _of_today().items() if name in columns}
     there = frame.schema  # made anew each time it is asked for
     if all(there.get(name) == dtype for name, dtype in wanted.items()):
         return frame
@@ -144,6 +145,12 @@ def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(added).select(columns).cast(pl.Schema(wanted))
 
 
+@cache
 def empty_rows() -> pl.DataFrame:
     """No rows, in the READ schema."""
     return pl.DataFrame(READ.empty_table())
+
+
+@cache
+def _of_today() -> pl.Schema:
+    return empty_rows().schema
