@@ -22,6 +22,7 @@ from tallybook.values import decode
 _OPENER, _CLOSER = b"{}"
 _CLOSERS: Final = b"}\r"
 # A letter or an underscore as an escape, as no client writes it.
+_ESCAPE: Final = rb"\u00"  # looked for first: a pattern takes four times as long
 ESCAPED: Final = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|5[0-9aAfF]|7[0-9aA])")
 ANYTHING: Final = re.compile(rb"\S")  # the marker of a format of which every line is read
 SPACE: Final = ord(" ")  # and what sorts before it
@@ -93,7 +94,7 @@ def candidates(
 
 def hides(block: bytes, begin: int, end: int) -> bool:
     """Whether a line may have a key or a word in it that does not show in its bytes."""
-    return ESCAPED.search(block, begin, end) is not None
+    return block.find(_ESCAPE, begin, end) >= 0 and bool(ESCAPED.search(block, begin, end))
 
 
 def _has_ends(block: bytes, begin: int, end: int) -> bool:

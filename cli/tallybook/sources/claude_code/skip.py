@@ -67,9 +67,7 @@ _WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
 _CLOSER: Final = ord("}")
 
 
-def spans(  # noqa: C901 - one pass over all that a line can be
-    block: bytes, state: State
-) -> Iterator[tuple[int, int, int, bool]]:
+def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
     """Each line that cannot be passed over, as `jsonl.spans` has them; counts all lines.
 
     A message of the model is sure to be a candidate. Of each line that is not passed over, and of
@@ -84,49 +82,50 @@ def spans(  # noqa: C901 - one pass over all that a line can be
         if end < 0:
             end = size
         record += 1
-        if aside and block[end - 1] == _CLOSER:
-            aside = _follow(block, begin, end, state)
         passed = is_response = False
-        mark = known.get(block[begin + _LINK_END : begin + width])
-        if mark is None and block[end - 1] == _CLOSER:
-            passed = starts(_UNLINKED, begin)
-            if not passed:
+        is_whole = block[end - 1] == _CLOSER
+        if is_whole:
+            if aside:
+                aside = _follow(block, begin, end, state)
+            needed = known.get(block[begin + _LINK_END : begin + width])
+            if needed is None and not (passed := starts(_UNLINKED, begin)):
                 known, width = _learn(block, begin, state) or (known, width)
-                mark = known.get(block[begin + _LINK_END : begin + width])
-        # Behind its link, the members are the line's own.
-        if (
-            mark is not None
-            and starts(_LINK, begin)
-            and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END
-        ):
-            is_response = mark is _ALWAYS
-            if mark is _BEHIND:
-                behind = begin + width
-                missing = starts(_SAID, behind) and not starts(_TELLS_SOMETHING, behind)
-            else:
-                missing = mark is _NEVER or (
-                    not is_response
-                    and find(mark, begin + width, end) < 0
-                    and (mark is not _BOUNDARY or find(_TRUNCATED, begin + width, end) < 0)
-                    and not hides(block, begin + width, end)
-                )
-            passed = (
-                missing
-                and block[end - 1] == _CLOSER
-                and (
-                    mark is _NEVER or find(TELLS_AGENT_END, max(end - _END_WITHIN, begin), end) < 0
-                )
-            )
+                needed = known.get(block[begin + _LINK_END : begin + width])
+            # Behind its link, the members are the line's own.
+            if (
+                needed is not None
+                and starts(_LINK, begin)
+                and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END
+            ):
+                is_response = needed is _ALWAYS
+                passed = needed is _NEVER or _lacks(block, begin + width, end, needed)
         if not passed and block[begin] <= SPACE and (blank := blanks(block, begin)):
             end, more = blank
             record += more
         # The last line of a file may be cut behind any brace.
         elif not passed or end == size:
-            if not is_response and not aside and block[end - 1] == _CLOSER:
+            if is_whole and not is_response and not aside:
                 aside = _follow(block, begin, end, state)
             yield record, begin, end, is_response or end == size
         begin = end + 1
     state.records = record
+
+
+def _lacks(block: bytes, behind: int, end: int, needed: bytes) -> bool:
+    """Whether what is `needed` is nowhere `behind` the type of a line, however it is written."""
+    if needed is _ALWAYS:
+        return False
+    if needed is _BEHIND:
+        return (
+            block.startswith(_SAID, behind)
+            and not block.startswith(_TELLS_SOMETHING, behind)
+            and block.find(TELLS_AGENT_END, max(end - _END_WITHIN, behind), end) < 0
+        )
+    return (
+        block.find(needed, behind, end) < 0
+        and (needed is not _BOUNDARY or block.find(_TRUNCATED, behind, end) < 0)
+        and not hides(block, behind, end)
+    )
 
 
 def _follow(block: bytes, begin: int, end: int, state: State) -> bool:
