@@ -8,15 +8,16 @@ one it takes a row for every answer, and no other row of the model in that time.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 
+from tallybook.derive.duplicates.fitting import Answer, Answers, Row, Thread
 from tallybook.derive.duplicates.requests import REQUEST
 from tallybook.derive.duplicates.routes import (
-    LONGEST_TOOL_MS,
     TURN_MS,
     bare_model,
     is_router,
@@ -43,42 +44,7 @@ class Silent(NamedTuple):
     words: str | None
 
 
-class _Answer(NamedTuple):
-    """When an answer was there and when the one before it, and what the thread had asked for.
-
-    `rows` are those that speak of it: its own, or those of the thread as a whole.
-    """
-
-    last: int
-    before: int
-    name: str
-    rows: tuple[int, ...]
-    asked: frozenset[str]
-
-    def fits(self, row: _Row) -> bool:
-        """Whether the row was written as the answer ended, and no request says otherwise."""
-        return self.before <= row.at <= self.last + TURN_MS and not self.is_refuted(row)
-
-    def is_refuted(self, row: _Row) -> bool:
-        """Whether the request that was kept is another conversation's."""
-        is_other = row.asker is not None and row.asker != self.name
-        return is_other or (bool(row.brought) and not row.brought & self.asked)
-
-    def is_proved(self, row: _Row) -> bool:
-        """Whether the request that was kept names the thread, or a tool that it asked for."""
-        return row.asker == self.name or bool(row.brought & self.asked)
-
-
-class _Row(NamedTuple):
-    """A row of a router, and what the request of it says, if that was kept."""
-
-    at: int
-    row: int
-    asker: str | None
-    brought: frozenset[str]
-
-
-_Pairs = list[tuple[_Answer, _Row]]
+_Pairs = list[tuple[Answer, Row]]
 
 
 def silent_threads(rows: pl.DataFrame) -> list[Silent]:
@@ -90,13 +56,13 @@ def silent_threads(rows: pl.DataFrame) -> list[Silent]:
     routed = _routed(rows, answers) if answers else {}
     found: list[Silent] = []
     for model, threads in answers.items():
-        left, others = routed.get(model, []), []
+        left, others = _Left(routed.get(model, [])), []
         for each in threads:
-            own = [row for row in left if any(answer.is_proved(row) for answer in each)]
-            met = _matched(each, own)
+            own = left.of(each[0].thread)
+            met = Answers(each).matched(own)
             if len(met) == len(each):
                 found.append(_silent(met, own, own, None))
-                left = [row for row in left if row not in own]
+                left.take(own)
             else:
                 others.append(each)
         for group in _together(others):
@@ -104,7 +70,42 @@ def silent_threads(rows: pl.DataFrame) -> list[Silent]:
     return sorted(found)
 
 
-def _answers(rows: pl.DataFrame) -> dict[str, list[list[_Answer]]]:
+class _Left:
+    """The rows of a model that are of no silent thread yet, in the order of time."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+        self._taken: set[int] = set()
+        self._asked: dict[str, list[int]] = defaultdict(list)
+        self._brought: dict[str, list[int]] = defaultdict(list)
+        for number, row in enumerate(rows):
+            if row.asker is not None:
+                self._asked[row.asker].append(number)
+            for tool in row.brought:
+                self._brought[tool].append(number)
+
+    def of(self, thread: Thread) -> list[Row]:
+        """Those that are proved to be of any answer of a thread."""
+        tools = (tool for tool, place in thread.asked.items() if place < len(thread.answers))
+        numbers = set(self._asked.get(thread.name, ()))
+        numbers.update(number for tool in tools for number in self._brought.get(tool, ()))
+        return self._without_taken(self._rows[number] for number in sorted(numbers))
+
+    def between(self, begin: int, end: int) -> list[Row]:
+        """Those that were written then."""
+        first = bisect_left(self._rows, begin, key=lambda row: row.at)
+        behind = bisect_right(self._rows, end, key=lambda row: row.at)
+        return self._without_taken(self._rows[first:behind])
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """They are of a thread now."""
+        self._taken.update(row.row for row in rows)
+
+    def _without_taken(self, rows: Iterable[Row]) -> list[Row]:
+        return [row for row in rows if row.row not in self._taken]
+
+
+def _answers(rows: pl.DataFrame) -> dict[str, list[list[Answer]]]:
     """By model the answers of each silent thread, in order."""
     free = pl.col("duplicate_of").is_null()
     silent = rows.filter(is_silent(), free, ~pl.col("_settled"))
@@ -134,10 +135,12 @@ def _answers(rows: pl.DataFrame) -> dict[str, list[list[_Answer]]]:
         .group_by("source", "thread_id", maintain_order=True)
         .agg(pl.col("model", "last", "tool_ids", "rows"), pl.col("begun").first())
     )
-    by_model: dict[str, list[list[_Answer]]] = defaultdict(list)
+    by_model: dict[str, list[list[Answer]]] = defaultdict(list)
     for thread in found.iter_rows(named=True):
         if len(set(thread["model"])) == 1:
-            by_model[thread["model"][0]].append(list(_of_thread(thread)))
+            answers = zip(thread["last"], thread["tool_ids"], thread["rows"], strict=True)
+            read = Thread(thread["thread_id"], thread["begun"], answers)
+            by_model[thread["model"][0]].append(read.answers)
     return by_model
 
 
@@ -147,16 +150,7 @@ def _states_no_counts() -> pl.Expr:
     return (pl.col("kind") == THREAD) | (total & has_problem("no-counts"))
 
 
-def _of_thread(thread: dict[str, Any]) -> Iterator[_Answer]:
-    name, before = thread["thread_id"], thread["begun"] or 0
-    asked: frozenset[str] = frozenset()
-    columns = (thread["last"], thread["tool_ids"], thread["rows"])
-    for last, tools, rows in zip(*columns, strict=True):
-        yield _Answer(last, max(before, last - LONGEST_TOOL_MS), name, tuple(rows), asked)
-        asked, before = asked.union(tools or ()), last
-
-
-def _routed(rows: pl.DataFrame, models: Iterable[str]) -> dict[str, list[_Row]]:
+def _routed(rows: pl.DataFrame, models: Iterable[str]) -> dict[str, list[Row]]:
     """By model the router's rows that no other call of a client is, in the order of time."""
     facts = pl.col(REQUEST).struct
     free = is_router() & pl.col("duplicate_of").is_null() & ~pl.col("_settled")
@@ -173,15 +167,15 @@ def _routed(rows: pl.DataFrame, models: Iterable[str]) -> dict[str, list[_Row]]:
         .filter(pl.col("model").is_in(list(models)))
         .sort("at", "row")
     )
-    by_model: dict[str, list[_Row]] = defaultdict(list)
+    by_model: dict[str, list[Row]] = defaultdict(list)
     for row, model, at, asker, brought in found.iter_rows():
-        by_model[model].append(_Row(at, row, asker, frozenset(brought or ())))
+        by_model[model].append(Row(at, row, asker, frozenset(brought or ())))
     return by_model
 
 
-def _together(threads: Sequence[list[_Answer]]) -> Iterator[list[_Answer]]:
+def _together(threads: Sequence[list[Answer]]) -> Iterator[list[Answer]]:
     """The answers of threads that overlap in time, in order."""
-    group: list[_Answer] = []
+    group: list[Answer] = []
     end = 0
     for answers in sorted(threads, key=lambda answers: answers[0].before):
         if group and answers[0].before > end:
@@ -193,23 +187,27 @@ def _together(threads: Sequence[list[_Answer]]) -> Iterator[list[_Answer]]:
         yield sorted(group)
 
 
-def _probable(group: list[_Answer], rows: list[_Row]) -> Iterator[Silent]:
+def _probable(group: list[Answer], left: _Left) -> Iterator[Silent]:
     """The threads of a group whose every answer has a row, where no row is left in their time."""
-    near = [row for row in rows if any(answer.fits(row) for answer in group)]
-    met = _matched(group, near)
-    if len(near) != len(group) or len(met) != len(group):
+    answers = Answers(group)
+    begin = min(answer.before for answer in group)
+    near = [row for row in left.between(begin, group[-1].last + TURN_MS) if answers.fit(row)]
+    if len(near) != len(group):
+        return
+    met = answers.matched(near)
+    if len(met) != len(group):
         return
     of_thread: dict[str, _Pairs] = defaultdict(list)
     for answer, row in met:
         of_thread[answer.name].append((answer, row))
     for pairs in of_thread.values():
         if len(pairs) >= LEAST or any(answer.is_proved(row) for answer, row in pairs):
-            sole = [row for answer, row in pairs if _is_sole(answer, row, group)]
+            sole = [row for answer, row in pairs if _is_sole(answer, row, answers)]
             words = f"a row of the router as each of its {len(pairs)} answers ended"
             yield _silent(pairs, [row for _, row in pairs], sole, words)
 
 
-def _silent(pairs: _Pairs, rows: list[_Row], sole: list[_Row], words: str | None) -> Silent:
+def _silent(pairs: _Pairs, rows: list[Row], sole: list[Row], words: str | None) -> Silent:
     yields: dict[int, int] = {}
     calls: dict[int, int] = defaultdict(int)
     for answer, row in pairs:
@@ -221,19 +219,6 @@ def _silent(pairs: _Pairs, rows: list[_Row], sole: list[_Row], words: str | None
     return Silent(tuple(yields.items()), numbers, tuple(row.row for row in rows), named, words)
 
 
-def _matched(group: list[_Answer], rows: list[_Row]) -> _Pairs:
-    """Each row with an answer that it fits: one that it is proved to be, else the soonest there."""
-    left, met = list(group), []
-    for row in rows:
-        fits = [answer for answer in left if answer.fits(row)]
-        if fits:
-            chosen = min(fits, key=lambda answer: (not answer.is_proved(row), answer.last))
-            left.remove(chosen)
-            met.append((chosen, row))
-    return met
-
-
-def _is_sole(answer: _Answer, row: _Row, group: list[_Answer]) -> bool:
+def _is_sole(answer: Answer, row: Row, answers: Answers) -> bool:
     """Whether a row can be of no other thread of the group."""
-    others = (each for each in group if each.name != answer.name)
-    return answer.is_proved(row) or not any(other.fits(row) for other in others)
+    return answer.is_proved(row) or answers.threads_at(row.at) == 1
