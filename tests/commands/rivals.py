@@ -289,6 +289,52 @@ def _seconds(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
 
 
+def parts(line: Line) -> dict[str, tuple[int, float]]:
+    """Tokens and dollars of a line by the words of OpenAI's costs."""
+    uncached, cached, _, _, output = map(float, PRICES[line.model])
+    times, more = 1.0, 1.0
+    if line.model == "gpt-5.4" and line.uncached + line.cached > LONG_PROMPT:
+        times, more = 2.0, 1.5
+    tokens = {"input": line.uncached, "cached input": line.cached, "output": line.output}
+    prices = {"input": times * uncached, "cached input": times * cached, "output": more * output}
+    return {kind: (count, count * prices[kind] / 1e6) for kind, count in tokens.items()}
+
+
+def as_openai_costs(
+    counted: Iterable[Line],
+    price: Callable[[str], float | None] = lambda _: 1,
+    *,
+    quantities: bool = False,
+) -> str:
+    """The costs as OpenAI's API groups them by line item; a kind is `price` times the list's."""
+    sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for line in counted:
+        if line.source != "codex":
+            continue
+        for kind, (tokens, dollars) in parts(line).items():
+            times = 1 if price(kind) is None else price(kind) or 0
+            of = sums[line.at.date().isoformat(), f"{line.model}, {kind}"]
+            of[0] += tokens
+            of[1] += dollars * times
+    buckets = [
+        {
+            "object": "bucket",
+            "start_time": _seconds(day),
+            "end_time": _seconds(day) + 86_400,
+            "results": [
+                {
+                    "object": "organization.costs.result",
+                    "amount": {"value": dollars, "currency": "usd"},
+                    "line_item": item,
+                    "quantity": tokens if quantities else None,
+                }
+            ],
+        }
+        for (day, item), (tokens, dollars) in sorted(sums.items())
+    ]
+    return json.dumps({"object": "page", "data": buckets, "has_more": False})
+
+
 def as_anthropic_usage(rows: Iterable[Said]) -> str:
     """The usage of messages, as the API of Anthropic reports it."""
     buckets = [

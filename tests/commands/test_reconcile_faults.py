@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -219,3 +220,188 @@ def test_a_bill_without_counts(
 ) -> None:
     rows = said(calls(stated), price=price)
     is_named(reconcile(rivals.as_anthropic_costs(rows)), cause)
+
+
+# ---- costs by kind of token
+
+
+def test_costs_by_kind_that_are_ours_differ_in_nothing(
+    reconcile: Reconcile, stated: list[Line]
+) -> None:
+    answer = reconcile(rivals.as_openai_costs(calls(stated)))
+    assert answer["totals"]["causes"] == {}
+    row = answer["rows"][0]
+    for name in ("uncached_input_cost_usd", "cached_input_cost_usd", "output_cost_usd"):
+        ours, theirs = Decimal(row["ours"][name]), Decimal(row["theirs"][name])
+        assert abs(ours - theirs) < Decimal("0.000001"), name
+
+
+KINDS: dict[str, tuple[str, str, Callable[[str], float]]] = {
+    "another price of one kind": (
+        "price",
+        "output: it has 1.5 times our price",
+        lambda kind: 1.5 if kind == "output" else 1,
+    ),
+    "cached at the full price": (
+        "price",
+        "cached input: it has 10 times our price",
+        lambda kind: 10 if kind == "cached input" else 1,
+    ),
+    "no price of a kind": (
+        "price",
+        "it has no price of cached input",
+        lambda kind: 0 if kind == "cached input" else 1,
+    ),
+    "all kinds alike": ("price", "it has 0.5 times our price", lambda _: 0.5),
+}
+
+
+@pytest.mark.parametrize("fault", KINDS)
+def test_a_fault_of_one_kind_of_token_is_told_of_that_kind(
+    reconcile: Reconcile, stated: list[Line], fault: str
+) -> None:
+    cause, words, price = KINDS[fault]
+    answer = reconcile(rivals.as_openai_costs(calls(stated), price))
+    is_named(answer, cause)
+    told = {e["words"] for row in answer["rows"] for e in row["causes"] if e["cause"] == cause}
+    assert told == {words}
+
+
+def test_tokens_of_cost_lines_tell_which_files_are_lacking(
+    reconcile: Reconcile, stated: list[Line]
+) -> None:
+    own = [line for line in calls(stated) if line.source == "codex"]
+    some = [line for line in own if sum(Path(line.path).name.encode()) % 3]
+    text = rivals.as_openai_costs(some, {"output": 1.2}.get, quantities=True)
+    answer = reconcile(text)
+    is_named(answer, "missing-source", "price")
+    first, last = answer["statement"]["days"]
+    between = [line for line in own if first <= line.at.date().isoformat() <= last]
+    lacking = sum(line.tokens for line in between) - sum(line.tokens for line in some)
+    assert answer["totals"]["causes"]["missing-source"]["tokens"] == -lacking
+    more = sum(0.2 * rivals.parts(line)["output"][1] for line in some)
+    assert abs(float(answer["totals"]["causes"]["price"]["cost_usd"]) - more) < 1e-6
+
+
+# ---- two causes of one cell
+
+Amounts = dict[tuple[str, str | None], dict[str, float]]
+
+
+def is_split(answer: dict[str, Any], true: Amounts) -> None:
+    """Of the money of all causes that were put in, 95 % stand under their names in their cells."""
+    whole = wrong = Decimal()
+    for row in answer["rows"]:
+        if (row["day"], row["model"]) not in true:
+            continue
+        found: dict[str, Decimal] = {}
+        for each in row["causes"]:
+            cost_of = Decimal(each["cost_usd"] or 0)
+            found[each["cause"]] = found.get(each["cause"], Decimal()) + cost_of
+        put_in = true[row["day"], row["model"]]
+        for name in {*found, *put_in}:
+            amount = Decimal(put_in.get(name, 0))
+            whole += abs(amount)
+            wrong += abs(amount - found.get(name, Decimal()))
+    assert whole
+    assert wrong <= whole * (1 - ENOUGH), (wrong, whole, answer["totals"]["causes"])
+
+
+def is_odd(line: Line) -> bool:
+    return line.at.day % 2 == 1
+
+
+def amounts(found: Iterable[Line], *causes: tuple[str, Callable[[Line], float]]) -> Amounts:
+    """Of each cell the money that each cause adds to it."""
+    made: Amounts = {}
+    for line in found:
+        cell = made.setdefault((line.at.date().isoformat(), canonical(line.model)), {})
+        for name, more in causes:
+            cell[name] = cell.get(name, 0) + more(line)
+    return made
+
+
+def of_several_days(stated: Iterable[Line]) -> list[Line]:
+    """The calls of models with more days than one, without which nothing tells what a price is."""
+    return [line for line in calls(stated) if line.model != "gpt-5.4"]
+
+
+def test_a_change_of_counts_and_a_price_are_told_apart(
+    reconcile: Reconcile, stated: list[Line]
+) -> None:
+    """Every day at 0.8 of the price, and on odd ones with the cache counted twice."""
+    own = of_several_days(stated)
+    made = [twice(line) if is_odd(line) else line for line in own]
+    answer = reconcile(rivals.as_ccusage(said(made, price=lambda line: 0.8 * cost(line))))
+    true = amounts(
+        own,
+        ("cache-convention", lambda e: cost(twice(e)) - cost(e) if is_odd(e) else 0),
+        ("price", lambda e: -0.2 * cost(twice(e) if is_odd(e) else e)),
+    )
+    is_split(answer, true)
+
+
+def test_a_change_that_is_in_no_money_and_a_price_are_told_apart(
+    reconcile: Reconcile, stated: list[Line]
+) -> None:
+    """The cache counts twice in tokens on odd days; the price of every day is 1.1 times ours."""
+    own = of_several_days(stated)
+    rows = {
+        (row.day, row.model): row
+        for row in said([twice(line) if is_odd(line) else line for line in own])
+    }
+    priced = said(own, price=lambda line: 1.1 * cost(line))
+    made = [replace(rows[row.day, row.model], cost=row.cost) for row in priced]
+    is_split(
+        reconcile(rivals.as_ccusage(made)),
+        amounts(own, ("price", lambda line: 0.1 * cost(line))),
+    )
+
+
+@pytest.mark.parametrize("bill", [False, True], ids=["counts", "bill"])
+def test_a_tier_and_a_price_are_told_apart(
+    reconcile: Reconcile, stated: list[Line], bill: bool
+) -> None:
+    """Every day at 0.9 of the price; on odd days writes for an hour cost as for five minutes."""
+    own = [line for line in calls(stated) if line.source == "claude-code"]
+    brief = partial(cost, lifetimes=False)
+    rows = said(own, price=lambda line: 0.9 * (brief(line) if is_odd(line) else cost(line)))
+    answer = reconcile(rivals.as_anthropic_costs(rows) if bill else rivals.as_ccusage(rows))
+    true = amounts(
+        own,
+        ("tier", lambda e: brief(e) - cost(e) if is_odd(e) else 0),
+        ("price", lambda e: -0.1 * (brief(e) if is_odd(e) else cost(e))),
+    )
+    is_split(answer, true)
+
+
+def test_a_bill_without_a_file_and_at_another_price_is_told_apart(
+    reconcile: Reconcile, stated: list[Line]
+) -> None:
+    """Every day at 0.8 of the price, and on odd ones without the first of its files."""
+    own = [line for line in calls(stated) if line.source == "claude-code"]
+    first: dict[tuple[str, str], str] = {}
+    for line in sorted(own, key=lambda line: line.path):
+        if is_odd(line):
+            first.setdefault((line.at.date().isoformat(), line.model), line.path)
+    is_left = {
+        id(line) for line in own if first.get((line.at.date().isoformat(), line.model)) == line.path
+    }
+    several = {cell for cell in first if len({e.path for e in own if of_cell(e) == cell}) > 1}
+    rows = [
+        row
+        for row in said([e for e in own if id(e) not in is_left], price=lambda e: 0.8 * cost(e))
+        if (row.day, row.model) in several or (row.day, row.model) not in first
+    ]
+    answer = reconcile(rivals.as_anthropic_costs(rows))
+    answer["rows"] = [row for row in answer["rows"] if row["theirs"]["cost_usd"] != "0"]
+    true = amounts(
+        own,
+        ("missing-source", lambda e: -cost(e) if id(e) in is_left else 0),
+        ("price", lambda e: 0 if id(e) in is_left else -0.2 * cost(e)),
+    )
+    is_split(answer, true)
+
+
+def of_cell(line: Line) -> tuple[str, str]:
+    return line.at.date().isoformat(), line.model

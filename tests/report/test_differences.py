@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -463,3 +465,139 @@ def test_a_cost_without_counts_is_held_against_what_is_left_out() -> None:
         said = Statement(day=date, model=canonical(model), cost=cost)
         (row,) = compared(rows, Statements("made up", [said], providers=("openai",))).rows
         assert [each["cause"] for each in row["causes"]] == cause
+
+
+# ---- costs by kind of token
+
+
+OPENAI_LINES = [
+    ("gpt-5.4-2026-03-05, input", 0.5, 200_000),
+    ("gpt-5.4-2026-03-05, cached input", 0.25, 1_000_000),
+    ("gpt-5.4-2026-03-05, output", 0.15, 10_000),
+    ("priority | gpt-5.4-2026-03-05, output, long context", 0.05, 2_000),
+    ("gpt-5.6-sol, cache writes", 0.125, None),
+    ("gpt-audio-mini-2025-12-15 audio, input", 0.02, None),
+    ("web search tool calls", 0.07, 7),
+]
+
+
+def test_lines_of_costs_are_put_together_by_model_and_kind() -> None:
+    results = [
+        {"amount": {"value": value}, "line_item": item, "quantity": quantity}
+        for item, value, quantity in OPENAI_LINES
+    ]
+    page = {"data": [{"start_time": 1_793_491_200, "results": results}]}
+    found = {row.model: row for row in read_statements(json.dumps(page).encode(), "file").rows}
+    assert found.keys() == {"gpt-5-4", "gpt-5-6-sol", "gpt-audio-mini", "web-search-tool-calls"}
+    row = found["gpt-5-4"]
+    assert row.costs is not None
+    assert {kind: str(cost) for kind, cost in row.costs.items()} == {
+        "uncached": "0.5",
+        "cached": "0.25",
+        "output": "0.20",
+    }
+    assert (row.cost, row.input, row.cached, row.output) == (
+        Decimal("0.95"),
+        1_200_000,
+        1_000_000,
+        12_000,
+    )
+    # A line without a quantity states no tokens, and neither do searches.
+    assert found["gpt-5-6-sol"].costs == {"creation": Decimal("0.125")}
+    assert found["gpt-5-6-sol"].input is None
+    assert found["web-search-tool-calls"].costs == {"search": Decimal("0.07")}
+    assert found["web-search-tool-calls"].output is None
+
+
+def test_the_kinds_of_anthropic_s_costs_are_those_of_tokens() -> None:
+    kinds = {
+        "uncached_input_tokens": "uncached",
+        "cache_read_input_tokens": "cached",
+        "cache_creation.ephemeral_5m_input_tokens": "creation",
+        "cache_creation.ephemeral_1h_input_tokens": "creation",
+        "output_tokens": "output",
+    }
+    for token_type, kind in kinds.items():
+        text = ANTHROPIC_COSTS.replace("output_tokens", token_type)
+        (row,) = read_statements(text.encode(), "file").rows
+        assert row.costs == {kind: Decimal("1.2378912")}
+
+
+def by_kind(day: str, model: str, rows: pl.DataFrame) -> dict[str, Decimal]:
+    """Our costs of a cell by kind, by plain addition."""
+    columns = {
+        "uncached": "uncached_input_cost",
+        "cached": "cached_input_cost",
+        "creation": "cache_creation_cost",
+        "output": "output_cost",
+    }
+    at = pl.col("timestamp").dt.strftime("%Y-%m-%d") == day
+    own = rows.filter(at, pl.col("model") == model, pl.col("duplicate_of").is_null())
+    return {kind: Decimal(int(own[name].sum())).scaleb(-15) for kind, name in columns.items()}
+
+
+def of_costs(rows: pl.DataFrame, costs: dict[str, Decimal], **more: Any) -> Any:
+    date, model = START.date().isoformat(), MODELS[0]
+    said = Statement(
+        day=date, model=canonical(model), cost=sum(costs.values(), Decimal()), costs=costs
+    )
+    said = replace(said, **more)
+    (row,) = compared(rows, Statements("made up", [said], providers=("openai",))).rows
+    return [(each["cause"], each["words"], Decimal(each["cost_usd"])) for each in row["causes"]]
+
+
+def test_costs_by_kind_tell_what_their_sum_does_not() -> None:
+    rows = calls(days=1)
+    costs = by_kind(START.date().isoformat(), MODELS[0], rows)
+    assert of_costs(rows, costs) == []
+    # As much less of one kind as more of another: the sum is ours.
+    half = costs["output"] / 2
+    told = of_costs(rows, costs | {"output": half, "uncached": costs["uncached"] + half})
+    assert [(cause, cost) for cause, _, cost in told] == [("price", half), ("price", -half)]
+    # Of calls of which the log has a first count the provider counts more output.
+    (placeholder,) = of_costs(rows, costs | {"output": costs["output"] + 1})
+    assert (placeholder[0], placeholder[2]) == ("placeholder", 1)
+    # Where no kind agrees, nothing tells whether the calls are the same.
+    odd = {kind: cost * n for n, (kind, cost) in enumerate(costs.items(), 2)}
+    assert {cause for cause, _, _ in of_costs(rows, odd)} == {"unknown"}
+
+
+def test_tokens_that_the_provider_read_from_its_cache_are_moved_from_the_rest() -> None:
+    """At 2.50 and 0.25 a million, 10,000 tokens more read from the cache: 0.025 less, 0.0025 more.
+
+    Without the call of a long prompt, whose rates are twice as high.
+    """
+    rows = calls(days=1).filter(pl.col("input_tokens") < 272_000)
+    costs = by_kind(START.date().isoformat(), MODELS[0], rows)
+    more = {
+        "uncached": costs["uncached"] - Decimal("0.025"),
+        "cached": costs["cached"] + Decimal("0.0025"),
+    }
+    assert of_costs(rows, costs | more) == [
+        (
+            "cache-convention",
+            "it has 10,000 more of the prompt as cached input",
+            Decimal("-0.0225"),
+        )
+    ]
+
+
+def test_searches_that_stand_under_their_own_name_are_held_against_those_of_all_models() -> None:
+    rows = price(
+        calls(days=1).drop(*SCHEMA, strict=False).with_columns(web_search_requests=pl.lit(1)),
+        rates(),
+    )
+    date, model = START.date().isoformat(), MODELS[0]
+    costs = by_kind(date, model, rows)
+    whole = sum(costs.values(), Decimal())
+    own = Statement(day=date, model=canonical(model), cost=whole, costs=costs)
+    # Six calls of OpenAI's model with a search each, at $10 a thousand.
+    fees = Statement(
+        day=date,
+        model="web-search-tool-calls",
+        cost=Decimal("0.06"),
+        costs={"search": Decimal("0.06")},
+    )
+    found = compared(rows, Statements("made up", [own, fees], providers=("openai",)))
+    assert found.totals["causes"] == {}
+    assert found.totals["ours"]["cost_usd"] == found.totals["theirs"]["cost_usd"]

@@ -19,6 +19,10 @@ CONVENTION: Final = "cache-convention"
 REASONING: Final = "reasoning"
 PLACEHOLDER: Final = "placeholder"
 MISSING: Final = "missing-source"
+PRICE: Final = "price"
+TIER: Final = "tier"
+ZONE: Final = "time-zone"
+UNKNOWN: Final = "unknown"
 
 # Of more files than this only one is looked for, or all but one.
 _MOST_FILES: Final = 18
@@ -36,6 +40,15 @@ class Parts(NamedTuple):
     left_out: Mapping[str, Mapping[str, Sums]]  # by reason, then by file
 
 
+class Cause(NamedTuple):
+    """A part of a difference: theirs less ours, in tokens and femto-dollars."""
+
+    name: str
+    words: str
+    tokens: int
+    cost: int
+
+
 class Fault(NamedTuple):
     """A cause in words, and what it adds to our counts, in money at our prices."""
 
@@ -45,7 +58,10 @@ class Fault(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A way of counting: how many times which count is added to each of TOKENS."""
+    """A way of counting: how many times which count is added to each of TOKENS.
+
+    `costs` are the parts of Sums that are added to our cost where the other counts so in money too.
+    """
 
     cause: str
     words: str
@@ -53,6 +69,7 @@ class Change(NamedTuple):
     cached: Mapping[str, int] = {}
     creation: Mapping[str, int] = {}
     output: Mapping[str, int] = {}
+    costs: Mapping[str, int] = {}
 
     def made(self, sums: Sums, names: Sequence[str]) -> tuple[int, ...]:
         """The counts of those names, counted so."""
@@ -60,8 +77,15 @@ class Change(NamedTuple):
 
     def added(self, sums: Sums, name: str) -> int:
         """What it adds to the count of a name."""
-        of = getattr(self, name)
-        return sum(times * getattr(sums, other) for other, times in of.items())
+        return _times(getattr(self, name), sums)
+
+    def money(self, sums: Sums) -> int:
+        """What it adds to the cost of these sums, at our prices."""
+        return _times(self.costs, sums)
+
+
+def _times(of: Mapping[str, int], sums: Sums) -> int:
+    return sum(times * int(getattr(sums, name)) for name, times in of.items())
 
 
 _CACHED, _CREATION, _BOTH = {"cached": 1}, {"creation": 1}, {"cached": 1, "creation": 1}
@@ -78,20 +102,36 @@ def _of_cache() -> Iterator[Change]:
         ("reads and writes of the cache", _BOTH),
     ):
         own = {name: {name: -1} for name in added}
-        yield Change(CONVENTION, f"{words} are counted twice", added)
-        yield Change(CONVENTION, f"{words} are left out of the prompt", _less(added))
-        yield Change(CONVENTION, f"{words} are left out", _less(added), **own)
-        yield Change(CONVENTION, f"{words} are counted as uncached input", **own)
+        less = _less({f"{name}_cost": 1 for name in added})
+        full = {f"{name}_full": 1 for name in added}
+        yield Change(CONVENTION, f"{words} are counted twice", added, costs=full)
+        yield Change(
+            CONVENTION, f"{words} are left out of the prompt", _less(added), costs=_less(full)
+        )
+        yield Change(CONVENTION, f"{words} are left out", _less(added), **own, costs=less)
+        yield Change(
+            CONVENTION, f"{words} are counted as uncached input", **own, costs={**full, **less}
+        )
 
 
 _PLAIN: Final = Change("", "")
 _CHANGES: Final = (
     _PLAIN,
     *_of_cache(),
-    Change(REASONING, "reasoning is counted twice", output={"reasoning": 1}),
-    Change(REASONING, "reasoning is left out", output={"reasoning": -1}),
     Change(
-        PLACEHOLDER, "it has the first count of an output, and not the last", output={"late": -1}
+        REASONING,
+        "reasoning is counted twice",
+        output={"reasoning": 1},
+        costs={"reasoning_cost": 1},
+    ),
+    Change(
+        REASONING, "reasoning is left out", output={"reasoning": -1}, costs={"reasoning_cost": -1}
+    ),
+    Change(
+        PLACEHOLDER,
+        "it has the first count of an output, and not the last",
+        output={"late": -1},
+        costs={"late_cost": -1},
     ),
 )
 

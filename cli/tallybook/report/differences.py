@@ -11,48 +11,49 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta, tzinfo
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from functools import reduce
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from tallybook.report.causes import (
-    CONVENTION,
     COPIES,
     DUPLICATES,
     MISSING,
-    PLACEHOLDER,
-    REASONING,
+    PRICE,
+    UNKNOWN,
+    ZONE,
+    Cause,
     Fault,
+    Found,
     Parts,
     explained,
     named,
     together,
 )
-from tallybook.report.pieces import LOGGED, TOKENS, Piece, Sums
+from tallybook.report.comparison import Key, all_tokens, document, femto_of, told, totals_of
+from tallybook.report.costs import (
+    CHANCE,
+    Times,
+    by_kind,
+    common,
+    femto,
+    of_price,
+    on_other_terms,
+    part,
+    ratio,
+    split,
+    tier_and_price,
+    times_of,
+)
+from tallybook.report.line_items import KINDS, SEARCH, is_of_searches
+from tallybook.report.pieces import LOGGED, ON_TERMS, TOKENS, Piece, Sums
 from tallybook.report.statements import Statement, Statements
-from tallybook.report.summary import Row, money
+from tallybook.report.summary import Row
 from tallybook.report.zones import own_zone
 
-PRICE: Final = "price"
-TIER: Final = "tier"
-ZONE: Final = "time-zone"
-UNKNOWN: Final = "unknown"
-CAUSES: Final = (
-    DUPLICATES,
-    CONVENTION,
-    REASONING,
-    PLACEHOLDER,
-    PRICE,
-    TIER,
-    ZONE,
-    MISSING,
-    UNKNOWN,
-)
-
-_FEMTO: Final = 10**15
-_CHANCE: Final = Decimal("0.05")  # of all that a sum may be, what lies near enough to some part
-_OFTEN: Final = 4  # days on which a ratio of costs is no chance
+_TWICE: Final = 2  # days on which a ratio of costs of the same counts is no chance
+_OFTEN: Final = 4  # and of costs without counts
 _MORE: Final = "it has more of each count than any record here gives"
-Key = tuple[str | None, str | None]  # day and model, as far as they are told apart
 
 
 @dataclass(slots=True)
@@ -86,20 +87,12 @@ def _add(files: dict[str, Sums], piece: Piece) -> None:
     files[piece.path] = files.get(piece.path, Sums()).plus(piece.sums)
 
 
-class Cause(NamedTuple):
-    """A part of a difference: theirs less ours, in tokens and femto-dollars."""
-
-    name: str
-    words: str
-    tokens: int
-    cost: int
-
-
 @dataclass(frozen=True, slots=True)
 class Sides:
     """How the other tells days and models apart, and the days that it speaks of.
 
     `first` and `last` are the names of periods; a week is named by its first day, `weekday` of it.
+    `searches` is the name under which searches of all models stand, where they do not with these.
     """
 
     by_day: bool
@@ -108,6 +101,7 @@ class Sides:
     last: str | None
     period: str = "day"
     weekday: int = 0
+    searches: str | None = None
 
     def key(self, day: str | None, model: str | None) -> Key:
         """The cell of a period, by its name, and a model."""
@@ -145,6 +139,7 @@ def sides_of(statements: Statements) -> Sides:
         last=days[-1] if days else None,
         period=statements.period,
         weekday=date.fromisoformat(days[0]).weekday() if is_week else 0,
+        searches=is_of_searches(row.model for row in statements.rows if row.costs),
     )
 
 
@@ -165,17 +160,35 @@ def _together(one: Statement, other: Statement) -> Statement:
         return None if None in values else values[0] + values[1]
 
     names = ("calls", *TOKENS, "cost", "rounding")
-    return replace(one, **{name: add(name) for name in names})
+    costs = None
+    if one.costs is not None and other.costs is not None:
+        both = [each.costs.get for each in (one, other) if each.costs is not None]
+        costs = {kind: sum((of(kind, Decimal()) for of in both), Decimal()) for kind in KINDS}
+    return replace(one, **{name: add(name) for name in names}, costs=costs)
 
 
 def _ours(found: Iterable[Piece], sides: Sides, zone: tzinfo) -> dict[Key, Cell]:
     cells: dict[Key, Cell] = {}
     for piece in found:
         day = piece.at.astimezone(zone).date().isoformat() if piece.at else None
-        key = sides.cell(day, piece.model)
-        if key is not None:
-            cells.setdefault(key, Cell()).add(piece)
+        for each in _apart(piece, sides.searches):
+            key = sides.cell(day, each.model)
+            if key is not None:
+                cells.setdefault(key, Cell()).add(each)
     return cells
+
+
+def _apart(piece: Piece, searches: str | None) -> Iterator[Piece]:
+    """A piece without its searches and these alone, where the other has them under a name."""
+    fees = piece.sums.search_cost
+    if searches is None or not fees:
+        yield piece
+        return
+    alone = Sums(
+        **dict.fromkeys(("cost", f"{SEARCH}_cost", *ON_TERMS), fees),  # type: ignore[arg-type]
+    )
+    yield piece._replace(sums=piece.sums.plus(alone, -1))
+    yield piece._replace(sums=alone, model=searches)
 
 
 # ---- the comparison
@@ -197,17 +210,19 @@ def compare(found: Sequence[Piece], statements: Statements, zone: str) -> Differ
     theirs = _theirs(statements.rows, sides)
     asked: tzinfo = ZoneInfo(zone)
     ours = _ours(found, sides, asked)
-    stated = {key: _all_tokens(each) or 0 for key, each in theirs.items()}
+    stated = {key: all_tokens(each) or 0 for key, each in theirs.items()}
     own = own_zone(found, stated, asked, sides.cell) if sides.by_day else None
     shifted = _ours(found, sides, own) if own else ours
-    rows = [
-        _row(key, ours.get(key, Cell()), shifted.get(key, Cell()), theirs.get(key), statements, own)
+    cells = {
+        key: Pair(ours.get(key, Cell()), shifted.get(key, Cell()), theirs.get(key))
         for key in {*theirs, *ours, *shifted}
-    ]
-    _name_prices(rows, theirs)
+    }
+    prices = _prices(cells)
+    rows = [_row(key, each, prices.get(key[1]), statements, own) for key, each in cells.items()]
+    _name_prices(rows, cells)
     rows.sort(key=_largest)
     undated = sum(row.day is None for row in statements.rows) if sides.by_day else 0
-    return Differences(rows, _totals(rows), sides, undated)
+    return Differences(rows, totals_of(rows), sides, undated)
 
 
 def _largest(row: Row) -> tuple[Any, ...]:
@@ -216,30 +231,62 @@ def _largest(row: Row) -> tuple[Any, ...]:
     return (-cost, -abs(apart["tokens"] or 0), row["day"] or "", row["model"] or "")
 
 
-def _all_tokens(stated: Statement) -> int | None:
-    if stated.input is None and stated.output is None:
-        return None
-    return (stated.input or 0) + (stated.output or 0)
+@dataclass(slots=True)
+class Pair:
+    """Both sides of a day and model; `shifted` is ours by the days of the other's zone."""
+
+    ours: Cell
+    shifted: Cell
+    theirs: Statement | None
+    _found: tuple[Found | None] | None = None
+
+    @property
+    def stated(self) -> dict[str, int]:
+        """The counts that the other states."""
+        found = {name: getattr(self.theirs, name) for name in TOKENS} if self.theirs else {}
+        return {name: count for name, count in found.items() if count is not None}
+
+    @property
+    def found(self) -> Found | None:
+        """What makes our counts theirs; looked for once, it takes long."""
+        if self._found is None:
+            self._found = (explained(self.shifted.parts, self.stated),)
+        return self._found[0]
 
 
-def _row(  # noqa: PLR0913, PLR0917 - the two sides of a cell
-    key: Key,
-    ours: Cell,
-    shifted: Cell,
-    theirs: Statement | None,
-    statements: Statements,
-    zone: tzinfo | None,
+def _after(pair: Pair) -> Sums:
+    """Our counts with the faults that make them theirs."""
+    faults = pair.found.faults if pair.found else ()
+    return reduce(Sums.plus, (fault.added for fault in faults), pair.shifted.counts)
+
+
+def _prices(cells: Mapping[Key, Pair]) -> dict[str | None, Times]:
+    """Of each model how many times our price the other has on several days, by equal counts."""
+    models: dict[str | None, list[Times]] = {}
+    for (_, model), pair in cells.items():
+        has_both = pair.theirs is not None and pair.theirs.cost is not None and pair.stated
+        if has_both and pair.shifted.counts.tokens and pair.found and not pair.found.change.cause:
+            times = ratio(_after(pair), pair.theirs) if pair.theirs else None
+            models.setdefault(model, []).extend([times] if times else [])
+    known = {model: common(found, _TWICE) for model, found in models.items()}
+    return {model: times for model, times in known.items() if times is not None}
+
+
+def _row(
+    key: Key, pair: Pair, price: Times | None, statements: Statements, zone: tzinfo | None
 ) -> Row:
-    said = theirs or _nothing(statements)
-    causes = list(_moved(ours, shifted, zone, said))
-    if theirs is None and shifted.counts.tokens:
+    said, shifted = pair.theirs or _nothing(statements), pair.shifted
+    has_some = shifted.counts.tokens or shifted.counts.cost
+    causes = list(_moved(pair.ours, shifted, zone, said))
+    if pair.theirs is None and has_some:
         causes.append(_lacking(shifted, said))
-    elif theirs is not None and not shifted.counts.calls and not shifted.counts.tokens:
+    elif pair.theirs is not None and not shifted.counts.calls and not has_some:
         words = "no log of ours has it" if not shifted.left_out else "all of it was left out"
-        causes.append(Cause(MISSING, words, _all_tokens(said) or 0, _femto(said.cost) or 0))
-    elif theirs is not None:
-        causes += _causes(shifted, said, statements.form == LOGGED)
-    return _document(key, ours.counts, said, [each for each in causes if each.tokens or each.cost])
+        causes.append(Cause(MISSING, words, all_tokens(said) or 0, femto_of(said.cost) or 0))
+    elif pair.theirs is not None:
+        causes += _causes(pair, said, price, statements.form == LOGGED)
+    counts = pair.ours.counts
+    return document(key, counts, said, [each for each in causes if each.tokens or each.cost])
 
 
 def _nothing(statements: Statements) -> Statement:
@@ -259,34 +306,30 @@ def _moved(ours: Cell, shifted: Cell, zone: tzinfo | None, said: Statement) -> I
 
 
 def _lacking(cell: Cell, said: Statement) -> Cause:
-    tokens = -cell.counts.tokens if _all_tokens(said) is not None else 0
+    tokens = -cell.counts.tokens if all_tokens(said) is not None else 0
     cost = -cell.counts.cost if said.cost is not None else 0
     return Cause(MISSING, f"it has nothing of {named(cell.files)}", tokens, cost)
 
 
-def _causes(cell: Cell, said: Statement, same_calls: bool) -> Iterator[Cause]:
+def _causes(pair: Pair, said: Statement, price: Times | None, same_calls: bool) -> Iterator[Cause]:
     """What turns our counts of a cell into theirs, and then our cost into theirs."""
-    stated = {name: n for name in TOKENS if (n := getattr(said, name)) is not None}
-    cost = _femto(said.cost)
+    cell, stated, cost = pair.shifted, pair.stated, femto_of(said.cost)
     if not stated:
         yield from _causes_of_cost(cell, said, same_calls)
         return
-    found = explained(cell.parts, stated)
+    found = pair.found
     if found is None:
-        tokens = (_all_tokens(said) or 0) - cell.counts.tokens
+        tokens = (all_tokens(said) or 0) - cell.counts.tokens
         name, words = (MISSING, _MORE) if _has_more(cell.counts, stated) else (UNKNOWN, "")
         yield Cause(name, words, tokens, 0 if cost is None else cost - cell.counts.cost)
         return
-    after = cell.counts
     for fault in found.faults:
-        after = after.plus(fault.added)
         in_money = 0 if cost is None else fault.added.cost
         yield Cause(fault.cause, fault.words, fault.added.tokens, in_money)
-    rest = 0 if cost is None else cost - after.cost
+    in_money, others = split(_after(pair), found.change, said, price)
     if found.change.cause:
-        yield Cause(found.change.cause, found.change.words, found.more, rest)
-    elif cost is not None and abs(rest) > (_femto(said.rounding) or 0):
-        yield _of_price(after, cost, rest, said)
+        yield Cause(found.change.cause, found.change.words, found.more, in_money)
+    yield from others
 
 
 def _has_more(ours: Sums, stated: Mapping[str, int]) -> bool:
@@ -297,156 +340,101 @@ def _has_more(ours: Sums, stated: Mapping[str, int]) -> bool:
 
 def _causes_of_cost(cell: Cell, said: Statement, same_calls: bool) -> Iterator[Cause]:
     """What is known of a cost alone: whose calls it holds cannot be told by counts."""
-    cost = _femto(said.cost)
+    cost = femto_of(said.cost)
     if cost is None:
         return
-    rest, near = cost - cell.counts.cost, _femto(said.rounding) or 0
-    if abs(rest) <= near:
+    rest, near = cost - cell.counts.cost, femto(said.rounding)
+    if abs(rest) <= near and (
+        said.costs is None or not by_kind(cell.counts, said, same_calls=True)
+    ):
         return
-    fault = None if same_calls else _by_money(cell, rest, near)
+    fault = None if same_calls else _by_money(cell, said)
     if fault is not None:
         yield Cause(fault.cause, fault.words, 0, rest)
-        return
-    found = _of_price(cell.counts, cost, rest, said)
-    yield found if same_calls or found.name == TIER else Cause(UNKNOWN, "", 0, rest)
+    elif same_calls:
+        yield from of_price(cell.counts, said)
+    elif (tier := on_other_terms(cell.counts, said)) is not None:
+        yield tier
+    elif said.costs is not None:
+        yield from by_kind(cell.counts, said, same_calls=False)
+    else:
+        yield Cause(UNKNOWN, "", 0, rest)
 
 
-def _by_money(cell: Cell, rest: int, near: int) -> Fault | None:
-    """The one reason or file that costs what lies between, where that can hardly be chance."""
-    faults = [
+def _faults(cell: Cell) -> list[Fault]:
+    """Each reason that the other may count by, and each file that it may lack."""
+    reasons = [
         Fault(DUPLICATES, f"it counts what is left out as {reason}", together([by_file]))
         for reason, by_file in cell.left_out.items()
     ]
-    faults += [
+    return reasons + [
         Fault(MISSING, f"it has nothing of {path}", Sums().plus(sums, -1))
         for path, sums in cell.files.items()
     ]
+
+
+def _by_money(cell: Cell, said: Statement, price: Times | None = None) -> Fault | None:
+    """The one reason or file that costs what lies between, where that can hardly be chance.
+
+    Where the other states costs by kind, each of them has to be right. With `price` the other has
+    so many times our cost of what is left.
+    """
+    faults, near = _faults(cell), femto(said.rounding)
     costs = [abs(fault.added.cost) for fault in faults]
-    if not costs or 2 * near * len(faults) > _CHANCE * max(costs):
+    if not costs or 2 * near * len(faults) > CHANCE * max(costs):
         return None
-    return next((fault for fault in faults if abs(rest - fault.added.cost) <= near), None)
+    return next((f for f in faults if f.added.cost and _fits(cell, f, said, price)), None)
 
 
-def _name_prices(rows: Sequence[Row], theirs: Mapping[Key, Statement]) -> None:
-    """Name a price where costs without counts are the same times ours, for a model on many days."""
-    models: dict[str | None, list[tuple[Row, Row]]] = {}
+def _fits(cell: Cell, fault: Fault, said: Statement, price: Times | None) -> bool:
+    after = cell.counts.plus(fault.added)
+    if price is not None:
+        return price.fits(said, after.cost)
+    wanted = [(said.cost or Decimal(), after.cost)]
+    if said.costs is not None:
+        wanted += [(said.costs.get(kind, Decimal()), part(after, kind)) for kind in KINDS]
+    return all(abs(femto(cost) - ours) <= femto(said.rounding) for cost, ours in wanted)
+
+
+def _name_prices(rows: Sequence[Row], cells: Mapping[Key, Pair]) -> None:
+    """Name a price where costs without counts are the same times ours, for a model on many days.
+
+    On its other days that price may come on top of a fault or a tier.
+    """
+    models: dict[str | None, list[Row]] = {}
     for row in rows:
-        for cause in row["causes"]:
-            if cause["cause"] == UNKNOWN and row["theirs"]["tokens"] is None:
-                models.setdefault(row["model"], []).append((row, cause))
+        is_open = any(cause["cause"] == UNKNOWN for cause in row["causes"])
+        if is_open and row["theirs"]["tokens"] is None:
+            models.setdefault(row["model"], []).append(row)
     for found in models.values():
-        times = [_times(row, theirs[row["day"], row["model"]].rounding) for row, _ in found]
-        low, high = max(least for least, _ in times), min(most for _, most in times)
-        if len(found) >= _OFTEN and low <= high and high - low <= low * _CHANCE:
-            for _, cause in found:
-                words = f"it has {(low + high) / 2:.4g} times our price on {len(found)} days"
-                cause.update(cause=PRICE, words=words)
+        pairs = [cells[row["day"], row["model"]] for row in found]
+        times = [
+            times_of(p.theirs, p.shifted.counts.cost)
+            for p in pairs
+            if p.theirs is not None and p.shifted.counts.cost > 0
+        ]
+        price = common(times, _OFTEN)
+        if price is None:
+            continue
+        days = sum(price.fits(p.theirs, p.shifted.counts.cost) for p in pairs if p.theirs)
+        words = f"it has {(price.low + price.high) / 2:.4g} times our price on {days} days"
+        for row, pair in zip(found, pairs, strict=True):
+            _name_price(row, pair, price, words)
 
 
-def _times(row: Row, near: Decimal) -> tuple[Decimal, Decimal]:
-    """How many times our cost the other's is, at least and at most."""
-    ours, theirs = Decimal(row["ours"]["cost_usd"] or 0), Decimal(row["theirs"]["cost_usd"])
-    return ((theirs - near) / ours, (theirs + near) / ours) if ours else (Decimal(1), Decimal(0))
-
-
-def _of_price(counts: Sums, cost: int, rest: int, said: Statement) -> Cause:
-    near = _femto(said.rounding) or 0
-    for other, words in (
-        (counts.base, "it has no tier of long prompts"),
-        (counts.standard, "it has the standard service tier"),
-        (counts.brief, "it has writes for an hour at the price of five minutes"),
-    ):
-        if other != counts.cost and abs(cost - other) <= near:
-            return Cause(TIER, words, 0, rest)
-    if counts.unpriced:
-        return Cause(PRICE, f"we have no price of {counts.unpriced:,} tokens", 0, rest)
-    if not cost:
-        return Cause(PRICE, "it has no price of it", 0, rest)
-    times = "" if not counts.cost else f"it has {cost / counts.cost:.4g} times our price"
-    return Cause(PRICE, times, 0, rest)
-
-
-def _femto(cost: Decimal | None) -> int | None:
-    return None if cost is None else int((cost * _FEMTO).to_integral_value())
-
-
-def _document(key: Key, ours: Sums, said: Statement, causes: Sequence[Cause]) -> Row:
-    tokens, cost = _all_tokens(said), _femto(said.cost)
-    return {
-        "day": key[0],
-        "model": key[1],
-        "ours": {
-            "calls": ours.calls,
-            **{f"{name}_tokens": getattr(ours, name) for name in TOKENS},
-            "tokens": ours.tokens,
-            "cost_usd": money(ours.cost),
-        },
-        "theirs": {
-            "calls": said.calls,
-            **{f"{name}_tokens": getattr(said, name) for name in TOKENS},
-            "tokens": tokens,
-            "cost_usd": money(cost),
-        },
-        "difference": {
-            "tokens": None if tokens is None else tokens - ours.tokens,
-            "cost_usd": None if cost is None else money(cost - ours.cost),
-        },
-        "causes": [
-            {
-                "cause": each.name,
-                "words": each.words,
-                "tokens": each.tokens,
-                "cost_usd": None if cost is None else money(each.cost),
-            }
-            for each in causes
-        ],
-    }
-
-
-def _totals(rows: Sequence[Row]) -> Row:
-    """The sums of both sides and of each cause, and how much of all differences is named."""
-    causes = {
-        name: {
-            "cells": len(found),
-            "tokens": sum(each["tokens"] for each in found),
-            "cost_usd": _plain(sum((Decimal(e["cost_usd"] or 0) for e in found), Decimal())),
-        }
-        for name in CAUSES
-        if (found := list(_of(rows, name)))
-    }
-    return {
-        **{side: _side(rows, side) for side in ("ours", "theirs", "difference")},
-        "causes": causes,
-        "apart": {
-            "tokens": sum(abs(row["difference"]["tokens"] or 0) for row in rows),
-            "cost_usd": _plain(_sum_of(rows, "difference", absolute=True)),
-        },
-        "unknown": {
-            "tokens": sum(abs(e["tokens"]) for e in _of(rows, UNKNOWN)),
-            "cost_usd": _plain(
-                sum((abs(Decimal(e["cost_usd"] or 0)) for e in _of(rows, UNKNOWN)), Decimal())
-            ),
-        },
-    }
-
-
-def _of(rows: Sequence[Row], cause: str) -> Iterator[Row]:
-    return (each for row in rows for each in row["causes"] if each["cause"] == cause)
-
-
-def _side(rows: Sequence[Row], side: str) -> Row:
-    stated = [row[side]["tokens"] for row in rows if row[side]["tokens"] is not None]
-    has_cost = any(row[side]["cost_usd"] is not None for row in rows)
-    return {
-        "tokens": sum(stated) if stated else None,
-        "cost_usd": _plain(_sum_of(rows, side)) if has_cost else None,
-    }
-
-
-def _sum_of(rows: Sequence[Row], side: str, *, absolute: bool = False) -> Decimal:
-    costs = (Decimal(row[side]["cost_usd"] or 0) for row in rows)
-    return sum((abs(cost) if absolute else cost for cost in costs), Decimal())
-
-
-def _plain(amount: Decimal) -> str:
-    return money(int((amount * _FEMTO).to_integral_value())) or "0"
+def _name_price(row: Row, pair: Pair, price: Times, words: str) -> None:
+    said, cell = pair.theirs, pair.shifted
+    if said is None or said.cost is None:
+        return
+    cost = femto(said.cost)
+    if price.fits(said, cell.counts.cost):
+        causes = [Cause(PRICE, words, 0, cost - cell.counts.cost)]
+    elif fault := _by_money(cell, said, price):
+        more = fault.added.cost
+        left = cost - cell.counts.cost - more
+        causes = [Cause(fault.cause, fault.words, 0, more), Cause(PRICE, words, 0, left)]
+    else:
+        causes = tier_and_price(cell.counts, said, price)
+    if causes:
+        kept = [each for each in row["causes"] if each["cause"] != UNKNOWN]
+        row["causes"] = kept + [told(each, has_cost=True) for each in causes]

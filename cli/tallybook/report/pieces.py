@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import combinations
+from operator import and_
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from tallybook.pricing.cost import SCHEMA, price
+from tallybook.pricing.cost import BUCKET_COSTS, SCHEMA, price, working
 from tallybook.pricing.rates import Rates
+from tallybook.report.line_items import KINDS
 from tallybook.report.query import Query
 from tallybook.report.statements import Statement, Statements, canonical
 from tallybook.report.sums import counted, recorded, selected
@@ -20,6 +23,26 @@ LOGGED: Final = "logged"  # the form of what logs themselves say
 TOKENS: Final = ("input", "cached", "creation", "output")
 _SLOT: Final = "15m"  # days begin at quarters of an hour, in some zones
 _SAME: Final = "same-response"
+# Of each kind of cost its part of Sums and the column of what was priced.
+_PARTS: Final = dict(zip((f"{kind}_cost" for kind in KINDS), BUCKET_COSTS, strict=True))
+PARTS: Final = tuple(_PARTS)
+# What a cost may be without: each is a price of the same counts on other terms.
+TIERS: Final = ("base", "standard", "brief")
+ON_TERMS: Final = (*TIERS, *("_".join(two) for two in combinations(TIERS, 2)))
+_TERMS: Final = {
+    "base": {"context_tokens": pl.lit(0, pl.Int64)},
+    "standard": {
+        name: pl.lit(None, pl.String) for name in ("service_tier", "speed", "inference_geo")
+    },
+    "brief": {"cache_creation_1h_input_tokens": pl.lit(0, pl.Int64)},
+}
+# What counts would cost at the rate of another kind, or as a part of their own.
+_AS_ELSE: Final[dict[str, tuple[str, str]]] = {
+    "cached_full": ("cached_input_tokens", "uncached"),
+    "creation_full": ("cache_creation_input_tokens", "uncached"),
+    "reasoning_cost": ("reasoning_output_tokens", "output"),
+    "late_cost": ("_late", "output"),
+}
 
 
 @dataclass(slots=True)
@@ -27,9 +50,10 @@ class Sums:
     """Counts and femto-dollars.
 
     `base`, `standard` and `brief` are what the cost would be in the lowest tier of prompts, in the
-    usual service tier, and with all cache writes for five minutes. `late` is what of the output
-    the log did not have yet where it first stated the call. `bounded`: of some call the log never
-    had the last output.
+    usual service tier, and with all cache writes for five minutes; there is one for two of them at
+    once, too. The costs of PARTS add up to `cost`; `cached_full` and `creation_full` are what the
+    caches would cost as uncached input. `late` is what of the output the log did not have yet
+    where it first stated the call. `bounded`: of some call the log never had the last output.
     """
 
     calls: int = 0
@@ -40,9 +64,21 @@ class Sums:
     reasoning: int = 0
     late: int = 0
     cost: int = 0
+    uncached_cost: int = 0
+    cached_cost: int = 0
+    creation_cost: int = 0
+    output_cost: int = 0
+    search_cost: int = 0
+    cached_full: int = 0
+    creation_full: int = 0
+    reasoning_cost: int = 0
+    late_cost: int = 0
     base: int = 0
     standard: int = 0
     brief: int = 0
+    base_standard: int = 0
+    base_brief: int = 0
+    standard_brief: int = 0
     unpriced: int = 0
     bounded: bool = False
 
@@ -63,9 +99,9 @@ NUMBERS: Final = (
     "reasoning",
     "late",
     "cost",
-    "base",
-    "standard",
-    "brief",
+    *PARTS,
+    *_AS_ELSE,
+    *ON_TERMS,
     "unpriced",
 )
 
@@ -126,19 +162,35 @@ def _meant(rows: pl.DataFrame, query: Query, statements: Statements, rates: Rate
 
 
 def _priced(rows: pl.DataFrame, rates: Rates) -> pl.DataFrame:
-    """The rows with `cost` also where they do not count, and what it would be in other tiers."""
-
-    def cost(frame: pl.DataFrame) -> pl.Series:
-        return price(frame.drop(*SCHEMA, strict=False), rates)["cost"]
-
-    free = rows.with_columns(duplicate_of=pl.lit(None, pl.String))
-    usual = {name: pl.lit(None, pl.String) for name in ("service_tier", "speed", "inference_geo")}
-    return rows.with_columns(
-        _cost=cost(free),
-        _base=cost(free.with_columns(context_tokens=pl.lit(0, pl.Int64))),
-        _standard=cost(free.with_columns(**usual)),
-        _brief=cost(free.with_columns(cache_creation_1h_input_tokens=pl.lit(0, pl.Int64))),
+    """The rows with `cost` also where they do not count, and what it would be on other terms."""
+    free = rows.drop(*SCHEMA, strict=False).with_columns(duplicate_of=pl.lit(None, pl.String))
+    own, priced = working(free, rates), pl.col("cost").is_not_null()
+    found = own.select(
+        _cost="cost",
+        **{f"_{name}": pl.when(priced).then(column) for name, column in _PARTS.items()},
+        **{f"_rate_{name}": pl.when(priced).then(name) for name in ("uncached", "output")},
+        **{f"_{name}": price(free.with_columns(**_TERMS[name]), rates)["cost"] for name in TIERS},
     )
+    return rows.with_columns(_with_two_terms(free, found, rates).get_columns())
+
+
+def _with_two_terms(free: pl.DataFrame, found: pl.DataFrame, rates: Rates) -> pl.DataFrame:
+    """What the rows cost on two other terms at once: both changes, where each leaves a part alone.
+
+    Few rows have two, and these are priced anew.
+    """
+    numbered = found.with_row_index("_row")
+    for one, other in combinations(TIERS, 2):
+        name = f"_{one}_{other}"
+        either = pl.col(f"_{one}") + pl.col(f"_{other}") - pl.col("_cost")
+        numbered = numbered.with_columns(either.alias(name))
+        differ = [pl.col(f"_{tier}") != pl.col("_cost") for tier in (one, other)]
+        twice = numbered.select("_row", both=and_(*differ)).filter("both")["_row"]
+        if twice.len():
+            some = free[twice].with_columns(**_TERMS[one], **_TERMS[other])
+            anew = price(some, rates).select(pl.col("cost").alias(name)).with_columns(_row=twice)
+            numbered = numbered.update(anew, on="_row", include_nulls=True)
+    return numbered.drop("_row")
 
 
 def _pieces(rows: pl.DataFrame) -> Iterator[Piece]:
@@ -152,9 +204,9 @@ def _pieces(rows: pl.DataFrame) -> Iterator[Piece]:
         "reasoning": pl.col("reasoning_output_tokens"),
         "late": pl.col("_late"),
         "cost": pl.col("_cost"),
-        "base": pl.col("_base"),
-        "standard": pl.col("_standard"),
-        "brief": pl.col("_brief"),
+        **{name: pl.col(f"_{name}") for name in PARTS},
+        **{name: pl.col(n) * pl.col(f"_rate_{rate}") for name, (n, rate) in _AS_ELSE.items()},
+        **{name: pl.col(f"_{name}") for name in ON_TERMS},
         "unpriced": pl.col("total_tokens").filter(pl.col("_cost").is_null()),
     }
     groups = (

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from tallybook.errors import TallybookError
+from tallybook.report.line_items import SEARCH, Lines, counts, kind_of, model_and_kind
 from tallybook.values import decode
 
 Record = Mapping[str, Any]
@@ -28,7 +29,8 @@ _DUST: Final = Decimal("0.000001")  # of sums of binary floats
 class Statement:
     """What is said of one day and model; None is what is not said.
 
-    `rounding` is how far the cost may be from the true one by being rounded.
+    `rounding` is how far the cost may be from the true one by being rounded. `costs` are its parts
+    by `line_items.KINDS`, all of them, where the other states them; what is not there is nothing.
     """
 
     day: str | None = None
@@ -40,6 +42,7 @@ class Statement:
     output: int | None = None  # with reasoning
     cost: Decimal | None = None
     rounding: Decimal = _DUST
+    costs: Mapping[str, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,17 +265,39 @@ def _openai_usage(records: Sequence[Record]) -> list[Statement]:
     ]
 
 
+# Day, model, kind, cost and tokens of a line of costs.
+_Line = tuple[str | None, str | None, str | None, Decimal, int | None]
+
+
+def _by_kind(lines: Iterable[_Line], rounding: Decimal = _DUST) -> list[Statement]:
+    """One statement a day and model of their lines."""
+    found: dict[tuple[str | None, str | None], Lines] = {}
+    for day, model, kind, cost, tokens in lines:
+        found.setdefault((day, canonical(model)), Lines()).add(kind, cost, tokens)
+    return [
+        Statement(
+            day=day,
+            model=model,
+            cost=each.cost,
+            costs=each.costs,
+            rounding=rounding * each.number,
+            **counts(each.tokens),
+        )
+        for (day, model), each in found.items()
+    ]
+
+
 def _openai_costs(records: Sequence[Record]) -> list[Statement]:
-    rows = []
+    return _by_kind(_openai_lines(records))
+
+
+def _openai_lines(records: Sequence[Record]) -> Iterator[_Line]:
     for record in records:
         amount = record.get("amount")
         value = amount.get("value") if isinstance(amount, dict) else record.get("amount_value")
         if (cost := _money(value)) is not None:
-            # "gpt-4o-2024-08-06, input": a line for each kind of token.
-            item = str(record.get("line_item") or "").partition(",")[0]
-            row = Statement(day=_day(record.get("start_time")), model=canonical(item), cost=cost)
-            rows.append(row)
-    return rows
+            named = model_and_kind(record.get("line_item"))
+            yield _day(record.get("start_time")), *named, cost, _count(record, "quantity")
 
 
 def _anthropic_usage(records: Sequence[Record]) -> list[Statement]:
@@ -321,22 +346,24 @@ def _anthropic_console(records: Sequence[Record]) -> list[Statement]:
 
 def _anthropic_costs(records: Sequence[Record]) -> list[Statement]:
     """The cost report: amounts are in cents."""
-    rows = []
-    for record in records:
-        if (cents := _money(record.get("amount"))) is not None:
-            day, model = _day(record.get("starting_at")), canonical(record.get("model"))
-            rows.append(Statement(day=day, model=model, cost=cents * _CENT))
-    return rows
+    return _by_kind(_anthropic_lines(records, "starting_at", "amount", _CENT))
 
 
 def _anthropic_console_costs(records: Sequence[Record]) -> list[Statement]:
     """The console's costs, rounded to cents a line."""
-    rows = []
+    lines = _anthropic_lines(records, "usage_date_utc", "cost_usd", Decimal(1))
+    return _by_kind(lines, rounding=_CENT / 2)
+
+
+def _anthropic_lines(
+    records: Sequence[Record], day: str, amount: str, unit: Decimal
+) -> Iterator[_Line]:
     for record in records:
-        day, model = _day(record.get("usage_date_utc")), canonical(record.get("model"))
-        if (cost := _money(record.get("cost_usd"))) is not None:
-            rows.append(Statement(day=day, model=model, cost=cost, rounding=_CENT / 2))
-    return rows
+        if (cost := _money(record.get(amount))) is not None:
+            model, cost_type = record.get("model"), record.get("cost_type")
+            kind = kind_of(record.get("token_type"), cost_type)
+            name = model or (cost_type if kind == SEARCH else None)
+            yield _day(record.get(day)), name, kind, cost * unit, None
 
 
 def _openrouter_calls(records: Sequence[Record]) -> list[Statement]:
