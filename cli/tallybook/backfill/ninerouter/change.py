@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -135,7 +135,28 @@ REASONS: Final[Mapping[str, str]] = {
 }
 
 
-def change_row(
+def plan_rows(
+    changes: PlannedChanges,
+    wanted: Mapping[int, Sequence[Correction]],
+    row_of: Callable[[int], Row | None],
+    overrides: Overrides,
+) -> None:
+    """Put into `changes` what the corrections make of their rows, and why of some nothing.
+
+    `row_of` gives the row of a record as it stands now, None where it is gone.
+    """
+    for record, own in wanted.items():
+        row = row_of(record)
+        if row is None:
+            changes.skipped.append(Skipped(record, "gone"))
+            continue
+        change, skipped = _change_row(row, own, overrides)
+        changes.skipped += skipped
+        if change is not None:
+            changes.rows.append(change)
+
+
+def _change_row(
     row: Row, corrections: Iterable[Correction], overrides: Overrides
 ) -> tuple[Change | None, list[Skipped]]:
     """What the corrections of a row make of it; None where that is nothing."""

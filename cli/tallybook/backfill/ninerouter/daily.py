@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from tallybook.backfill.ninerouter.change import Change, Row, RowState
 from tallybook.sources.ninerouter import tokens as shapes
+from tallybook.values import instant
 
 _QUARTER: Final = timedelta(minutes=15)
 _WEST: Final = timedelta(hours=-12)
@@ -88,6 +89,22 @@ def adjusted(day: Day, changes: Iterable[Change]) -> Day:
             if isinstance(counter, dict):
                 _add(counter, difference)
     return copied
+
+
+def by_day(
+    changes: Sequence[Change], bounds: Mapping[str, tuple[datetime, datetime]]
+) -> tuple[dict[str, list[Change]], set[str]]:
+    """The changes of each day by the UTC times between which it lies, and the days of the others.
+
+    The latter are all in which one of them may be counted.
+    """
+    found: dict[str, list[Change]] = {}
+    counted: set[int] = set()
+    for day, (begin, end) in bounds.items():
+        found[day] = [c for c in changes if (t := instant(c.row.timestamp)) and begin <= t < end]
+        counted |= {change.row.record for change in found[day]}
+    others = (change.row for change in changes if change.row.record not in counted)
+    return found, {day for row in others for day in days_near(instant(row.timestamp))}
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -30,11 +30,18 @@ from tallybook.backfill.ninerouter.change import (
     RowState,
     Skipped,
     by_record,
-    change_row,
     is_count,
     is_sound,
+    plan_rows,
 )
-from tallybook.backfill.ninerouter.daily import Known, adjusted, day_of, days_near, json_text
+from tallybook.backfill.ninerouter.daily import (
+    Known,
+    adjusted,
+    by_day,
+    day_of,
+    days_near,
+    json_text,
+)
 from tallybook.backfill.ninerouter.rates import Overrides, Rates
 from tallybook.backfill.ninerouter.record import (
     Changed,
@@ -44,6 +51,7 @@ from tallybook.backfill.ninerouter.record import (
     made_of,
     recorded,
     way_back,
+    whole_copies,
 )
 from tallybook.errors import TallybookError
 from tallybook.sources.ninerouter.prices import overrides_in_database
@@ -96,15 +104,7 @@ def plan_changes(
     connection.text_factory = _text
     _require_layout(connection)
     overrides = _overrides(connection)
-    for record, own in wanted.items():
-        row = _row(connection, record)
-        if row is None:
-            changes.skipped.append(Skipped(record, "gone"))
-            continue
-        change, skipped = change_row(row, own, overrides)
-        changes.skipped += skipped
-        if change is not None:
-            changes.rows.append(change)
+    plan_rows(changes, wanted, lambda record: _row(connection, record), overrides)
     sums, changes.days_left = _adjusted(_days(connection, changes.rows), changes.rows)
     changes.days = len(sums)
     return changes
@@ -316,25 +316,17 @@ def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
 
 
 def _adjusted(
-    days: Iterable[_DaySum | DayLeft], written: Sequence[Change]
+    days: Sequence[_DaySum | DayLeft], written: Sequence[Change]
 ) -> tuple[list[tuple[str, str]], list[DayLeft]]:
     """The new sums, each with the key of its day, and the days of changes that have none."""
-    sums: list[tuple[str, str]] = []
-    counted: set[int] = set()
-    unknown: list[DayLeft] = []
-    for day in days:
-        if isinstance(day, DayLeft):
-            unknown.append(day)
-            continue
-        begin, end = day.bounds
-        inside = [c for c in written if (t := instant(c.row.timestamp)) and begin <= t < end]
-        counted |= {change.row.record for change in inside}
-        data = adjusted(day.data, inside)
-        if data != day.data:
-            sums.append((json_text(data), day.key))
-    rows = [change.row for change in written if change.row.record not in counted]
-    near = {key for row in rows for key in days_near(instant(row.timestamp))}
-    return sums, [each for each in unknown if each.day in near]
+    known = [day for day in days if isinstance(day, _DaySum)]
+    own, near = by_day(written, {day.key: day.bounds for day in known})
+    sums = [
+        (json_text(data), day.key)
+        for day in known
+        if (data := adjusted(day.data, own[day.key])) != day.data
+    ]
+    return sums, [day for day in days if isinstance(day, DayLeft) and day.day in near]
 
 
 def _object(text: Any) -> dict[str, Any] | None:
@@ -357,23 +349,12 @@ def _copies(
     connection: sqlite3.Connection, found: Sequence[Path], applied: AppliedChanges
 ) -> list[Copy]:
     """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
-    records = {backup: recorded(backup) for backup in found}
-    named = {each.record for changed in records.values() for each in changed or ()}
-    copies: list[Copy] = []
-    is_known = True  # whether the next run's changes are known
-    for backup in reversed(found):
-        try:
-            changed = records[backup] if is_known else None
-            copies.append(_copy(connection, backup, changed, named))
-            is_known = True
-        except (sqlite3.Error, OSError, ValueError, TallybookError):
-            applied.passed_over.append(backup)
-            is_known = False
-    if not copies:
-        names = ", ".join(backup.name for backup in found)
-        raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
-    applied.lost = not is_known
-    return copies[::-1]
+    named = {each.record for backup in found for each in recorded(backup) or ()}
+
+    def read(backup: Path, changed: Sequence[Changed] | None) -> Copy:
+        return _copy(connection, backup, changed, named)
+
+    return whole_copies(found, applied, read)
 
 
 def _copy(

@@ -29,18 +29,18 @@ from tallybook.backfill.ninerouter.change import (
     RowState,
     Skipped,
     by_record,
-    change_row,
     is_sound,
+    plan_rows,
 )
-from tallybook.backfill.ninerouter.daily import Known, adjusted, day_of, days_near, json_text
+from tallybook.backfill.ninerouter.daily import Known, adjusted, by_day, day_of, json_text
 from tallybook.backfill.ninerouter.record import (
     Changed,
     Copy,
     Key,
     encode,
     made_of,
-    recorded,
     way_back,
+    whole_copies,
 )
 from tallybook.errors import TallybookError
 from tallybook.values import count, instant
@@ -56,15 +56,7 @@ def plan_document(content: bytes, corrections: Iterable[Correction]) -> PlannedC
     if not wanted:
         return changes
     history = _history(_document(content))
-    for record, own in wanted.items():
-        row = _row(history, record)
-        if row is None:
-            changes.skipped.append(Skipped(record, "gone"))
-            continue
-        change, skipped = change_row(row, own, {})
-        changes.skipped += skipped
-        if change is not None:
-            changes.rows.append(change)
+    plan_rows(changes, wanted, lambda record: _row(history, record), {})
     applied = AppliedChanges()
     _changed(content, changes.rows, applied)
     changes.days, changes.days_left = applied.days, applied.days_left
@@ -111,7 +103,7 @@ def restore_document(path: Path) -> AppliedChanges:
     applied = AppliedChanges()
     content, before = _read(path)
     now = _keyed(_history(_document(content)))
-    copies = _copies(found, applied)
+    copies = whole_copies(found, applied, _copy)
     back, left = way_back(copies, now.get)
     applied.skipped += left
     applied.backup = copies[0].path
@@ -189,24 +181,6 @@ def _keyed(history: Sequence[Any]) -> dict[Key, Row]:
     return found
 
 
-def _copies(found: Sequence[Path], applied: AppliedChanges) -> list[Copy]:
-    """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
-    copies: list[Copy] = []
-    is_known = True  # whether the next run's changes are known
-    for backup in reversed(found):
-        try:
-            copies.append(_copy(backup, recorded(backup) if is_known else None))
-            is_known = True
-        except (OSError, ValueError, TallybookError):
-            applied.passed_over.append(backup)
-            is_known = False
-    if not copies:
-        names = ", ".join(backup.name for backup in found)
-        raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
-    applied.lost = not is_known
-    return copies[::-1]
-
-
 def _copy(backup: Path, changed: Sequence[Changed] | None) -> Copy:
     """What a copy states. Raises OSError, ValueError, TallybookError where it is not whole."""
     every = _keyed(_history(_document(backup.read_bytes())))
@@ -259,15 +233,11 @@ def _put_days(
     written: Sequence[Change],
     applied: AppliedChanges,
 ) -> None:
-    counted: set[int] = set()
-    for key, (begin, end) in days.items():
-        inside = [c for c in written if (t := instant(c.row.timestamp)) and begin <= t < end]
-        counted |= {change.row.record for change in inside}
-        after = adjusted(document["dailySummary"][key], inside)
+    own, near = by_day(written, days)
+    for key, changes in own.items():
+        after = adjusted(document["dailySummary"][key], changes)
         applied.days += after != document["dailySummary"][key]
         document["dailySummary"][key] = after
-    rows = [change.row for change in written if change.row.record not in counted]
-    near = {key for row in rows for key in days_near(instant(row.timestamp))}
     stored = document.get("dailySummary")
     left = sorted(near & stored.keys() - days.keys()) if isinstance(stored, dict) else []
     applied.days_left = [DayLeft(key, _why_left(document["dailySummary"][key])) for key in left]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tallybook.backfill.ninerouter.backup import record_beside
-from tallybook.backfill.ninerouter.change import Change, Row, RowState, Skipped, is_sound
+from tallybook.backfill.ninerouter.backup import NOTHING_CHANGED, record_beside
+from tallybook.backfill.ninerouter.change import (
+    AppliedChanges,
+    Change,
+    Row,
+    RowState,
+    Skipped,
+    is_sound,
+)
+from tallybook.errors import TallybookError
 
 Key = tuple[Any, ...]  # what a row is known by, wherever it stands by now
 _VERSION: Final = 1
@@ -67,6 +76,32 @@ def made_of(
         if key is not None and stated[key].state != each.before:
             raise ValueError("the copy does not state what the run changed")
     return {key: each.after for each in changed if (key := key_of.get(each.record)) is not None}
+
+
+def whole_copies(
+    backups: Sequence[Path],
+    applied: AppliedChanges,
+    read: Callable[[Path, Sequence[Changed] | None], Copy],
+) -> list[Copy]:
+    """The whole ones of the backups, the oldest first; the others are put into `applied`.
+
+    `read` gives what a backup states, with what its run changed where that is known: behind a copy
+    that is not whole it is not. Raises TallybookError where none is whole.
+    """
+    copies: list[Copy] = []
+    is_known = True  # whether the next run's changes are known
+    for backup in reversed(backups):
+        try:
+            copies.append(read(backup, recorded(backup) if is_known else None))
+            is_known = True
+        except (sqlite3.Error, OSError, ValueError, TallybookError):
+            applied.passed_over.append(backup)
+            is_known = False
+    if not copies:
+        names = ", ".join(backup.name for backup in backups)
+        raise TallybookError(f"no backup beside it is whole ({names})", NOTHING_CHANGED)
+    applied.lost = not is_known
+    return copies[::-1]
 
 
 def way_back(
