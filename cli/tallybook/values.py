@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -288,6 +289,20 @@ def begins(content: str, position: int) -> tuple[Any, int] | None:
     except (ValueError, RecursionError):
         return None
     return decode(encode(value)), end
+
+
+def one_by_one(content: str, before: re.Pattern[str]) -> Iterator[Any]:
+    """The JSON values of a text in their order, as far as it goes, as `decode` has them.
+
+    `before` matches all that may stand in front of one.
+    """
+    position = 0
+    while more := before.match(content, position):
+        found = begins(content, more.end())
+        if found is None:
+            return
+        value, position = found
+        yield value
 
 
 def _lenient(content: str) -> Any:

@@ -20,7 +20,6 @@ from tallybook.wording import counted
 if TYPE_CHECKING:
     import polars as pl
 
-FORMATS: Final = ("table", "json", "csv", "markdown", "html")
 _ASIDE: Final = ".tallybook-"
 _CHUNK: Final = 1 << 16  # characters
 _DIM: Final = ("\x1b[2m", "\x1b[0m")

@@ -14,7 +14,6 @@ TABLE_VERSION: Final = 3
 
 # 1e-15 USD. A rate of one dollar per million tokens is a thousand million of them per token, so
 # list prices, their halves and their tenths all stay whole numbers.
-FEMTO_PER_DOLLAR: Final = 10**15
 _FEMTO_PER_MILLIONTH: Final = 10**9
 _FEMTO_PER_THOUSANDTH: Final = 10**12
 

@@ -91,11 +91,11 @@ def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
         yield _styled(text, bold)
     yield "\n"
     for row in answer["rows"]:
-        head, *lines = call_lines(row, width)
+        head, *lines = _call_lines(row, width)
         yield _styled(head, bold)
         yield from (_styled(line, dim if _is_quiet(line) else "") for line in lines)
         yield "\n"
-    for line in end_lines(answer):
+    for line in _end_lines(answer):
         yield from (_styled(text, "") for text in wrapped(line, width))
 
 
@@ -110,10 +110,10 @@ def title(answer: Row) -> str:
     return visible(" · ".join([*(parts or ["total"]), *days, _sums(answer["totals"])]))
 
 
-def call_lines(row: Row, width: int | None) -> Iterator[str]:
+def _call_lines(row: Row, width: int | None) -> Iterator[str]:
     """The lines of one call."""
-    yield call_head(row)
-    for label, texts in told(row):
+    yield _call_head(row)
+    for label, texts in _told(row):
         front = f"  {label:<{_LABEL}}"
         for text in texts:
             for line in _fitting(visible(text), width and max(width - len(front), _LEAST)):
@@ -121,7 +121,7 @@ def call_lines(row: Row, width: int | None) -> Iterator[str]:
                 front = " " * len(front)
 
 
-def call_head(row: Row) -> str:
+def _call_head(row: Row) -> str:
     """A call in one line: its cost, time, model and caller."""
     when = (row["timestamp"] or "without a time").replace("T", " ").partition(".")[0]
     head = [_money(row["cost_usd"]), when.removesuffix("Z"), row["model"] or "(unknown model)"]
@@ -139,7 +139,7 @@ def _fitting(text: str, room: int | None) -> list[str]:
     return wrapped(text, room, 0)
 
 
-def told(row: Row) -> Iterator[tuple[str, Sequence[str]]]:
+def _told(row: Row) -> Iterator[tuple[str, Sequence[str]]]:
     """What is told of a call: a word in front, and the lines behind it."""
     yield "record", [place(row), f"{row['source']}, call {row['call_id']}"]
     yield "logged", _logged(row)
@@ -189,7 +189,7 @@ def _reading(row: Row) -> str:
 
 def _buckets(row: Row) -> list[str]:
     """A line a bucket, with its cells below each other."""
-    cells = bucket_cells(row)
+    cells = _bucket_cells(row)
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]
     return [
         _GAP.join(
@@ -201,7 +201,7 @@ def _buckets(row: Row) -> list[str]:
     ]
 
 
-def bucket_cells(row: Row) -> list[tuple[str, ...]]:
+def _bucket_cells(row: Row) -> list[tuple[str, ...]]:
     """Of each bucket: its name, how many, the rate, the cost, how it is known."""
     known = {each["bucket"]: each for each in row["buckets"]}
     priced = {each["bucket"]: each for each in row["arithmetic"]}
@@ -268,7 +268,7 @@ def _left(left: Sequence[Row]) -> list[str]:
     return [*shown, *([f"and {more:,} more"] if more else [])]
 
 
-def end_lines(answer: Row) -> Iterator[str]:
+def _end_lines(answer: Row) -> Iterator[str]:
     """What is not listed, what does not count, and the total."""
     rest, odd = answer["rest"], answer["not_counted"]
     if rest:
@@ -364,16 +364,16 @@ def markdown(answer: Row) -> Iterator[str]:
     """The page with headings, lists and a table a call."""
     yield f"## {escaped(title(answer))}\n"
     for row in answer["rows"]:
-        yield f"\n### {escaped(call_head(row))}\n\n"
-        for label, texts in told(row):
+        yield f"\n### {escaped(_call_head(row))}\n\n"
+        for label, texts in _told(row):
             if label:
                 yield from (f"- {label}: {escaped(text)}\n" for text in texts)
-            elif cells := bucket_cells(row):
+            elif cells := _bucket_cells(row):
                 yield "\n"
                 yield from markdown_lines(_columns(cells))
                 yield "\n"
     yield "\n"
-    yield from (f"- {escaped(line)}\n" for line in end_lines(answer))
+    yield from (f"- {escaped(line)}\n" for line in _end_lines(answer))
 
 
 def _columns(cells: list[tuple[str, ...]]) -> list[Column]:

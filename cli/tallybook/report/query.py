@@ -26,7 +26,6 @@ KEYS: Final[Mapping[str, str]] = {
 }
 TIME_KEYS: Final = ("hour", "day", "week", "month")
 FILTERS: Final = ("source", "provider", "model", "thread", "project", "caller")
-SORTS: Final = ("cost", "tokens", "calls", "name", "time")
 PAGE_ROWS: Final = 2000  # no browser sorts a hundred thousand
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)", re.ASCII)

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from tallybook.sources.lines import ARRAY, Head
-from tallybook.values import begins, decode
+from tallybook.values import decode, one_by_one
 
 BOM: Final = b"\xef\xbb\xbf"
 AGENT_FILE: Final = re.compile(r"agent-(.+?)\.jsonl")  # of a sub-agent
@@ -68,23 +68,12 @@ def _values(head: Head) -> Iterator[object]:
     """The values on the first lines, or in the document that the head begins with."""
     content = head.content.lstrip()
     if ARRAY.match(content):
-        yield from _elements(content[1:].decode("utf-8", "replace"))
+        yield from one_by_one(content[1:].decode("utf-8", "replace"), _BEFORE)
     elif re.match(rb"\{\s*\n", content):
         end = re.search(rb"^\}", content, re.MULTILINE)
         yield decode(content[: end.end()]) if end else None
     else:
         yield from head.values(_LOOKED_AT)
-
-
-def _elements(text: str) -> Iterator[object]:
-    """The elements of an array up to where the text is cut off."""
-    position = 0
-    while more := _BEFORE.match(text, position):
-        found = begins(text, more.end())
-        if found is None:
-            return
-        value, position = found
-        yield value
 
 
 def _is_foreign(value: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from tallybook.dialects.streams import decode_event, stream_events
 from tallybook.sources.lines import ARRAY, Head
 from tallybook.sources.responses.exchange import dumped
 from tallybook.sources.responses.kinds import is_event, is_invocation, is_refusal, is_response
-from tallybook.values import begins, decode
+from tallybook.values import decode, one_by_one
 
 _LOOKED_AT: Final = 20
 _STREAM: Final = re.compile(rb"\s*(?:data:|event:|id:|retry:|:)")
@@ -88,16 +88,6 @@ def values(content: bytes) -> Iterator[object]:
     """The JSON values that a text consists of, those of an array one by one, as far as it goes."""
     whole = decode(content)
     if whole is None:
-        yield from _cut_out(content.decode("utf-8", "replace"))
+        yield from one_by_one(content.decode("utf-8", "replace"), _BEFORE)
     else:
         yield from whole if isinstance(whole, list) else [whole]
-
-
-def _cut_out(text: str) -> Iterator[object]:
-    position = 0
-    while more := _BEFORE.match(text, position):
-        found = begins(text, more.end())
-        if found is None:
-            return
-        value, position = found
-        yield value
