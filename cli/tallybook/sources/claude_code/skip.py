@@ -44,23 +44,22 @@ _END_WITHIN: Final = 4096
 
 # What the client calls the error where an answer broke off.
 TRUNCATED: Final = "StreamTruncated"
-_TRUNCATED: Final = f'"{TRUNCATED}"'.encode()
 
-# The bytes that come next tell what the line is, and with that what it has to have in it to state
-# anything: a line has no line end in it, and nothing is everywhere.
-_NEVER: Final = b"\n"
-_ALWAYS: Final = b""
-_BEHIND: Final = b"\n\n"  # what is needed comes next
-_BOUNDARY: Final = b'"compact_boundary"'  # or the word that an answer broke off
+# The bytes that come next tell what the line is, and with that what it has to have one of to state
+# anything: nothing is everywhere.
+_NEVER: Final[tuple[bytes, ...]] = ()
+_ALWAYS: Final = (b"",)
+_BEHIND: Final = (b"\n",)  # what is needed comes next, or near the end
+_USAGE: Final = b'"usage"'
 _NEEDED: Final = {
     b'"type":"user","': _BEHIND,
     b'"type":"attachm': _NEVER,
-    b'"type":"progres': b'"usage"',
-    b'"type":"system"': _BOUNDARY,
+    b'"type":"progres': (_USAGE,),
+    b'"type":"system"': (b'"compact_boundary"', f'"{TRUNCATED}"'.encode()),
     b'"type":"assista': _ALWAYS,
     b'"message":{"mod': _ALWAYS,  # "model", or "id" in older logs: a response
     b'"message":{"id"': _ALWAYS,
-    b'"message":{"rol': b'"usage"',  # "role": the message of a user
+    b'"message":{"rol': (_USAGE, TELLS_AGENT_END),  # "role": the message of a user
 }
 _WHAT: Final = 15
 _WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
@@ -74,7 +73,7 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
     each one while the lines belong to a sidechain, it is noted whose it is.
     """
     # Nearly all lines have the members of the line before, and equal bytes need no pattern.
-    known: dict[bytes, bytes] = {}
+    known: dict[bytes, tuple[bytes, ...]] = {}
     begin, record, size, width = 0, state.records, len(block), 0
     find, starts, aside = block.find, block.startswith, state.in_sidechain
     while begin < size:
@@ -111,21 +110,18 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
     state.records = record
 
 
-def _lacks(block: bytes, behind: int, end: int, needed: bytes) -> bool:
-    """Whether what is `needed` is nowhere `behind` the type of a line, however it is written."""
-    if needed is _ALWAYS:
-        return False
+def _lacks(block: bytes, behind: int, end: int, needed: tuple[bytes, ...]) -> bool:
+    """Whether nothing that is `needed` is `behind` the type of a line, however it is written."""
     if needed is _BEHIND:
         return (
             block.startswith(_SAID, behind)
             and not block.startswith(_TELLS_SOMETHING, behind)
             and block.find(TELLS_AGENT_END, max(end - _END_WITHIN, behind), end) < 0
         )
-    return (
-        block.find(needed, behind, end) < 0
-        and (needed is not _BOUNDARY or block.find(_TRUNCATED, behind, end) < 0)
-        and not hides(block, behind, end)
-    )
+    for word in needed:
+        if block.find(word, behind, end) >= 0:
+            return False
+    return not hides(block, behind, end)
 
 
 def _follow(block: bytes, begin: int, end: int, state: State) -> bool:
@@ -141,7 +137,9 @@ def _follow(block: bytes, begin: int, end: int, state: State) -> bool:
     return state.in_sidechain
 
 
-def _learn(block: bytes, begin: int, state: State) -> tuple[dict[bytes, bytes], int] | None:
+def _learn(
+    block: bytes, begin: int, state: State
+) -> tuple[dict[bytes, tuple[bytes, ...]], int] | None:
     """How lines with the same members begin behind the link, and where the last of them ends.
 
     None where the line is another one, or belongs to a sidechain that has to be seen.
@@ -149,5 +147,5 @@ def _learn(block: bytes, begin: int, state: State) -> tuple[dict[bytes, bytes], 
     found = _MEMBERS.match(block, begin + _LINK_END)
     if found is None or (found[1] and state.place.agent is None):
         return None
-    known = {found[0] + what: mark for what, mark in _NEEDED.items()}
+    known = {found[0] + what: needed for what, needed in _NEEDED.items()}
     return known, found.end() - begin + _WHAT
