@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tallybook.dialects.shown import usage_objects
+from tallybook.dialects.usage_objects import usage_objects
 from tallybook.files.logged import GONE, THERE, UNREAD, Record, logged
 from tests.built import built
 from tests.test_fixtures import FIXTURES

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tallybook.dialects.containment import StatedCounts, decide
-from tallybook.dialects.namings import is_named_twice, one_naming, said_first
 from tallybook.dialects.served import is_claude
 from tallybook.dialects.shape import Paths, Shape, fetch, follow
 from tallybook.dialects.shapes import SHAPES
+from tallybook.dialects.two_namings import is_named_twice, one_naming, said_first
 from tallybook.schema import TOOL_FEES, Reported
 from tallybook.values import MONEY_SCALE, count, money, text
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import merge_stream, stream_events
-from tallybook.dialects.shown import Shown, usage_objects
+from tallybook.dialects.usage_objects import Shown, usage_objects
 from tallybook.files.blocks import (
     DAMAGE,
     MAX_DOCUMENT_BYTES,

@@ -43,7 +43,7 @@ from tallybook.backfill.ninerouter.daily import (
     json_text,
 )
 from tallybook.backfill.ninerouter.rates import Overrides, Rates
-from tallybook.backfill.ninerouter.record import (
+from tallybook.backfill.ninerouter.restore import (
     Changed,
     Copy,
     Key,

@@ -33,7 +33,7 @@ from tallybook.backfill.ninerouter.change import (
     plan_rows,
 )
 from tallybook.backfill.ninerouter.daily import Known, adjusted, by_day, day_of, json_text
-from tallybook.backfill.ninerouter.record import (
+from tallybook.backfill.ninerouter.restore import (
     Changed,
     Copy,
     Key,

@@ -1,4 +1,4 @@
-"""Records what a run changes, and works out from copies and records how it is taken back."""
+"""Works out how what runs changed is taken back, and keeps what each of them changes for that."""
 
 from __future__ import annotations
 
