@@ -28,7 +28,6 @@ class MadeReading:
         self.price_sources = ["list 2026-11-20"]
         self.price_digest = self.digest = "d1"
         self.notes: list[str] = []
-        self.sums: Path | None = None
         self.is_settled = False
         self.question: Question | None = None
 
@@ -37,10 +36,8 @@ class MadeReading:
         self.question = question
         return work(self)
 
-    def components(self) -> list[str]:
-        return ["all"] if self.rows.height else []
-
-    def batches(
-        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
-    ) -> Iterator[pl.DataFrame]:
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         yield self.rows.with_columns(component=pl.lit("all"))
+
+    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        return (rows.select(columns) for rows in self.batches())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,9 +37,7 @@ class HistoryReading(MadeReading):
         self.corrections = corrections(question.ledger) if known else None
         return super().with_usage(question, work)
 
-    def batches(
-        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
-    ) -> Iterator[pl.DataFrame]:
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         for part in self.rows.iter_slices(200):
             whole = part.with_columns(component=pl.lit("all"))
             yield priced(corrected(whole, self.corrections), self.rates)

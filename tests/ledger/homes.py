@@ -58,7 +58,7 @@ def document(reading: Reading, by: Sequence[str] = ("model", "thread")) -> str:
         "older_calls": reading.older_deleted,
         "not_looked_at": reading.not_looked_at,
     }
-    report = answer(reading, Query(by=tuple(by)), read, reading.sums, reading.price_digest)
+    report = answer(reading, Query(by=tuple(by)), read)
     return json.dumps([list(report.rows), report.totals, report.coverage], indent=1)
 
 

@@ -14,6 +14,7 @@ from tallybook.derive.chain import derive
 from tallybook.files.find import walk
 from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
+from tallybook.ledger import settling
 from tests.examples import tries
 from tests.ledger.homes import opened
 from tests.rows_of_files import read_files
@@ -90,9 +91,9 @@ def test_what_was_derived_for_all_outlives_questions_about_some(
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(module, "derive", never)
+    monkeypatch.setattr(settling, "derive", never)
     with opened(Path("/nowhere"), ledger, [mixed]) as reading:
-        assert sum(rows.height for rows in reading.batches(reading.components()))
+        assert sum(rows.height for rows in reading.batches())
 
 
 def test_many_small_packs_give_way_to_one(tmp_path: Path) -> None:

@@ -400,6 +400,7 @@ def test_nothing_that_was_derived_or_answered_there_is_taken(
     ours: Path, theirs: Path, tmp_path: Path
 ) -> None:
     told(tmp_path / "nowhere", theirs)
+    put(theirs / "answers" / f"{'0' * 32}.answer", b"x")
     for name in ("derived", "answers", "states"):
         assert any((theirs / name).iterdir()), name
     merge(ours, theirs)
@@ -409,7 +410,8 @@ def test_nothing_that_was_derived_or_answered_there_is_taken(
     assert not names & {p.name for p in (theirs / "derived").iterdir() if p.suffix != ".links"} - {
         "index"
     }
-    assert not names & {p.name for p in (theirs / "states").iterdir()}
+    for name in ("states", "answers"):
+        assert not names & {p.name for p in (theirs / name).iterdir()}
     assert all(entry.states is None for entry in load(ours)[0].entries.values() if entry.gone)
 
 

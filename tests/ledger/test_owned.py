@@ -82,7 +82,7 @@ def test_whatever_the_umask_all_that_is_kept_is_the_users_alone(home: Path, tmp_
     subprocess.run(run, capture_output=True, check=True, env=environment)
     merge(tmp_path / "other" / "ledger", ledger)
     kept = {path.suffix for path in ledger.rglob("*") if path.is_file()}
-    assert {".parquet", ".states", ".links", ".sums", ".answer", ".watch", ".previous"} <= kept
+    assert {".parquet", ".states", ".links", ".answer", ".watch", ".previous"} <= kept
     assert wide(ledger.parent) == {}
     assert wide(tmp_path / "other") == {}
 

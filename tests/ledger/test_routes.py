@@ -221,9 +221,7 @@ def test_a_router_alone_and_sessions_elsewhere_are_read_apart(surplus: Path) -> 
     other = surplus / "claude/projects/q" / "163dd5a9-18e3-45e9-8004-c4240c7922dc.jsonl"
     transcript(other, other.stem, [(10, 20, 999)], tool="tool")
     with opened(NOWHERE, None, [surplus]) as reading:
-        files = [
-            {Path(entry.path).name for entry in each.entries} for each in reading._components()
-        ]
+        files = [{Path(entry.path).name for entry in each.entries} for each in reading.components()]
     assert {other.name} in files
     assert {"data.sqlite", f"{ROUTED}.jsonl"} in files
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tallybook.backfill.plan import make_plan
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger import reading as module
+from tallybook.ledger import settling
 from tallybook.ledger.manifest import Entry, Segment, encoded
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
@@ -71,7 +72,7 @@ def test_a_database_is_cut_and_derived_alike_and_kept(
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(module, "derive", never)
+    monkeypatch.setattr(settling, "derive", never)
     assert whole.equals(rows(database, ledger=tmp_path / "ledger"), null_equal=True)
 
 

@@ -72,9 +72,7 @@ class Usage:
         self.rates = rates
         self.size = size
 
-    def batches(
-        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
-    ) -> Iterator[pl.DataFrame]:
+    def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         if only is None or "all" in only:
             yield from self.rows.iter_slices(self.size)
 

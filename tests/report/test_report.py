@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -29,20 +29,15 @@ def report(rows: Rows, **asked: Any) -> Report:
 
 
 class Usage:
-    """Rows of one component, as a reading offers them."""
+    """Rows as a reading offers them."""
 
     older = ()
 
     def __init__(self, rows: Rows) -> None:
-        self._rows = usage_frame(rows).with_columns(component=pl.lit("c"))
+        self._rows = usage_frame(rows)
 
-    def components(self) -> list[str]:
-        return ["c"]
-
-    def batches(
-        self, only: Collection[str] | None = None, columns: Sequence[str] | None = None
-    ) -> Iterator[pl.DataFrame]:
-        yield self._rows.clear() if only == set() else self._rows
+    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        yield self._rows
 
 
 def at(text: str) -> datetime:
@@ -309,7 +304,7 @@ class TestFilters:
         self, values: tuple[str, ...], calls: int, names: tuple[str, ...] | None
     ) -> None:
         usage = Usage([{"model": model} for model in ("gpt-5", "gpt-5.2-codex", "o3", None)])
-        found = answer(usage, Query(filters={"model": values}), {}, None, "")
+        found = answer(usage, Query(filters={"model": values}), {})
         assert found.totals["calls"] == calls
         assert found.query.document()["matched"] == ({} if names is None else {"model": [*names]})
 

@@ -154,7 +154,7 @@ def report_of(reading: Reading, query: Query) -> Report:
         "older_calls": reading.older_deleted,
         "not_looked_at": reading.not_looked_at,
     }
-    return answer(reading, query, read, reading.sums, reading.digest)
+    return answer(reading, query, read)
 
 
 def envelope_of(command: str, report: Report, reading: Reading) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def _there(reading: Reading, query: Query, cell: Cell) -> str:
 def _beside(reading: Reading, rows: DataFrame) -> Place:
     """What the ledger and the logs have at the records of rows."""
     from tallybook.files.logged import Record, logged
+    from tallybook.ledger.rows import StoredRows
     from tallybook.report.working import STATED, Place
 
     paths: dict[str, list[Record]] = {}
@@ -166,7 +167,7 @@ def _beside(reading: Reading, rows: DataFrame) -> Place:
         paths.setdefault(path, []).append(Record(source, record, part))
     found = {path: logged(path, records) for path, records in paths.items()}
     entries = [entry for entry in reading.entries if entry.path in paths]
-    stated = reading.store.rows(entries).select("path", "record", "part", *STATED)
+    stated = StoredRows(reading.store).rows(entries).select("path", "record", "part", *STATED)
     proofs: dict[str, list[Any]] = {}
     for each in reading.corrections.to_pylist() if reading.corrections is not None else ():
         proofs.setdefault(each["call_id"], []).append(each)

@@ -161,3 +161,5 @@ def _drop_oldest(folder: Path) -> None:
         kept = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in kept[_KEPT:]:
             path.unlink()
+    for path in folder.glob("*.sums"):  # which older programs have kept
+        path.unlink()

@@ -1,9 +1,9 @@
-"""Keeps what was derived, a component at a time; all of it can be thrown away and derived again."""
+"""Keeps settled rows with their prices, by component; all of it can be derived again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +14,7 @@ import polars as pl
 
 from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
 from tallybook.ledger.part_files import is_whole, openable, put_in_place
-from tallybook.ledger.rows import cover, pick
+from tallybook.ledger.segments import cover, pick
 from tallybook.ledger.store import PartDamaged
 from tallybook.private import aside, read_own, write_aside
 
@@ -25,6 +25,18 @@ _MANY_PACKS: Final = 64
 _LARGEST: Final = 16
 _LEAST_ROWS: Final = 100_000
 _GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
+_SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
+_SETS: Final = 8
+
+
+class _Index(msgspec.Struct):
+    """Where rows are: by the digest of their prices and the name of their component.
+
+    `sets` names the components of what was asked for last, by all that they are made of.
+    """
+
+    known: dict[str, dict[str, Segment]] = {}
+    sets: dict[str, list[str]] = {}
 
 
 class Component(NamedTuple):
@@ -38,88 +50,131 @@ class Component(NamedTuple):
 
 def component(entries: list[Entry], salt: str, *, is_stretch: bool = False) -> Component:
     """The component of some files; `salt` stands for all else that the derived rows depend on."""
+    rows = sum(part.rows for e in entries for part in e.segments())
+    return Component(name_of(entries, salt), entries, rows, is_stretch)
+
+
+def name_of(entries: Iterable[Entry], salt: str) -> str:
+    """A name that changes with the rows of some files, their paths, and the `salt`."""
     facts = [
         (entry.path, [(part.part, part.start, part.rows) for part in entry.segments()])
         for entry in entries
     ]
-    name = blake2b(f"{salt} {facts!r}".encode(), digest_size=16).hexdigest()
-    rows = sum(part.rows for e in entries for part in e.segments())
-    return Component(name, entries, rows, is_stretch)
+    return blake2b(f"{salt} {facts!r}".encode(), digest_size=16).hexdigest()
 
 
 class Derived:
-    """Derived rows by the name of their component.
+    """Priced rows by the name of their component; `prices` is the digest of what prices them.
 
     Without a folder nothing is kept. Whatever goes wrong with the folder costs time only.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._known: dict[str, Segment] = _read_index(folder) if folder else {}
+    def __init__(self, folder: Path | None, prices: str) -> None:
+        self._folder, self._prices = folder, prices
+        self._index = _read_index(folder) if folder else _Index()
+        self._known = self._index.known.setdefault(prices, {})
+        self._whole: set[str] = set()  # packs that were looked through
         self._is_changed = False
 
     def has(self, name: str) -> bool:
         """Whether the rows of a component are there."""
         return name in self._known
 
-    def rows(
-        self, components: Sequence[Component], columns: Sequence[str] | None
-    ) -> Iterator[tuple[list[str], pl.DataFrame]]:
+    def names_of(self, name: str) -> list[str] | None:
+        """The components of a set of files, where they were found before."""
+        return self._index.sets.get(name)
+
+    def remember(self, name: str, components: list[str]) -> None:
+        """Take down what the components of a set of files are."""
+        sets = self._index.sets
+        sets.pop(name, None)
+        sets[name] = components
+        for oldest in list(sets)[:-_SETS]:
+            del sets[oldest]
+        self._is_changed = True
+
+    def check(self, names: Iterable[str]) -> None:
+        """Forget of these components those whose rows are gone or damaged."""
+        for name in names:
+            if name in self._known and not self.is_whole(self._known[name].part):
+                del self._known[name]
+
+    def is_whole(self, pack: str) -> bool:
+        """Whether a pack holds what was written."""
+        assert self._folder is not None  # noqa: S101 - for the type checker
+        if pack not in self._whole:
+            with suppress(OSError):
+                if not is_whole(self._folder / pack):
+                    return False
+                self._whole.add(pack)
+        return pack in self._whole
+
+    def rows(self, components: Sequence[Component]) -> Iterator[tuple[list[str], pl.DataFrame]]:
         """The rows of those components that are there, with the names of these in their order.
 
         What cannot be read is forgotten.
         """
-        packs: dict[str, list[str]] = {}
-        for each in components:
-            if each.name in self._known:
-                packs.setdefault(self._known[each.name].part, []).append(each.name)
-        for pack, names in packs.items():
-            segments = [self._known[name] for name in names]
-            try:
-                self._check(pack)
-                first, count = cover(segments)
-                found = pick(self._load(pack, first, count, columns), segments, first)
-            except (pl.exceptions.PolarsError, OSError, ValueError):
-                for name in names:
-                    del self._known[name]
-                continue
-            yield names, found
+        yield from _read(self, self._known, [each.name for each in components])
 
-    def slices(
-        self, component: Component, most: int, columns: Sequence[str] | None
-    ) -> Iterator[pl.DataFrame]:
+    def priced_otherwise(self, names: Sequence[str]) -> Iterator[tuple[list[str], pl.DataFrame]]:
+        """As `rows`, of components that are not there; with prices that are no longer right."""
+        left = list(names)
+        for known in self._index.known.values():
+            if known is not self._known:
+                for some, rows in _read(self, known, left):
+                    left = [name for name in left if name not in some]
+                    yield some, rows
+
+    def slices(self, component: Component, most: int) -> Iterator[pl.DataFrame]:
         """The rows of a large component, `most` at a time; none where they are not there.
 
         Raises PartDamaged where they went away after it had begun.
         """
+        self.check([component.name])
         if component.name not in self._known:
             return
         pack, begin, rows = msgspec.structs.astuple(self._known[component.name])
-        try:
-            self._check(pack)
-        except (OSError, ValueError):
-            del self._known[component.name]
-            return
         for start in range(0, rows, most):
-            try:
-                yield self._load(pack, begin + start, min(most, rows - start), columns)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise PartDamaged(pack, str(error).partition("\n")[0]) from error
+            yield self._scanned([Segment(pack, begin + start, min(most, rows - start))], None)
 
-    def _check(self, pack: str) -> None:
-        assert self._folder is not None  # noqa: S101 - for the type checker
-        if not is_whole(self._folder / pack):
-            raise ValueError(pack)
+    def frames(self, names: Collection[str], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Columns of the rows of components that are there, in few frames and in any order.
 
-    def _load(
-        self, pack: str, first: int, rows: int, columns: Sequence[str] | None
+        Raises PartDamaged where they went away since `check`.
+        """
+        segments = sorted(
+            (self._known[name] for name in names), key=lambda each: (each.part, each.start)
+        )
+        some: list[Segment] = []
+        for segment in _divided(segments):
+            if some and sum(each.rows for each in some) + segment.rows > _SCANNED_ROWS:
+                yield self._scanned(some, columns)
+                some = []
+            some.append(segment)
+        if some:
+            yield self._scanned(some, columns)
+
+    def _scanned(self, segments: list[Segment], columns: Sequence[str] | None) -> pl.DataFrame:
+        packs: dict[str, list[Segment]] = {}
+        for segment in segments:
+            packs.setdefault(segment.part, []).append(segment)
+        try:
+            return pl.concat([self.load(pack, some, columns) for pack, some in packs.items()])
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise PartDamaged(segments[0].part, str(error).partition("\n")[0]) from error
+
+    def load(
+        self, pack: str, segments: Sequence[Segment], columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
+        """The rows of segments of a pack. Raises PolarsError and OSError."""
         assert self._folder is not None  # noqa: S101 - for the type checker
-        found = pl.scan_parquet(openable(self._folder / pack), glob=False).slice(first, rows)
-        return (found if columns is None else found.select(columns)).collect()
+        first, count = cover(segments)
+        found = pl.scan_parquet(openable(self._folder / pack), glob=False).slice(first, count)
+        rows = (found if columns is None else found.select(columns)).collect()
+        return pick(rows, segments, first)
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
-        """Keep derived rows, which stand in the order of their components."""
+        """Keep priced rows, which stand in the order of their components."""
         if self._folder is None:
             return
         try:
@@ -136,6 +191,7 @@ class Derived:
         for each in components:
             self._known[each.name] = Segment(name, start, each.rows)
             start += each.rows
+        self._whole.add(name)
         self._is_changed = True
 
     def close(self, names: Iterable[str]) -> None:
@@ -143,14 +199,42 @@ class Derived:
         if self._folder is None or not self._is_changed:
             return
         packs: dict[str, int] = {}
-        for segment in self._known.values():
-            packs[segment.part] = packs.get(segment.part, 0) + segment.rows
+        for known in self._index.known.values():
+            for segment in known.values():
+                packs[segment.part] = packs.get(segment.part, 0) + segment.rows
         used = {self._known[name].part for name in names if name in self._known}
         kept = _worth_keeping(packs, used)
-        index = {name: known for name, known in self._known.items() if known.part in kept}
+        for prices, known in list(self._index.known.items()):
+            self._index.known[prices] = {n: each for n, each in known.items() if each.part in kept}
         with suppress(OSError):
-            write_aside(self._folder / _INDEX, sealed(_KIND, msgspec.msgpack.encode(index)))
+            content = msgspec.msgpack.encode(self._index)
+            write_aside(self._folder / _INDEX, sealed(_KIND, content))
             _sweep(self._folder, kept)
+        self._known, self._is_changed = self._index.known[self._prices], False
+
+
+def _read(
+    derived: Derived, known: dict[str, Segment], names: Sequence[str]
+) -> Iterator[tuple[list[str], pl.DataFrame]]:
+    """The rows of those components that are known, a pack at a time."""
+    packs: dict[str, list[str]] = {}
+    for name in names:
+        if name in known:
+            packs.setdefault(known[name].part, []).append(name)
+    for pack, some in packs.items():
+        with suppress(pl.exceptions.PolarsError, OSError):
+            if derived.is_whole(pack):
+                yield some, derived.load(pack, [known[name] for name in some])
+                continue
+        for name in some:
+            del known[name]
+
+
+def _divided(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Segments as such that no one has more than _SCANNED_ROWS."""
+    for part, begin, rows in map(msgspec.structs.astuple, segments):
+        for start in range(0, rows, _SCANNED_ROWS):
+            yield Segment(part, begin + start, min(_SCANNED_ROWS, rows - start))
 
 
 def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
@@ -169,14 +253,14 @@ def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
     return set(kept)
 
 
-def _read_index(folder: Path) -> dict[str, Segment]:
+def _read_index(folder: Path) -> _Index:
     try:
-        payload = unsealed(_KIND, read_own(folder / _INDEX))
-        index = msgspec.msgpack.decode(payload, type=dict[str, Segment])
-        name_once(index.values(), {})
+        index = msgspec.msgpack.decode(unsealed(_KIND, read_own(folder / _INDEX)), type=_Index)
+        for known in index.known.values():
+            name_once(known.values(), {})
         return index
     except (OSError, Damaged, msgspec.MsgspecError):
-        return {}
+        return _Index()
 
 
 def _sweep(folder: Path, kept: set[str]) -> None:

@@ -188,7 +188,7 @@ class _Opened:
             folder.sweep(after)
         self.held = after
         reading = self._reading(comparison, manifest, after, changes, store)
-        reading.derived, reading.sums = folder.derived, folder.answers
+        reading.derived = folder.derived
         reading.is_settled = _is_settled(reading.entries, self.search)
         return reading
 
@@ -264,7 +264,6 @@ class _Opened:
     ) -> Reading:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.ledger.reading import Reading  # noqa: PLC0415 - see above
-        from tallybook.ledger.rows import StoredRows  # noqa: PLC0415
 
         _give_back_memory()
         paths = {*comparison.found, *comparison.gone} - changes.removed
@@ -274,7 +273,7 @@ class _Opened:
         return Reading(
             entries=entries,
             searched=self.search.searched,
-            store=StoredRows(store),
+            store=store,
             rates=self._rates(),
             failed=_failed(self.search, entries),
             corrections=self._corrections(),

@@ -73,6 +73,11 @@ class Query:
         """Whether only some days are asked for."""
         return self.since is not None or self.until is not None
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether only some rows are asked for."""
+        return bool(self.filters) or self.dated
+
     def for_page(self) -> Query:
         """The query with rows that a page can show: those after the first PAGE_ROWS are one."""
         return self if self.limit is not None else replace(self, limit=PAGE_ROWS)

@@ -14,21 +14,14 @@ import polars as pl
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import listed
 from tallybook.report.query import Query, Unmatched, is_pattern, names_of
-from tallybook.report.sums import (
-    COMPONENT,
-    Partial,
-    as_one,
-    joined,
-    partial,
-    perhaps_twice,
-    sums_of_sums,
-)
+from tallybook.report.sums import Partial, joined, partial, perhaps_twice, sums_of_sums
 from tallybook.schema import ORIGINS
 
 Row = dict[str, Any]
 
 _FEMTO: Final = 10**15
 _SLICE: Final = 1000  # rows that are made at once
+_MOST_ROWS: Final = 16_384  # of sums that are held apart; so many take 30 MB
 _MEASURES: Final = {"cost": "cost_usd", "tokens": "total_tokens", "calls": "calls"}
 
 
@@ -95,8 +88,7 @@ class Rows(Sequence[Row]):
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
     """Answer `query` from priced USAGE rows of every kind, duplicates among them."""
-    rows = usage.lazy().collect().with_columns(pl.lit("").alias(COMPONENT))
-    return report(partial(rows, query), query, {"files": files})
+    return report(partial(usage.lazy().collect(), query), query, {"files": files})
 
 
 def summarise_batches(
@@ -106,31 +98,34 @@ def summarise_batches(
 
     The sums are those of `summarise` to the last digit.
     """
-    nameless = pl.lit("").alias(COMPONENT)
-    found: Partial | None = None
-    for rows in batches:
-        new = partial(rows.with_columns(nameless), query)
-        found = new if found is None else as_one(joined([found, new]), query)
-    if found is None:
+    return report(added_up((partial(rows, query) for rows in batches), query), query, read)
+
+
+def added_up(partials: Iterable[Partial], query: Query) -> Partial:
+    """The sums of at least one, a few held at once."""
+    held: list[Partial] = []
+    for each in partials:
+        held.append(each)
+        if sum(some.height for some in held) > _MOST_ROWS:
+            held = [joined(held, query)]
+    if not held:
         raise ValueError("no batch")
-    return report(found, query, read)
+    return joined(held, query)
 
 
 def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
-    """The answer to `query` from sums of all components; `read` opens the coverage.
+    """The answer to `query` from the sums of all rows; `read` opens the coverage.
 
     Its `older_calls`, where it has some, come on top of those that the sums count.
     """
-    whole = as_one(partial, query)
-    groups = _newest(whole.groups.drop(COMPONENT), query).sort(**_order(query))
+    groups = _newest(partial.groups, query).sort(**_order(query))
     totals = _folded(groups)
-    covered = whole.covered.drop(COMPONENT).row(0, named=True)
+    covered = partial.covered.row(0, named=True)
     undated = covered.pop("undated")
     covered["older_calls"] += read.get("older_calls", 0)
-    files_left, is_filtered = covered.pop("files_left"), bool(query.names) or query.dated
     probable = {name: covered.pop(f"probable_{name}") for name in ("calls", "tokens")}
-    shown = listed(whole.problems)
-    unmatched, matched = _matched(whole, query)
+    shown = listed(partial.problems)
+    unmatched, matched = _matched(partial, query)
     return Report(
         query=query,
         rows=Rows(groups, query),
@@ -138,11 +133,11 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
         period={end: _instant(totals[end]) for end in ("first", "last")},
         coverage={
             **read,
-            "files": files_left if is_filtered else read.get("files", 0),
+            "files": partial.files.height if query.is_filtered else read.get("files", 0),
             **covered,
             "probably_same_call": probable,
-            "may_be_counted_twice": perhaps_twice(whole.ends),
-            "problems": dict(whole.codes.sort("code").select("code", "n").iter_rows()),
+            "may_be_counted_twice": perhaps_twice(partial.ends),
+            "problems": dict(partial.codes.sort("code").select("code", "n").iter_rows()),
             "problems_listed": sum(entry["count"] for entry in shown),
             "problem_list": shown,
             "undated": undated,

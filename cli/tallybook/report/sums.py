@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from functools import cache, reduce
 from operator import and_
@@ -116,10 +116,8 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
     """
     is_older = pl.col("path").is_in(list(older)) if older else pl.lit(value=False)
     probable = pl.col("duplicate_reason") == PROBABLY_SAME
-    told = pl.col("path").filter(recorded() | (pl.col("kind") == PROBLEM))
     backfilled = counted() & (origin() == BACKFILLED)
     return [
-        told.n_unique().cast(pl.Int64).alias("files_left"),
         recorded().sum().cast(pl.Int64).alias("records"),
         pl.col("calls").filter(counted()).sum().alias("calls"),
         pl.col("calls").filter(counted() & is_older).sum().alias("older_calls"),
@@ -173,7 +171,7 @@ def _unbounded() -> pl.Expr:
 _AGAIN: Final = "perhaps_again"
 # Rows that are the same in these are in the same row of every report, and pass the same filters: no
 # zone is at less than a quarter of an hour from another.
-_ALIKE: Final = (COMPONENT, *(KEYS[key] for key in KEYS if key not in TIME_KEYS))
+_ALIKE: Final = tuple(KEYS[key] for key in KEYS if key not in TIME_KEYS)
 _QUARTER: Final = "15m"
 
 
@@ -258,11 +256,12 @@ def _count(condition: pl.Expr, name: str) -> pl.Expr:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """What a query asks of some components; each frame has their name in the column `component`.
+    """What a query asks of some rows, to be added to what it asks of others.
 
     `groups` has the sums of each combination of the keys, `covered` those of the coverage, `codes`
     the number of problems by code, `problems` the first entries of each, `known` the values that
-    there are of the columns that are filtered by, `ends` the calls at each end of a route.
+    there are of the columns that are filtered by, `ends` the calls at each end of a route, `files`
+    the paths of what the filters leave.
     """
 
     groups: pl.DataFrame
@@ -271,21 +270,17 @@ class Partial:
     problems: pl.DataFrame
     known: pl.DataFrame
     ends: pl.DataFrame
+    files: pl.DataFrame
 
     @property
     def height(self) -> int:
         """How many rows that grow with what was read."""
-        return self.groups.height + self.problems.height + self.known.height + self.ends.height
-
-    def of(self, names: Sequence[str]) -> Partial:
-        """Those of some components only."""
-        wanted = pl.col(COMPONENT).is_in(list(names))
-        return Partial(*(getattr(self, each.name).filter(wanted) for each in fields(self)))
+        names = ("groups", "problems", "known", "ends", "files")
+        return sum(getattr(self, name).height for name in names)
 
 
 _SUMMED: Final = frozenset(
     (
-        COMPONENT,
         "kind",
         "duplicate_of",
         "timestamp",
@@ -305,29 +300,38 @@ _SUMMED: Final = frozenset(
         *KEYS.values(),
     )
 )
-# Of USAGE rows that are not priced yet, what `partial` and the prices of nothing else look at.
+# Of priced USAGE rows, what `partial` looks at.
 ASKED: Final = tuple(
     sorted(
-        _SUMMED - {*COSTS.values(), "perhaps_output_cost", *(KEYS[key] for key in TIME_KEYS)}
-        | {"path", "record", "problems", "detail", "duplicate_reason", "route_end"}
+        _SUMMED - {KEYS[key] for key in TIME_KEYS}
+        | {
+            "path",
+            "record",
+            "problems",
+            "detail",
+            "duplicate_reason",
+            "route_end",
+            "perhaps_output_tokens",
+        }
     )
 )
 
 
 def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Partial:
-    """The sums of priced USAGE rows of every kind that carry the column `component`.
+    """The sums of priced USAGE rows of every kind.
 
     `older` are the paths of files that another program has read.
     """
     asked = left(rows, query)
-    found = entries(asked, COMPONENT)
+    found = entries(asked)
     return Partial(
         groups=_groups(rows, query),
         covered=_covered(rows, asked, query, older),
-        codes=found.group_by(COMPONENT, "code").agg(n=pl.col("count").sum()),
-        problems=first_of_each(found, COMPONENT),
+        codes=found.group_by("code").agg(n=pl.col("count").sum()),
+        problems=first_of_each(found),
         known=_known(rows, query),
-        ends=ends(asked, COMPONENT),
+        ends=ends(asked),
+        files=_files(asked, query),
     )
 
 
@@ -338,57 +342,54 @@ def _groups(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
     if are_shared:
         keyed = _with_again(keyed)
     found = sums(of_projects="project" in query.whose, are_shared=are_shared)
-    return keyed.group_by(COMPONENT, *query.fields).agg(found)
+    return keyed.group_by(query.fields).agg(found)
 
 
 def _covered(
     rows: pl.DataFrame, asked: pl.DataFrame, query: Query, older: Collection[str]
 ) -> pl.DataFrame:
     """The sums of the coverage: over the rows `asked` for, and how many were read."""
-    missed = matching(rows.filter(pl.col("timestamp").is_null()), query)
-    read = recorded().sum().cast(pl.Int64).alias("records_read")
-    covered = rows.group_by(COMPONENT).agg(read)
-    covered = covered.join(asked.group_by(COMPONENT).agg(counts(older)), COMPONENT, how="left")
-    undated = missed.group_by(COMPONENT).agg(undated=pl.len().cast(pl.Int64))
-    if not query.dated:
-        undated = undated.clear()
-    return covered.join(undated, COMPONENT, how="left").fill_null(0)
+    read = rows.select(records_read=recorded().sum().cast(pl.Int64))
+    undated = pl.Series("undated", [0])
+    if query.dated:
+        missed = matching(rows.filter(pl.col("timestamp").is_null()), query)
+        undated = pl.Series("undated", [missed.height])
+    return read.hstack(asked.select(counts(older))).with_columns(undated).fill_null(0)
 
 
-def joined(partials: Iterable[Partial]) -> Partial:
-    """Several partials of other components each."""
-    found = list(partials)
+def joined(partials: Iterable[Partial], query: Query) -> Partial:
+    """The sums of several together."""
+    first, *more = partials
+    if not more:
+        return first
+    groups, covered, codes, problems, known, at_ends, files = (
+        pl.concat([getattr(each, name.name) for each in (first, *more)]) for name in fields(Partial)
+    )
     return Partial(
-        *(pl.concat([getattr(each, name.name) for each in found]) for name in fields(Partial))
+        groups=groups.group_by(query.fields).agg(sums_of_sums(groups)).select(groups.columns),
+        covered=covered.sum(),
+        codes=codes.group_by("code").agg(pl.col("n").sum()),
+        problems=first_of_each(together(problems)),
+        known=known.unique(),
+        ends=added(at_ends),
+        files=files.unique(),
     )
 
 
-def as_one(partial: Partial, query: Query) -> Partial:
-    """The same sums of all components together, as one without a name."""
-    nameless = pl.lit("").alias(COMPONENT)
-    if partial.covered.height == 1:
-        return Partial(*(getattr(partial, f.name).with_columns(nameless) for f in fields(Partial)))
-    groups = partial.groups.group_by(query.fields).agg(sums_of_sums(partial.groups))
-    found = together(partial.problems.with_columns(nameless), COMPONENT)
-    return Partial(
-        groups=groups.select(nameless, *partial.groups.columns[1:]),
-        covered=partial.covered.select(nameless, pl.exclude(COMPONENT).sum()),
-        codes=partial.codes.group_by("code").agg(pl.col("n").sum()).select(nameless, "code", "n"),
-        problems=first_of_each(found, COMPONENT),
-        known=partial.known.with_columns(nameless).unique(),
-        ends=added(partial.ends.with_columns(nameless), COMPONENT),
-    )
+def _files(asked: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """The paths of rows that are left; of all rows it is not asked."""
+    told = recorded() | (pl.col("kind") == PROBLEM)
+    return asked.filter(told & pl.lit(query.is_filtered)).select(pl.col("path").unique())
 
 
 def _known(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
     found = [
-        rows.select(COMPONENT, name=pl.lit(name), value=pl.when(counted()).then(pl.col(KEYS[name])))
+        rows.select(name=pl.lit(name), value=pl.when(counted()).then(pl.col(KEYS[name])))
         .drop_nulls("value")
         .unique()
         for name in query.filters
     ]
-    nothing = {COMPONENT: pl.String, "name": pl.String, "value": pl.String}
-    return pl.concat([pl.DataFrame(schema=nothing), *found])
+    return pl.concat([pl.DataFrame(schema={"name": pl.String, "value": pl.String}), *found])
 
 
 def ends(rows: pl.DataFrame, *by: str) -> pl.DataFrame:

@@ -1,0 +1,107 @@
+"""Settles rows that are not kept: finds the components of files, derives and prices them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tallybook.derive.chain import as_recorded, corrected, derive, priced
+from tallybook.ledger.derived import Component, component
+from tallybook.ledger.digests import code_digest
+from tallybook.ledger.groups import batches, linked
+from tallybook.ledger.manifest import Entry
+from tallybook.ledger.rows import StoredRows, empty_rows
+from tallybook.ledger.store import Store
+from tallybook.ledger.stretches import stretches
+from tallybook.pricing.cost import SCHEMA
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tallybook.pricing.rates import Rates
+
+__all__ = ["batches", "components", "finished", "in_order", "settled", "unentered"]
+
+
+def components(
+    entries: Sequence[Entry], store: Store, kept: Path | None, most: int
+) -> Iterator[Component]:
+    """Files that can influence each other, those of more than `most` rows in stretches.
+
+    `kept` is a folder for what takes long to find. Raises PartDamaged.
+    """
+    stored = StoredRows(store)
+    for group in linked(entries, stored, kept):
+        yield from _cut([entries[n] for n in group], stored, kept, most)
+
+
+def _cut(
+    entries: list[Entry], store: StoredRows, kept: Path | None, most: int
+) -> Iterator[Component]:
+    """Files that belong together as one component, or as several where they are large."""
+    whole = component(entries, code_digest())
+    if whole.rows <= most:
+        yield whole
+        return
+    part, _, _ = next(s.part for e in entries for s in e.segments()).partition(".")
+    name = f"{part}.{whole.name}.{most}.links"
+    found = stretches(entries, store, most, kept / name if kept else None)
+    for some in found:
+        yield component(some, code_digest(), is_stretch=len(found) > 1)
+
+
+def settled(
+    components: Sequence[Component],
+    there: Sequence[tuple[list[str], pl.DataFrame]],
+    store: Store,
+    rates: Rates,
+) -> pl.DataFrame:
+    """The priced USAGE rows of components, one after the other, with the column `component`.
+
+    `there` has the rows of some of them, with other prices. Raises PartDamaged.
+    """
+    names = {name for some, _ in there for name in some}
+    frames = [rows.drop(SCHEMA) for _, rows in there]
+    new = [each for each in components if each.name not in names]
+    if new:
+        rows = StoredRows(store).rows([entry for each in new for entry in each.entries])
+        usage = _named(derive(rows, None), new)
+        frames.append(usage)
+    return priced(in_order(pl.concat(frames), [each.name for each in components]), rates)
+
+
+def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
+    """The rows with the name of their component."""
+    if len(components) == 1:
+        return usage.with_columns(component=pl.lit(components[0].name))
+    of = {entry.path: each.name for each in components for entry in each.entries}
+    name = pl.col("path").replace_strict(of, return_dtype=pl.String)
+    return usage.with_columns(component=name)
+
+
+def in_order(usage: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The rows of components in the order of their names, those of each as they are."""
+    if len(names) == 1:
+        return usage
+    numbers = {name: number for number, name in enumerate(names)}
+    place = pl.col("component").replace_strict(numbers, return_dtype=pl.UInt32)
+    return usage.sort(place, maintain_order=True)
+
+
+def finished(
+    usage: pl.DataFrame, corrections: pa.Table | None, rates: Rates, *, apart: bool
+) -> pl.DataFrame:
+    """Priced USAGE rows with what backfill has proved; `apart` those that are probably one too."""
+    if not apart and (corrections is None or not corrections.num_rows):
+        return usage
+    bare = usage.drop(SCHEMA)
+    return priced(corrected(as_recorded(bare) if apart else bare, corrections), rates)
+
+
+def unentered(failed: pa.Table | None, rates: Rates) -> pl.DataFrame:
+    """The rows of paths that could not be entered; without such none, with all columns."""
+    reported = empty_rows() if failed is None else failed
+    return priced(derive(reported, None).with_columns(component=pl.lit("")), rates)
