@@ -30,8 +30,9 @@ from tallybook.sources.claude_code.responses import (
     moment,
     prompt_counts,
     provider,
+    put_counts,
+    put_terms,
     response,
-    terms,
     total_counts,
     usage_counts,
     within,
@@ -45,7 +46,7 @@ from tallybook.sources.claude_code.threads import (
     thread,
 )
 from tallybook.sources.claude_code.transcript import totals
-from tallybook.values import money, storable, text
+from tallybook.values import count, money, storable, text
 
 _STREAMS_HELD = 64  # far more sub-agents than one run has at a time
 _SURE = 4  # counts that every total has: of the prompt, and the output
@@ -85,7 +86,7 @@ def read_message(line: Line, record: int, part: str | None, state: State) -> lis
 def _keep_answered(capture: Capture, line: Line, message: Message, chain_id: str | None) -> None:
     """Keeps a response of the main loop for the result of its turn; it may take several lines."""
     message_id, last = text(message.id), capture.last
-    output = usage_counts(message.usage, [])["reported_output_tokens"] or 0
+    output = count(inside(message.usage, "output_tokens"), []) or 0
     if text(message.model) == SYNTHETIC:
         return
     if last is not None and (last.message_id, last.chain_id) == (message_id, chain_id):
@@ -220,9 +221,9 @@ def _orphan(line: Line, event: Event, record: int, part: str | None, state: Stat
         calls=None,
         project=_capture(line, state).cwd,
         detail="message_delta without its message_start",
-        **usage_counts(event.usage, problems),
         **_whose(line),
     )
+    put_counts(row, usage_counts(event.usage, problems))
     row.problems = codes(problems)
     return row
 
@@ -283,8 +284,8 @@ def _put_turn(rows: list[Reported], model: str | None, line: Line, *, begins: bo
             risen = inside(line.model_usage if begins else line.turn_usage, str(row.model))
             row.turn_counts = _whole_turn(risen)
         return
-    stated = usage_counts(line.usage, [])
-    turn = [stated[name] for name in RUNNING_COUNTS]
+    uncached, cached, written, _, _, output, reasoning = usage_counts(line.usage, [])
+    turn = [uncached, cached, written, output, reasoning]
     restores = inside(line.subagent_stats, "spawned") == 0  # only builds that may restore a total
     asked = [row for row in rows if row.model == model is not None] or [
         row for row in rows if _holds(row, turn)
@@ -338,8 +339,6 @@ def _turn(  # noqa: PLR0913, PLR0917 - the parts of one message and where it sta
 ) -> Reported:
     row = Reported(
         **columns,
-        **usage_counts(line.usage, problems),
-        **terms(line.usage, problems),
         part=part if line.usage is None else within(part, "usage"),
         dialect=DIALECT,
         calls=None,
@@ -347,6 +346,8 @@ def _turn(  # noqa: PLR0913, PLR0917 - the parts of one message and where it sta
         provider=provider(model),
         reported_cost_usd=cost,
     )
+    put_counts(row, usage_counts(line.usage, problems))
+    put_terms(row, line.usage, problems)
     row.problems = codes(problems)
     return row
 

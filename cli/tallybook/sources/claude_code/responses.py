@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects import fallback_model, left_out
-from tallybook.schema import CALL, EVENT, MOST_AT_BEGIN, Reported
+from tallybook.schema import EVENT, MOST_AT_BEGIN, Reported
 from tallybook.sources.claude_code.lines import Line, Message, inside
 from tallybook.sources.claude_code.threads import identity, is_minted
 from tallybook.values import count, instant, money, text
@@ -26,6 +26,7 @@ _CLOUDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
 _SAYS_WHEN_FINAL: Final = (2, 1, 92)
 _VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?!\d)", re.ASCII)
 
+_NOTHING: Final[dict[str, Any]] = {}
 # Members of a running total per model; the oldest transcript lines use the same names.
 TOTALS: Final = {
     "reported_input_tokens": "inputTokens",
@@ -39,38 +40,47 @@ TOTALS: Final = {
 }
 
 
-def usage_counts(usage: object, problems: list[str]) -> dict[str, Any]:
-    """Count columns of an API usage object; what it does not state is None."""
-    written = inside(usage, "cache_creation")
-    thinking = inside(inside(usage, "output_tokens_details"), "thinking_tokens")
-    stated = {
-        "reported_input_tokens": inside(usage, "input_tokens"),
-        "reported_cached_tokens": inside(usage, "cache_read_input_tokens"),
-        "reported_cache_creation_tokens": inside(usage, "cache_creation_input_tokens"),
-        "reported_cache_creation_5m_tokens": inside(written, "ephemeral_5m_input_tokens"),
-        "reported_cache_creation_1h_tokens": inside(written, "ephemeral_1h_input_tokens"),
-        "reported_output_tokens": inside(usage, "output_tokens"),
-        "reported_reasoning_tokens": thinking,
-    }
-    return {column: count(value, problems) for column, value in stated.items()}
+def usage_counts(usage: object, problems: list[str]) -> list[int | None]:
+    """What an API usage object counts, as `put_counts` takes it; what it does not state is None."""
+    stated = (usage if isinstance(usage, dict) else _NOTHING).get
+    written, details = stated("cache_creation"), stated("output_tokens_details")
+    return [
+        count(stated("input_tokens"), problems),
+        count(stated("cache_read_input_tokens"), problems),
+        count(stated("cache_creation_input_tokens"), problems),
+        count(inside(written, "ephemeral_5m_input_tokens"), problems),
+        count(inside(written, "ephemeral_1h_input_tokens"), problems),
+        count(stated("output_tokens"), problems),
+        count(inside(details, "thinking_tokens"), problems),
+    ]
+
+
+def put_counts(row: Reported, counts: list[int | None]) -> None:
+    """Put on a row the counts of a usage object."""
+    (
+        row.reported_input_tokens,
+        row.reported_cached_tokens,
+        row.reported_cache_creation_tokens,
+        row.reported_cache_creation_5m_tokens,
+        row.reported_cache_creation_1h_tokens,
+        row.reported_output_tokens,
+        row.reported_reasoning_tokens,
+    ) = counts
 
 
 def prompt_counts(usage: object) -> list[int | None]:
     """What the prompt of a response took: input, cache reads, cache writes."""
-    counts = usage_counts(usage, [])
-    names = ("input", "cached", "cache_creation")
-    return [counts[f"reported_{name}_tokens"] for name in names]
+    return usage_counts(usage, [])[:3]
 
 
-def terms(usage: object, problems: list[str]) -> dict[str, Any]:
-    """Columns of what else a usage object says that the price depends on."""
-    searches = inside(inside(usage, "server_tool_use"), "web_search_requests")
-    return {
-        "service_tier": text(inside(usage, "service_tier")),
-        "speed": text(inside(usage, "speed")),
-        "inference_geo": text(inside(usage, "inference_geo")),
-        "web_search_requests": count(searches, problems),
-    }
+def put_terms(row: Reported, usage: object, problems: list[str]) -> None:
+    """Put on a row what else a usage object says that the price depends on."""
+    stated = (usage if isinstance(usage, dict) else _NOTHING).get
+    searches = inside(stated("server_tool_use"), "web_search_requests")
+    row.service_tier = text(stated("service_tier"))
+    row.speed = text(stated("speed"))
+    row.inference_geo = text(stated("inference_geo"))
+    row.web_search_requests = count(searches, problems)
 
 
 def total_counts(total: object, problems: list[str]) -> dict[str, Any]:
@@ -82,11 +92,8 @@ def total_counts(total: object, problems: list[str]) -> dict[str, Any]:
 
 def prompt(usage: object) -> int | None:
     """Tokens of the whole prompt of one request, as far as stated; None if nothing is."""
-    counts = usage_counts(usage, [])
-    written = counts["reported_cache_creation_tokens"] or _sum(
-        [counts["reported_cache_creation_5m_tokens"], counts["reported_cache_creation_1h_tokens"]]
-    )
-    return _sum([counts["reported_input_tokens"], counts["reported_cached_tokens"], written])
+    uncached, cached, written, for_5m, for_1h, *_ = usage_counts(usage, [])
+    return _sum([uncached, cached, written or _sum([for_5m, for_1h])])
 
 
 def _sum(numbers: Sequence[int | None]) -> int | None:
@@ -178,19 +185,14 @@ def within(part: str | None, inner: str) -> str:
 
 def _call(message: Message, timestamp: object, line: Line, columns: dict[str, Any]) -> Reported:
     problems: list[str] = [] if isinstance(message.usage, dict) else ["bad-number"]
-    model, counts = text(message.model), usage_counts(message.usage, problems)
-    row = Reported(
-        **columns,
-        **counts,
-        **terms(message.usage, problems),
-        kind=CALL,
-        dialect=DIALECT,
-        model=model,
-        provider=provider(model, text(message.id)),
-        timestamp=moment(timestamp, problems),
-        reported_cost_usd=money(line.cost, problems),
-        finished=finished(message.stop_reason, counts["reported_output_tokens"], line.version),
-    )
+    row = Reported(**columns)
+    row.dialect, row.model = DIALECT, text(message.model)
+    row.provider = provider(row.model, text(message.id))
+    put_counts(row, usage_counts(message.usage, problems))
+    put_terms(row, message.usage, problems)
+    row.timestamp = moment(timestamp, problems)
+    row.reported_cost_usd = money(line.cost, problems)
+    row.finished = finished(message.stop_reason, row.reported_output_tokens, line.version)
     row.problems = codes(problems)
     row.refused = message.stop_reason == REFUSAL and row.reported_output_tokens == 0
     return row
@@ -201,13 +203,13 @@ def _event(message: Message, timestamp: object, columns: dict[str, Any]) -> Repo
     problems: list[str] = []
     row = Reported(
         **columns,
-        **usage_counts(message.usage, problems),
         kind=EVENT,
         calls=None,
         dialect=DIALECT,
         model=SYNTHETIC,
         timestamp=moment(timestamp, problems),
     )
+    put_counts(row, usage_counts(message.usage, problems))
     row.problems = codes(problems)
     return row
 
@@ -242,10 +244,8 @@ def _iteration(
     stand_in = advisor_model if kind == _ADVISOR else row.model
     model = text(inside(entry, "model")) or stand_in
     caller = row.caller if kind == _ATTEMPT else _CALLERS.get(kind, kind)
-    own = terms(entry, problems)
     extra = msgspec.structs.replace(
         row,
-        **usage_counts(entry, problems),
         part=within(row.part, part),
         caller=caller,
         model=model,
@@ -255,13 +255,15 @@ def _iteration(
         response_id=row.response_id and f"{row.response_id}/{part}",
         finished=True,
         context_tokens=None,
-        # Tier and region are the request's; another model may run at another speed.
-        service_tier=own["service_tier"] or row.service_tier,
-        inference_geo=own["inference_geo"] or row.inference_geo,
-        speed=own["speed"] or (None if kind == _ADVISOR else row.speed),
-        web_search_requests=None,  # the response's own row has those of all iterations
         reported_cost_usd=None,
         requested_model=row.requested_model if model == row.model else None,
     )
+    put_counts(extra, usage_counts(entry, problems))
+    put_terms(extra, entry, problems)
+    # Tier and region are the request's; another model may run at another speed.
+    extra.service_tier = extra.service_tier or row.service_tier
+    extra.inference_geo = extra.inference_geo or row.inference_geo
+    extra.speed = extra.speed or (None if kind == _ADVISOR else row.speed)
+    extra.web_search_requests = None  # the response's own row has those of all iterations
     extra.problems = codes(problems)
     return extra

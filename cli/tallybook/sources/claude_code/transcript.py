@@ -23,6 +23,7 @@ from tallybook.sources.claude_code.responses import (
     moment,
     prompt_counts,
     provider,
+    put_counts,
     response,
     total_counts,
     usage_counts,
@@ -183,7 +184,7 @@ def read_agent_end(
     counts, total = usage_counts(ended.usage, problems), count(ended.total_tokens, problems)
     session = state.place.session or text(line.session)
     agent = text(ended.agent_id) or f"sidechain-{state.sidechain_run}"
-    if total is None and counts["reported_output_tokens"] is None:
+    if total is None and count(inside(ended.usage, "output_tokens"), []) is None:
         return []
     uuid = text(line.uuid)
     row = Reported(
@@ -197,9 +198,9 @@ def read_agent_end(
         timestamp=moment(line.timestamp, problems),
         finished=True,
         reported_total_tokens=total,
-        **counts,
         **thread(session, agent),
     )
+    put_counts(row, counts)
     row.problems = codes(problems)
     return [row]
 
