@@ -25,6 +25,7 @@ from tallybook.pricing.rates import Rates, load
 from tallybook.report import export
 from tallybook.report.fields import COSTS
 from tallybook.report.query import FILTERS
+from tallybook.urls import path_named
 
 if TYPE_CHECKING:
     from tallybook.ledger.question import Question
@@ -144,7 +145,7 @@ def _options(paths: Paths, ledger: Ledger, **given: Any) -> UsageOptions:
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     return UsageOptions(
-        paths=None if paths is None else [Path(path) for path in paths],
+        paths=None if paths is None else [path_named(os.fspath(path)) for path in paths],
         ledger=None if ledger is None or ledger is False else Path(ledger),
         no_ledger=ledger is False,
         **given,

@@ -145,7 +145,7 @@ def test_a_path_that_can_be_no_file_is_not_there(run: Run, name: str) -> None:
     assert (done.exit_code, done.stderr[:12]) == (2, "error: there")
 
 
-@pytest.mark.parametrize("name", ["s3://bucket/logs", "https://me:secret@example.org/a.jsonl"])
+@pytest.mark.parametrize("name", ["ftp://host/logs", "https://me:secret@example.org/a.jsonl"])
 def test_an_address_is_called_so_and_not_shown(run: Run, name: str) -> None:
     done = run("usage-report", name)
     assert (done.exit_code, "an address is no file" in done.stderr) == (2, True)

@@ -29,8 +29,8 @@ from tallybook.commands.output import (
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
 from tallybook.files.regular import is_there
-from tallybook.names import text_of
 from tallybook.render.formats import envelope, json_text
+from tallybook.urls import ObjectPath, as_text, path_named
 from tallybook.wording import counted
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ Responses = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PATH",
-        parser=options.named("--responses"),
+        parser=options.named("--responses", path_named),
         help="Stored responses that lie elsewhere; repeatable.",
     ),
 ]
@@ -113,6 +113,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     """
     _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
     _check_all(everything=everything, takes_back=undo or restore)
+    if in_place or restore:
+        _check_writable(paths)
     zone = chosen_zone(timezone)
     inputs = [*(paths or []), *(responses or [])]
     check_files(inputs, prices, None)
@@ -242,6 +244,15 @@ def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger:
         raise UsageError(f"{chosen[0]} needs the ledger", hint="leave out --no-ledger")
 
 
+def _check_writable(paths: list[Path] | None) -> None:
+    for path in paths or ():
+        if isinstance(path, ObjectPath):
+            raise UsageError(
+                f"--in-place and --restore are for files of this machine, and {path} is none",
+                hint="without them its calls are filled in reports",
+            )
+
+
 def _check_all(*, everything: bool, takes_back: bool) -> None:
     if everything and takes_back:
         raise UsageError("--all is of no use here", hint="--undo and --restore know their calls")
@@ -342,7 +353,7 @@ def _query(
 
 def _named(paths: list[Path] | None) -> list[str] | None:
     """Paths as the JSON document has them: none are the known places."""
-    return [text_of(str(path)) for path in paths] if paths else None
+    return [as_text(path) for path in paths] if paths else None
 
 
 def _answer(

@@ -18,6 +18,7 @@ from tallybook.errors import TallybookError, UsageError
 from tallybook.render.formats import json_pieces
 from tallybook.report.cell import Cell, parse_cell
 from tallybook.report.query import parse_keys
+from tallybook.urls import is_named_by_url, is_url, path_named
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tallybook.report.summary import Report
     from tallybook.report.working import Place
 
+_UNNAMED: Final = "storage is looked at where its URL is named"
 _WHOLE: Final = frozenset({"json", "csv"})
 SHOWN: Final = 10  # calls on a page, unless a limit is given
 _EXAMPLES = """\b
@@ -123,10 +125,12 @@ def _with_path(what: str | None, usage: UsageOptions) -> tuple[str | None, Usage
         raise UsageError("ID|CELL is empty", hint="a variable that is not set?")
     if what is None or not _is_there(what):
         return what, usage
-    return None, replace(usage, paths=[Path(what), *(usage.paths or [])])
+    return None, replace(usage, paths=[path_named(what), *(usage.paths or [])])
 
 
 def _is_there(what: str) -> bool:
+    if is_named_by_url(what):
+        return True
     try:
         return Path(what).exists()
     except (OSError, ValueError):  # no path can be as long as an id, or hold such signs
@@ -158,14 +162,20 @@ def _there(reading: Reading, query: Query, cell: Cell) -> str:
 
 def _beside(reading: Reading, rows: DataFrame) -> Place:
     """What the ledger and the logs have at the records of rows."""
-    from tallybook.files.logged import Record, logged
+    from tallybook.files.logged import UNREAD, Logged, Record, logged
     from tallybook.ledger.rows import StoredRows
     from tallybook.report.working import STATED, Place
 
     paths: dict[str, list[Record]] = {}
     for path, source, record, part in rows.select("path", "source", "record", "part").iter_rows():
         paths.setdefault(path, []).append(Record(source, record, part))
-    found = {path: logged(path, records) for path, records in paths.items()}
+    named = tuple(str(each) for each in reading.searched)
+    found = {
+        path: logged(path, records)
+        if path.startswith(named) or not is_url(path)
+        else dict.fromkeys(records, Logged(UNREAD, _UNNAMED))
+        for path, records in paths.items()
+    }
     entries = [entry for entry in reading.entries if entry.path in paths]
     stated = StoredRows(reading.store).rows(entries).select("path", "record", "part", *STATED)
     proofs: dict[str, list[Any]] = {}

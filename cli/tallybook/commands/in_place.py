@@ -31,6 +31,7 @@ from tallybook.errors import TallybookError
 from tallybook.files.sqlite import connect, is_database
 from tallybook.ledger.open import find
 from tallybook.names import path_of, text_of
+from tallybook.urls import ObjectPath, as_path
 
 Row = dict[str, Any]
 _SOURCE = "9router"
@@ -158,7 +159,7 @@ def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dic
     names = list(Correction.__dataclass_fields__)
     return [
         (
-            Path(str(path)),
+            as_path(str(path)),
             (
                 [Correction(**row) for row in _dicts(group.select(names))],
                 dict(group.select("record", "call_id").iter_rows()),
@@ -176,6 +177,8 @@ def _dicts(frame: pl.DataFrame) -> Iterator[Row]:
 
 def _planned(path: Path, corrections: list[Correction]) -> PlannedChanges:
     """What would change. Raises TallybookError where it plainly could not be written."""
+    if isinstance(path, ObjectPath):
+        raise TallybookError("an object of storage is not written to")
     if is_database(path):
         with connect(path) as connection:
             changes = plan_changes(connection, corrections)

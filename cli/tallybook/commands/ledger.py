@@ -15,6 +15,7 @@ from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
 from tallybook.render.formats import envelope, json_text
 from tallybook.render.text import visible
+from tallybook.urls import path_named
 from tallybook.wording import counted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def forget(
     if not path:  # an unset variable, and not the folder that one happens to be in
         raise UsageError("PATH is empty")
     folder = _folder(ledger)
-    count = forgotten(folder, Path(path))
+    count = forgotten(folder, path_named(path))
     if not count:
         raise TallybookError(
             f"the ledger {folder} holds nothing of {path}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,22 +31,22 @@ from tallybook.report.query import (
     parse_day,
     parse_keys,
 )
+from tallybook.urls import ObjectPath, as_text, path_named
 
 if TYPE_CHECKING:
     from tallybook.ledger.question import Question
 
 # What it means that nothing is there; any other error is one of looking.
 _NOWHERE: Final = frozenset({EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR})
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as `Path` keeps it
 
 
-def named(what: str) -> Callable[[str], Path]:
+def named(what: str, read: Callable[[str], Path] = Path) -> Callable[[str], Path]:
     """Reads a path for an argument or option `what`; an empty one is an unset variable."""
 
     def path(text: str) -> Path:
         if not text:
             raise UsageError(f"{what} is empty", hint="a variable that is not set?")
-        return Path(text)
+        return read(text)
 
     return path
 
@@ -56,9 +55,10 @@ Paths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[PATH]...",
-        parser=named("PATH"),
-        help="Log files or folders, also .gz and .zst; without one, every known place, with what "
-        "lay there and is gone, and what was merged from another machine's.",
+        parser=named("PATH", path_named),
+        help="Log files or folders, also .gz and .zst, and URLs of object storage (s3://, gs://, "
+        "az://); without one, every known place, with what lay there and is gone, and what was "
+        "merged from another machine's.",
     ),
 ]
 All = Annotated[
@@ -287,7 +287,7 @@ class UsageOptions:
             reverse=reverse,
             limit=limit,
             last=last,
-            paths=tuple(text_of(str(path)) for path in self.paths) if self.paths else None,
+            paths=tuple(map(as_text, self.paths)) if self.paths else None,
             everything=self.everything,
             as_recorded=self.as_recorded,
             **_days(self.since, self.until, zone),
@@ -408,13 +408,16 @@ def check_files(
 
 
 def _check_input(path: Path) -> None:
+    if isinstance(path, ObjectPath):
+        from tallybook.files.objects import check
+
+        check(path)
+        return
     try:
         mode = path.stat().st_mode
     except OSError as error:
         if error.errno not in _NOWHERE:
             return  # it cannot be looked at, which reading will report
-        if _ADDRESS.match(str(path)):
-            raise UsageError("an address is no file or folder", hint="download it first") from error
         raise UsageError(f"there is no {path}") from error
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         raise UsageError(f"{path} is no file, folder or pipe")

@@ -18,6 +18,7 @@ from tallybook.commands.program import app
 from tallybook.errors import UsageError
 from tallybook.render.formats import envelope, json_pieces
 from tallybook.report.query import parse_day
+from tallybook.urls import path_named
 from tallybook.wording import counted
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
         if at or provider:
             raise UsageError("--unpriced goes with neither --at nor --provider")
         usage = UsageOptions(
-            paths=[Path(name) for name in names or ()] or None,
+            paths=[path_named(name) for name in names or ()] or None,
             everything=everything,
             ledger=ledger,
             no_ledger=no_ledger,

@@ -17,6 +17,8 @@ from tallybook.files.regular import open_named
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tallybook.files.objects import ObjectStream
+
 BLOCK_BYTES = 4 << 20  # larger ones read no faster
 # A line longer than this is cut short, and so reported as bad. Reading one takes up to four times
 # its length: the line, its copy out of the block, and what is decoded of it.
@@ -74,13 +76,14 @@ def open_log(path: Path) -> Iterator[Read]:
             yield reading(stream)
 
 
-def reading(stream: FileIO) -> Read:
+def reading(stream: FileIO | ObjectStream) -> Read:
     """What reads on in a plain file, in blocks.
 
     No more is asked for than there is: room is made for it, and given back, which would take longer
     than reading a small file does.
     """
-    left = os.fstat(stream.fileno()).st_size - stream.tell()
+    size = os.fstat(stream.fileno()).st_size if isinstance(stream, FileIO) else stream.size
+    left = size - stream.tell()
     most = min(BLOCK_BYTES, max(left, _PIECE_BYTES) + 1)
     return lambda: stream.read(most)
 

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tallybook.errors import FAILURES
 from tallybook.files.regular import NotRegularError
 from tallybook.names import path_of, text_of
 from tallybook.sources import Source, sources
+from tallybook.urls import as_path, as_text, is_url
+
+if TYPE_CHECKING:
+    from tallybook.files.objects import Listing, ObjectEntry, ObjectState
 
 _GZIP, _ZSTD = ".gz", ".zst"
 COMPRESSED = (_GZIP, _ZSTD)
@@ -34,7 +38,7 @@ _WORD: Final = re.compile(r"[A-Za-z][\w-]{0,15}", re.ASCII)
 
 Neighbours = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
 # Of a folder by name. One that was asked for its state keeps it, 1 KB; so the logs' are let go.
-Entries = dict[str, os.DirEntry[str] | None]
+Entries = dict[str, "os.DirEntry[str] | ObjectEntry | None"]
 
 
 class Found(NamedTuple):
@@ -52,6 +56,7 @@ class Found(NamedTuple):
 _NO_COPIES: Final[Mapping[str, str]] = {}
 _NOTHING: Final = "(?!)"  # without a pattern no name fits
 Matcher = Callable[[str], re.Match[str] | None]
+State: TypeAlias = "os.stat_result | ObjectState"
 
 
 @dataclass(slots=True)
@@ -59,7 +64,8 @@ class Search:
     """What a walk found, in path order, and what could not be entered; paths as texts, see `names`.
 
     `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
-    its folder's mtime. `foreign` files were looked into and left out. `passed_over` counts them and
+    its folder's mtime. `objects` are the URLs of all that lies in the storage that was named.
+    `foreign` files were looked into and left out. `passed_over` counts them and
     all whose name says that they are no logs by suffix (lower case, "" for none), and folders that
     are never entered by name (`.git/`). Files that a tool is known to keep beside its logs, and
     that hold no usage, are not in it.
@@ -69,6 +75,7 @@ class Search:
     searched: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
+    objects: set[str] = field(default_factory=set)
     foreign: list[Found] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
 
@@ -95,7 +102,7 @@ def walk(
     source claims what is in it. The compressed copy of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
-    search = Search(searched=[Path(text_of(str(path))) for path in paths])
+    search = Search(searched=[as_path(as_text(path)) for path in paths])
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
         _enter(str(path), look_around, copies)
@@ -119,7 +126,7 @@ def _is_zstd(path: str) -> bool:
 
 def look(path: str) -> Found:
     """One file as it is now, with what lies beside it. Raises OSError."""
-    state = os.stat(path_of(path))
+    state = _state(path)
     folder, name = os.path.split(path)
     beside = tuple(
         (each, there.st_size, there.st_mtime_ns)
@@ -129,14 +136,22 @@ def look(path: str) -> Found:
     return _found(path, state, beside)
 
 
-def _stat(path: str) -> os.stat_result | None:
+def _state(path: str) -> State:
+    if is_url(path):
+        from tallybook.files import objects  # noqa: PLC0415 - few name a URL
+
+        return objects.look(path)
+    return os.stat(path_of(path))
+
+
+def _stat(path: str) -> State | None:
     try:
-        return os.stat(path_of(path))
+        return _state(path)
     except OSError:
         return None
 
 
-def _found(path: str, state: os.stat_result, beside: Neighbours) -> Found:
+def _found(path: str, state: State, beside: Neighbours) -> Found:
     return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, beside)
 
 
@@ -150,22 +165,20 @@ def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> Non
         if not look_around.is_new(state):
             continue
         try:
-            here = _entries(folder)
+            here = look_around.entries(folder)
         except OSError as error:
-            search.failed.append((Path(folder), error.strerror or str(error)))
+            search.failed.append((as_path(folder), error.strerror or str(error)))
             here = {}
         if not here.keys() >= _OF_A_LEDGER:
             search.folders[folder] = state.st_mtime_ns
             pending += reversed(list(look_around(folder, here)))
 
 
-def _take_named(
-    top: str, look_around: _LookAround, copies: Mapping[str, str]
-) -> os.stat_result | None:
+def _take_named(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> State | None:
     """Takes a file whatever its name; the state of what is a folder."""
     found = look_around.search.found
     try:
-        state = os.stat(copies.get(top) or path_of(top))
+        state = os.stat(copies[top]) if top in copies else _state(top)
         if top in copies:
             if look_around.is_new(state):
                 found.append(Found(top, state.st_size, state.st_mtime_ns, 0, 0, copy=copies[top]))
@@ -176,7 +189,7 @@ def _take_named(
         elif look_around.is_new(state):
             found.append(look(top))
     except OSError as error:
-        look_around.search.failed.append((Path(top), error.strerror or str(error)))
+        look_around.search.failed.append((as_path(top), error.strerror or str(error)))
     return None
 
 
@@ -198,8 +211,21 @@ class _LookAround:
             self._named.setdefault(str(path.parent), set()).add(path.name)
         self._seen: set[tuple[int, int]] = set()
         self._beside: set[str] = set()  # what says something about a log
+        self._listed: Listing = {}  # of the storage that is walked through
 
-    def is_new(self, state: os.stat_result) -> bool:
+    def entries(self, folder: str) -> Entries:
+        """What lies in a folder, by name and in its order. Raises OSError."""
+        if not is_url(folder):
+            return _entries(folder)
+        from tallybook.files import objects  # noqa: PLC0415 - few name a URL
+
+        folder = folder.rstrip("/")
+        if folder not in self._listed:
+            self._listed = objects.listing(folder)
+            self.search.objects |= objects.objects_of(self._listed)
+        return dict(self._listed[folder])
+
+    def is_new(self, state: State) -> bool:
         """Whether a file or folder is met for the first time."""
         identity = (state.st_dev, state.st_ino)
         if state.st_ino and identity in self._seen:
@@ -207,7 +233,7 @@ class _LookAround:
         self._seen.add(identity)
         return True
 
-    def __call__(self, folder: str, here: Entries) -> Iterator[tuple[str, os.stat_result]]:
+    def __call__(self, folder: str, here: Entries) -> Iterator[tuple[str, State]]:
         """Takes the logs of a folder; yields the folders in it."""
         loud, is_barren = _loud(), _holds_no_logs(folder)
         left: list[str] = []
@@ -230,7 +256,8 @@ class _LookAround:
                 else:
                     left.append(name)
             except OSError as error:
-                self.search.failed.append((Path(folder, name), error.strerror or str(error)))
+                failed = as_path(os.path.join(folder, name))
+                self.search.failed.append((failed, error.strerror or str(error)))
         self._pass_over(folder, left, here)
 
     def _may_be_one(self, folder: str, plain: str) -> bool:
@@ -254,7 +281,7 @@ class _LookAround:
         if not is_regular:
             raise NotRegularError(path)
         if self.is_new(state):
-            found = _found(path, state, _beside(name, folder, here))
+            found = _found(path, state, _beside(name, folder, here, self._listed))
             self.search.found.append(found)
             if found.beside:
                 self._beside.update(name for name, _, _ in found.beside)
@@ -289,15 +316,19 @@ def _suffix(suffix: str) -> str:
     return f".{suffix.lower()}" if _WORD.fullmatch(suffix) else ""
 
 
-def _beside(name: str, folder: str, here: Entries) -> Neighbours:
-    states = [(each, _state_of(each, folder, here)) for each in _names_beside(name)]
+def _beside(name: str, folder: str, here: Entries, listed: Listing) -> Neighbours:
+    states = [(each, _state_of(each, folder, here, listed)) for each in _names_beside(name)]
     return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states if state)
 
 
-def _state_of(name: str, folder: str, here: Entries) -> os.stat_result | None:
+def _state_of(name: str, folder: str, here: Entries, listed: Listing) -> State | None:
     entry = here.get(name)
     if entry is not None:
         return entry.stat()
+    if is_url(folder):
+        above, _, name = f"{folder.rstrip('/')}/{name}".rpartition("/")
+        there = listed.get(above, {}).get(name)
+        return there.stat() if there else None
     return _stat(os.path.join(folder, name)) if name in here or "/" in name else None
 
 
@@ -305,6 +336,8 @@ def folders_of(found: Iterable[Found]) -> dict[str, int]:
     """The folders of files, and those where something may come to lie beside them; with mtime."""
     folders = set()
     for each in found:
+        if is_url(each.path):
+            continue  # no folder there has a time
         folder, name = os.path.split(each.path)
         folders.add(folder)
         beside = (os.path.dirname(other) for other in _names_beside(name) if "/" in other)
@@ -396,9 +429,10 @@ def _is_foreign(path: str) -> bool:
     from tallybook.files.told import told  # noqa: PLC0415 - likewise
 
     try:
-        with open_log(Path(path)) as read:
+        place = as_path(path)
+        with open_log(place) as read:
             first = beginning(read).head
-        return not told(Path(path), first).claimed
+        return not told(place, first).claimed
     except DAMAGE:
         return False
     except Exception:  # the reading meets it again, and says so

@@ -10,6 +10,7 @@ from pathlib import Path
 from tallybook.files.find import walk
 from tallybook.files.regular import is_folder
 from tallybook.sources import Location, Source, sources
+from tallybook.urls import ObjectPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class KnownPlaces:
         spelled = {os.path.abspath(place) for place in places}  # noqa: PTH100 - keeps links
         real = {os.path.realpath(place) for place in spelled}
         self._places = tuple(_opening(place) for place in spelled | real)
-        roots = [(str(root), os.path.realpath(root)) for root in searched]
+        files = [root for root in searched if not isinstance(root, ObjectPath)]
+        roots = [(str(root), os.path.realpath(root)) for root in files]
         self._aliases = [(root, real) for root, real in roots if root != real]
 
     def hold(self, path: str) -> bool:

@@ -22,12 +22,13 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
+from tallybook.files.objects import at_hand
 from tallybook.files.sqlite import connect, is_database
-from tallybook.names import path_of
 from tallybook.sources import Source, sources
 from tallybook.sources.contract import Unpack
 from tallybook.sources.lines import Head
 from tallybook.sources.sqlite_rows import tables_of
+from tallybook.urls import as_path
 from tallybook.values import begins, decode
 
 # What became of a log since it was read.
@@ -65,7 +66,7 @@ def logged(path: str, records: Iterable[Record]) -> dict[Record, Logged]:
     The path is one as rows have it. The log is read once, whatever the number of records.
     """
     wanted = list(dict.fromkeys(records))
-    place = Path(path_of(path))
+    place = as_path(path)
     try:
         found = dict(_read(place, wanted))
     except FileNotFoundError:
@@ -159,7 +160,7 @@ def _entries(value: Any, source: Source) -> list[Any]:
 
 
 def _rows(path: Path, wanted: Sequence[Record]) -> Iterator[tuple[Record, object]]:
-    with connect(path) as connection:
+    with at_hand(path) as copy, connect(copy) as connection:
         connection.text_factory = bytes
         there = tables_of(connection)
         for each in wanted:

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from tallybook.errors import TallybookError
 from tallybook.files.regular import opened_at_once
 from tallybook.names import text_of
+from tallybook.urls import ObjectPath
 
 MAX_PIPE_BYTES: Final = 4 << 30  # as they come, packed or not
 PATIENCE_SECONDS: Final = 5.0  # for somebody to begin to write
@@ -54,6 +55,8 @@ def copied(paths: Iterable[Path]) -> Iterator[Mapping[str, str]]:
 
 
 def _is_passing(path: Path) -> bool:
+    if isinstance(path, ObjectPath):
+        return False
     try:
         mode = path.stat().st_mode
     except OSError:

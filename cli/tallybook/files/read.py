@@ -23,6 +23,7 @@ from tallybook.files.blocks import (
     whole_lines,
 )
 from tallybook.files.find import compression_of, logical_name, neighbours
+from tallybook.files.objects import at_hand
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import NoTrail, ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.skim import is_longer
@@ -122,11 +123,10 @@ class FileReading:
     def _database(self) -> Iterator[RowsOfFile]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
-        for name, rows in read_database(
-            self._content, lambda source, _: self._facts_beside(source)
-        ):
-            self.place.source = name
-            yield RowsOfFile(rows, lasting=True)
+        with at_hand(self._content) as content:
+            for name, rows in read_database(content, lambda source, _: self._facts_beside(source)):
+                self.place.source = name
+                yield RowsOfFile(rows, lasting=True)
 
     def _rows(self) -> Iterator[RowsOfFile]:
         after = self._after

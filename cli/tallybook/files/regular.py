@@ -11,9 +11,13 @@ import stat
 from errno import EINVAL, ENXIO
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tallybook.names import path_of
+from tallybook.urls import ObjectPath
+
+if TYPE_CHECKING:
+    from tallybook.files.objects import ObjectStream
 
 NOT_REGULAR: Final = "not a regular file"
 # A pipe is opened without waiting for somebody to write to it. Regular files know no difference.
@@ -59,9 +63,13 @@ def open_regular(path: str | Path) -> FileIO:
     return stream
 
 
-def open_named(text: str | Path) -> FileIO:
-    """The same of a file that is named by text, see `names`."""
-    return open_regular(path_of(os.fspath(text)))
+def open_named(path: Path) -> FileIO | ObjectStream:
+    """The same of a file that is named by text, see `names`, or of an object by its URL."""
+    if isinstance(path, ObjectPath):
+        from tallybook.files.objects import open_object  # noqa: PLC0415 - few name a URL
+
+        return open_object(str(path))
+    return open_regular(path_of(os.fspath(path)))
 
 
 def opened_at_once(path: str, flags: int) -> int:

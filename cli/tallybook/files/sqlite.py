@@ -16,13 +16,15 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_regular
+from tallybook.files.objects import at_hand, folders
+from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named, open_regular
 from tallybook.names import path_of, text_of
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, Source, sources
 from tallybook.sources.contract import Rows, Tables
 from tallybook.sources.lines import problem
 from tallybook.sources.sqlite_rows import others_of, tables_of
+from tallybook.urls import ObjectPath
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, number, two salts, checksum
 _FRAME: Final = struct.Struct(">6I")  # page, size of the database after a commit, salts, checksum
@@ -107,7 +109,8 @@ class _Way:
 
 def is_database(path: Path) -> bool:
     """Whether the file begins as a SQLite database does. Raises OSError."""
-    return _header(_real(path)).startswith(_MAGIC)
+    with open_named(path) as stream:
+        return stream.read(len(_MAGIC)) == _MAGIC
 
 
 def may_be_database(first: bytes) -> bool:
@@ -142,16 +145,22 @@ def copies_beside(source: Source, path: Path) -> tuple[tuple[str, bytes], ...]:
     if folder is None or source.glance is None:
         return ()
     try:
-        found = sorted(each.name for each in _real(path.parent / folder).iterdir() if each.is_dir())
+        names = sorted(_folders(path.parent / folder))
     except OSError:
         return ()
-    names = [text_of(name) for name in found]
     return tuple((name, _glance(source, path.parent / folder / name / path.name)) for name in names)
+
+
+def _folders(path: Path) -> list[str]:
+    """The names of the folders in one, as texts. Raises OSError."""
+    if isinstance(path, ObjectPath):
+        return folders(str(path))
+    return [text_of(each.name) for each in _real(path).iterdir() if each.is_dir()]
 
 
 def _glance(source: Source, path: Path) -> bytes:
     try:
-        with connect(path) as connection:
+        with at_hand(path) as copy, connect(copy) as connection:
             return source.glance(connection) if source.glance else b""
     except (OSError, sqlite3.Error):
         return b""

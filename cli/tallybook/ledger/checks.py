@@ -27,6 +27,7 @@ from tallybook.private import aside, open_regular
 from tallybook.schema import Reported
 from tallybook.sources import sources
 from tallybook.tables import CORRECTIONS, READ
+from tallybook.urls import is_url
 
 # A manifest has 400 bytes a file, a part 100 a row.
 _MANIFEST_BYTES: Final = 256 << 20
@@ -157,9 +158,9 @@ def _fault(path: str, entry: Entry) -> str | None:
 
 
 def _is_path(path: str) -> bool:
-    """Whether it is absolute on any system, with no way back in it."""
+    """Whether it is a URL, or absolute on any system, with no way back in it."""
     kinds: tuple[PurePath, ...] = (PurePosixPath(path), PureWindowsPath(path))
-    absolute = any(each.is_absolute() for each in kinds)
+    absolute = is_url(path) or any(each.is_absolute() for each in kinds)
     back = any(part in {"..", "."} for each in kinds for part in each.parts)
     return absolute and not back and "\0" not in path and len(path) <= _PATH_LENGTH
 

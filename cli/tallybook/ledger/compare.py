@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 
 from tallybook.errors import FAILURES
 from tallybook.files.find import COMPRESSED, Found, Search, compression_of, look
@@ -16,6 +15,7 @@ from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.gather import Task
 from tallybook.ledger.manifest import Entry, Manifest
 from tallybook.sources import sources
+from tallybook.urls import as_path, is_url
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ def compare_files(
         if path in comparison.found:
             continue
         below = any(_is_below(path, root) for root in roots)
-        there = _look(path)
+        there = _listed(path, search, below=below) if is_url(path) else _look(path)
         if there is None:
             candidates.append(entry)
             if below or is_asked_for(entry):
@@ -82,7 +82,15 @@ def _as_known(found: Iterable[Found], known: Mapping[str, Entry]) -> Iterator[tu
 
 
 def _is_below(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+    separator = "/" if is_url(root) else os.sep
+    return path == root or path.startswith(root.rstrip(separator) + separator)
+
+
+def _listed(path: str, search: Search, *, below: bool) -> Found | None:
+    """An object as it was, or None where it is gone, which only a listing tells."""
+    failed = (str(each) for each, _ in search.failed)
+    is_told = below and path not in search.objects and not any(map(path.startswith, failed))
+    return None if is_told else Found(path, -1, 0, 0, 0)
 
 
 def _look(path: str) -> Found | None:
@@ -163,7 +171,7 @@ class _Candidates:
         """Entries of files that began as this one does, the longest first."""
         if not self._heads:
             return []
-        head = head_of(Path(path))
+        head = head_of(as_path(path))
         found = [
             entry
             for (length, digest), entries in self._heads.items()
@@ -215,7 +223,7 @@ def _says_the_same(comparison: FileComparison, entry: Entry, found: Found) -> bo
     if compression_of(entry.path).lower() != compression_of(found.path).lower():
         return False
     try:
-        begun = encoded(source.begin(facts(source, Path(found.path))))
+        begun = encoded(source.begin(facts(source, as_path(found.path))))
     except Exception:  # the reading meets it again, and says so
         if FAILURES.raised:
             raise

@@ -23,6 +23,7 @@ READING: Final = (
     "schema",
     "sources",
     "tables",
+    "urls",
     "values",
     "wording",
 )

@@ -17,6 +17,7 @@ from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Segment, sealed
 from tallybook.ledger.parts import PartWriter, Where
 from tallybook.private import write_aside
+from tallybook.urls import as_path
 
 
 class Task(NamedTuple):
@@ -107,7 +108,7 @@ def _read_from(
     task: Task, after: ReadPosition | None, code: str, writer: PartWriter, *, kept: bool
 ) -> Outcome:
     copy = Path(task.found.copy) if task.found.copy else None
-    reading = FileReading(Path(task.found.path), after, task.probes, copy, kept=kept)
+    reading = FileReading(as_path(task.found.path), after, task.probes, copy, kept=kept)
     file_id = os.urandom(8).hex()
     rows: list[Segment] = []
     tentative: list[Segment] = []

@@ -19,6 +19,7 @@ from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing
 from tallybook.names import path_of
+from tallybook.urls import is_url
 
 
 class Merged(NamedTuple):
@@ -87,7 +88,7 @@ def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: StoredRows) 
                 is_known = mine.known or entry.known
                 taken[path] = msgspec.structs.replace(taken.get(path, mine), known=is_known)
             continue
-        free = mine is None and not os.path.lexists(path_of(path))
+        free = mine is None and not _is_here(path)
         name = path if free else f"{path}~{_mark(entry)}"
         if name not in ours:
             taken[name] = _foreign(entry, name)
@@ -97,10 +98,15 @@ def _taken(ours: dict[str, Entry], theirs: dict[str, Entry], store: StoredRows) 
 def _foreign(entry: Entry, path: str) -> Entry:
     """The entry as it is here: nothing on this disk is known to be this file."""
     renamed = entry.renamed or path != entry.path
-    gone = not os.path.lexists(path_of(path))
+    gone = entry.gone if is_url(path) else not _is_here(path)
     return msgspec.structs.replace(
         entry, path=path, states=None, inode=0, device=0, gone=gone, renamed=renamed
     )
+
+
+def _is_here(path: str) -> bool:
+    """Whether a file of this machine has the path; a URL is the same object on every one."""
+    return not is_url(path) and os.path.lexists(path_of(path))
 
 
 def _mark(entry: Entry) -> str:

@@ -30,6 +30,7 @@ from tallybook.ledger.question import Question
 from tallybook.ledger.refresh import EntryChanges, refresh
 from tallybook.ledger.store import MANY_PARTS, PartDamaged, Store
 from tallybook.names import path_of, text_of
+from tallybook.urls import ObjectPath, as_path
 from tallybook.wording import counted
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def with_usage(
 
 
 def _absolute(path: Path) -> Path:
+    if isinstance(path, ObjectPath):
+        return path
     return Path(os.path.abspath(path))  # noqa: PTH100 - keeps links
 
 
@@ -335,12 +338,17 @@ def _give_back_memory() -> None:
 
 
 def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
-    """Whether all could be read: what could not may be readable tomorrow, unchanged."""
+    """Whether all could be read, and a look at files tells whether it is as it was.
+
+    What could not be read may be readable tomorrow, unchanged.
+    """
+    if any(isinstance(each, ObjectPath) for each in search.searched):
+        return False
     return not search.failed and all(entry.mtime_ns >= 0 for entry in entries)
 
 
 def _failed(search: Search, entries: Sequence[Entry]) -> pa.Table | None:
     """A row for each path that could not be entered, or whose rows were lost."""
     failed = [located_problem(path, "unreadable", words) for path, words in search.failed]
-    lost = [located_problem(Path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
+    lost = [located_problem(as_path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
     return pa.concat_tables([*failed, *lost]) if failed or lost else None

@@ -17,6 +17,7 @@ from tallybook.ledger.digests import code_digest, reading_digest
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.refresh import FileCounts
 from tallybook.ledger.store import Store
+from tallybook.urls import is_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,8 +75,12 @@ class Reading:
 
     @property
     def found(self) -> Iterator[Found]:
-        """The files that were seen, as they looked; made when asked for, there may be very many."""
-        yield from (entry.as_found() for entry in self.entries if not entry.gone)
+        """The files that were seen, as they looked; made when asked for, there may be very many.
+
+        Objects of storage are not looked at by who asks.
+        """
+        files = (entry for entry in self.entries if not is_url(entry.path))
+        yield from (entry.as_found() for entry in files if not entry.gone)
         yield from self.foreign
 
     @property

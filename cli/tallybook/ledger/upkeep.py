@@ -16,6 +16,7 @@ from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
 from tallybook.ledger.store import PartDamaged
 from tallybook.names import text_of
+from tallybook.urls import as_text
 
 WAIT_SECONDS: Final = 30.0
 _COUNTED: Final = ("files", "gone", "lost", "older", "named", "rows")
@@ -92,7 +93,7 @@ def forget(ledger: Path, path: Path) -> int:
     may have paths of another system, and is named by them.
     """
     # Links are kept, as the ledger does.
-    names = {text_of(os.path.abspath(path)), text_of(str(path))}  # noqa: PTH100 - see above
+    names = {text_of(os.path.abspath(path)), as_text(path)}  # noqa: PTH100 - see above
     return _change(ledger, lambda entry: not any(_is_in(entry.path, name) for name in names))
 
 

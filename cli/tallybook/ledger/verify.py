@@ -17,6 +17,7 @@ from tallybook.ledger.manifest import Entry
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import PartDamaged, Store
 from tallybook.ledger.upkeep import held
+from tallybook.urls import is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Disagreement:
 def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
     """Reads every file again that is as it was: how many, and what disagrees with the ledger.
 
-    Of a file that has changed or is gone, or that other code has read, only the parts with its rows
-    are checked.
+    Of a file that has changed or is gone, or that other code has read, and of an object of storage,
+    which nobody has named here, only the parts with its rows are checked.
     """
     manifest, store = held(ledger), Store([Folder(ledger).parts])
     rows = StoredRows(store)
@@ -51,6 +52,8 @@ def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
 
 
 def _is_unchanged(entry: Entry) -> bool:
+    if is_url(entry.path):
+        return False
     try:
         return entry.code == reading_digest() and entry.is_as(look(entry.path))
     except OSError:
