@@ -9,7 +9,6 @@ from itertools import chain
 
 from tallybook.errors import FAILURES
 from tallybook.files.find import COMPRESSED, Found, Search, compression_of, look
-from tallybook.files.read import facts
 from tallybook.files.resume import ReadPosition, encoded, head_of
 from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.gather import Task
@@ -222,6 +221,8 @@ def _says_the_same(comparison: FileComparison, entry: Entry, found: Found) -> bo
         return False
     if compression_of(entry.path).lower() != compression_of(found.path).lower():
         return False
+    from tallybook.files.read import facts  # noqa: PLC0415 - loads pyarrow, 0.06 s
+
     try:
         begun = encoded(source.begin(facts(source, as_path(found.path))))
     except Exception:  # the reading meets it again, and says so

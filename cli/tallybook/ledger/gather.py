@@ -6,18 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import pyarrow as pa
 
 from tallybook.files.find import Found
-from tallybook.files.read import FileReading
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Segment, sealed
-from tallybook.ledger.parts import PartWriter, Where
 from tallybook.private import write_aside
 from tallybook.urls import as_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tallybook.ledger.parts import PartWriter
 
 
 class Task(NamedTuple):
@@ -72,6 +74,8 @@ def gather(
     Without folders the rows are given back. Without one for states it is not told where reading
     ended: what is read aside is not gone on from. Raises OSError where they cannot be written.
     """
+    from tallybook.ledger.parts import PartWriter  # noqa: PLC0415 - loads pyarrow, 0.06 s
+
     kept = states is not None
     writer = PartWriter(parts, kept=kept)
     outcomes = [_read(as_task(task), code, writer, kept=kept) for task in tasks]
@@ -107,6 +111,9 @@ def _read(task: Task, code: str, writer: PartWriter, *, kept: bool) -> Outcome:
 def _read_from(
     task: Task, after: ReadPosition | None, code: str, writer: PartWriter, *, kept: bool
 ) -> Outcome:
+    from tallybook.files.read import FileReading  # noqa: PLC0415 - as above
+    from tallybook.ledger.parts import Where  # noqa: PLC0415
+
     copy = Path(task.found.copy) if task.found.copy else None
     reading = FileReading(as_path(task.found.path), after, task.probes, copy, kept=kept)
     file_id = os.urandom(8).hex()

@@ -10,19 +10,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import pyarrow as pa
-
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, folders_of, walk
 from tallybook.files.known_places import KnownPlaces, known_places, known_variables
 from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
-from tallybook.files.read import located_problem
 from tallybook.files.regular import is_folder
 from tallybook.ledger import kept_prices
 from tallybook.ledger.compare import FileComparison, compare_files
-from tallybook.ledger.corrections import corrections
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.gather import as_task
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
@@ -34,6 +30,8 @@ from tallybook.urls import ObjectPath, as_path
 from tallybook.wording import counted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tallybook.ledger.reading import Reading
     from tallybook.pricing.rates import Rates
 
@@ -318,6 +316,10 @@ class _Opened:
         """What backfill has recorded, unless the question is what the logs themselves record."""
         if self.question.ledger is None or self.question.as_recorded:
             return None
+        if self.held is not None and not self.held.corrections:
+            return None
+        from tallybook.ledger.corrections import corrections  # noqa: PLC0415 - loads pyarrow
+
         try:
             return corrections(self.question.ledger, self.held)
         except TallybookError as error:
@@ -349,6 +351,12 @@ def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
 
 def _failed(search: Search, entries: Sequence[Entry]) -> pa.Table | None:
     """A row for each path that could not be entered, or whose rows were lost."""
-    failed = [located_problem(path, "unreadable", words) for path, words in search.failed]
-    lost = [located_problem(as_path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
-    return pa.concat_tables([*failed, *lost]) if failed or lost else None
+    wrong = [(path, "unreadable", words) for path, words in search.failed]
+    wrong += [(as_path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
+    if not wrong:
+        return None
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.06 s
+
+    from tallybook.files.read import located_problem  # noqa: PLC0415 - as above
+
+    return pa.concat_tables(located_problem(*each) for each in wrong)

@@ -105,6 +105,10 @@ def _gathered(
     comparison: FileComparison, store: Store, states: Path | None, progress: Progress | None
 ) -> Iterator[tuple[Sequence[Found | Task], Gathered]]:
     """Groups of the files to read, with what reading them gave."""
+    if not comparison.tasks:
+        return iter(())
+    import tallybook.ledger.parts  # noqa: F401, PLC0415 - once, before workers are forked
+
     ready = store.with_states(comparison.tasks, states)
     work = partial(gather, code=comparison.code, parts=store.parts, states=store.states)
     # Rows in memory would have to be sent from process to process.
