@@ -62,6 +62,27 @@ def test_the_example_reads_its_format(source: Source) -> None:
     assert not source.finish(state)
 
 
+@pytest.mark.parametrize(
+    ("usage", "problem"),
+    [
+        (None, "no-counts"),
+        (5, "no-counts"),
+        ("12", "no-counts"),
+        ([1], "no-counts"),
+        ({}, "no-counts"),
+        ({"prompt_tokens": "?"}, "bad-number"),
+    ],
+)
+def test_usage_of_another_type_costs_its_counts_and_no_more(
+    source: Source, usage: object, problem: str
+) -> None:
+    lines = [json.dumps(call).encode() + b"\n" for call in (CALL | {"usage": usage}, CALL)]
+    (odd, sound), _ = source.read(b"".join(lines), source.begin(FileFacts()))
+    assert (odd.identity, odd.reported_input_tokens) == ("c-1", None)
+    assert odd.problems == [problem]
+    assert sound.reported_input_tokens == 12
+
+
 def test_the_example_can_be_saved_behind_any_line(source: Source) -> None:
     lines = [json.dumps(CALL).encode() + b"\n", b"\n", b'{"acme_call" 2}\n', b'{"cut": \n'] * 2
     at_once, end = source.read(b"".join(lines), source.begin(FileFacts()))
