@@ -41,8 +41,10 @@ def question_of(  # noqa: PLR0913 - one parameter an option
     everything: bool = False,
     apart: bool = False,
     prices_at: str | None = None,
+    engine: str | None = None,
 ) -> Question:
     """What the options ask of the ledger. Raises UsageError."""
+    from tallybook.files.engine import HERE, engine_of
     from tallybook.ledger.question import Question
 
     if ledger and no_ledger:
@@ -63,6 +65,7 @@ def question_of(  # noqa: PLR0913 - one parameter an option
         as_recorded=as_recorded,
         everything=everything,
         apart=apart,
+        engine=HERE if engine is None else engine_of(engine),
     )
 
 

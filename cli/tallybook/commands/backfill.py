@@ -106,6 +106,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
     prices: options.Prices = None,
+    engine: options.Engine = None,
 ) -> None:
     """Fill counts that a log lost, from responses, details and twins that lie beside it.
 
@@ -125,11 +126,18 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
         return
 
     question = question_of(
-        paths, prices, ledger, no_ledger=no_ledger, as_recorded=True, everything=everything
+        paths,
+        prices,
+        ledger,
+        no_ledger=no_ledger,
+        as_recorded=True,
+        everything=everything,
+        engine=engine,
     )
+    more = _responses(responses, engine)
     query = _query(paths, responses, everything=everything)
     work = partial(
-        _planned, zone=zone, responses=responses, problems=problems, query=query, details=details
+        _planned, zone=zone, responses=more, problems=problems, query=query, details=details
     )
     plan, answer, notes = read(question, work)
     files, changed = _written_in_place(plan, apply=apply) if in_place else ([], set())
@@ -137,7 +145,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
     answer |= {"in_place": files if in_place else None, "recorded_before": known, "applied": None}
     with _said_whatever_comes(files):
         if apply:
-            again = partial(_planned_again, question, zone, responses)
+            again = partial(_planned_again, question, zone, more)
             answer["applied"] = _apply(plan, again, _folder(ledger), changed)
         put([_rendered(answer, chosen, details=details)], chosen)
     _remark(answer, notes)
@@ -148,7 +156,7 @@ def _planned(  # noqa: PLR0913 - what was asked
     reading: Reading,
     *,
     zone: str,
-    responses: list[Path] | None,
+    responses: Question | None,
     problems: Path | None,
     query: dict[str, Any],
     details: bool,
@@ -163,7 +171,7 @@ def _planned(  # noqa: PLR0913 - what was asked
     return plan, answer, reading.notes
 
 
-def _planned_again(question: Question, zone: str, responses: list[Path] | None) -> BackfillPlan:
+def _planned_again(question: Question, zone: str, responses: Question | None) -> BackfillPlan:
     """The plan from what the files state by now; its problems have been told."""
     from tallybook.report.problems import ProblemCount
 
@@ -315,7 +323,7 @@ def _recorded_before(plan: BackfillPlan, folder: Path) -> int:
 def _plan(
     reading: Reading,
     zone: str,
-    responses: list[Path] | None,
+    responses: Question | None,
     problems: Path | None,
     found: ProblemCount,
 ) -> BackfillPlan:
@@ -335,10 +343,14 @@ def _plan(
         write_problems(problems, chain(reading.batches(), more.batches() if more else ()))
         return plan
 
-    if not responses:
-        return made(None)
-    question = question_of(responses, None, None, no_ledger=True, as_recorded=True)
-    return read(question, made)
+    return made(None) if responses is None else read(responses, made)
+
+
+def _responses(paths: list[Path] | None, engine: str | None) -> Question | None:
+    """What is asked of stored responses that lie elsewhere."""
+    if not paths:
+        return None
+    return question_of(paths, None, None, no_ledger=True, as_recorded=True, engine=engine)
 
 
 def _query(

@@ -224,6 +224,14 @@ PricesAt = Annotated[
         help="The prices that an earlier report was made with: its digest, or its day.",
     ),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local:N|dask://HOST:PORT",
+        help="Who reads the logs: N processes here (default: one a core), or the workers of a Dask "
+        "cluster that see the same files; the answer is the same.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]
 Problems = Annotated[
     Path | None,
@@ -256,6 +264,7 @@ class UsageOptions:
     no_ledger: NoLedger = False
     prices: Prices = None
     prices_at: PricesAt = None
+    engine: Engine = None
     strict: Strict = False
 
     def query(
@@ -309,6 +318,7 @@ class UsageOptions:
             everything=self.everything,
             apart=self.as_recorded,
             prices_at=self.prices_at,
+            engine=self.engine,
         )
 
 

@@ -75,6 +75,7 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     ledger: options.Ledger = None,
     no_ledger: options.NoLedger = False,
     prices: options.Prices = None,
+    engine: options.Engine = None,
     format_: options.TableFormat = None,
     json: options.Json = False,
     output: options.Output = None,
@@ -100,11 +101,12 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
             ledger=ledger,
             no_ledger=no_ledger,
             prices=prices,
+            engine=engine,
         )
         _put_unpriced(usage, chosen, output)
         return
-    if everything or no_ledger or ledger:
-        raise UsageError("--all, --ledger and --no-ledger go with --unpriced")
+    if everything or no_ledger or ledger or engine:
+        raise UsageError("--all, --ledger, --no-ledger and --engine go with --unpriced")
     if len(names or ()) > 1:
         raise UsageError("one MODEL at a time", hint="without one all of them are listed")
     _put_rates(names[0] if names else None, provider, _span(at), _rates(prices), chosen, output)

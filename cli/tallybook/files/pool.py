@@ -9,12 +9,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import FAILURES
+
+if TYPE_CHECKING:
+    from tallybook.files.cluster import Cluster
 
 # Starting workers costs about 0.1 s of every core, the time in which one core reads this much.
 POOL_BYTES = 48 << 20
@@ -24,6 +29,11 @@ _MOST_GROUPS = 128  # each is a step of the progress, and may become a part of t
 _MOST_FILES = 2_048  # of a group: what was found out of each is held until all of them are read
 # A forked worker has all that is known of the files before it has read one, half a KB of each.
 _MANY_FILES = 32_768
+# Of a cluster. A lost worker costs what it was at; each group is a part, which questions pay for.
+_MOST_BYTES: Final = 1 << 30
+_LEAST_BYTES = 4 << 20
+_TASKS_PER_WORKER: Final = 4  # more at once only cost the scheduler
+_QUIET_SECONDS = 5.0
 Progress = Callable[[int, int], None]  # bytes read, bytes in all
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +59,7 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     pooled = is_pooled(sizes) and workers > 1
     cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else _apart(sizes))
     groups = [items[cut.start : cut.stop] for cut in cuts]
-    weights = [sum(sizes[cut.start : cut.stop]) for cut in cuts]
+    weights = _weights(cuts, sizes)
     done = 0
     for number, result in (
         _work_pooled(work, groups, weights, workers, meanwhile)
@@ -60,6 +70,85 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
         if progress:
             progress(done, total)
         yield cuts[number], result
+
+
+def work_on(  # noqa: PLR0913 - as `work_through`
+    cluster: Cluster,
+    work: Callable[[Sequence[T]], R],
+    items: Sequence[T],
+    sizes: Sequence[int],
+    progress: Progress | None = None,
+    *,
+    meanwhile: Callable[[], object] | None = None,
+) -> Iterator[tuple[range, R | None]]:
+    """As `work_through`, by the workers of a cluster; None for a group that they could not do.
+
+    Raises TallybookError where the cluster is gone.
+    """
+    workers = max(cluster.workers(), 1)
+    effort = _effort(sizes)
+    count = min(workers * _GROUPS_PER_WORKER, effort // _LEAST_BYTES + 1)
+    cuts = _groups(sizes, max(count, effort // _MOST_BYTES + 1))
+    weights = _weights(cuts, sizes)
+    groups = [items[cut.start : cut.stop] for cut in cuts]
+    found = _done(
+        cluster.executor,
+        partial(_tidily, work),
+        groups,
+        _largest_first(weights),
+        workers * _TASKS_PER_WORKER,
+        (workers, meanwhile),
+        cluster.check,
+    )
+    done = 0
+    for number, future in found:
+        result = cluster.result(future)
+        done += weights[number]
+        if progress:
+            progress(done, sum(sizes))
+        yield cuts[number], result
+
+
+def _weights(cuts: Sequence[range], sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[cut.start : cut.stop]) for cut in cuts]
+
+
+def _largest_first(weights: Sequence[int]) -> list[int]:
+    return sorted(range(len(weights)), key=lambda number: -weights[number])
+
+
+def _done(  # noqa: PLR0913, PLR0917 - who does what with what, and how
+    executor: Executor,
+    work: Callable[[Sequence[T]], R],
+    groups: Sequence[Sequence[T]],
+    order: Sequence[int],
+    window: int,
+    at_end: tuple[int, Callable[[], object] | None],
+    quiet: Callable[[], object] | None = None,
+) -> Iterator[tuple[int, Future[R]]]:
+    """The numbers of groups in the order in which work on them is done.
+
+    No more than `window` wait for it at once. `at_end`: what is done here once no more than so many
+    are left; `quiet` is called where nothing comes for a while.
+    """
+    few, meanwhile = at_end
+    waiting = iter(order)
+    pending: dict[Future[R], int] = {}
+    while True:
+        with _uninterrupted():
+            for number in islice(waiting, window - len(pending)):
+                pending[executor.submit(work, groups[number])] = number
+        if not pending:
+            return
+        if meanwhile and len(pending) <= few:
+            meanwhile()
+            meanwhile = None
+        seconds = _QUIET_SECONDS if quiet else None
+        ready, _ = wait(pending, seconds, return_when=FIRST_COMPLETED)
+        if quiet and not ready:
+            quiet()
+        for future in ready:
+            yield pending.pop(future), future
 
 
 def is_pooled(sizes: Sequence[int]) -> bool:
@@ -122,7 +211,7 @@ def _work_pooled(
     meanwhile: Callable[[], object] | None,
 ) -> Iterator[tuple[int, R]]:
     """Largest groups first; a group whose worker died is read here, so nothing is lost."""
-    order = sorted(range(len(groups)), key=lambda number: -weights[number])
+    order = _largest_first(weights)
     left = set(order)
     is_many = sum(map(len, groups)) >= _MANY_FILES
     if is_many:
@@ -134,20 +223,12 @@ def _work_pooled(
             initializer=_take_over,
             initargs=(FAILURES.raised, _hidden()),
         ) as pool:
-            pending: dict[Future[R], int] = {}
+            tidily = partial(_tidily, work)
+            at_end = (workers, meanwhile)
             try:
-                with _uninterrupted():
-                    for number in order:
-                        pending[pool.submit(_tidily, work, groups[number])] = number
-                while pending:
-                    if meanwhile and len(pending) <= workers:
-                        meanwhile()
-                        meanwhile = None
-                    ready, _ = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in ready:
-                        number = pending.pop(future)
-                        yield number, future.result()
-                        left.discard(number)
+                for number, future in _done(pool, tidily, groups, order, len(order), at_end):
+                    yield number, future.result()
+                    left.discard(number)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 # Interrupted while they start, workers wait for work that nobody gives them, and

@@ -161,8 +161,9 @@ class _Opened:
         """Reads into the ledger and commits; only one run at a time does."""
         try:
             return self._refreshed(folder)
-        except OSError:
-            # What this run has written before the disk was full is of no use to any other.
+        except (OSError, TallybookError):
+            # What this run has written before the disk was full, or those who read were gone, is of
+            # no use to any other.
             with suppress(Damaged, OSError):
                 folder.sweep(load(folder.root)[0])
             raise
@@ -174,7 +175,7 @@ class _Opened:
         repaired = self._without_damaged(manifest) + self._marked(manifest)
         comparison = self._compared(manifest)
         store = Store([], folder.parts, folder.states)
-        changes = refresh(comparison, manifest, store, folder.states, self.progress)
+        changes = self._read(comparison, manifest, store, folder.states)
         after = manifest
         if changes.entries or changes.removed or damage or repaired:
             after = changes.apply(manifest)
@@ -192,6 +193,14 @@ class _Opened:
         reading.derived = folder.derived
         reading.is_settled = _is_settled(reading.entries, self.search)
         return reading
+
+    def _read(
+        self, comparison: FileComparison, manifest: Manifest, store: Store, states: Path | None
+    ) -> EntryChanges:
+        engine = self.question.engine
+        changes = refresh(comparison, manifest, store, states, self.progress, engine)
+        self.notes += changes.notes
+        return changes
 
     def _beside(self, folder: Folder) -> Reading:
         """Uses what the ledger holds without writing to it."""
@@ -212,7 +221,7 @@ class _Opened:
         if is_pooled([as_task(task).found.size for task in comparison.tasks]):
             try:
                 store = Store(known, _aside(self.stack))
-                changes = refresh(comparison, manifest, store, states, self.progress)
+                changes = self._read(comparison, manifest, store, states)
                 after = changes.apply(manifest)
                 return self._reading(comparison, manifest, after, changes, store)
             except OSError as error:
@@ -220,7 +229,7 @@ class _Opened:
                 self.notes.append(f"cannot write aside, all is held in memory: {words}")
                 self.stack.close()
         store = Store(known)
-        changes = refresh(comparison, manifest, store, states, self.progress)
+        changes = self._read(comparison, manifest, store, states)
         after = changes.apply(manifest)
         return self._reading(comparison, manifest, after, changes, store)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallybook.files.engine import HERE, Engine
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -26,3 +28,4 @@ class Question:
     as_recorded: bool = False
     everything: bool = False
     apart: bool = False  # records that are probably one call count both
+    engine: Engine = HERE  # who reads what is new; the answer is the same

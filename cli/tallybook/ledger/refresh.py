@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tallybook.files.engine import HERE, Engine
 from tallybook.files.find import Found, logical_name
 from tallybook.files.pool import Progress, work_through
 from tallybook.ledger.compare import FileComparison
@@ -17,6 +18,9 @@ from tallybook.ledger.gather import Gathered, Outcome, Task, as_task, gather
 from tallybook.ledger.manifest import Entry, Manifest
 from tallybook.ledger.store import Store
 from tallybook.sources import sources
+from tallybook.wording import counted
+
+Results = Iterator[tuple[Sequence[Found | Task], Gathered]]
 
 
 @dataclass(slots=True)
@@ -33,11 +37,12 @@ class FileCounts:
 
 @dataclass(slots=True)
 class EntryChanges:
-    """Entries to put into the manifest, and paths to take out of it."""
+    """Entries to put into the manifest, and paths to take out of it; `notes` tell the user."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     counts: FileCounts = field(default_factory=FileCounts)
+    notes: list[str] = field(default_factory=list)
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The next generation."""
@@ -47,16 +52,17 @@ class EntryChanges:
         )
 
 
-def refresh(
+def refresh(  # noqa: PLR0913, PLR0917 - what to read, where to put it, and who reads
     comparison: FileComparison,
     manifest: Manifest,
     store: Store,
     states: Path | None,
     progress: Progress | None = None,
+    engine: Engine = HERE,
 ) -> EntryChanges:
     """Read what the comparison says into the store; `states` is where the ledger keeps its own.
 
-    Raises OSError where the store cannot be written.
+    Raises OSError where the store cannot be written, TallybookError where the engine fails.
     """
     renamed = (entry.path for entry in comparison.renamed.values())
     changes = EntryChanges(removed={*comparison.superseded, *renamed})
@@ -66,7 +72,8 @@ def refresh(
         changes.removed.add(entry.path)
         changes.entries[found.path] = _as_found(comparison, entry, found)
         changes.counts.moved += 1
-    for tasks, gathered in _gathered(comparison, store, states, progress):
+    ready = store.with_states(comparison.tasks, states)
+    for tasks, gathered in _gathered(ready, comparison.code, store, progress, engine, changes):
         store.take(gathered.part, gathered.table)
         for task, outcome in zip(map(as_task, tasks), gathered.outcomes, strict=True):
             _count(changes.counts, task, outcome)
@@ -101,21 +108,52 @@ def _found_again(comparison: FileComparison) -> Iterator[tuple[str, Entry]]:
             yield path, msgspec.structs.replace(entry, gone=False, known=is_known)
 
 
-def _gathered(
-    comparison: FileComparison, store: Store, states: Path | None, progress: Progress | None
-) -> Iterator[tuple[Sequence[Found | Task], Gathered]]:
+def _gathered(  # noqa: PLR0913, PLR0917 - as `refresh`
+    tasks: Sequence[Found | Task],
+    code: str,
+    store: Store,
+    progress: Progress | None,
+    engine: Engine,
+    changes: EntryChanges,
+) -> Results:
     """Groups of the files to read, with what reading them gave."""
-    if not comparison.tasks:
+    here: Sequence[Found | Task] = tasks
+    if engine.scheduler is not None and tasks:
+        from tallybook.ledger.afar import Afar  # noqa: PLC0415 - most runs read here
+
+        here = [task for task in tasks if as_task(task).found.copy]  # of a pipe, which is here
+        there = [task for task in tasks if not as_task(task).found.copy]
+        afar = Afar(engine.scheduler, code, store)
+        yield from afar.gathered(there, [_size(task) for task in there], progress, _load_chain)
+        if afar.left:
+            changes.notes.append(_left(len(afar.left), engine.scheduler))
+        here += afar.left
+    yield from _gathered_here(here, code, store, progress, engine.workers)
+
+
+def _left(count: int, scheduler: str) -> str:
+    return (
+        f"{counted(count, 'file')} read here: the workers of {scheduler} do not see the same there"
+    )
+
+
+def _gathered_here(
+    tasks: Sequence[Found | Task],
+    code: str,
+    store: Store,
+    progress: Progress | None,
+    workers: int | None,
+) -> Results:
+    if not tasks:
         return iter(())
     import tallybook.ledger.parts  # noqa: F401, PLC0415 - once, before workers are forked
 
-    ready = store.with_states(comparison.tasks, states)
-    work = partial(gather, code=comparison.code, parts=store.parts, states=store.states)
+    work = partial(gather, code=code, parts=store.parts, states=store.states)
     # Rows in memory would have to be sent from process to process.
-    workers = None if store.parts else 1
-    sizes = [_size(task) for task in ready]
-    found = work_through(work, ready, sizes, progress, workers, meanwhile=_load_chain)
-    return ((ready[some.start : some.stop], gathered) for some, gathered in found)
+    most = workers if store.parts else 1
+    sizes = [_size(task) for task in tasks]
+    found = work_through(work, tasks, sizes, progress, most, meanwhile=_load_chain)
+    return ((tasks[some.start : some.stop], gathered) for some, gathered in found)
 
 
 def _load_chain() -> None:

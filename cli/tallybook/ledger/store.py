@@ -13,12 +13,12 @@ from tallybook.errors import words_of
 from tallybook.files.find import Found
 from tallybook.ledger.manifest import Damaged, unsealed
 from tallybook.ledger.part_files import is_aside, is_whole
-from tallybook.private import read_own
+from tallybook.private import read_own, write_aside
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tallybook.ledger.gather import Task
+    from tallybook.ledger.gather import Gathered, Task
 
 
 _NO_FILE: Final = frozenset({EINVAL, EISDIR, ELOOP})  # another thing stands in its place
@@ -49,6 +49,13 @@ class Store:
         """Keep a part that is on no disk."""
         if table is not None:
             self._tables[name] = table
+
+    def put(self, gathered: Gathered, part: bytes, states: bytes) -> None:
+        """Write what was read elsewhere, under its names. Raises OSError."""
+        if self.parts is not None and gathered.part:
+            write_aside(self.parts / gathered.part, part, sync=self.states is not None)
+        if self.states is not None and gathered.states:
+            write_aside(self.states / gathered.states, states)
 
     def with_states(self, tasks: Sequence[Found | Task], states: Path | None) -> list[Found | Task]:
         """The tasks with the states that their places lack; without one, a file is read afresh."""

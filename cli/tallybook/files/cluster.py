@@ -1,0 +1,163 @@
+"""The workers of a Dask cluster, which read logs that they see; alone in knowing Dask."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from tallybook.errors import TallybookError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS: Final = 10.0
+# A worker that was lost is back in a few seconds where somebody starts it again.
+PATIENCE_SECONDS: Final = 60.0
+_RETRIES: Final = 2
+R = TypeVar("R")
+
+
+class Build(NamedTuple):
+    """Which program it is: two read alike where both are the same."""
+
+    version: str
+    digest: str
+
+
+class _Call:
+    """Work that is done by whoever unpickles it."""
+
+    def __init__(self, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
+        self._work, self._given = work, given
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self._work, self._given
+
+
+class _Sealed(Executor):
+    """Sends work as bytes, so that only the worker which does it has to know what it is.
+
+    Dask unpickles a task in its scheduler, which need not have this package, and in a worker before
+    the task begins: one without the package then hangs instead of failing.
+    """
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """As of any executor; there are no `kwargs`."""
+        assert not kwargs  # noqa: S101 - a bug of ours
+        return self._inner.submit(pickle.loads, pickle.dumps(_Call(fn, args)))
+
+
+class Cluster:
+    """The workers of a Dask cluster, as an `executor`."""
+
+    def __init__(self, client: Client, scheduler: str) -> None:
+        self._client, self._scheduler = client, scheduler
+        self._empty_since: float | None = None
+        self.executor = _Sealed(client.get_executor(pure=False, retries=_RETRIES))
+
+    def workers(self) -> int:
+        """How many there are. Raises TallybookError where the scheduler is gone."""
+        try:
+            return len(self._client.nthreads())
+        except Exception as error:
+            raise self._gone() from error
+
+    def result(self, future: Future[R]) -> R | None:
+        """What came of work, None where the cluster could not do it.
+
+        Raises TallybookError where the scheduler is gone, and what a worker raises of that sort.
+        """
+        try:
+            return future.result()
+        except TallybookError:
+            raise
+        except CancelledError as error:
+            raise self._gone() from error
+        except Exception:  # noqa: BLE001 - a worker was killed, or fails: done here, it tells itself
+            return None
+
+    def check(self) -> None:
+        """Raise TallybookError where there has been no worker for a while."""
+        if self.workers():
+            self._empty_since = None
+            return
+        now = time.monotonic()
+        self._empty_since = self._empty_since or now
+        if now - self._empty_since >= PATIENCE_SECONDS:
+            raise TallybookError(
+                f"the Dask scheduler at {self._scheduler} has lost all its workers",
+                hint=_start(self._scheduler),
+            )
+
+    def _gone(self) -> TallybookError:
+        return TallybookError(
+            f"the Dask scheduler at {self._scheduler} is gone",
+            hint="nothing of this run is kept; run it again once the scheduler is back",
+        )
+
+
+@contextmanager
+def cluster(scheduler: str, build: Callable[[], Build]) -> Iterator[Cluster]:
+    """The cluster of a scheduler at HOST:PORT, whose workers all are the `build` that is here.
+
+    How it is spoken to (TLS, time-outs) is Dask's own configuration. Raises TallybookError.
+    """
+    from distributed import Client  # noqa: PLC0415 - takes 0.4 s
+
+    # What it would log, with tracebacks, is told here by what it means.
+    log = logging.getLogger("distributed")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        try:
+            client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        except Exception as error:
+            raise TallybookError(
+                f"no Dask scheduler answers at {scheduler}",
+                hint="dask scheduler starts one, and says its address",
+            ) from error
+        try:
+            check_builds(scheduler, build(), client.run(build, on_error="return"))
+            yield Cluster(client, scheduler)
+        finally:
+            client.close()
+    finally:
+        log.setLevel(before)
+
+
+def check_builds(scheduler: str, own: Build, found: Mapping[str, Build | Exception]) -> None:
+    """Raise TallybookError where a worker is of another build, or where there is none."""
+    if not found:
+        raise TallybookError(
+            f"the Dask scheduler at {scheduler} has no workers", hint=_start(scheduler)
+        )
+    for worker, theirs in sorted(found.items()):
+        if theirs == own or isinstance(theirs, OSError):  # it was lost meanwhile
+            continue
+        if isinstance(theirs, Exception):
+            raise TallybookError(
+                f"the Dask worker {worker} cannot load tallybook {own.version}",
+                hint="install the same tallybook for the workers, and start them again",
+            )
+        raise other_build(f"the Dask worker {worker}", own, theirs)
+
+
+def other_build(who: str, own: Build, theirs: Build) -> TallybookError:
+    """The error that a worker is not what it works for."""
+    what = "another build of it" if theirs.version == own.version else f"tallybook {theirs.version}"
+    return TallybookError(
+        f"{who} has {what}, here is {own.version}",
+        hint="install the same tallybook for the workers, and start them again",
+    )
+
+
+def _start(scheduler: str) -> str:
+    return f"dask worker {scheduler} --nworkers -1 starts one a core"
