@@ -34,6 +34,6 @@ def engine_of(text: str) -> Engine:
             )
         return Engine(scheduler=there[1])
     raise UsageError(
-        f"--engine {text!r} names nobody who could read",
+        "--engine names nobody who could read",  # its text may hold a password
         hint="local:4 are four processes here, dask://HOST:8786 the workers of a Dask scheduler",
     )
