@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dask
 from distributed import LocalCluster
 
-from tallybook.files import read
+from tallybook.files import find, read
 from tallybook.files.engine import Engine
 from tallybook.files.find import Found
 from tallybook.ledger import afar
@@ -23,11 +24,14 @@ class Workers(NamedTuple):
         self.client.run(work, *given)
 
 
-def local(**more: Any) -> LocalCluster:
+def local(folder: Path, **more: Any) -> LocalCluster:
+    """A cluster on this machine, by TCP as any other; `folder` is for what it writes."""
+    dask.config.set(temporary_directory=str(folder))
     return LocalCluster(
         protocol="tcp://",
         host="127.0.0.1",
         dashboard_address=":0",
+        local_directory=str(folder),
         memory_limit=0,
         threads_per_worker=1,
         **more,
@@ -55,7 +59,7 @@ def as_before() -> None:
 
 def without(name: str) -> None:
     """Let a worker lack the files of a name."""
-    look = afar.look
+    look = find.look
 
     def found(path: str) -> Found:
         if name in path:
@@ -67,7 +71,7 @@ def without(name: str) -> None:
 
 def another(name: str) -> None:
     """Let a worker have others of the name, of the same size."""
-    look = afar.look
+    look = find.look
 
     def found(path: str) -> Found:
         here = look(path)

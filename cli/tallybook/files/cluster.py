@@ -112,11 +112,7 @@ def cluster(scheduler: str, build: Callable[[], Build]) -> Iterator[Cluster]:
     """
     from distributed import Client  # noqa: PLC0415 - takes 0.4 s
 
-    # What it would log, with tracebacks, is told here by what it means.
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
+    with _unlogged():
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:
@@ -124,13 +120,31 @@ def cluster(scheduler: str, build: Callable[[], Build]) -> Iterator[Cluster]:
                 f"no Dask scheduler answers at {scheduler}",
                 hint="dask scheduler starts one, and says its address",
             ) from error
-        try:
+        with client:
             check_builds(scheduler, build(), client.run(build, on_error="return"))
             yield Cluster(client, scheduler)
-        finally:
-            client.close()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Have Dask log nothing: it is told here, without tracebacks, by what it means."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
     finally:
-        log.setLevel(before)
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def scratch() -> str:
+    """A folder for what a worker writes aside; Dask clears it where the worker was killed."""
+    from distributed import get_worker  # noqa: PLC0415 - is loaded in a worker
+
+    folder: str = get_worker().local_directory
+    return folder
 
 
 def check_builds(scheduler: str, own: Build, found: Mapping[str, Build | Exception]) -> None:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from tallybook import __version__
-from tallybook.files.cluster import Build, cluster, other_build
+from tallybook.files.cluster import Build, cluster, other_build, scratch
 from tallybook.files.find import Found, look
 from tallybook.files.pool import Progress, work_on
 from tallybook.ledger.digests import working_digest
@@ -29,8 +29,8 @@ class Sent(NamedTuple):
 
     numbers: list[int]
     gathered: Gathered
-    part: bytes
-    states: bytes
+    part: bytes = b""
+    states: bytes = b""
 
 
 def build() -> Build:
@@ -50,15 +50,23 @@ def gather_afar(
     if build() != own:
         raise other_build("a Dask worker", own, build())
     seen = [number for number, task in enumerate(tasks) if _is_as_listed(as_task(task).found)]
-    with _ALONE, TemporaryDirectory(prefix="tallybook-") as name:
+    mine = [tasks[number] for number in seen]
+    with _ALONE:
+        sent = _sent(mine, code, kept=kept) if on_disk else Sent([], gather(mine, code, None, None))
+    outcomes = sent.gathered.outcomes
+    read = [number for number, each in zip(seen, outcomes, strict=True) if not each.failed]
+    sent.gathered.outcomes = [each for each in outcomes if not each.failed]
+    return sent._replace(numbers=read)
+
+
+def _sent(tasks: Sequence[Found | Task], code: str, *, kept: bool) -> Sent:
+    """What was read, with the files that were written; none of them is left here."""
+    with TemporaryDirectory(dir=scratch()) as name:
         folder = Path(name)
-        parts = folder if on_disk else None
-        gathered = gather([tasks[n] for n in seen], code, parts, folder if kept else None)
-        part = (folder / gathered.part).read_bytes() if on_disk and gathered.part else b""
-        states = (folder / gathered.states).read_bytes() if gathered.states else b""
-    read = [number for number, each in zip(seen, gathered.outcomes, strict=True) if not each.failed]
-    gathered.outcomes = [each for each in gathered.outcomes if not each.failed]
-    return Sent(read, gathered, part, states)
+        gathered = gather(tasks, code, folder, folder if kept else None)
+        names = [gathered.part, gathered.states]
+        part, states = ((folder / each).read_bytes() if each else b"" for each in names)
+        return Sent([], gathered, part, states)
 
 
 def _is_as_listed(found: Found) -> bool:
