@@ -10,12 +10,14 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from tallybook import __version__
+from tallybook.files import objects
 from tallybook.files.cluster import Build, cluster, other_build, scratch
 from tallybook.files.find import Found, look
 from tallybook.files.pool import Progress, work_on
 from tallybook.ledger.digests import working_digest
 from tallybook.ledger.gather import Gathered, Task, as_task, gather
 from tallybook.ledger.store import Store
+from tallybook.urls import is_url
 
 # Readers know nothing of threads, of which a worker may have several, nor would these be quicker.
 _ALONE: Final = Lock()
@@ -70,14 +72,18 @@ def _sent(tasks: Sequence[Found | Task], code: str, *, kept: bool) -> Sent:
 
 
 def _is_as_listed(found: Found) -> bool:
-    """Whether a file and those beside it are here as they were where they were listed."""
-    if "://" in found.path:
-        return True  # the same from everywhere
+    """Whether a file and those beside it are here as they were where they were listed.
+
+    An object's URL may lead to another storage here, whose names are the same.
+    """
     try:
+        if is_url(found.path):
+            there = objects.look(found.path)
+            return (there.st_size, there.st_mtime_ns) == (found.size, found.mtime_ns)
         here = look(found.path)
     except OSError:
         return False
-    return here[1:3] == found[1:3] and here.beside == found.beside
+    return (here.size, here.mtime_ns, here.beside) == (found.size, found.mtime_ns, found.beside)
 
 
 class Afar:

@@ -128,8 +128,7 @@ def _gathered(  # noqa: PLR0913, PLR0917 - as `refresh`
         if afar.left:
             changes.notes.append(_left(len(afar.left), engine.scheduler))
         here += afar.left
-    if here:
-        yield from _gathered_here(here, code, store, progress, engine.workers)
+    yield from _gathered_here(here, code, store, progress, engine.workers)
 
 
 def _left(count: int, scheduler: str) -> str:
