@@ -32,6 +32,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, TypeVar, overload
 
@@ -206,6 +207,11 @@ def uuid_time(value: object) -> datetime | None:
     """The time inside a UUID of version 6 or 7; None for every other value."""
     if not isinstance(value, str) or value[_UUID_VERSION : _UUID_VERSION + 1] not in ("6", "7"):
         return None
+    return _uuid_time(value)
+
+
+@lru_cache(256)  # each line of a turn or a thread names it
+def _uuid_time(value: str) -> datetime | None:
     if not UUID.fullmatch(value):
         return None
     digits = value.replace("-", "")

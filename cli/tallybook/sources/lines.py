@@ -18,22 +18,37 @@ ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|\Z)")
 
 
 class Head:
-    """The first bytes of a file, its first lines split and decoded once for all who look at it."""
+    """The first bytes of a file, its first lines decoded once for all who look at it."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content[:HEAD_BYTES].removeprefix(_BOM)
         self._values: list[object] = []
+        self._undecoded = self._each()
 
     @cached_property
     def lines(self) -> list[bytes]:
         """The first lines that are not blank; the last one may be cut off."""
-        found = self.content.split(b"\n", _LOOKED_AT)[:_LOOKED_AT]
-        return [line for line in found if line and not line.isspace()]
+        return list(self._each())
+
+    def _each(self) -> Iterator[bytes]:
+        """The same one by one: the first line tells most files, and a head may have thousands."""
+        begin = 0
+        for _ in range(_LOOKED_AT):
+            end = self.content.find(b"\n", begin)
+            line = self.content[begin:end] if end >= 0 else self.content[begin:]
+            if line and not line.isspace():
+                yield line
+            if end < 0:
+                return
+            begin = end + 1
 
     def values(self, most: int) -> Iterator[object]:
         """The JSON values of the first lines; None for a line that holds none."""
-        for number, line in enumerate(self.lines[:most]):
+        for number in range(most):
             if number == len(self._values):
+                line = next(self._undecoded, None)
+                if line is None:
+                    return
                 self._values.append(decode(line))
             yield self._values[number]
 

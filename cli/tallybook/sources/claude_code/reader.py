@@ -64,8 +64,9 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
 
 def finish(state: State) -> list[Reported]:
     """Rows that wait for the end of the file: open streams, a document without its last line."""
-    state = _copy(state)
     rows: list[Reported] = []
+    if state.pending or state.held:
+        state = _copy(state)
     if state.pending.strip():
         found = _document_rows(state.pending, state)
         last = jsonl.unreadable(state.pending_record, state.pending, is_last=True)
