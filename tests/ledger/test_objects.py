@@ -14,13 +14,11 @@ from uuid import uuid4
 
 import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from typer.testing import CliRunner, Result
 
 from tallybook.commands import app
-from tallybook.files import pool
+from tallybook.files import objects, pool
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.reading import Reading
 from tallybook.sources import sources
@@ -44,6 +42,14 @@ CASES = (
     "verifiers/v1-5-episodes-with-their-run",
     "verifiers/v1-mark-line-ends-and-gzip",
 )
+ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1_780_000_000,
+    "model": "gpt-4o",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant"}}],
+    "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+}
 Run = Callable[..., Result]
 
 
@@ -83,6 +89,8 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - 0.3 s of each worker
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -144,19 +152,59 @@ def test_a_second_look_opens_nothing(memory: Storage, run: Run) -> None:
     assert memory.opened == ["a.jsonl", "b.jsonl.gz"]
 
 
+def test_what_may_be_any_file_is_looked_into_once(memory: Storage, run: Run) -> None:
+    """A second look knows both the logs among such objects and those that are none."""
+    memory.put("words.txt", b"not a log\n")
+    memory.put("answer.txt", json.dumps(ANSWER).encode())
+    memory.put("noise", b"neither")
+    first = report(run("usage-report", "--json", memory.url))
+    assert (first["totals"]["calls"], first["coverage"]["not_looked_at"]) == (1, {"": 1, ".txt": 1})
+    opened = list(memory.opened)
+    assert report(run("usage-report", "--json", memory.url)) == first
+    assert memory.opened == opened
+    memory.put("words.txt", json.dumps(ANSWER | {"id": "chatcmpl-2"}).encode())
+    assert calls(run("usage-report", "--json", memory.url)) == 2
+
+
+@pytest.mark.parametrize("kind", ["memory", "bucket"])
+def test_an_object_that_changes_while_it_is_read_is_read_another_time(
+    kind: str, request: pytest.FixtureRequest, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first megabytes and its last ones might be of two states."""
+    storage: Storage = request.getfixturevalue(kind)
+    url = storage.put("a.jsonl", session(1) + b"\n" * (3 << 20))
+    storage.put("b.jsonl", session(2))
+    # As streams of most storages have it.
+    details = property(lambda self: self.fs.info(self.path))
+    monkeypatch.setattr(MemoryFile, "details", details, raising=False)
+    read = objects.ObjectStream.read
+
+    def replaced(self: objects.ObjectStream, size: int = -1, /) -> bytes:
+        if self.tell() == 0:
+            storage.put("a.jsonl", session(3) + b"\n" * (3 << 20))
+        return read(self, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(objects.ObjectStream, "read", replaced)
+        (odd,) = report(run("usage-report", "--json", storage.url))["coverage"]["problem_list"]
+    assert (odd["path"], odd["detail"]) == (url, "it changed while it was read")
+    done = run("usage-report", "--json", "--by", "thread", storage.url)
+    assert [row["thread_id"][:8] for row in report(done)["rows"]] == ["00000003", "00000002"]
+
+
 def test_a_second_look_at_a_bucket_asks_for_a_listing_alone(
     bucket: Storage, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("a.jsonl", session(1))
     first = report(run("usage-report", "--json", bucket.url))
     asked_for: list[str] = []
-    send = S3FileSystem._call_s3
+    send = type(bucket.files)._call_s3
 
-    async def sent(self: S3FileSystem, method: str, *more: Any, **given: Any) -> Any:
+    async def sent(self: Any, method: str, *more: Any, **given: Any) -> Any:
         asked_for.append(method)
         return await send(self, method, *more, **given)
 
-    monkeypatch.setattr(S3FileSystem, "_call_s3", sent)
+    monkeypatch.setattr(type(bucket.files), "_call_s3", sent)
     assert report(run("usage-report", "--json", bucket.url)) == first
     assert set(asked_for) == {"head_bucket", "list_objects_v2"}
 
@@ -372,8 +420,8 @@ def test_workers_open_objects_themselves(
         bucket.put(f"{number}.jsonl", session(number))
     monkeypatch.setattr(pool, "POOL_BYTES", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    here = S3FileSystem._open
-    monkeypatch.setattr(S3FileSystem, "_open", None)  # which is so in this process alone
+    here = type(bucket.files)._open
+    monkeypatch.setattr(type(bucket.files), "_open", None)  # which is so in this process alone
     found = told(tmp_path, tmp_path / "ledger", [path_named(bucket.url)])
-    monkeypatch.setattr(S3FileSystem, "_open", here)
+    monkeypatch.setattr(type(bucket.files), "_open", here)
     assert (totals(found)["calls"], coverage(found)["problems"]) == (12, {})

@@ -53,6 +53,8 @@ class Found(NamedTuple):
     copy: str = ""  # where the content of a pipe lies
 
 
+# By URL size and mark of an object that may be any file, and whether a source claims it.
+Verdicts = dict[str, tuple[int, int, bool]]
 _NO_COPIES: Final[Mapping[str, str]] = {}
 _NOTHING: Final = "(?!)"  # without a pattern no name fits
 Matcher = Callable[[str], re.Match[str] | None]
@@ -64,8 +66,9 @@ class Search:
     """What a walk found, in path order, and what could not be entered; paths as texts, see `names`.
 
     `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
-    its folder's mtime. `objects` are the URLs of all that lies in the storage that was named.
-    `foreign` files were looked into and left out. `passed_over` counts them and
+    its folder's mtime. `objects` are the URLs of all that lies in the storage that was named, and
+    `verdicts` what is known of some. `foreign` files were looked into and left out. `passed_over`
+    counts them and
     all whose name says that they are no logs by suffix (lower case, "" for none), and folders that
     are never entered by name (`.git/`). Files that a tool is known to keep beside its logs, and
     that hold no usage, are not in it.
@@ -76,6 +79,7 @@ class Search:
     failed: list[tuple[Path, str]] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
     objects: set[str] = field(default_factory=set)
+    verdicts: Verdicts = field(default_factory=dict)
     foreign: list[Found] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
 
@@ -90,19 +94,25 @@ class Search:
 
 
 def walk(
-    paths: Iterable[Path], *, by_hand: bool = False, copies: Mapping[str, str] = _NO_COPIES
+    paths: Iterable[Path],
+    *,
+    by_hand: bool = False,
+    copies: Mapping[str, str] = _NO_COPIES,
+    verdicts: Verdicts | None = None,
 ) -> Search:
     """Every file below `paths` that some source's name patterns fit, each once.
 
     In folders that the user named (`by_hand`) a file that may be anything by its name is a log
-    where a source claims what is in it. `copies` says where the content of pipes lies.
+    where a source claims what is in it. `copies` says where the content of pipes lies, `verdicts`
+    what an earlier walk has told of objects.
 
     Links are followed; a file or folder that is reached twice counts once. A path that names a file
     is taken whatever its name; below a folder a name of any sort of file is taken only where a
     source claims what is in it. The compressed copy of a plain file is left out where its tool
     writes both for a moment and goes by the plain one.
     """
-    search = Search(searched=[as_path(as_text(path)) for path in paths])
+    searched = [as_path(as_text(path)) for path in paths]
+    search = Search(searched=searched, verdicts=dict(verdicts or {}))
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
         _enter(str(path), look_around, copies)
@@ -274,7 +284,7 @@ class _LookAround:
         state = entry.stat()
         here[name] = None
         is_regular = stat.S_ISREG(state.st_mode)
-        if not is_loud and (not is_regular or _is_foreign(path)):
+        if not is_loud and (not is_regular or self._is_foreign(path, state)):
             self.search.foreign.append(_found(path, state, ()))
             left.append(name)
             return
@@ -285,6 +295,20 @@ class _LookAround:
             self.search.found.append(found)
             if found.beside:
                 self._beside.update(name for name, _, _ in found.beside)
+
+    def _is_foreign(self, path: str, state: State) -> bool:
+        """Whether no source claims a file; what cannot be read is none, nobody knows."""
+        from tallybook.files.told import is_claimed  # noqa: PLC0415 - few files ask for it
+
+        if not is_url(path):
+            return is_claimed(Path(path)) is False
+        known = self.search.verdicts.get(path)
+        if known is None or known[:2] != (state.st_size, state.st_mtime_ns):
+            claimed = is_claimed(as_path(path))
+            if claimed is None:
+                return False
+            known = self.search.verdicts[path] = (state.st_size, state.st_mtime_ns, claimed)
+        return not known[2]
 
     def _pass_over(self, folder: str, names: Iterable[str], here: Entries) -> None:
         """Count files that are no logs, but for those which are read with a log, or by name."""
@@ -421,24 +445,6 @@ def _quiet() -> Matcher:
 
 def _quiet_patterns() -> set[str]:
     return {pattern for source in sources().values() for pattern in source.quiet}
-
-
-def _is_foreign(path: str) -> bool:
-    """Whether no source claims the file; what cannot be read is no foreign one, nobody knows."""
-    from tallybook.files.blocks import DAMAGE, beginning, open_log  # noqa: PLC0415 - loads pyarrow
-    from tallybook.files.told import told  # noqa: PLC0415 - likewise
-
-    try:
-        place = as_path(path)
-        with open_log(place) as read:
-            first = beginning(read).head
-        return not told(place, first).claimed
-    except DAMAGE:
-        return False
-    except Exception:  # the reading meets it again, and says so
-        if FAILURES.raised:
-            raise
-        return False
 
 
 def _holds_no_logs(folder: str) -> bool:

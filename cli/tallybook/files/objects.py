@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 GONE: Final = "the object is not there"
 REFUSED: Final = "access to it is refused"
+CHANGED: Final = "it changed while it was read"
+# Words for what libraries raise that have no error of the system for it, by the name of its class.
+_WORDS: Final = {
+    "FileExpired": CHANGED,
+    "NoCredentialsError": "no credentials for its storage are found",
+    "PartialCredentialsError": "its credentials are not whole",
+    "EndpointConnectionError": "its storage cannot be reached",
+}
 _PIECE_BYTES: Final = 4 << 20
 _AHEAD_BYTES: Final = 1 << 20  # asked for beyond what is read: most logs in one request
 # The first of them that a storage states tells one content of an object from another.
@@ -164,6 +172,20 @@ def folders(url: str) -> list[str]:
     return [each["name"].rpartition("/")[2] for each in found if each["type"] == "directory"]
 
 
+def beginning(url: str, most: int) -> bytes:
+    """The first bytes of an object, in one request. Raises OSError."""
+    storage, name = _storage(url)
+    try:
+        with _told(url):
+            found: bytes = storage.cat_file(name, start=0, end=most)
+    except FileNotFoundError:
+        raise
+    except OSError:  # of an empty object no part can be asked for
+        with open_object(url) as stream:
+            return stream.read(most)
+    return found
+
+
 def open_object(url: str) -> ObjectStream:
     """The bytes of an object, asked for as they are read. Raises OSError."""
     storage, name = _storage(url)
@@ -172,10 +194,15 @@ def open_object(url: str) -> ObjectStream:
 
 
 class ObjectStream(RawIOBase):
-    """The bytes of an object that is open, `size` in number."""
+    """The bytes of an object that is open, `size` in number.
+
+    What takes several requests may come from two states of it. At its end the object is looked at
+    again: where it has changed, that is an error.
+    """
 
     def __init__(self, url: str, stream: Any) -> None:
         self._url, self._stream = url, stream
+        self._mark = _mark(getattr(stream, "details", None) or {})
         self.size: int = stream.seek(0, SEEK_END)
         stream.seek(0)
 
@@ -201,6 +228,9 @@ class ObjectStream(RawIOBase):
         """The next bytes; fewer only at the end. Raises OSError."""
         with _told(self._url):
             found: bytes = self._stream.read(size)
+        is_ended = self.size > _AHEAD_BYTES and self._stream.tell() == self.size
+        if is_ended and self._mark and look(self._url).st_mtime_ns != self._mark:
+            raise OSError(errno.EBUSY, CHANGED, self._url)
         return found
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -256,13 +286,18 @@ def _storage(url: str) -> tuple[Any, str]:
 
 def _state(url: str, info: dict[str, Any]) -> ObjectState:
     is_folder = info["type"] == "directory"
-    told = next((str(info[name]) for name in _TELLING if info.get(name)), "")
-    mark = _number(told.strip('"')) if told else 0
+    mark = _mark(info)
     if is_folder:
         # An object may have the name of a folder.
         return ObjectState(stat.S_IFDIR, 0, mark, _number(f"{url}/"))
     # What says nothing of its content is never known to be as it was.
     return ObjectState(stat.S_IFREG, info["size"] or 0, mark or time.time_ns(), _number(url))
+
+
+def _mark(info: dict[str, Any]) -> int:
+    """A number of an object's content; 0 where nothing tells it."""
+    told = next((str(info[name]) for name in _TELLING if info.get(name)), "")
+    return _number(told.strip('"')) if told else 0
 
 
 def _number(text: str) -> int:
@@ -281,5 +316,6 @@ def _told(url: str) -> Iterator[None]:
         raise PermissionError(errno.EACCES, REFUSED, url) from None
     except Exception as error:  # noqa: BLE001 - each storage has its own
         number = error.errno if isinstance(error, OSError) else None
-        words = os.strerror(number) if number else type(error).__name__
-        raise OSError(number or errno.EIO, f"its storage fails: {words}", url) from None
+        name = type(error).__name__
+        words = _WORDS.get(name) or f"its storage fails: {os.strerror(number) if number else name}"
+        raise OSError(number or errno.EIO, words, url) from None

@@ -24,6 +24,7 @@ from tallybook.files.blocks import (
 )
 from tallybook.files.find import compression_of, logical_name, neighbours
 from tallybook.files.objects import at_hand
+from tallybook.files.objects import beginning as beginning_of_object
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
 from tallybook.files.resume import NoTrail, ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.skim import is_longer
@@ -43,6 +44,7 @@ from tallybook.sources.contract import Rows
 from tallybook.sources.lines import problem
 from tallybook.sources.pictures import without_pictures
 from tallybook.tables import READ, table
+from tallybook.urls import ObjectPath
 
 _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
@@ -274,8 +276,11 @@ def facts(source: Source, path: Path, odd: dict[str, Reported] | None = None) ->
 
 
 def _small(folder: Path, name: str, most: int, odd: dict[str, Reported]) -> bytes | None:
+    path = folder / name
     try:
-        with open_named(folder / name) as stream:
+        if isinstance(path, ObjectPath):
+            return beginning_of_object(str(path), most)
+        with open_named(path) as stream:
             return stream.read(most)
     except NotRegularError:
         odd[name] = problem(0, "unreadable", f"{name} beside it is {NOT_REGULAR}")

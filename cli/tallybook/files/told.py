@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tallybook.files.blocks import BLOCK_BYTES, Read, blocks, open_log
+from tallybook.errors import FAILURES
+from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, Read, beginning, blocks, open_log
 from tallybook.files.find import logical_name
 from tallybook.files.skim import skimmed
 from tallybook.sources import claims
@@ -44,6 +45,20 @@ def told(path: Path, first: bytes, content: Path | None = None) -> Told:
     if len(claimed) != 1 and _OPENS.search(first):
         claimed = _elected(place) or claimed
     return Told(head, claimed)
+
+
+def is_claimed(path: Path) -> bool | None:
+    """Whether a source claims the file; None where it cannot be read."""
+    try:
+        with open_log(path) as read:
+            first = beginning(read).head
+        return bool(told(path, first).claimed)
+    except DAMAGE:
+        return None
+    except Exception:  # the reading meets it again, and says so
+        if FAILURES.raised:
+            raise
+        return None
 
 
 def _elected(path: Path) -> list[str]:

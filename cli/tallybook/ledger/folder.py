@@ -21,7 +21,7 @@ _LOCK: Final = "lock"
 _POLL_SECONDS: Final = 0.02
 # What may lie in the folders within; nothing else is ever removed from them.
 _OURS: Final = re.compile(
-    r"index|\d{4}-\d{2}-\d{2}\.[0-9a-f]{16}\.prices|[0-9a-f]{24,}\.(?:.*\.)?(?:parquet|states|links|answer|watch|sums)|.*\.aside"
+    r"index|objects|\d{4}-\d{2}-\d{2}\.[0-9a-f]{16}\.prices|[0-9a-f]{24,}\.(?:.*\.)?(?:parquet|states|links|answer|watch|sums)|.*\.aside"
 )
 # What systems leave in folders of their own accord.
 _LITTER: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})

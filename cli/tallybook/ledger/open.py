@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallybook.errors import TallybookError
-from tallybook.files.find import Search, folders_of, walk
+from tallybook.files.find import Search, Verdicts, folders_of, walk
 from tallybook.files.known_places import KnownPlaces, known_places, known_variables
 from tallybook.files.pipes import copied
 from tallybook.files.pool import Progress, is_pooled
@@ -56,7 +56,9 @@ def usage(
     """
     stack = ExitStack()
     try:
-        search = find(question.paths, question.environment, question.home, copies)
+        search = find(
+            question.paths, question.environment, question.home, copies, _verdicts(question)
+        )
         opened = _Opened(question, search, progress, stack, damaged)
         return opened.reading()
     except BaseException:
@@ -95,14 +97,28 @@ def find(
     environment: Mapping[str, str],
     home: Path,
     copies: Mapping[str, str] = _NO_COPIES,
+    verdicts: Verdicts | None = None,
 ) -> Search:
     """The files below `paths`, or below the known places of every source; their paths are texts."""
     if paths is not None:
-        return walk(map(_absolute, paths), by_hand=True, copies=copies)
+        return walk(map(_absolute, paths), by_hand=True, copies=copies, verdicts=verdicts)
     places = _known(environment, home)
     search = walk(sorted(set(filter(is_folder, places))))
     search.searched = [Path(text_of(str(place))) for place in dict.fromkeys(places)]
     return search
+
+
+def _verdicts(question: Question) -> Verdicts:
+    """What is remembered of the objects that may be any file, where some are looked at."""
+    if question.ledger is None or not _has_objects(question.paths or ()):
+        return {}
+    from tallybook.ledger.looked_into import verdicts  # noqa: PLC0415 - few name a URL
+
+    return verdicts(Folder(question.ledger).derived)
+
+
+def _has_objects(paths: Iterable[Path]) -> bool:
+    return any(isinstance(each, ObjectPath) for each in paths)
 
 
 def _known(environment: Mapping[str, str], home: Path) -> list[Path]:
@@ -188,6 +204,10 @@ class _Opened:
                     save(folder.root, fewer)
                     after = fewer
             folder.sweep(after)
+        if _has_objects(self.search.searched):
+            from tallybook.ledger.looked_into import remember  # noqa: PLC0415 - few name a URL
+
+            remember(folder.derived, self.search)
         self.held = after
         reading = self._reading(comparison, manifest, after, changes, store)
         reading.derived = folder.derived
@@ -353,7 +373,7 @@ def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
 
     What could not be read may be readable tomorrow, unchanged.
     """
-    if any(isinstance(each, ObjectPath) for each in search.searched):
+    if _has_objects(search.searched):
         return False
     return not search.failed and all(entry.mtime_ns >= 0 for entry in entries)
 
