@@ -57,12 +57,12 @@ def main() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
-    from tallybook.commands import app  # noqa: PLC0415 - see above
+    from tallybook.commands import app_of  # noqa: PLC0415 - see above
 
     try:
         _heed_interrupts()
         try:
-            app(prog_name="tallybook")
+            app_of(sys.argv[1:])(prog_name="tallybook")
         except SystemExit as end:
             _leave(end)
     except KeyboardInterrupt:
