@@ -19,7 +19,7 @@ from tallybook.ledger.store import PartDamaged
 from tallybook.private import aside, read_own, write_aside
 
 _INDEX: Final = "index"
-_KIND: Final = b"derived"
+_KIND: Final = b"priced"
 _ORPHAN_SECONDS: Final = 3600
 _MANY_PACKS: Final = 64
 _LARGEST: Final = 16
@@ -27,6 +27,8 @@ _LEAST_ROWS: Final = 100_000
 _GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
 _SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
 _SETS: Final = 8
+# Other libraries cannot read a file with whole numbers of 128 bits in it.
+_KEPT_FEMTO: Final = pl.Decimal(38, 0)
 
 
 class _Index(msgspec.Struct):
@@ -171,7 +173,7 @@ class Derived:
         first, count = cover(segments)
         found = pl.scan_parquet(openable(self._folder / pack), glob=False).slice(first, count)
         rows = (found if columns is None else found.select(columns)).collect()
-        return pick(rows, segments, first)
+        return pick(rows.cast({_KEPT_FEMTO: pl.Int128}), segments, first)
 
     def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
         """Keep priced rows, which stand in the order of their components."""
@@ -180,7 +182,7 @@ class Derived:
         try:
             with aside(self._folder) as path:
                 with path.open("r+b") as stream:
-                    rows.write_parquet(
+                    rows.cast({pl.Int128: _KEPT_FEMTO}).write_parquet(
                         stream, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
                     )
                 name = put_in_place(path)
