@@ -1,10 +1,11 @@
 """Measures every case that matters, one table for all: first and further looks, size, memory.
 
-    python -m tests.bench.cases --corpus DIR [--large DIR] [--single DIR] [--many DIR] --runs 3
+    python -m tests.bench.cases --corpus DIR [--large DIR] [--single DIR] [--many DIR] [--dask DIR]
 
 The corpora are made by `tests.bench.corpus`: one of ordinary size, one ten times as large
 (`--megabytes 10000`), one of a single log (`--single-file`), one of 50,000 small logs
-(`--files 50000`). Cases whose corpus is not named are left out. Totals are checked in every case.
+(`--files 50000`), one of 2 GB for two Dask workers beside one (`--megabytes 2000`). Cases whose
+corpus is not named are left out. Totals are checked in every case.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from .compare import COLD, FIRST, GROWN, WARM, Result, compare, machine
+from .dask_workers import by_workers
 from .measure import MEMORY_METHOD
 from .readers import find_readers
 from .truth import load_truth
@@ -56,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for name, _ in CASES:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR", required=name == "corpus")
+    parser.add_argument("--dask", type=Path, metavar="DIR")
     parser.add_argument("--runs", type=int, default=3)
     for name in ("tallybook", "ccusage", "tokscale"):
         parser.add_argument(f"--{name}", metavar="PATH", dest=f"{name}_path")
@@ -76,6 +79,12 @@ def main(arguments: list[str] | None = None) -> int:
             results = compare(readers, home.resolve(), options.runs, state)
             print(*rows(size, state, results), sep="\n", flush=True)
             wrong = wrong or bool(results[0].faults)
+    if options.dask is not None:
+        size = f"dask, {load_truth(options.dask).size / 1e6:,.0f} MB"
+        with by_workers(readers[0]) as two_and_one:
+            results = compare(two_and_one, options.dask.resolve(), options.runs, COLD)
+        print(*rows(size, COLD, results), sep="\n", flush=True)
+        wrong = wrong or any(result.faults for result in results)
     return int(wrong)
 
 
