@@ -8,7 +8,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +27,7 @@ from tallybook.sources import sources
 from tallybook.urls import path_named
 from tests.built import built
 from tests.ledger.homes import FIXTURES, asked, coverage, document, session, told, totals
+from tests.ledger.workers import engine, local
 
 KEY, SECRET = "AKIAMADEUPKEY0000000", "made-up/secret+that+nobody+has"
 CASES = (
@@ -425,3 +428,24 @@ def test_workers_open_objects_themselves(
     found = told(tmp_path, tmp_path / "ledger", [path_named(bucket.url)])
     monkeypatch.setattr(type(bucket.files), "_open", here)
     assert (totals(found)["calls"], coverage(found)["problems"]) == (12, {})
+
+
+def test_workers_of_a_cluster_read_the_objects_that_are_meant(
+    bucket: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another storage of theirs may have objects of the same names: these are read here."""
+    bucket.put("logs/a.jsonl", session(1, calls=3))
+    bucket.put("logs/b.jsonl", session(2, calls=4))
+    asking = asked(tmp_path, None, [path_named(f"{bucket.url}/logs")])
+    here = with_usage(asking, document)
+    with local(tmp_path, n_workers=1, processes=False) as scheduler:
+        asking = replace(asking, engine=engine(scheduler))
+        with monkeypatch.context() as patched:
+            patched.setattr("tallybook.ledger.refresh.gather", None)
+            assert with_usage(asking, document) == here
+        state = objects.look(f"{bucket.url}/logs/a.jsonl")
+        other = SimpleNamespace(look=lambda _: state)
+        monkeypatch.setattr("tallybook.ledger.afar.objects", other)
+        assert with_usage(asking, document) == here
+        (note,) = with_usage(asking, lambda reading: list(reading.notes))
+        assert note.startswith("1 file read here")

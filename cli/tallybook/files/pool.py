@@ -27,6 +27,7 @@ _FILE_BYTES = 64 << 10  # to open a file and to know it takes as long as reading
 _GROUPS_PER_WORKER = 8
 _MOST_GROUPS = 128  # each is a step of the progress, and may become a part of the ledger
 _MOST_FILES = 2_048  # of a group: what was found out of each is held until all of them are read
+_MOST_WORKERS = 61 if sys.platform == "win32" else 999  # no process can wait for more there
 # A forked worker has all that is known of the files before it has read one, half a KB of each.
 _MANY_FILES = 32_768
 # Of a cluster. A lost worker costs what it was at; each group is a part, which questions pay for.
@@ -55,7 +56,7 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     raised.
     """
     total = sum(sizes)
-    workers = min(workers or os.cpu_count() or 1, len(items))
+    workers = min(workers or os.cpu_count() or 1, len(items), _MOST_WORKERS)
     pooled = is_pooled(sizes) and workers > 1
     cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else _apart(sizes))
     groups = [items[cut.start : cut.stop] for cut in cuts]
