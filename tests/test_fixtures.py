@@ -19,6 +19,7 @@ from tallybook.files.blocks import blocks, open_log
 from tallybook.files.find import logical_name, walk
 from tallybook.files.read import read_file
 from tallybook.files.sqlite import is_database
+from tallybook.schema import TOOL_COUNTS
 from tallybook.sources import claims, sources
 from tallybook.sources.lines import Head
 from tests.built import built
@@ -44,6 +45,7 @@ ALWAYS = (
     "speed",
     "inference_geo",
     "web_search_requests",
+    *TOOL_COUNTS,
     "caller",
 )
 WHEN_GIVEN = ("root_thread_id", "project", "provider", "lower_bound", "call_id", "duplicate_of")
@@ -105,6 +107,7 @@ def actual(case: Path) -> Iterator[Row]:
         row["duplicate"] = row["duplicate_reason"]
         row["problems"] = problems(row["problems"], row["duplicate_reason"])
         row["timestamp"] = row["timestamp"] and row["timestamp"].isoformat()
+        row.update(zip(TOOL_COUNTS, row["tool_counts"] or [None] * len(TOOL_COUNTS), strict=True))
         row["origins"] = {bucket: row[f"{bucket}_origin"] for bucket in COUNTS}
         yield row
 

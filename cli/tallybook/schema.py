@@ -39,6 +39,17 @@ MEDIA_COUNTS: Final = (
     "image_output_tokens",
 )
 
+# Calls of tools that a provider runs and charges for one by one, besides searches of the web, and
+# requests that cost by how much of the web they look at; in the order of `Reported.tool_counts`.
+TOOL_COUNTS: Final = (
+    "code_execution_calls",
+    "file_search_calls",
+    "search_queries",
+    "low_context_requests",
+    "medium_context_requests",
+    "high_context_requests",
+)
+
 # The two directions; the buckets of one are filled together or not at all.
 INPUT: Final = "input"
 OUTPUT: Final = "output"
@@ -225,6 +236,7 @@ class Reported(msgspec.Struct, kw_only=True):
     speed: str | None = None
     inference_geo: str | None = None
     web_search_requests: int | None = None
+    tool_counts: list[int | None] | None = None  # TOOL_COUNTS, where any of them is stated
     reported_cost_usd: Decimal | None = None
     problems: list[str] | None = None
     detail: str | None = None

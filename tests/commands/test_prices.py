@@ -186,6 +186,18 @@ def test_days_that_are_exceptions_stand_in_the_rates_that_do_not_hold_on_them(ru
     assert [row["uncached_input_usd_per_million_tokens"] for row in on_a_holiday] == ["0.66"]
 
 
+def test_fees_of_tools_stand_below_the_rates(run: Run) -> None:
+    """docs.x.ai: $5 a thousand runs of code since 2025-11-19, searches of files for half of it."""
+    done = run("grok-4.3", "--at", "2026-05-20", "--provider", "xai")
+    assert "code execution calls: 5 a thousand from 2025-11-19\n" in done.stdout
+    assert "file search calls: 2.5 a thousand from 2026-03-01\n" in done.stdout
+    done = run("grok-4.3", "--at", "2026-01-05", "--provider", "xai", "--json")
+    assert [
+        (fee["tool"], fee["usd_per_thousand"], fee["at_most_usd_per_thousand"])
+        for fee in json.loads(done.stdout)["tool_fees"]
+    ] == [("code_execution_calls", "5", "5"), ("file_search_calls", "2.5", "5")]
+
+
 def test_the_digest_stands_below_what_has_no_price(run: Run, tmp_path: Path) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
     answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_763_640_000}

@@ -53,6 +53,7 @@ def test_every_bucket_has_its_cost_and_they_add_up(rates: pricing.Rates) -> None
         Decimal("0.002625"),  # 100 at 6.25 and 200 at 10
         Decimal("0.0025"),
         Decimal("0.03"),
+        None,  # it states no tools
     ]
     assert row["cost"] == Decimal("0.041125")
 

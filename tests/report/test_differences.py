@@ -478,6 +478,7 @@ OPENAI_LINES = [
     ("gpt-5.6-sol, cache writes", 0.125, None),
     ("gpt-audio-mini-2025-12-15 audio, input", 0.02, None),
     ("web search tool calls", 0.07, 7),
+    ("file search tool calls", 0.01, 4),
 ]
 
 
@@ -488,7 +489,8 @@ def test_lines_of_costs_are_put_together_by_model_and_kind() -> None:
     ]
     page = {"data": [{"start_time": 1_793_491_200, "results": results}]}
     found = {row.model: row for row in read_statements(json.dumps(page).encode(), "file").rows}
-    assert found.keys() == {"gpt-5-4", "gpt-5-6-sol", "gpt-audio-mini", "web-search-tool-calls"}
+    tools = {"web-search-tool-calls", "file-search-tool-calls"}
+    assert found.keys() == {"gpt-5-4", "gpt-5-6-sol", "gpt-audio-mini", *tools}
     row = found["gpt-5-4"]
     assert row.costs is not None
     assert {kind: str(cost) for kind, cost in row.costs.items()} == {
@@ -506,6 +508,7 @@ def test_lines_of_costs_are_put_together_by_model_and_kind() -> None:
     assert found["gpt-5-6-sol"].costs == {"creation": Decimal("0.125")}
     assert found["gpt-5-6-sol"].input is None
     assert found["web-search-tool-calls"].costs == {"search": Decimal("0.07")}
+    assert found["file-search-tool-calls"].costs == {"tool": Decimal("0.01")}
     assert found["web-search-tool-calls"].output is None
 
 

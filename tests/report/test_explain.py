@@ -22,7 +22,7 @@ from tallybook.report.explain import Asked, Explanation, explain, find
 from tallybook.report.query import KEYS, TIME_KEYS, Query
 from tallybook.report.summary import Row, summarise
 from tallybook.report.working import STATED, Place
-from tallybook.schema import BUCKETS, SUBCOUNTS
+from tallybook.schema import BUCKETS, SUBCOUNTS, TOOL_COUNTS
 from tallybook.sources import sources
 from tests.built import built
 from tests.frames import COSTS, usage_frame
@@ -47,6 +47,7 @@ COST_OF = {
     "cache_creation_1h_input_tokens": "cache_creation_cost_usd",
     "output_tokens": "output_cost_usd",
     "web_search_requests": "web_search_cost_usd",
+    **dict.fromkeys(TOOL_COUNTS, "tool_cost_usd"),
     "audio_input_tokens": "uncached_input_cost_usd",
     "image_input_tokens": "uncached_input_cost_usd",
     "cached_audio_input_tokens": "cached_input_cost_usd",

@@ -157,14 +157,16 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
     output: Path | None,
 ) -> None:
     from tallybook.pricing.tariff import Key
-    from tallybook.report.prices import Span, near, of_all, of_model
+    from tallybook.report.prices import Span, fees_of, near, of_all, of_model
 
     if model is None:
         rows, path, close = of_all(rates, span or Span(datetime.now(UTC)), provider), [], []
+        fees = []
     else:
         key = Key(provider, model)
         rows, path = of_model(rates, key, span), list(rates.quote(key).path)
         close = [] if rows else near(rates, model)
+        fees = fees_of(rates, key, span) if rows else []
     answer = envelope(
         "prices",
         version=__version__,
@@ -175,6 +177,7 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
         coverage={},
         path=path,
         near=close,
+        tool_fees=fees,
     )
     left_out: list[str] = []
     pieces = _rendered(answer, chosen, to_file=output is not None, left_out=left_out)

@@ -9,6 +9,7 @@ from tallybook.dialects.responses import SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.streams import goes_on_with, has_ended, merge_stream, opened
+from tallybook.dialects.tools import NOTED, note_of
 from tallybook.values import storable, text
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
@@ -73,8 +74,14 @@ def cut_down(event: Body) -> Body:
             kept[key] = [_choice(choice) for choice in inner[key][:1]]
     if ran := searches(inner):
         kept[SEARCHES] = ran
-    if "response" in kept and (ran := searches(mapping(inner["response"]))):
-        kept["response"][SEARCHES] = ran
+    if (note := note_of([inner])) is not None:
+        kept[NOTED] = note
+    if "response" in kept:
+        response = mapping(inner["response"])
+        if ran := searches(response):
+            kept["response"][SEARCHES] = ran
+        if (note := note_of([response])) is not None:
+            kept["response"][NOTED] = note
     return kept
 
 

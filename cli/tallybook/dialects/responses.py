@@ -11,6 +11,7 @@ import msgspec
 
 from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
 from tallybook.dialects.shape import follow
+from tallybook.dialects.tools import Tools, tools_in_answer
 from tallybook.values import instant, text
 
 BATCH: Final = "batch"
@@ -45,8 +46,9 @@ class Response(msgspec.Struct, kw_only=True):
 
     `usage` is for `read_usage`, with `provider` as its hint, which is None where the body does not
     tell who served it. `finished` is False where the answer broke off before its counts were
-    final. `searches` are those that it is charged for. `is_error`: the body is an error in place of
-    an answer. `is_refusal`: the model refused to answer, or to go on.
+    final. `searches` are those that it is charged for, `tools` others that are told of besides its
+    usage. `is_error`: the body is an error in place of an answer. `is_refusal`: the model refused
+    to answer, or to go on.
     """
 
     usage: Body | None = None
@@ -59,6 +61,7 @@ class Response(msgspec.Struct, kw_only=True):
     created: datetime | None = None
     finished: bool | None = None
     searches: int | None = None
+    tools: Tools | None = None
     is_refusal: bool = False
     is_error: bool = False
 
@@ -136,7 +139,7 @@ def _find(body: Body) -> Response | None:
         is_refusal=body.get("stop_reason") == "refusal",
         is_error=is_error,
     )
-    found.searches = searches(body, found.model)
+    found.searches, found.tools = searches(body, found.model), tools_in_answer(body)
     found.provider = told_by_body(body, usage or {}, found.response_id, found.model)
     return found
 

@@ -58,13 +58,6 @@ OPENAI: Final = (
 )
 
 
-# docs.x.ai/developers/pricing: $2.50 to $10 per thousand; what runs for nothing is not here.
-XAI_TOOLS: Final = tuple(
-    f"server_side_tool_usage_details/{name}_calls"
-    for name in ("code_interpreter", "file_search", "document_search", "image_generation")
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """One usage shape: the keys that tell it, where its counts lie, how they may be contained.
@@ -73,11 +66,11 @@ class Shape:
     of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several
     paths to a count the first that leads to more than zero is taken: providers say the same number
     twice, or leave a zero in one of the places.
-    `other_searches` are charged for like `web_searches`, beside them; `charged_tools` at fees of
-    their own, which no count of ours has. `added_input` is counted on
-    top of the input; `uncached` is what of the input came from no cache, from which a missing count
-    follows. `dialects` are those that these keys are in use
-    with, `hints` which one a provider uses, and `doubt` what to do where several fit.
+    `other_searches` are charged for like `web_searches`, beside them; `tools` is whose way of
+    telling of others is in use, see `tools_in_usage`. `added_input` is counted on top of the input;
+    `uncached` is what of the input came from no cache, from which a missing count follows.
+    `dialects` are those that these keys are in use with, `hints` which one a provider uses, and
+    `doubt` what to do where several fit.
     `folds_writes`: who restates counts in this shape adds Anthropic's cache writes to the input,
     and may not keep them apart. `total_tells_output`: an output left out is zero where the total
     proves it.
@@ -108,7 +101,7 @@ class Shape:
     inference_geo: Paths = ()
     web_searches: Paths = ()
     other_searches: Paths = ()
-    charged_tools: Paths = ()
+    tools: str = ""
     media: tuple[Paths, ...] = ()  # a place for each of schema.MEDIA_COUNTS
     cost: Paths = ()
     cost_unit: Decimal = Decimal(1)  # US dollars

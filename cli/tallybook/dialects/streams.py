@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from tallybook.dialects.responses import CUT_OFF, SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
+from tallybook.dialects.tools import NOTED, note_of
 from tallybook.values import count, decode, text
 
 _DATA: Final = b"data:"
@@ -195,6 +196,8 @@ def _merge_gemini(events: Sequence[Body]) -> Body:
                 body[key] = event[key]
     if ran := max((searches(event) or 0 for event in events), default=0):
         body[SEARCHES] = ran
+    if (note := note_of(events)) is not None:
+        body[NOTED] = note
     candidates = [candidate for event in events for candidate in _candidates(event)]
     broken_off = candidates and not any(map(has_ended, candidates))
     return {**body, CUT_OFF: True} if broken_off else body

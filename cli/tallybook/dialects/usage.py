@@ -13,6 +13,7 @@ from tallybook.dialects.containment import StatedCounts, decide
 from tallybook.dialects.served import is_claude
 from tallybook.dialects.shape import Paths, Shape, fetch, follow
 from tallybook.dialects.shapes import SHAPES
+from tallybook.dialects.tools import tools_in_usage
 from tallybook.dialects.two_namings import is_named_twice, one_naming, said_first
 from tallybook.schema import TOOL_FEES, Reported
 from tallybook.values import MONEY_SCALE, count, money, text
@@ -41,7 +42,6 @@ class ShapePaths(NamedTuple):
     added_input: Paths
     uncached: Paths
     other_searches: Paths
-    charged_tools: Paths
     is_completed: bool  # some count may follow from others
     is_named_twice: bool  # the keys are of two namings of the same counts
     cost: Paths
@@ -83,8 +83,7 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
         added_input=added,
         uncached=uncached,
         other_searches=others,
-        charged_tools=here("charged_tools"),
-        is_completed=bool(added or uncached or others) or shape.total_tells_output,
+        is_completed=bool(added or uncached or others or shape.tools) or shape.total_tells_output,
         is_named_twice=is_named_twice(keys),
         cost=here("cost"),
         media=media if any(media) else (),
@@ -185,6 +184,7 @@ class Usage(msgspec.Struct, kw_only=True):
     speed: str | None = None
     inference_geo: str | None = None
     web_search_requests: int | None = None
+    tool_counts: list[int | None] | None = None
     media_counts: list[int | None] | None = None
     context_tokens: int | None = None
     reported_cost_usd: Decimal | None = None
@@ -287,8 +287,11 @@ def _complete(
     others = count(fetch(usage, found.other_searches), problems)
     if others is not None:
         read.web_search_requests = (read.web_search_requests or 0) + others
-    if count(fetch(usage, found.charged_tools), problems):
-        problems.append(TOOL_FEES)
+    if found.shape.tools:
+        ran = tools_in_usage(found.shape.tools, usage, problems)
+        read.tool_counts = ran.counts
+        if ran.others:
+            problems.append(TOOL_FEES)
     uncached = count(fetch(usage, found.uncached), problems)
     if uncached is not None:
         _put_cached(read, uncached)

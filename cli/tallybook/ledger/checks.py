@@ -359,6 +359,7 @@ def row_fault() -> pl.Expr:
             (_is_odd_number(_counts(READ)), "a count out of bounds"),
             (_is_odd_list("running_total"), "a count out of bounds"),
             (_is_odd_list("media_counts"), "a count out of bounds"),
+            (_is_odd_list("tool_counts"), "a count out of bounds"),
             (~pl.col("reported_cost_usd").is_between(0, _MAX_COUNT), "a cost out of bounds"),
             (~pl.col("timestamp").is_between(_FIRST, _LAST), "a time out of bounds"),
             (_is_other("source", list(sources())), "a row of an unknown source"),

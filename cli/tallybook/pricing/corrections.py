@@ -23,6 +23,7 @@ from tallybook.pricing.table import (
     STANDARD,
     TOKEN_RATES,
     Clause,
+    Fee,
     Model,
     Provider,
     Rate,
@@ -31,6 +32,7 @@ from tallybook.pricing.table import (
     femto_per_token,
     media_rates,
 )
+from tallybook.schema import TOOL_COUNTS
 
 _WORKDAYS: Final = 0b0011111
 
@@ -149,6 +151,31 @@ class Seller(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reason: str
 
 
+class ToolFee(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a provider asks for a thousand calls of a tool, and at most for some of them."""
+
+    provider: str
+    tool: str
+    per_thousand: Decimal
+    at_most: Decimal | None = None
+    models: tuple[str, ...] = ()
+    valid_from: Any = None
+    valid_to: Any = None
+    source: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        if self.tool not in TOOL_COUNTS:
+            raise ValueError(f"{self.tool} is no count of tools")
+
+    def made(self) -> Fee:
+        """The fee as the table has it."""
+        own = femto_per_request(self.per_thousand)
+        most = own if self.at_most is None else femto_per_request(self.at_most)
+        times = instant(self.valid_from), instant(self.valid_to)
+        return Fee(self.tool, own, most, self.models, *times, self.source, self.reason)
+
+
 class Corrections(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Everything that the file says, each section in its order."""
 
@@ -158,6 +185,7 @@ class Corrections(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: tuple[Name, ...] = ()
     price: tuple[Price, ...] = ()
     change: tuple[Change, ...] = ()
+    fee: tuple[ToolFee, ...] = ()
 
 
 def read_corrections(path: Path = CORRECTIONS) -> Corrections:
@@ -191,6 +219,10 @@ def correct(providers: Iterable[Provider], corrections: Corrections) -> tuple[Pr
             new = Model(fact.model, (fact.model.lower(),), (), ())
             models = {fact.model: _corrected(new, fact), **models}
         known[provider.id] = msgspec.structs.replace(provider, models=tuple(models.values()))
+    for fee in corrections.fee:
+        provider = known[fee.provider]
+        fees = (*provider.fees, fee.made())
+        known[provider.id] = msgspec.structs.replace(provider, fees=fees)
     return tuple(known.values())
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.pricing import media
+from tallybook.pricing import media, tools
 from tallybook.pricing.in_force import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
-from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS, TOOL_FEES
+from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS, TOOL_COUNTS, TOOL_FEES
 
 # The words of `price_status`.
 PRICED: Final = "priced"
@@ -32,11 +32,13 @@ BUCKET_COSTS: Final = (
     "cache_creation_cost",
     "output_cost",
     "web_search_cost",
+    tools.COST,
 )
 COSTS: Final = (*BUCKET_COSTS, "cost", "cost_low", "cost_high")
 
 _ONE_HOUR: Final = "cache_creation_1h_input_tokens"
 
+_NO_TOOLS: Final = pl.lit(None, pl.Int128).alias(tools.COST)
 # Costs are whole femto-dollars (1e-15 USD): sums in any order are the same to the last digit.
 FEMTO: Final = pl.Int128
 SCHEMA: Final[dict[str, Any]] = {
@@ -67,6 +69,7 @@ NEEDED: Final = (
     "output_tokens",
     *MEDIA_COUNTS,
     "web_search_requests",
+    "tool_counts",
     "refused",
     "problems",
 )
@@ -94,8 +97,9 @@ def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> p
     """
     names = [name for pair in PRICED_COUNTS for name in pair]
     names += [f(name) for name in MEDIA_COUNTS for f in (media.billed, media.rate_of)]
+    names += [f(name) for name in TOOL_COUNTS for f in (str, tools.fee_of)]
     worked = media.with_billed(_worked(calls.select(NEEDED), rates, now))
-    return worked.select(*SCHEMA.keys(), *names)
+    return tools.with_counts(worked).select(*SCHEMA.keys(), *names)
 
 
 def dollars(femto: pl.Expr) -> pl.Expr:
@@ -105,10 +109,11 @@ def dollars(femto: pl.Expr) -> pl.Expr:
 
 def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
     calls = add_rates(calls, rates, now).with_columns(_counts()).with_columns(_bucket_costs())
-    has_media = "image_input_assumed" in calls.columns
+    has_media, has_tools = "image_input_assumed" in calls.columns, tools.are_stated(calls)
     if has_media:
         calls = media.add_costs(calls)
-    for step in _steps(has_media):
+    calls = tools.add_costs(calls) if has_tools else calls.with_columns(_NO_TOOLS)
+    for step in _steps(has_media, has_tools):
         calls = calls.with_columns(step)
     return calls
 
@@ -140,13 +145,17 @@ def _bucket_costs() -> list[pl.Expr]:
 
 
 @cache
-def _steps(has_media: bool) -> tuple[list[pl.Expr], ...]:
+def _steps(has_media: bool, has_tools: bool) -> tuple[list[pl.Expr], ...]:
     """What follows from the costs of the buckets, each step from what is there by then."""
     low, high = _low(), _high()
     if has_media:
         low, high = low + pl.col(media.LOW), high + pl.col(media.HIGH)
+    if has_tools:
+        low, high = low + _tool_cost(), high + _tool_cost() + pl.col(tools.MORE)
     dearer = pl.col("perhaps_dearer") | pl.col("problems").list.contains(TOOL_FEES)
     open_above = pl.col("unbounded") | dearer.fill_null(value=False)
+    if has_tools:
+        open_above |= pl.col(tools.OPEN)
     bounded = pl.when(~open_above).then(_if_known(high))
     whole = _if_known(pl.sum_horizontal(BUCKET_COSTS))
     sums = {"cost": whole, "cost_low": _if_known(low), "cost_high": bounded}
@@ -162,6 +171,10 @@ def _steps(has_media: bool) -> tuple[list[pl.Expr], ...]:
         ],
         [value.alias(name) for value, name in zip(billed, COSTS, strict=True)],
     )
+
+
+def _tool_cost() -> pl.Expr:
+    return pl.col(tools.COST).fill_null(0)
 
 
 def _known_sum(*columns: str) -> pl.Expr:

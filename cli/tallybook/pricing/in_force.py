@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.pricing import media
+from tallybook.pricing import media, tools
 from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
 from tallybook.pricing.rules import (
     SOME_SEARCHES_FREE,
@@ -87,6 +87,10 @@ def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.Dat
         others = [(values[0], *media_in_force(values[0], grid)) for values in found]
         more = pl.DataFrame(others, schema=media.SCHEMA, orient="row")
         table = table.join(more, on="situation", maintain_order="left")
+    if tools.are_stated(calls):
+        fees = [(values[0], *tools_in_force(values[0], grid)) for values in found]
+        more = pl.DataFrame(fees, schema=tools.SCHEMA, orient="row")
+        table = table.join(more, on="situation", maintain_order="left")
     return calls.join(table, on="situation", how="left", maintain_order="left")
 
 
@@ -101,7 +105,9 @@ def _grid(tariffs: tuple[Tariff, ...], latest: int) -> _Grid:
 def _edges(tariff: Tariff) -> tuple[set[int], set[int], set[int]]:
     """The instants, seconds of the week and prompt sizes at which the tariff's rates change."""
     rows = [row for layer in tariff.layers for row in layer.rates]
-    instants = {t for row in rows for t in (row.valid_from, row.valid_to) if t is not None}
+    ends = [(each.valid_from, each.valid_to) for each in rows]
+    ends += [(fee.valid_from, fee.valid_to) for fee in tariff.fees]
+    instants = {time for period in ends for time in period if time is not None}
     seconds = {
         day * DAY + edge
         for row in rows
@@ -177,6 +183,12 @@ def media_in_force(situation: int, grid: _Grid) -> list[Any]:
     base = _base(rows)
     others = [row for row in rows if row is not base]
     return media.rates_of([base, *others], tariff.provider, tariff.model)
+
+
+def tools_in_force(situation: int, grid: _Grid) -> list[int | None]:
+    """Values of tools.SCHEMA after the first, for one situation."""
+    tariff, instant, _, _ = _situated(situation, grid)
+    return tools.fees_of([fee for fee in tariff.fees if fee.holds_at(instant)])
 
 
 def _situated(situation: int, grid: _Grid) -> tuple[Tariff, int, Layer | None, tuple[Rate, ...]]:

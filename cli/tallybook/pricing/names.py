@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tallybook.pricing.spellings import PROVIDER_NAMES, Spelling, spellings
-from tallybook.pricing.table import Clause, Model, Provider
+from tallybook.pricing.table import Clause, Fee, Model, Provider
 
 # What may follow a model's name without making it another model: a date, a revision, a channel.
 _HARMLESS: Final = re.compile(
@@ -149,6 +149,12 @@ class Names:
             return None
         found = find_provider(self._providers, PROVIDER_NAMES.get(name, name))
         return found.id if found else None
+
+    def fees(self, provider: str, model: str) -> tuple[Fee, ...]:
+        """What a provider asks for tools that a model of its ran (both ids)."""
+        place = self._providers.get(provider)
+        fees = place.fees if place is not None else ()
+        return tuple(fee for fee in fees if not fee.models or model in fee.models)
 
     def resells(self, seller: str | None, provider: str) -> bool:
         """Whether `seller` sells the models of `provider` at their list prices (both ids)."""

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 # Raise it when the meaning of the stored table changes; caches of another version are rebuilt.
-TABLE_VERSION: Final = 3
+TABLE_VERSION: Final = 4
 
 # 1e-15 USD. A rate of one dollar per million tokens is a thousand million of them per token, so
 # list prices, their halves and their tenths all stay whole numbers.
@@ -106,6 +106,28 @@ class Model(msgspec.Struct, frozen=True, array_like=True):
     rates: tuple[Rate, ...]
 
 
+class Fee(msgspec.Struct, frozen=True, array_like=True):
+    """What a seller asks for a call of a tool beside the tokens: one of schema.TOOL_COUNTS.
+
+    `models` are ids, none of them where the fee is that of all. Femto-dollars and microseconds as
+    in `Rate`; what a call cost at most is `most`.
+    """
+
+    tool: str
+    per_call: int
+    most: int
+    models: tuple[str, ...] = ()
+    valid_from: int | None = None
+    valid_to: int | None = None
+    source: str = ""
+    reason: str = ""
+
+    def holds_at(self, instant: int) -> bool:
+        """Whether `instant` (microseconds) lies in the period."""
+        started = self.valid_from is None or self.valid_from <= instant
+        return started and (self.valid_to is None or instant < self.valid_to)
+
+
 class Provider(msgspec.Struct, frozen=True, array_like=True):
     """A seller: how it is called, which bare model names are its own, whose models it resells."""
 
@@ -114,6 +136,7 @@ class Provider(msgspec.Struct, frozen=True, array_like=True):
     owns: Clause | None
     resells: tuple[str, ...]
     models: tuple[Model, ...]
+    fees: tuple[Fee, ...] = ()
 
 
 def femto_per_token(dollars_per_million: Decimal) -> int:

@@ -31,6 +31,7 @@ from tallybook.pricing.table import (
     RULE,
     STANDARD,
     ULTRAFAST,
+    Fee,
     Rate,
     scale,
 )
@@ -83,6 +84,7 @@ class Tariff:
     match: Match | None
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
+    fees: tuple[Fee, ...] = ()  # of tools, whatever the tokens cost
 
     def in_force(self, instant: int, second: int | None) -> tuple[Layer | None, tuple[Rate, ...]]:
         """The layer and its rates at `instant` (microseconds), base tier first.
@@ -114,7 +116,8 @@ def tariff_of(key: Key, names: Names, overrides: Overrides) -> Tariff:
     seller = match.provider if match else own[0].provider if own else None
     if match is None and layers and not own:
         model, seller = key.model, key.provider
-    return Tariff(seller, model, match, tuple(layers), notes)
+    fees = names.fees(match.provider, match.model.id) if match is not None else ()
+    return Tariff(seller, model, match, tuple(layers), notes, fees)
 
 
 def tier_of_prompt(rows: tuple[Rate, ...], prompt: int, *, is_exact: bool) -> tuple[Rate, ...]:

@@ -47,7 +47,7 @@ def table_lines(
         if left_out is not None:
             left_out += [each.title for each in every if each.rank and each.title not in titles]
         yield from table.table_lines(shown, None, colour=colour)
-        yield from (f"{line}\n" for line in exceptions(answer["rows"]))
+        yield from (f"{line}\n" for line in (*exceptions(answer["rows"]), *fee_lines(answer)))
         yield f"{UNITS} · {formats.priced_by(answer)}\n"
 
 
@@ -57,7 +57,8 @@ def markdown_lines(answer: Row) -> Iterator[str]:
         if answer["path"]:
             yield f"{formats.escaped(path_line(answer))}\n\n"
         yield from formats.markdown_lines(columns(answer["rows"]))
-        yield from (f"\n{line}\n" for line in exceptions(answer["rows"]))
+        lines = (*exceptions(answer["rows"]), *fee_lines(answer))
+        yield from (f"\n{line}\n" for line in lines)
         yield f"\n{UNITS} · {formats.priced_by(answer)}\n"
 
 
@@ -179,6 +180,16 @@ def exceptions(rows: Sequence[Row]) -> Iterator[str]:
         if row["hours"] not in {"", _OTHERS} and len(row["periods"]) > 1:
             days = [_day_or_days(*gap) for gap in zip(*_gaps(row), strict=True)]
             yield visible(f"{row['hours']}: not on {', '.join(days)}")
+
+
+def fee_lines(answer: Row) -> Iterator[str]:
+    """What a thousand calls of each tool cost, a line a period."""
+    for fee in answer["tool_fees"]:
+        own, most = fee["usd_per_thousand"], fee["at_most_usd_per_thousand"]
+        price = own if own == most else f"{own} to {most}"
+        since = f" from {_moment(fee['valid_from'])}" if fee["valid_from"] else ""
+        until = f" to {_moment(fee['valid_to'])}" if fee["valid_to"] else ""
+        yield visible(f"{fee['tool'].replace('_', ' ')}: {price} a thousand{since}{until}")
 
 
 def _day_or_days(begin: str, end: str) -> str:

@@ -43,6 +43,7 @@ _PARTS: Final = {
     "creation": "cache_creation_cost_usd",
     "output": "output_cost_usd",
     "search": "web_search_cost_usd",
+    "tool": "tool_cost_usd",
 }
 Key = tuple[str | None, str | None]  # day and model, as far as they are told apart
 

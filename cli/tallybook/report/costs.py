@@ -21,7 +21,7 @@ from tallybook.report.causes import (
     Cause,
     Change,
 )
-from tallybook.report.line_items import CACHED, CREATION, KINDS, OUTPUT, SEARCH, UNCACHED
+from tallybook.report.line_items import CACHED, CREATION, KINDS, OUTPUT, SEARCH, TOOL, UNCACHED
 from tallybook.report.pieces import Sums
 from tallybook.report.statements import Statement
 
@@ -49,6 +49,7 @@ _WORDS: Final = {
     CREATION: "cache writes",
     OUTPUT: "output",
     SEARCH: "searches",
+    TOOL: "tools",
 }
 
 

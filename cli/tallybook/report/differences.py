@@ -45,7 +45,7 @@ from tallybook.report.costs import (
     tier_and_price,
     times_of,
 )
-from tallybook.report.line_items import KINDS, SEARCH, is_of_searches
+from tallybook.report.line_items import KINDS, names_apart
 from tallybook.report.pieces import LOGGED, ON_TERMS, TOKENS, Piece, Sums
 from tallybook.report.statements import Statement, Statements
 from tallybook.report.summary import Row
@@ -92,7 +92,8 @@ class Sides:
     """How the other tells days and models apart, and the days that it speaks of.
 
     `first` and `last` are the names of periods; a week is named by its first day, `weekday` of it.
-    `searches` is the name under which searches of all models stand, where they do not with these.
+    `apart` are the names under which fees of all models stand, where they do not with these, by
+    kind.
     """
 
     by_day: bool
@@ -101,7 +102,7 @@ class Sides:
     last: str | None
     period: str = "day"
     weekday: int = 0
-    searches: str | None = None
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     def key(self, day: str | None, model: str | None) -> Key:
         """The cell of a period, by its name, and a model."""
@@ -139,7 +140,7 @@ def sides_of(statements: Statements) -> Sides:
         last=days[-1] if days else None,
         period=statements.period,
         weekday=date.fromisoformat(days[0]).weekday() if is_week else 0,
-        searches=is_of_searches(row.model for row in statements.rows if row.costs),
+        apart=names_apart(row.model for row in statements.rows if row.costs),
     )
 
 
@@ -171,24 +172,22 @@ def _ours(found: Iterable[Piece], sides: Sides, zone: tzinfo) -> dict[Key, Cell]
     cells: dict[Key, Cell] = {}
     for piece in found:
         day = piece.at.astimezone(zone).date().isoformat() if piece.at else None
-        for each in _apart(piece, sides.searches):
+        for each in _apart(piece, sides.apart):
             key = sides.cell(day, each.model)
             if key is not None:
                 cells.setdefault(key, Cell()).add(each)
     return cells
 
 
-def _apart(piece: Piece, searches: str | None) -> Iterator[Piece]:
-    """A piece without its searches and these alone, where the other has them under a name."""
-    fees = piece.sums.search_cost
-    if searches is None or not fees:
-        yield piece
-        return
-    alone = Sums(
-        **dict.fromkeys(("cost", f"{SEARCH}_cost", *ON_TERMS), fees),  # type: ignore[arg-type]
-    )
-    yield piece._replace(sums=piece.sums.plus(alone, -1))
-    yield piece._replace(sums=alone, model=searches)
+def _apart(piece: Piece, names: Mapping[str, str]) -> Iterator[Piece]:
+    """A piece without its fees of some kinds, and these alone, where the other has them apart."""
+    sums = piece.sums
+    for kind, name in names.items():
+        if fees := part(sums, kind):
+            alone = Sums(**dict.fromkeys(("cost", f"{kind}_cost", *ON_TERMS), fees))  # type: ignore[arg-type]
+            sums = sums.plus(alone, -1)
+            yield piece._replace(sums=alone, model=name)
+    yield piece._replace(sums=sums)
 
 
 # ---- the comparison

@@ -36,6 +36,7 @@ COSTS: Final[Mapping[str, str]] = {
     "cache_creation_cost_usd": "cache_creation_cost",
     "output_cost_usd": "output_cost",
     "web_search_cost_usd": "web_search_cost",
+    "tool_cost_usd": "tool_cost",
 }
 # Sums that may be lower bounds; the row names those that are.
 AT_LEAST: Final = (

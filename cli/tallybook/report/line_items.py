@@ -19,7 +19,8 @@ CACHED: Final = "cached"
 CREATION: Final = "creation"
 OUTPUT: Final = "output"
 SEARCH: Final = "search"
-KINDS: Final = (UNCACHED, CACHED, CREATION, OUTPUT, SEARCH)
+TOOL: Final = "tool"
+KINDS: Final = (UNCACHED, CACHED, CREATION, OUTPUT, SEARCH, TOOL)
 _TOKENS: Final = {
     "input": UNCACHED,
     "cached input": CACHED,
@@ -36,7 +37,10 @@ _ANTHROPIC: Final = (
     (re.compile(r"no_cache|uncached_input"), UNCACHED),
     (re.compile(r"output"), OUTPUT),
 )
-_SEARCHES: Final = re.compile(r"(?i)web[ _-]search")
+_OF_ALL_MODELS: Final = {
+    SEARCH: re.compile(r"(?i)web[ _-]search"),
+    TOOL: re.compile(r"(?i)file[ _-]search"),
+}
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class Lines:
             return
         if self.costs is not None:
             self.costs[kind] = self.costs.get(kind, Decimal()) + cost
-        if quantity is None or kind == SEARCH:
+        if quantity is None or kind in _OF_ALL_MODELS:
             self.tokens = None
         elif self.tokens is not None:
             self.tokens[kind] = self.tokens.get(kind, 0) + quantity
@@ -72,19 +76,23 @@ def model_and_kind(item: str | None) -> tuple[str | None, str | None]:
     found = _LINE.fullmatch(text)
     if found is not None:
         return found["model"], _TOKENS.get(found["kind"])
-    return text or None, SEARCH if _SEARCHES.match(text) else None
+    return text or None, _of_all_models(text)
 
 
 def kind_of(token_type: str | None, cost_type: str | None) -> str | None:
     """The kind of one of Anthropic's costs, None where it is not stated."""
-    if cost_type and _SEARCHES.match(cost_type):
-        return SEARCH
+    if cost_type and (kind := _of_all_models(cost_type)):
+        return kind
     return next((kind for words, kind in _ANTHROPIC if words.search(token_type or "")), None)
 
 
-def is_of_searches(names: Iterable[str | None]) -> str | None:
-    """The name among those of lines that stands for searches of all models."""
-    return next((name for name in names if name and _SEARCHES.match(name)), None)
+def _of_all_models(name: str) -> str | None:
+    return next((kind for kind, words in _OF_ALL_MODELS.items() if words.match(name)), None)
+
+
+def names_apart(names: Iterable[str | None]) -> dict[str, str]:
+    """By kind the name among those of lines under which it stands for all models."""
+    return {kind: name for name in names if name and (kind := _of_all_models(name))}
 
 
 def counts(tokens: Mapping[str, int] | None) -> dict[str, int]:

@@ -69,6 +69,7 @@ class Sums:
     creation_cost: int = 0
     output_cost: int = 0
     search_cost: int = 0
+    tool_cost: int = 0
     cached_full: int = 0
     creation_full: int = 0
     reasoning_cost: int = 0

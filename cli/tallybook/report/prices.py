@@ -27,6 +27,7 @@ from tallybook.pricing.table import (
     RULE,
     STANDARD,
     TOKEN_RATES,
+    Fee,
     Rate,
     per_million,
 )
@@ -128,6 +129,34 @@ def of_all(rates: Rates, span: Span, provider: str | None = None) -> list[Row]:
     return found
 
 
+def fees_of(rates: Rates, key: Key, span: Span | None = None) -> list[Row]:
+    """A row a fee of a tool beside the tokens, in `span`, by tool and time."""
+    fees = rates.tariff(key).fees
+    if span is not None:
+        first, last = micros(span.first), micros(span.last) if span.last else None
+        fees = tuple(fee for fee in fees if _holds_in(fee, first, last))
+    return [
+        {
+            "tool": fee.tool,
+            "usd_per_thousand": usd(fee.per_call, fee.tool),
+            "at_most_usd_per_thousand": usd(fee.most, fee.tool),
+            "valid_from": time_of(fee.valid_from),
+            "valid_to": time_of(fee.valid_to),
+            "stated_by": fee.source or None,
+            "reason": fee.reason or None,
+        }
+        for fee in fees
+    ]
+
+
+def _holds_in(period: Rate | Fee, first: int, last: int | None) -> bool:
+    """Whether a period has a part between two instants, or holds the one."""
+    if last is None:
+        return period.holds_at(first)
+    begins = period.valid_from is None or period.valid_from < last
+    return begins and (period.valid_to is None or period.valid_to > first)
+
+
 def near(rates: Rates, model: str) -> list[str]:
     """Names of models with a price that are spelt much like `model`, the nearest first."""
     names = sorted({key.model or "" for key in rates.listed()})
@@ -179,12 +208,7 @@ def _rates(tariff: Tariff, span: Span | None) -> list[tuple[Layer, Rate]]:
         second = week_second(first)
         return [e for e in found if e[1].holds_at(first) and e[1].holds_in_week(second)]
     last = micros(span.last)
-    return [
-        (layer, rate)
-        for layer, rate in found
-        if (rate.valid_from is None or rate.valid_from < last)
-        and (rate.valid_to is None or rate.valid_to > first)
-    ]
+    return [(layer, rate) for layer, rate in found if _holds_in(rate, first, last)]
 
 
 def _effective(tariff: Tariff) -> Iterator[tuple[Layer, Rate]]:

@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from tallybook.errors import TallybookError
-from tallybook.report.line_items import SEARCH, Lines, counts, kind_of, model_and_kind
+from tallybook.report.line_items import SEARCH, TOOL, Lines, counts, kind_of, model_and_kind
 from tallybook.values import decode
 
 Record = Mapping[str, Any]
@@ -362,7 +362,7 @@ def _anthropic_lines(
         if (cost := _money(record.get(amount))) is not None:
             model, cost_type = record.get("model"), record.get("cost_type")
             kind = kind_of(record.get("token_type"), cost_type)
-            name = model or (cost_type if kind == SEARCH else None)
+            name = model or (cost_type if kind in {SEARCH, TOOL} else None)
             yield _day(record.get(day)), name, kind, cost * unit, None
 
 

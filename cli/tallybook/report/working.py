@@ -15,6 +15,7 @@ from tallybook.pricing.media import billed, rate_of
 from tallybook.pricing.rates import LATEST, Quote, Rates
 from tallybook.pricing.table import TOKEN_RATES, Rate
 from tallybook.pricing.tariff import Key, tier_of_prompt
+from tallybook.pricing.tools import fee_of
 from tallybook.report.codes import REASONS
 from tallybook.report.prices import source_of, time_of, usd
 from tallybook.report.summary import Row, money
@@ -28,6 +29,7 @@ from tallybook.schema import (
     OUTPUT,
     REPORTED_COUNTS,
     SUBCOUNTS,
+    TOOL_COUNTS,
 )
 
 Where = tuple[str, int, str | None]  # path, record, part
@@ -50,10 +52,12 @@ _WHO: Final = (
     "part",
 )
 _READ: Final = ("evidence", "dialect", "rule", "assumed")
+_TOOLS: Final = "tool_counts"
 # Counts of a record as its reader understood them.
 STATED: Final = (
     *REPORTED_COUNTS,
     "web_search_requests",
+    _TOOLS,
 )
 # What is priced, by the names of the buckets; what a later table has more stands as it is named.
 _BUCKET_OF: Final = {
@@ -169,7 +173,9 @@ def _plain(value: Any) -> str | None:
 def _reported(row: Row, place: Place) -> Row:
     """The counts that the record states; without the ledger's row of it those that came of it."""
     found = place.reported.get((row["path"], row["record"], row["part"]), row)
-    return {name: found[name] for name in STATED if found[name] is not None}
+    stated = {name: found[name] for name in STATED if found[name] is not None}
+    tools = zip(TOOL_COUNTS, stated.pop(_TOOLS, ()), strict=False)
+    return stated | {name: number for name, number in tools if number is not None}
 
 
 def _buckets(row: Row) -> list[Row]:
@@ -302,7 +308,11 @@ def _arithmetic(row: Row, worked: Row) -> list[Row]:
             _line(name, worked[billed(name)], worked[rate_of(name)], TOKEN_RATES[0])
             for name in media
         ]
-    return found
+    return found + [
+        _line(name, worked[name], worked[fee_of(name)], name)
+        for name in TOOL_COUNTS
+        if worked[name]
+    ]
 
 
 def _line(bucket: str, count: int, rate: int | None, name: str) -> Row:

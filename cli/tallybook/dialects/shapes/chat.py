@@ -11,7 +11,6 @@ from tallybook.dialects.shape import (
     ASSUMED,
     FIRM,
     GOOGLE,
-    XAI_TOOLS,
     Shape,
     any_of,
     at,
@@ -65,6 +64,7 @@ _PERPLEXITY: Final = replace(
     ),
     # Deep research reasons outside of both output and total; of the other models nobody says so.
     dialects=("openai", "perplexity", "xai"),
+    tools="perplexity",
     doubt=ASSUMED,
     hints={},
 )
@@ -94,7 +94,7 @@ _XAI: Final = replace(
     cached=at("prompt_tokens_details/cached_tokens", "cached_prompt_text_tokens"),
     web_searches=at("server_side_tool_usage_details/web_search_calls"),
     other_searches=at("server_side_tool_usage_details/x_search_calls"),
-    charged_tools=at(*XAI_TOOLS),
+    tools="xai",
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),
 )
@@ -155,7 +155,9 @@ _MISTRAL: Final = replace(
         "prompt_tokens num_cached_tokens",
         "prompt_tokens prompt_token_details",
         "prompt_tokens prompt_audio_seconds",
+        "prompt_tokens connectors",
     ),
+    tools="mistral",
     cached=at(
         "num_cached_tokens",
         "prompt_tokens_details/cached_tokens",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from tallybook.dialects.shape import AMBIGUOUS, XAI_TOOLS, Shape, any_of, at, media_at
+from tallybook.dialects.shape import AMBIGUOUS, Shape, any_of, at, media_at
 
 _RESPONSES: Final = Shape(
     rule="openai-responses",
@@ -71,7 +71,7 @@ _XAI: Final = replace(
     dialects=("openai", "xai", "bedrock", "disjoint", "anthropic"),
     web_searches=at("server_side_tool_usage_details/web_search_calls"),
     other_searches=at("server_side_tool_usage_details/x_search_calls"),
-    charged_tools=at(*XAI_TOOLS),
+    tools="xai",
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),
 )

@@ -16,7 +16,7 @@ from tallybook.dialects import (
     read_usage,
 )
 from tallybook.dialects.served import mapping
-from tallybook.schema import EVENT, MEDIA_COUNTS, Reported
+from tallybook.schema import EVENT, MEDIA_COUNTS, TOOL_FEES, Reported
 from tallybook.sources.pictures import shortened
 from tallybook.sources.responses.exchange import Exchange
 from tallybook.values import error_name, money
@@ -114,6 +114,10 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
     row.refused = response.is_refusal and row.reported_output_tokens == 0
     if row.web_search_requests is None:
         row.web_search_requests = response.searches
+    if response.tools is not None and row.tool_counts is None:
+        row.tool_counts = response.tools.counts
+        if response.tools.others:
+            row.problems = sorted({*(row.problems or []), TOOL_FEES})
     row.service_tier = response.service_tier or row.service_tier
     if row.reported_cost_usd is None:
         problems: list[str] = []
