@@ -37,6 +37,17 @@ def test_what_ranks_last_goes_first_and_cost_never() -> None:
     assert [c.title for c in fitted(COLUMNS, 14)] == ["Model", "Cost"]
 
 
+def test_what_is_left_out_is_named_and_what_is_shortened_is_not() -> None:
+    place = Column("Looked for in", ["/home/u/.codex/sessions"], cut=keep_ends)
+    served = Column("Served", ["standard"], cut=keep_ends)
+    left: list[str] = []
+    shown = fitted([place, served, CALLS, COST], 18, left)
+    assert [column.title for column in shown] == ["Lo…n", "Se…d", "Cost"]
+    assert left == ["Calls"]
+    fitted([place, served, CALLS, COST], 12, left := [])
+    assert left == ["Served", "Calls"]
+
+
 @pytest.mark.parametrize("width", [16, 20, 32, 40, 48, 50, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     lines = table(COLUMNS, width, totals=True).splitlines()

@@ -42,10 +42,7 @@ def table_lines(
         if answer["path"]:
             yield f"{path_line(answer)}\n\n"
         every = columns(answer["rows"])
-        shown = table.fitted(every, width) if width else every
-        titles = {column.title for column in shown}
-        if left_out is not None:
-            left_out += [each.title for each in every if each.rank and each.title not in titles]
+        shown = table.fitted(every, width, left_out) if width else every
         yield from table.table_lines(shown, None, colour=colour)
         yield from (f"{line}\n" for line in (*exceptions(answer["rows"]), *fee_lines(answer)))
         yield f"{UNITS} · {formats.priced_by(answer)}\n"

@@ -131,8 +131,10 @@ def _styled(lines: Iterable[str], style: str) -> Iterator[str]:
         yield f"{style}{line[:-1]}{_PLAIN}\n" if style else line
 
 
-def fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """Leave out and shorten until the table is `width` wide.
+def fitted(
+    columns: Sequence[Column], width: int, left_out: list[str] | None = None
+) -> list[Column]:
+    """Leave out and shorten until the table is `width` wide; into `left_out` go titles.
 
     Columns of a rank go first; then names get as few cells as say something, and where there are
     more of them than that leaves room for, the last ones go.
@@ -147,6 +149,9 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
         kept, wanted = [replace(column, least=0) for column in kept], _VERY_LEAST
     while _needed(kept, wanted) > width and sum(1 for column in kept if column.cut) > 1:
         kept.remove([column for column in kept if column.cut][-1])
+    if left_out is not None:
+        titles = {column.title for column in kept}
+        left_out += [column.title for column in columns if column.title not in titles]
     return _spread(kept, width - _needed(kept, wanted), wanted)
 
 
@@ -156,7 +161,10 @@ def _needed(columns: Sequence[Column], wanted: int) -> int:
 
 
 def _cells(column: Column, wanted: int) -> int:
-    return min(column.width, max(wanted, column.least))
+    whole = column.width
+    if column.short:
+        whole = max(display_width(text) for text in (column.title, column.total, *column.short))
+    return min(whole, max(wanted, column.least))
 
 
 def _spread(columns: Sequence[Column], spare: int, wanted: int) -> list[Column]:

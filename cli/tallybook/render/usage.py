@@ -107,9 +107,7 @@ def _drawn(  # noqa: PLR0913 - what is drawn, and how
     totals: bool = True,
     sums: Collection[int] = (),
 ) -> Iterator[str]:
-    shown = table.fitted(every, width) if width else every
-    titles = [column.title for column in shown]
-    drawn.left_out += [column.title for column in every if column.title not in titles]
+    shown = table.fitted(every, width, drawn.left_out) if width else every
     lines = table.table_lines(shown, None, totals=totals, colour=colour, sums=sums)
     yield from marked(lines, drawn.marks)
 
