@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from tallybook.commands import app
 
@@ -53,6 +54,17 @@ def _called(words: list[str]) -> Any:
         names = (*names, word)
     assert names or not words, words
     return ALL[names]
+
+
+@pytest.mark.parametrize("names", ALL, ids=" ".join)
+def test_a_help_is_as_wide_as_its_terminal_and_has_no_limits_of_numbers(
+    names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = CliRunner().invoke(app, [*names, "--help"]).stdout
+    assert "Usage:" in text
+    assert "<=" not in text
+    assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("names", ALL, ids=" ".join)

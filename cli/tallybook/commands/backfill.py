@@ -41,18 +41,19 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  tallybook backfill                      what could be filled, and what it costs then
-  tallybook backfill --details            with the largest changes, call by call
-  tallybook backfill --apply              record it; reports use it from then on
+  tallybook backfill                      what could be filled, at what cost
+  tallybook backfill --details            the largest changes, call by call
+  tallybook backfill --apply              record it; reports use it from then
   tallybook backfill --undo               take all of it back
   tallybook backfill --responses bodies/  look for answers there as well
-  tallybook backfill --apply --in-place   write it into 9router's own files too
-  tallybook backfill --restore            take all of that back, from the backups beside them
+  tallybook backfill --apply --in-place   write it into 9router's files too
+  tallybook backfill --restore            take that back, from the backups
 
 \b
-The logs are changed with --apply --in-place only, and only 9router's. --restore
-takes back all runs at once: what they changed states again what it did before the
-first. What 9router added or changed since stays. The backups stay as well.
+The logs are changed with --apply --in-place only, and only 9router's.
+--restore takes back all runs at once: what they changed states again what it
+did before the first. What 9router added or changed since stays. The backups
+stay as well.
 Exit codes: 0 done, 1 could not do it, or not for every file, 2 wrong usage."""
 
 

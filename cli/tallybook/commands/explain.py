@@ -11,7 +11,7 @@ import typer
 
 from tallybook.commands import options
 from tallybook.commands.answering import answer, judge, remark_filters
-from tallybook.commands.options import UsageOptions, over_usage
+from tallybook.commands.options import UsageOptions, number, over_usage
 from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
@@ -69,8 +69,7 @@ _Limit = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        min=1,
-        max=10**9,
+        parser=number,
         help="Tell of the N dearest calls, and of the others together; default: 10 on a page, "
         "all in JSON and CSV.",
     ),

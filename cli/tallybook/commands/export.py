@@ -39,11 +39,11 @@ _QUESTION: Final = "question"
 _ASKED: Final = ("timezone", "paths", "all", "as_recorded", "filters")
 _EXAMPLES = """\b
 Examples:
-  tallybook export calls.parquet                    every call of all known places
+  tallybook export calls.parquet             every call of all known places
   tallybook export calls.csv --since 30d --source codex
-  tallybook export by-day.csv --by day,model LOGS   the rows of a report instead
-  tallybook export calls.csv --bom                  for Excel
-  tallybook export lake/                            a folder: month=2026-11/calls.parquet, ...
+  tallybook export days.csv --by day LOGS    the rows of a report instead
+  tallybook export calls.csv --bom           for Excel
+  tallybook export lake/                     month=2026-11/calls.parquet, ...
 
 \b
 The suffix picks the format. In CSV an empty cell is null, and text that a

@@ -36,8 +36,23 @@ from tallybook.urls import ObjectPath, as_text, path_named
 if TYPE_CHECKING:
     from tallybook.ledger.question import Question
 
+_MOST: Final = 10**9  # rows that are asked for; what is beyond a count of 64 bits fails below
 # What it means that nothing is there; any other error is one of looking.
 _NOWHERE: Final = frozenset({EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR})
+
+
+def number(text: str) -> int:
+    """How many rows or periods are asked for. Raises BadParameter.
+
+    Limits of the library would stand in the help.
+    """
+    try:
+        found = int(text)
+    except ValueError:
+        found = 0
+    if not 0 < found <= _MOST:
+        raise typer.BadParameter(f"{text!r} is not a number from 1 to {_MOST:,}")
+    return found
 
 
 def named(what: str, read: Callable[[str], Path] = Path) -> Callable[[str], Path]:
@@ -148,15 +163,14 @@ Limit = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        min=1,
-        max=10**9,
+        parser=number,
         help="Fold all rows but the first N into one; in the order of time all but the newest N.",
     ),
 ]
 Last = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, max=10**9, help="Only the newest N periods of the first time key."
+        metavar="N", parser=number, help="Only the newest N periods of the first time key."
     ),
 ]
 Format = Annotated[

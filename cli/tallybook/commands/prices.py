@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  tallybook prices gpt-5.4                     all its rates, and how the name leads to them
+  tallybook prices gpt-5.4              all its rates, and how it was found
   tallybook prices claude-sonnet-4-5@20250929 --at 2026-03-01
-  tallybook prices --provider openai           all models of a provider, as of now
-  tallybook prices --unpriced                  models of your logs that have no price
+  tallybook prices --provider openai    all models of a provider, as of now
+  tallybook prices --unpriced           models of your logs without a price
   tallybook prices --unpriced LOGS --json
   tallybook prices --schema -o prices.schema.json
 

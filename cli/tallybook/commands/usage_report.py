@@ -31,7 +31,7 @@ Examples:
   tallybook usage-report --by day --since 7d        the last seven days
   tallybook usage-report --by root-thread --limit 10
   tallybook usage-report --by week --last 4 --model 'claude-*'
-  tallybook usage-report --by project,model --since 2026-11-01 --until 2026-11-30
+  tallybook usage-report --by project --since 2026-11-01 --until 2026-11-30
   tallybook usage-report ~/backup/sessions logs.jsonl.zst --json
   tallybook usage-report --by month -o usage.csv
   tallybook usage-report --problems problems.csv
