@@ -21,7 +21,7 @@ from tallybook.errors import FAILURES
 from tallybook.files import pool
 from tallybook.files.find import walk
 from tallybook.files.read import read_file
-from tallybook.ledger.manifest import load
+from tallybook.ledger.catalog import load
 from tallybook.schema import Reported
 from tallybook.sources import FileFacts, sources
 from tallybook.sources.contract import Rows
@@ -259,7 +259,7 @@ class TestAFileThatHasGrown:
             manifest, _said = load(ledger)
             return {entry.file_id: b"\xc1" for entry in manifest.entries.values()}
 
-        monkeypatch.setattr(store, "_load_states", other)
+        monkeypatch.setattr(store, "states", other)
         assert told(home, ledger) == told(home, None)
 
 

@@ -79,7 +79,7 @@ def test_calls_take_the_filters_of_the_commands() -> None:
 
 def test_a_ledger_is_used_where_one_is_named(tmp_path: Path) -> None:
     first = tallybook.usage(LOGS, ledger=tmp_path / "ledger")
-    assert (tmp_path / "ledger" / "manifest").exists()
+    assert (tmp_path / "ledger" / "catalog.sqlite").exists()
     assert tallybook.usage(LOGS, ledger=tmp_path / "ledger").equals(first)
     assert tallybook.calls(LOGS, ledger=tmp_path / "ledger").collect().height > 0
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tallybook.ledger.manifest import Entry, load
+from tallybook.ledger.catalog import load
+from tallybook.ledger.manifest import Entry
 
 Row = tuple[Any, ...]
 _NAMES = ("record", "kind", "identity", "reported_output_tokens")

@@ -90,7 +90,7 @@ def counts(home: Path, ledger: Path, who: Engine) -> tuple[str, int, int, int]:
 
 def test_all_formats_read_alike_wherever_they_are_read(workers: Workers) -> None:
     found = walk(map(built, CASES[::8])).found
-    here = gather(found, "code", None, None).table
+    here = gather(found, "code", None).table
     there = afar.Afar(str(workers.engine.scheduler), "code", Store([]))
     sizes = [each.size for each in found]
     tables = [each.table for _, each in there.gathered(found, sizes, None, lambda: None)]

@@ -122,7 +122,7 @@ def test_another_environment_or_ledger_state_is_another_question(home: Path) -> 
         question(home).cache,
     )
     assert Answers(other, Query(), basis(other)).find() is None
-    (home.parent / "ledger/manifest").touch()
+    (home.parent / "ledger/catalog.sqlite").touch()
     assert answers.find() is None
 
 

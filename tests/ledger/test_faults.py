@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tallybook.errors import TallybookError, UsageError
@@ -85,7 +89,7 @@ def test_a_damaged_part_is_read_again(home: Path, ledger: Path, place: float) ->
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes there")
-@pytest.mark.parametrize("folder", ["parts", "states", "derived", "answers", "."])
+@pytest.mark.parametrize("folder", ["parts", "derived", "answers", "."])
 def test_a_pipe_in_the_place_of_a_file_of_ours_is_not_waited_for(
     home: Path, ledger: Path, folder: str, waiting_is_an_error: None
 ) -> None:
@@ -139,34 +143,43 @@ def test_rows_that_are_lost_with_a_part_are_said_to_be(home: Path, ledger: Path)
     assert coverage(told(home, ledger))["problems"] == {"lost": 1}
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"tallybook ledger 1 0000\nx"])
-def test_a_damaged_manifest_gives_way_to_the_one_before(
-    home: Path, ledger: Path, content: bytes
+def rewritten(ledger: Path, query: str, *values: object) -> None:
+    with closing(sqlite3.connect(ledger / "catalog.sqlite")) as base, base:
+        base.execute(query, values)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"SQLite format 3\0" + 4096 * b"x", None])
+def test_a_damaged_or_lost_catalogue_is_made_up_from_the_parts(
+    home: Path, ledger: Path, content: bytes | None
 ) -> None:
+    """What is there is read again, and what is gone is kept."""
     put(transcript(home, 1), session(1, calls=9))
     told(home, ledger)
-    (ledger / "manifest").write_bytes(content)
-    assert any("manifest" in note for note in notes(home, ledger))
-    assert notes(home, ledger) == []
-
-
-def test_where_both_manifests_are_damaged_the_ledger_is_left_alone(
-    home: Path, ledger: Path
-) -> None:
-    for name in ("manifest", "manifest.previous"):
-        (ledger / name).write_bytes(b"rubbish")
-    assert any("left alone" in note for note in notes(home, ledger))
-    assert (ledger / "manifest").read_bytes() == b"rubbish"
+    transcript(home, 2).unlink()
+    right = totals(told(home, ledger))
+    (ledger / "catalog.sqlite").unlink()
+    if content is not None:
+        put(ledger / "catalog.sqlite", b"").write_bytes(content)
+    with opened(home, ledger) as reading:
+        assert (reading.counts.read, reading.gone) == (3, 1)
+        assert any("catalog.sqlite" in note for note in reading.notes)
+        assert totals(document(reading)) == right
+    with opened(home, ledger) as reading:
+        assert reading.notes == []
+        assert totals(document(reading)) == right
+    assert verify(ledger)[1] == []
 
 
 def test_a_ledger_of_a_later_version_is_left_alone(home: Path, ledger: Path) -> None:
-    content = (ledger / "manifest").read_bytes().replace(b"ledger 1 ", b"ledger 2 ", 1)
-    (ledger / "manifest").write_bytes(content)
+    head = msgspec.msgpack.encode([3, "and what that version says"])
+    digest = blake2b(head, digest_size=8).digest()
+    rewritten(ledger, "UPDATE ledger SET content = ?, digest = ?", head, digest)
+    content = (ledger / "catalog.sqlite").read_bytes()
     assert any("another version" in note for note in notes(home, ledger))
-    assert (ledger / "manifest").read_bytes() == content
+    assert (ledger / "catalog.sqlite").read_bytes() == content
 
 
-@pytest.mark.parametrize("name", ["states", "derived", "answers"])
+@pytest.mark.parametrize("name", ["derived", "answers"])
 def test_what_can_be_made_again_may_be_lost_or_damaged(home: Path, ledger: Path, name: str) -> None:
     for path in (ledger / name).iterdir():
         path.write_bytes(b"rubbish" * 10)
@@ -185,7 +198,7 @@ def test_a_full_disk_costs_the_memory_but_not_the_answer(
     home: Path, ledger: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh_before = told(home, None)
-    before = (ledger / "manifest").read_bytes()
+    before = (ledger / "catalog.sqlite").read_bytes()
     put(transcript(home, 1), session(1, calls=9))
     with monkeypatch.context() as patched:
         patched.setattr(name, full)
@@ -195,7 +208,7 @@ def test_a_full_disk_costs_the_memory_but_not_the_answer(
     assert any("No space left" in note for note in said)
     assert text == told(home, None)
     assert text != fresh_before
-    assert (ledger / "manifest").read_bytes() == before
+    assert (ledger / "catalog.sqlite").read_bytes() == before
     assert notes(home, ledger) == []
 
 
@@ -252,9 +265,9 @@ def busy(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("busy")
 def test_while_another_run_writes_the_answer_is_given_aside(home: Path, ledger: Path) -> None:
     put(transcript(home, 1), session(1, calls=9))
-    before = (ledger / "manifest").read_bytes()
+    before = (ledger / "catalog.sqlite").read_bytes()
     assert any("another run" in note for note in notes(home, ledger))
-    assert (ledger / "manifest").read_bytes() == before
+    assert (ledger / "catalog.sqlite").read_bytes() == before
 
 
 def test_many_runs_at_once_all_answer_right(home: Path, ledger: Path, tmp_path: Path) -> None:

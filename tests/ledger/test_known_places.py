@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tallybook.commands import app
-from tallybook.ledger.manifest import load, save
+from tallybook.ledger.catalog import load, save
 from tallybook.ledger.merging import merge
 from tallybook.ledger.open import with_usage
 from tallybook.ledger.upkeep import status

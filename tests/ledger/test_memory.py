@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from tallybook.files.find import walk
 from tallybook.files.resume import ReadPosition
-from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
+from tallybook.ledger.catalog import load, save
+from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded
 from tallybook.ledger.open import usage
 from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
@@ -69,7 +69,7 @@ def entry(number: int) -> Entry:
         device=2049,
         beside=(),
         encoded_place=encoded(place),
-        states=f"{number // 600:024x}.states",
+        has_state=True,
         rows=(Segment(part, number % 600 * 3, 2),),
         tentative=(Segment(part, number % 600 * 3 + 2, 1),),
         code="0123456789abcdef" * 2,
@@ -94,14 +94,6 @@ def test_writing_takes_no_copy_of_the_whole(ledger: Path) -> None:
     manifest, _ = load(ledger)
     _, most = held(lambda: save(ledger, manifest))
     assert most < 200
-
-
-def test_what_is_written_piece_by_piece_is_what_is_written_at_once(ledger: Path) -> None:
-    manifest, _ = load(ledger)
-    assert (manifest.generation, len(manifest.entries)) == (7, FILES)
-    at_once = sealed(b"ledger", msgspec.msgpack.encode(manifest))
-    (ledger / "manifest").write_bytes(at_once)
-    assert load(ledger)[0] == manifest
 
 
 def test_a_file_that_was_read_for_one_answer_is_lean(

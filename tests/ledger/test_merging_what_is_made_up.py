@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -19,8 +21,9 @@ from typer.testing import CliRunner
 
 from tallybook.commands import app
 from tallybook.errors import TallybookError
+from tallybook.ledger.catalog import load, save, states
 from tallybook.ledger.corrections import append_corrections, corrections
-from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded, load, save, sealed
+from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded
 from tallybook.ledger.merging import merge
 from tallybook.ledger.verify import verify
 from tallybook.tables import CORRECTIONS
@@ -106,7 +109,7 @@ def is_refused(ours: Path, theirs: Path, tmp_path: Path, why: str) -> None:
     assert len({row for rows in held(ours).values() for row in rows}) == sum(CALLS)
     assert verify(ours)[1] == []
     left = {path.name for path in (ours / "parts").iterdir()}
-    assert left == set(load(ours)[0].parts()) | set(load(ours, before=True)[0].parts())
+    assert left == {*load(ours)[0].parts(), *load(ours)[0].before}
 
 
 @pytest.mark.parametrize(
@@ -187,24 +190,47 @@ def test_one_file_that_is_known_under_two_names_is_no_fault(
     assert calls(ours, tmp_path) == sum(CALLS) + 6
 
 
-@pytest.mark.parametrize("key", [b"/bytes", 5, ("/a", "/b"), "/other"])
-def test_a_path_that_is_no_text_or_not_that_of_its_entry(
-    ours: Path, theirs: Path, tmp_path: Path, key: object
+def claim(ledger: Path, path: object, entry: object) -> None:
+    """Say anything of the fourth file, and that all is whole."""
+    content = entry if isinstance(entry, bytes) else msgspec.msgpack.encode(entry)
+    name = path if isinstance(path, bytes) else str(path).encode()
+    with closing(sqlite3.connect(ledger / "catalog.sqlite")) as base, base:
+        base.execute("DELETE FROM file WHERE path = (SELECT max(path) FROM file)")
+        digest = blake2b(name + content, digest_size=8).digest()
+        base.execute("INSERT INTO file VALUES (?, ?, ?)", (path, content, digest))
+        rows = base.execute("SELECT CAST(path AS BLOB), entry FROM file").fetchall()
+        total = [b"".join(name + b"\n" for name, _ in sorted(rows))]
+        total += [b"".join(content for _, content in sorted(rows))]
+        put_head(base, [2, 3, b"".join(blake2b(all_, digest_size=16).digest() for all_ in total)])
+
+
+def put_head(base: sqlite3.Connection, head: object) -> None:
+    content = msgspec.msgpack.encode(head)
+    digest = blake2b(content, digest_size=8).digest()
+    base.execute("UPDATE ledger SET content = ?, digest = ?", (content, digest))
+
+
+@pytest.mark.parametrize("path", [b"/bytes", 5, 1.5, "", "/other"])
+def test_a_path_that_is_no_text_or_not_that_of_its_rows(
+    ours: Path, theirs: Path, tmp_path: Path, path: object
 ) -> None:
+    with closing(sqlite3.connect(theirs / "catalog.sqlite")) as base:
+        (entry,) = base.execute("SELECT entry FROM file ORDER BY path DESC").fetchone()
+    claim(theirs, path, entry)
+    absolute = path in {b"/bytes", "/other"}
+    is_refused(ours, theirs, tmp_path, "another file" if absolute else "path")
+
+
+def test_an_entry_with_a_path_of_its_own(ours: Path, theirs: Path, tmp_path: Path) -> None:
     manifest, _ = load(theirs)
-    fourth = manifest.entries.pop(max(manifest.entries))
-    entries: dict[Any, Entry] = {**manifest.entries, key: fourth}
-    raw = {"generation": 3, "entries": entries}
-    content = sealed(b"ledger", msgspec.msgpack.encode(raw))
-    (theirs / "manifest").write_bytes(content)
+    entry = msgspec.structs.replace(the_fourth(manifest), path="/other")
+    claim(theirs, max(manifest.entries), entry)
     is_refused(ours, theirs, tmp_path, "path")
 
 
 @pytest.mark.parametrize("entry", [None, 5, [], ["/a", 5], {"path": "/a"}, ["/a", "b", "c"]])
 def test_an_entry_that_is_none(ours: Path, theirs: Path, tmp_path: Path, entry: object) -> None:
-    manifest, _ = load(theirs)
-    raw = {"generation": 3, "entries": {**manifest.entries, max(manifest.entries): entry}}
-    (theirs / "manifest").write_bytes(sealed(b"ledger", msgspec.msgpack.encode(raw)))
+    claim(theirs, max(load(theirs)[0].entries), entry)
     is_refused(ours, theirs, tmp_path, "no entry")
 
 
@@ -235,7 +261,8 @@ def endless(path: Path) -> None:
 
 
 def damaged(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1] + b"X")
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + (len(content) - 100) * b"X")
 
 
 @POSIX
@@ -364,7 +391,12 @@ def test_signs_that_no_terminal_may_see_are_kept_and_written_out(
     assert not {"\x1b", "\x07", "\u202e"} & set(done.output)
 
 
-class TestManifests:
+ENDLESS = """VIEW file AS WITH RECURSIVE n(path, entry, digest) AS (
+    SELECT 'a', 'x', 'x' UNION ALL SELECT * FROM n
+) SELECT * FROM n"""
+
+
+class TestCatalogues:
     def said(self, ours: Path, theirs: Path) -> str:
         before = {p: p.read_bytes() for p in ours.rglob("*") if p.is_file()}
         with pytest.raises(TallybookError) as caught:
@@ -380,20 +412,50 @@ class TestManifests:
     def test_of_no_use(
         self, ours: Path, theirs: Path, harm: Callable[[Path], None], why: str
     ) -> None:
-        (theirs / "manifest.previous").unlink()
-        harm(theirs / "manifest")
+        begin = (theirs / "catalog.sqlite").read_bytes()[:100]
+        harm(theirs / "catalog.sqlite")
         if harm is endless:  # it has to begin as one
-            with (theirs / "manifest").open("r+b") as file:
-                file.write(b"tallybook ledger 1 ")
+            with (theirs / "catalog.sqlite").open("r+b") as file:
+                file.write(begin)
         assert why in self.said(ours, theirs)
 
     @pytest.mark.parametrize(
-        "content", [{"entries": []}, {"entries": 5}, [], "x", {"generation": "x"}]
+        "table",
+        [
+            None,
+            "VIEW file AS SELECT 'a' AS path, 5 AS entry, 5 AS digest",
+            "TABLE file (path, content, digest)",
+            ENDLESS,
+        ],
     )
-    def test_of_another_shape(self, ours: Path, theirs: Path, content: object) -> None:
-        (theirs / "manifest.previous").unlink()
-        (theirs / "manifest").write_bytes(sealed(b"ledger", msgspec.msgpack.encode(content)))
+    def test_of_another_shape(self, ours: Path, theirs: Path, table: str | None) -> None:
+        with closing(sqlite3.connect(theirs / "catalog.sqlite")) as base, base:
+            base.execute("DROP TABLE file")
+            if table:
+                base.execute(f"CREATE {table}")
         assert "cannot read" in self.said(ours, theirs)
+
+    @pytest.mark.parametrize("head", [[], 5, "x", [2, "x"], {"generation": 3}])
+    def test_of_which_only_the_entries_are_whole(
+        self, ours: Path, theirs: Path, tmp_path: Path, head: object
+    ) -> None:
+        with closing(sqlite3.connect(theirs / "catalog.sqlite")) as base, base:
+            put_head(base, head)
+        merged = merge(ours, theirs)
+        assert merged.files == 4
+        assert [refused.what for refused in merged.refused] == ["catalog.sqlite"]
+        assert calls(ours, tmp_path) == sum(CALLS) + 6
+
+    def test_with_a_page_that_is_damaged(self, ours: Path, theirs: Path, tmp_path: Path) -> None:
+        path = theirs / "catalog.sqlite"
+        (entry,) = sqlite3.connect(path).execute("SELECT entry FROM file").fetchone()
+        content = path.read_bytes()
+        assert content.count(entry) == 1
+        path.write_bytes(content.replace(entry, entry[:-1] + b"?"))
+        merged = merge(ours, theirs)
+        assert merged.files == 3
+        assert [refused.what for refused in merged.refused] == ["catalog.sqlite"]
+        assert calls(ours, tmp_path) == sum(CALLS) + 6
 
 
 def test_nothing_that_was_derived_or_answered_there_is_taken(
@@ -401,18 +463,18 @@ def test_nothing_that_was_derived_or_answered_there_is_taken(
 ) -> None:
     told(tmp_path / "nowhere", theirs)
     put(theirs / "answers" / f"{'0' * 32}.answer", b"x")
-    for name in ("derived", "answers", "states"):
+    for name in ("derived", "answers"):
         assert any((theirs / name).iterdir()), name
+    ids = [entry.file_id for entry in load(theirs)[0].entries.values()]
+    assert len(states(theirs, ids)) == 4
     merge(ours, theirs)
-    names = {
-        p.name for folder in ("derived", "answers", "states") for p in (ours / folder).iterdir()
-    }
+    names = {p.name for folder in ("derived", "answers") for p in (ours / folder).iterdir()}
     assert not names & {p.name for p in (theirs / "derived").iterdir() if p.suffix != ".links"} - {
         "index"
     }
-    for name in ("states", "answers"):
-        assert not names & {p.name for p in (theirs / name).iterdir()}
-    assert all(entry.states is None for entry in load(ours)[0].entries.values() if entry.gone)
+    assert not names & {p.name for p in (theirs / "answers").iterdir()}
+    assert states(ours, ids) == {}
+    assert not any(entry.has_state for entry in load(ours)[0].entries.values() if entry.gone)
 
 
 class TestCorrections:

@@ -17,9 +17,10 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from tallybook.ledger.catalog import load, save
 from tallybook.ledger.digests import PACKAGE, READING, code_digest, reading_digest
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Entry, encoded, load, save
+from tallybook.ledger.manifest import Entry, encoded
 from tallybook.ledger.merging import merge
 from tallybook.ledger.upkeep import compact, status
 from tallybook.ledger.verify import verify

@@ -82,7 +82,7 @@ def test_whatever_the_umask_all_that_is_kept_is_the_users_alone(home: Path, tmp_
     subprocess.run(run, capture_output=True, check=True, env=environment)
     merge(tmp_path / "other" / "ledger", ledger)
     kept = {path.suffix for path in ledger.rglob("*") if path.is_file()}
-    assert {".parquet", ".states", ".links", ".answer", ".watch", ".previous"} <= kept
+    assert {".parquet", ".sqlite", ".links", ".answer", ".watch"} <= kept
     assert wide(ledger.parent) == {}
     assert wide(tmp_path / "other") == {}
 
@@ -186,7 +186,7 @@ class TestAsides:
         assert not any(path.exists() for path in left)
 
     def test_in_any_folder_are_swept_with_the_next_commit(self, home: Path, ledger: Path) -> None:
-        folders = (ledger, *(ledger / n for n in ("parts", "states", "answers", "derived")))
+        folders = (ledger, *(ledger / n for n in ("parts", "answers", "derived")))
         left = [put(folder / "0123456789abcdef.aside", b"x") for folder in folders]
         put(transcript(home, 1), session(1, calls=9))
         told(home, ledger)
@@ -287,7 +287,7 @@ class TestPlaces:
             put(folder / name, b"x")
         with opened(home, folder) as reading:
             assert reading.notes == []
-        assert (folder / "manifest").exists()
+        assert (folder / "catalog.sqlite").exists()
 
     def test_what_the_user_puts_into_a_ledger_is_left_alone(
         self, home: Path, tmp_path: Path

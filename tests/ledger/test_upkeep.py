@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from tallybook.commands import app
 from tallybook.errors import TallybookError
+from tallybook.ledger.catalog import load, save
 from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
-from tallybook.ledger.manifest import load, save
 from tallybook.ledger.merging import merge
 from tallybook.ledger.upkeep import compact, forget, status
 from tallybook.ledger.verify import verify

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tallybook.names import path_of
-from tallybook.private import read_own, write_aside
+from tallybook.private import open_regular, read_own, write_aside
 from tallybook.report.query import Query, Unmatched
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class Answers:
 
     def _ledger_state(self) -> list[int] | None:
         assert self._question.ledger is not None  # noqa: S101 - for the type checker
-        state = os.stat(self._question.ledger / "manifest")
-        return [state.st_size, state.st_mtime_ns, state.st_ino]
+        with open_regular(self._question.ledger / "catalog.sqlite") as file:
+            state = os.fstat(file.fileno())
+            # It counts its transactions in its header: two may come within one tick of the clock.
+            return [state.st_size, state.st_mtime_ns, state.st_ino, *file.read(28)[24:]]
 
     def keep(self, answer: Answer, reading: Reading) -> None:
         """Keep an answer, if it can be told whether it still holds."""

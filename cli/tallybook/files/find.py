@@ -30,7 +30,7 @@ _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 _WRITE_AHEAD = "-wal"
 _OF_A_DATABASE = (_WRITE_AHEAD, "-shm", "-journal")
 # A ledger of ours may lie among the logs; what it holds is none, and other after every run.
-_OF_A_LEDGER: Final = frozenset({"lock", "parts", "states", "derived", "answers"})
+_OF_A_LEDGER: Final = frozenset({"lock", "parts", "derived", "answers"})
 # What may be a log among other things. It is looked into where the user names the folder.
 _OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
 # What follows the last dot of a name is its suffix if it can be a word; else it has none.

@@ -24,7 +24,7 @@ _ALONE: Final = Lock()
 
 
 class Sent(NamedTuple):
-    """What a worker has read, with the files that it would have written here.
+    """What a worker has read, with the part that it would have written here.
 
     `numbers` are those of the tasks whose outcomes these are; the others it could not read.
     """
@@ -32,7 +32,6 @@ class Sent(NamedTuple):
     numbers: list[int]
     gathered: Gathered
     part: bytes = b""
-    states: bytes = b""
 
 
 def build() -> Build:
@@ -54,7 +53,7 @@ def gather_afar(
     seen = [number for number, task in enumerate(tasks) if _is_as_listed(as_task(task).found)]
     mine = [tasks[number] for number in seen]
     with _ALONE:
-        sent = _sent(mine, code, kept=kept) if on_disk else Sent([], gather(mine, code, None, None))
+        sent = _sent(mine, code, kept=kept) if on_disk else Sent([], gather(mine, code, None))
     outcomes = sent.gathered.outcomes
     read = [number for number, each in zip(seen, outcomes, strict=True) if not each.failed]
     sent.gathered.outcomes = [each for each in outcomes if not each.failed]
@@ -62,13 +61,11 @@ def gather_afar(
 
 
 def _sent(tasks: Sequence[Found | Task], code: str, *, kept: bool) -> Sent:
-    """What was read, with the files that were written; none of them is left here."""
+    """What was read, with the part that was written; it is not left here."""
     with TemporaryDirectory(dir=scratch()) as name:
         folder = Path(name)
-        gathered = gather(tasks, code, folder, folder if kept else None)
-        names = [gathered.part, gathered.states]
-        part, states = ((folder / each).read_bytes() if each else b"" for each in names)
-        return Sent([], gathered, part, states)
+        gathered = gather(tasks, code, folder, kept=kept)
+        return Sent([], gathered, (folder / gathered.part).read_bytes() if gathered.part else b"")
 
 
 def _is_as_listed(found: Found) -> bool:
@@ -98,7 +95,7 @@ class Afar:
             own=build(),
             code=code,
             on_disk=store.parts is not None,
-            kept=store.states is not None,
+            kept=store.kept is not None,
         )
 
     def gathered(
@@ -117,5 +114,5 @@ class Afar:
                 done = set(sent.numbers) if sent else set()
                 self.left += [task for n, task in enumerate(group) if n not in done]
                 if sent:
-                    self._store.put(sent.gathered, sent.part, sent.states)
+                    self._store.put(sent.gathered, sent.part)
                     yield [group[n] for n in sent.numbers], sent.gathered

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 
 from tallybook import schema
 from tallybook.dialects import DIALECTS
-from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Segment, opened
+from tallybook.ledger import older
+from tallybook.ledger.catalog import NAME, Rows
+from tallybook.ledger.manifest import Damaged, Entry, Segment
 from tallybook.ledger.part_files import is_whole, openable, put_in_place
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import PartDamaged, Store
@@ -29,8 +31,9 @@ from tallybook.sources import sources
 from tallybook.tables import CORRECTIONS, READ
 from tallybook.urls import is_url
 
-# A manifest has 400 bytes a file, a part 100 a row.
+# A catalogue has 400 bytes a file and up to 256 KB of a state, a part 100 bytes a row.
 _MANIFEST_BYTES: Final = 256 << 20
+_CATALOG_BYTES: Final = 4 << 30
 _PART_BYTES: Final = 4 << 30
 _GROUP_BYTES: Final = 1 << 30  # of a group of rows, unpacked
 _PATH_LENGTH: Final = 32_768
@@ -58,9 +61,8 @@ class Refused(NamedTuple):
 
 
 class _Claims(msgspec.Struct):
-    """A manifest of which nothing is believed yet."""
+    """A catalogue of which nothing is believed yet."""
 
-    generation: int = 0
     entries: dict[object, msgspec.Raw] = {}
     corrections: list[object] = []
 
@@ -73,18 +75,11 @@ class Claimed(NamedTuple):
 
 
 def claimed(folder: Path, refused: list[Refused]) -> Claimed:
-    """What the manifest of a ledger says, or the one before where that is damaged.
+    """What the catalogue of a ledger says, or as much of it as is sound.
 
     Raises Damaged, OSError.
     """
-    try:
-        claims = _claims(folder / NAME)
-    except (Damaged, OSError) as error:
-        try:
-            claims = _claims(folder / PREVIOUS)
-        except (Damaged, OSError):
-            raise error from None
-        refused.append(Refused(NAME, f"{_words(error)}; the one before is taken"))
+    claims = _claims(folder, refused)
     entries: dict[str, Entry] = {}
     ids: dict[str, tuple[Segment, ...]] = {}
     for path in sorted(claims.entries, key=repr):
@@ -99,12 +94,44 @@ def claimed(folder: Path, refused: list[Refused]) -> Claimed:
     return Claimed(entries, list(_names(claims.corrections, refused)))
 
 
-def _claims(path: Path) -> _Claims:
+def _claims(folder: Path, refused: list[Refused]) -> _Claims:
+    path = folder / NAME
+    if not os.path.lexists(path):
+        return _older_claims(folder, refused)
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size > _CATALOG_BYTES:
+        raise Damaged(f"a catalogue of {size:,} bytes")
+    rows = Rows(path)
+    if not rows.is_whole:
+        if not rows.files:
+            raise Damaged("damaged")
+        refused.append(Refused(NAME, "damaged; what is sound of it is taken"))
+    found: dict[object, msgspec.Raw] = {
+        path: msgspec.Raw(content) for path, content in rows.files.items()
+    }
+    return _Claims(found, list(rows.corrections))
+
+
+def _older_claims(folder: Path, refused: list[Refused]) -> _Claims:
+    """What the manifest of an older ledger says, or the one before where that is damaged."""
+    try:
+        return _manifest_claims(folder / older.NAME)
+    except (Damaged, OSError) as error:
+        try:
+            claims = _manifest_claims(folder / older.PREVIOUS)
+        except (Damaged, OSError):
+            raise error from None
+        refused.append(Refused(older.NAME, f"{_words(error)}; the one before is taken"))
+        return claims
+
+
+def _manifest_claims(path: Path) -> _Claims:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > _MANIFEST_BYTES:
             raise Damaged(f"a manifest of {size:,} bytes")
-        return opened(file.read(_MANIFEST_BYTES), _Claims)
+        return older.opened(file.read(_MANIFEST_BYTES), _Claims)
 
 
 def _names(corrections: Iterable[object], refused: list[Refused]) -> Iterator[str]:
@@ -120,6 +147,7 @@ def _entry(path: object, content: msgspec.Raw) -> Entry:
         raise Damaged("its path is no text")
     try:
         entry = msgspec.msgpack.decode(content, type=Entry)
+        entry.path = entry.path or path  # in a catalogue the row alone says it
         place = entry.place
     except (msgspec.MsgspecError, RecursionError, Damaged) as error:
         raise Damaged("its entry is no entry") from error
@@ -145,7 +173,7 @@ def _fault(path: str, entry: Entry) -> str | None:
         "path",
         "file_id",
         "encoded_place",
-        "states",
+        "has_state",
         "beside",
         "rows",
         "tentative",

@@ -134,12 +134,12 @@ def _compare(comparison: FileComparison, manifest: Manifest, vanished: list[Entr
 
 def _after(comparison: FileComparison, entry: Entry) -> ReadPosition | None:
     """Where a reading can go on; the state of other code means nothing to this one."""
-    goes_on = entry.states and entry.code == comparison.code and not entry.place.is_database
+    goes_on = entry.has_state and entry.code == comparison.code and not entry.place.is_database
     return entry.place if goes_on else None
 
 
-def _state_of(entry: Entry) -> tuple[str, str] | None:
-    return (entry.states, entry.file_id) if entry.states else None
+def _state_of(entry: Entry) -> str | None:
+    return entry.file_id if entry.has_state else None
 
 
 class _Candidates:

@@ -9,8 +9,9 @@ import msgspec
 import pyarrow as pa
 
 from tallybook.errors import TallybookError, words_of
+from tallybook.ledger.catalog import load, prepared, save
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Damaged, Manifest, load, save
+from tallybook.ledger.manifest import Damaged, Manifest
 from tallybook.ledger.part_files import openable, put_in_place
 from tallybook.ledger.parts import options
 from tallybook.private import aside
@@ -55,20 +56,20 @@ def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str,
         with folder.lock(_WAIT_SECONDS) as held:
             if not held:
                 raise TallybookError(f"another run is writing the ledger {ledger}")
-            manifest, _ = load(ledger)
+            manifest, _ = prepared(ledger)
             before = read_corrections(folder, manifest)
             after = before.slice(0, 0)
             if table is not None:
                 after = joined([_left(before, without), table])
             new = new_of(before, after) if table is not None else new_of(after, before)
             if new or after.num_rows != before.num_rows:
-                manifest = msgspec.structs.replace(
+                changed = msgspec.structs.replace(
                     manifest,
                     generation=manifest.generation + 1,
                     corrections=put_corrections(folder, after),
                 )
-                save(ledger, manifest)
-                folder.sweep(manifest)
+                save(ledger, changed, manifest)
+                folder.sweep(changed)
             return new
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot write the ledger {ledger}: {words_of(error)}") from error

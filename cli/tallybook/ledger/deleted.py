@@ -112,7 +112,7 @@ def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
 
 
 def _written(rows: pl.DataFrame, known: Entry, store: Store) -> tuple[Segment, ...]:
-    writer = PartWriter(store.parts, kept=store.states is not None)
+    writer = PartWriter(store.parts, kept=store.kept is not None)
     segment = writer.add_table(rows.to_arrow().cast(READ), known.code, known.file_id)
     name, table = writer.close()
     store.take(name, table)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from tallybook.errors import UsageError
-from tallybook.ledger.manifest import NAME, PREVIOUS, Manifest, is_manifest, names_before
+from tallybook.ledger import older
+from tallybook.ledger.catalog import JOURNAL, NAME, PARTS, is_catalog
+from tallybook.ledger.manifest import Manifest
 from tallybook.private import make_folder, open_own, sweep, tighten
 
 _ASIDE: Final = ".aside"
@@ -32,8 +34,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.parts = root / "parts"  # reported rows
-        self.states = root / "states"  # where readers go on
+        self.parts = root / PARTS  # reported rows
         self.derived = root / "derived"  # what can be derived again
         self.answers = root / "answers"  # what can be answered again
         self.prices = root / "prices"  # the price tables that were in use
@@ -41,7 +42,7 @@ class Folder:
     @property
     def within(self) -> tuple[Path, ...]:
         """The folders in it."""
-        return self.parts, self.states, self.derived, self.answers, self.prices
+        return self.parts, self.derived, self.answers, self.prices
 
     def make(self) -> None:
         """Make the folders, each the user's alone, and clear away what killed runs left in them.
@@ -61,7 +62,8 @@ class Folder:
 
     def is_ledger(self) -> bool:
         """Whether a run has ever finished here. Raises OSError."""
-        return is_manifest(self.root / NAME) or is_manifest(self.root / PREVIOUS)
+        olders = (self.root / older.NAME, self.root / older.PREVIOUS)
+        return is_catalog(self.root / NAME) or any(map(older.is_manifest, olders))
 
     def check(self) -> None:
         """Raise UsageError where it is no folder, or holds other things. Raises OSError."""
@@ -76,9 +78,13 @@ class Folder:
 
     def _foreign(self) -> str | None:
         """The name of something that no run of ours has put here."""
-        ours = {NAME, PREVIOUS, _LOCK, *_LITTER}
+        ours = {JOURNAL, older.NAME, older.PREVIOUS, _LOCK, *_LITTER}
         for path in sorted(self.root.iterdir()):
-            if path in self.within and path.is_dir():
+            if path == self.root / NAME:
+                # Without parts beside it, it is somebody else's of the same name.
+                if path.lstat().st_size and not self.parts.is_dir():
+                    return path.name
+            elif path in (*self.within, self.root / older.STATES) and path.is_dir():
                 others = [each.name for each in path.iterdir() if not _OURS.fullmatch(each.name)]
                 if others:
                     return f"{path.name}/{min(others)}"
@@ -104,12 +110,15 @@ class Folder:
             _remove_others(folder, ())
 
     def sweep(self, manifest: Manifest) -> None:
-        """Remove what killed runs left and what neither this nor the last generation refers to."""
-        kept = set(manifest.parts()) | set(manifest.states())
-        with suppress(Exception):
-            kept |= names_before(self.root)
-        for folder in (self.parts, self.states):
-            _remove_others(folder, kept)
+        """Remove what killed runs left and what neither this nor the last generation refers to.
+
+        And what older versions kept beside.
+        """
+        kept = {*manifest.parts(), *manifest.before}
+        _remove_others(self.parts, kept)
+        with suppress(OSError):
+            _remove_others(self.root / older.STATES, ())
+            (self.root / older.STATES).rmdir()
         # Keys of a part that is gone are of no use either.
         stems = {name.partition(".")[0] for name in kept}
         _remove_others(self.derived, stems, suffix=".links")

@@ -12,8 +12,7 @@ import msgspec
 
 from tallybook.files.find import Found
 from tallybook.files.resume import ReadPosition
-from tallybook.ledger.manifest import Segment, sealed
-from tallybook.private import write_aside
+from tallybook.ledger.manifest import Segment
 from tallybook.urls import as_path
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class Task(NamedTuple):
 
     found: Found
     after: ReadPosition | None = None
-    states: tuple[str, str] | None = None  # where the state is that `after` lacks: file, file id
+    state_of: str | None = None  # the file id of the state that `after` lacks
     probes: tuple[tuple[int, int], ...] = ()  # offsets and lengths to take a digest before
 
 
@@ -55,49 +54,42 @@ class Outcome:
 class Gathered:
     """What reading a group of files gave, in their order.
 
-    `table` holds the part where it is on no disk.
+    `table` holds the part where it is on no disk, `states` those of the readers by file id.
     """
 
     part: str
     outcomes: list[Outcome]
-    states: str | None
+    states: dict[str, bytes]
     table: pa.Table | None
 
 
 def gather(
-    tasks: Sequence[Found | Task], code: str, parts: Path | None, states: Path | None
+    tasks: Sequence[Found | Task], code: str, parts: Path | None, *, kept: bool = False
 ) -> Gathered:
-    """Read files into a part in `parts`, the readers' states into a file in `states`.
+    """Read files into a part in `parts`; without that folder the rows are given back.
 
-    `code` is the digest of the code that reads, which all rows carry.
-
-    Without folders the rows are given back. Without one for states it is not told where reading
-    ended: what is read aside is not gone on from. Raises OSError where they cannot be written.
+    `code` is the digest of the code that reads, which all rows carry. What is not `kept` is not
+    gone on from, so it is not told where its reading ended. Raises OSError where a part cannot be
+    written.
     """
     from tallybook.ledger.parts import PartWriter  # noqa: PLC0415 - loads pyarrow, 0.06 s
 
-    kept = states is not None
     writer = PartWriter(parts, kept=kept)
     outcomes = [_read(as_task(task), code, writer, kept=kept) for task in tasks]
     part, table = writer.close()
+    states: dict[str, bytes] = {}
     for each in outcomes:
         if each.file_id in writer.failed:
             each.failed = each.is_ours = True
             each.place.state = b""
         each.rows = [msgspec.structs.replace(segment, part=part) for segment in each.rows]
         each.tentative = [msgspec.structs.replace(segment, part=part) for segment in each.tentative]
-    states_of = {each.file_id: each.place.state for each in outcomes if each.place.state}
-    name = None
-    if states is not None and states_of:
-        name = f"{os.urandom(12).hex()}.states"
-        write_aside(states / name, sealed(b"states", msgspec.msgpack.encode(states_of)))
-    for each in outcomes:
-        each.has_state = bool(each.place.state)
-        if states is not None:
+        if kept and each.place.state:
+            states[each.file_id], each.has_state = each.place.state, True
             each.place.state = b""
-        else:
+        if not kept:
             each.place = ReadPosition(each.place.source, is_database=each.place.is_database)
-    return Gathered(part, outcomes, name, table)
+    return Gathered(part, outcomes, states, table)
 
 
 def _read(task: Task, code: str, writer: PartWriter, *, kept: bool) -> Outcome:

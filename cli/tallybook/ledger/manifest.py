@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from hashlib import blake2b
-from itertools import islice
-from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from tallybook.errors import words_of
 from tallybook.files.find import Found, Neighbours
 from tallybook.files.resume import ReadPosition
-from tallybook.private import open_regular, write_aside, writing_aside
 
 FORMAT: Final = 1
-NAME: Final = "manifest"
-PREVIOUS: Final = "manifest.previous"
 _MAGIC: Final = b"tallybook"
-_KIND: Final = b"ledger"
-_PIECE_ENTRIES: Final = 256  # so many are encoded and written at once
-T = TypeVar("T")
 
 
 class Damaged(Exception):  # noqa: N818 - a state of a file
@@ -56,7 +45,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     device: int
     beside: Neighbours
     encoded_place: msgspec.Raw  # see `place`
-    states: str | None = None
+    has_state: bool | str | None = False  # older ledgers had the name of a file here
     rows: tuple[Segment, ...] = ()
     tentative: tuple[Segment, ...] = ()  # what is said anew once the file has grown
     deleted: tuple[Segment, ...] = ()  # rows that the owner has taken out of the file since
@@ -70,7 +59,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, gc=False):
 
     @property
     def place(self) -> ReadPosition:
-        """Where its reading ended; the state is kept apart, in the file `states`. Raises Damaged.
+        """Where its reading ended; the state is kept apart, by the file id. Raises Damaged.
 
         It is decoded anew each time: what is changed in it has to be set.
         """
@@ -112,12 +101,15 @@ def encoded(place: ReadPosition) -> msgspec.Raw:
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """The state of a ledger after a run; `entries` are keyed by absolute path."""
+    """The state of a ledger after a run; `entries` are keyed by absolute path.
 
-    format: int = FORMAT
+    An entry of it is never changed but replaced, so that what a run has changed is known.
+    """
+
     generation: int = 0
     entries: dict[str, Entry] = {}
     corrections: list[str] = []  # names of parts
+    before: list[str] = []  # parts that the generation before had beside those of this one
 
     def parts(self) -> Iterator[str]:
         """Names of the parts that hold rows of it, some of them several times."""
@@ -126,82 +118,27 @@ class Manifest(msgspec.Struct, kw_only=True):
                 yield segment.part
         yield from self.corrections
 
-    def without(self, damaged: Collection[str]) -> int:
-        """Forget the parts that are damaged; how many files have to be read again for that."""
-        touched = 0
-        for entry in self.entries.values():
-            if any(segment.part in damaged for segment in entry.segments()):
-                entry.deleted = tuple(part for part in entry.deleted if part.part not in damaged)
-                entry.rows, entry.tentative, entry.states = (), (), None
-                entry.place, entry.code = ReadPosition(), ""
-                entry.lost = True
-                touched += 1
-        return touched
+    def with_entries(self, entries: Iterable[Entry]) -> Manifest:
+        """The same generation with these in the place of those of their paths."""
+        changed = self.entries | {entry.path: entry for entry in entries}
+        return msgspec.structs.replace(self, entries=changed)
 
-    def states(self) -> Iterator[str]:
-        """Names of the files that hold states of it."""
-        yield from (entry.states for entry in self.entries.values() if entry.states)
-
-
-def load(folder: Path, *, before: bool = False) -> tuple[Manifest, str | None]:
-    """The manifest of a ledger and a word where it was damaged; an empty one where there is none.
-
-    The generation `before` stands in for a damaged one: what came after it is read again. Raises
-    Damaged where neither can be used.
-    """
-    damage = None
-    for name in (PREVIOUS,) if before else (NAME, PREVIOUS):
-        try:
-            return _read(folder / name), damage
-        except FileNotFoundError:
-            continue
-        except Foreign:
-            raise
-        except (Damaged, OSError) as error:
-            damage = f"{folder / name}: {words_of(error)}"
-    if damage:
-        raise Damaged(damage)
-    return Manifest(), None
-
-
-class _Written(msgspec.Struct, kw_only=True):
-    """A manifest as it is written, its entries not decoded yet."""
-
-    format: int = FORMAT
-    generation: int = 0
-    entries: dict[str, msgspec.Raw] = {}
-    corrections: list[str] = []
-
-
-def _read(path: Path) -> Manifest:
-    written = _written(path)
-    return Manifest(
-        format=written.format,
-        generation=written.generation,
-        entries=dict(_lean(written.entries)),
-        corrections=written.corrections,
-    )
-
-
-def _written(path: Path) -> _Written:
-    with open_regular(path) as file:
-        return opened(file.read(), _Written)
-
-
-def _lean(entries: dict[str, msgspec.Raw]) -> Iterator[tuple[str, Entry]]:
-    """The entries, each text that several have held once, and nothing of what they were read from.
-
-    Whole, those of 100,000 files would take 170 MB. Raises Damaged.
-    """
-    texts: dict[str, str] = {}
-    for path, entry in _decoded(entries):
-        entry.path = path
-        entry.encoded_place = entry.encoded_place.copy()
-        entry.code = texts.setdefault(entry.code, entry.code)
-        if entry.states is not None:
-            entry.states = texts.setdefault(entry.states, entry.states)
-        name_once(entry.segments(), texts)
-        yield path, entry
+    def touched(self, damaged: Collection[str]) -> list[Entry]:
+        """The files that parts which are damaged have rows of, without all that is to be read."""
+        return [
+            msgspec.structs.replace(
+                entry,
+                deleted=tuple(part for part in entry.deleted if part.part not in damaged),
+                rows=(),
+                tentative=(),
+                has_state=False,
+                encoded_place=encoded(ReadPosition()),
+                code="",
+                lost=True,
+            )
+            for entry in self.entries.values()
+            if any(segment.part in damaged for segment in entry.segments())
+        ]
 
 
 def name_once(segments: Iterable[Segment], texts: dict[str, str]) -> None:
@@ -209,47 +146,6 @@ def name_once(segments: Iterable[Segment], texts: dict[str, str]) -> None:
     for segment in segments:
         part = texts.setdefault(segment.part, segment.part)
         msgspec.structs.force_setattr(segment, "part", part)
-
-
-def _decoded(entries: dict[str, msgspec.Raw]) -> Iterator[tuple[str, Entry]]:
-    decoder = msgspec.msgpack.Decoder(Entry)
-    try:
-        for path, content in entries.items():
-            yield path, decoder.decode(content)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise Damaged(str(error)) from error
-
-
-def names_before(folder: Path) -> set[str]:
-    """The names of the files with rows and states of the generation before; none where none is.
-
-    Raises Damaged, OSError.
-    """
-    written = _written(folder / PREVIOUS)
-    names = set(written.corrections)
-    for _, entry in _decoded(written.entries):
-        names.update(segment.part for segment in entry.segments())
-        if entry.states:
-            names.add(entry.states)
-    return names
-
-
-def opened(content: bytes, kind: type[T]) -> T:
-    """The content of a manifest as a `kind` of struct. Raises Damaged, Foreign."""
-    try:
-        return msgspec.msgpack.decode(_payload(_KIND, content), type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise Damaged(str(error)) from error
-
-
-def is_manifest(path: Path) -> bool:
-    """Whether a file begins as a manifest of any version does. Raises OSError."""
-    begin = b"%s %s " % (_MAGIC, _KIND)
-    try:
-        with open_regular(path) as file:
-            return file.read(len(begin)) == begin
-    except FileNotFoundError:
-        return False
 
 
 def sealed(kind: bytes, payload: bytes) -> bytes:
@@ -263,10 +159,10 @@ def _head(kind: bytes, digest: str) -> bytes:
 
 def unsealed(kind: bytes, content: bytes) -> bytes:
     """The payload of sealed content. Raises Damaged, or Foreign where another version wrote it."""
-    return bytes(_payload(kind, content))
+    return bytes(payload_of(kind, content))
 
 
-def _payload(kind: bytes, content: bytes) -> memoryview:
+def payload_of(kind: bytes, content: bytes) -> memoryview:
     """As `unsealed`, without a copy: a manifest may have tens of megabytes."""
     payload = memoryview(content)[content.find(b"\n") + 1 :]
     head = content[: len(content) - len(payload)]
@@ -278,47 +174,3 @@ def _payload(kind: bytes, content: bytes) -> memoryview:
     if head != _head(kind, blake2b(payload, digest_size=16).hexdigest()):
         raise Damaged("damaged")
     return payload
-
-
-def save(folder: Path, manifest: Manifest) -> None:
-    """Put the next generation in place: a reader finds the old one whole, or the new one."""
-    path = folder / NAME
-    with suppress(FileNotFoundError):
-        aside = folder / f"{PREVIOUS}.aside"
-        aside.unlink(missing_ok=True)
-        _link(path, aside)
-        aside.replace(folder / PREVIOUS)
-    with writing_aside(path) as file:
-        _write_sealed(_KIND, _pieces(manifest), file)
-
-
-def _write_sealed(kind: bytes, pieces: Iterable[bytes], file: BinaryIO) -> None:
-    """Write sealed content piece by piece; whole, it would be held several times."""
-    digest = blake2b(digest_size=16)
-    file.write(_head(kind, digest.hexdigest()))  # as long as the one that takes its place
-    for piece in pieces:
-        digest.update(piece)
-        file.write(piece)
-    file.seek(0)
-    file.write(_head(kind, digest.hexdigest()))
-
-
-def _pieces(manifest: Manifest) -> Iterator[bytes]:
-    """A manifest in msgpack: a map of its four fields, of which the entries are another."""
-    encode = msgspec.msgpack.Encoder().encode
-    begin = ["format", manifest.format, "generation", manifest.generation, "entries"]
-    yield b"\x84" + b"".join(map(encode, begin))
-    yield b"\xdf" + len(manifest.entries).to_bytes(4, "big")
-    entries = iter(manifest.entries.items())
-    while some := list(islice(entries, _PIECE_ENTRIES)):
-        yield b"".join(encode(each) for pair in some for each in pair)
-    yield encode("corrections") + encode(manifest.corrections)
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without links
-        write_aside(target, path.read_bytes(), sync=False)

@@ -10,11 +10,12 @@ import msgspec
 import polars as pl
 
 from tallybook.errors import TallybookError, UsageError, words_of
+from tallybook.ledger.catalog import save
 from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
 from tallybook.ledger.corrections import put_corrections, read_corrections, united
 from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import Damaged, Entry, save
+from tallybook.ledger.manifest import Damaged, Entry
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
 from tallybook.ledger.upkeep import writing
@@ -56,7 +57,7 @@ def merge(ledger: Path, other: Path) -> Merged:
             mine = read_corrections(folder, ours)
             after.corrections = put_corrections(folder, united(mine, added))
         if taken or added.num_rows:
-            save(folder.root, after)
+            save(folder.root, after, ours)
         folder.sweep(after)
         return Merged(len(taken), refused)
 
@@ -100,7 +101,7 @@ def _foreign(entry: Entry, path: str) -> Entry:
     renamed = entry.renamed or path != entry.path
     gone = entry.gone if is_url(path) else not _is_here(path)
     return msgspec.structs.replace(
-        entry, path=path, states=None, inode=0, device=0, gone=gone, renamed=renamed
+        entry, path=path, has_state=False, inode=0, device=0, gone=gone, renamed=renamed
     )
 
 

@@ -10,6 +10,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
+
 from tallybook.errors import TallybookError
 from tallybook.files.find import Search, Verdicts, folders_of, walk
 from tallybook.files.known_places import KnownPlaces, known_places, known_variables
@@ -18,10 +20,11 @@ from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
 from tallybook.files.regular import is_folder
 from tallybook.ledger import kept_prices
+from tallybook.ledger.catalog import load, prepared, save
 from tallybook.ledger.compare import FileComparison, compare_files
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.gather import as_task
-from tallybook.ledger.manifest import Damaged, Entry, Manifest, load, save
+from tallybook.ledger.manifest import Damaged, Entry, Manifest
 from tallybook.ledger.question import Question
 from tallybook.ledger.refresh import EntryChanges, refresh
 from tallybook.ledger.store import MANY_PARTS, PartDamaged, Store
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 # So long a run waits for another that writes; then it answers without writing.
 LOCK_SECONDS: Final = 3.0
-_LOST: Final = "the part of the ledger with its rows is damaged, and the file is gone"
+_LOST: Final = "the ledger was damaged where it has this file, and the file is gone"
 _NO_COPIES: Final[Mapping[str, str]] = {}
 T = TypeVar("T")
 
@@ -185,23 +188,24 @@ class _Opened:
             raise
 
     def _refreshed(self, folder: Folder) -> Reading:
-        manifest, damage = load(folder.root)
+        before, damage = prepared(folder.root)
         if damage:
-            self.notes.append(f"{damage}; what came after the state before is read again")
-        repaired = self._without_damaged(manifest) + self._marked(manifest)
+            self.notes.append(f"{damage}; what was sound is kept, the rest is read again")
+        manifest = self._mended(before)
         comparison = self._compared(manifest)
-        store = Store([], folder.parts, folder.states)
-        changes = self._read(comparison, manifest, store, folder.states)
+        store = Store([], folder.parts, kept=folder.root)
+        changes = self._read(comparison, manifest, store, folder.root)
         after = manifest
-        if changes.entries or changes.removed or damage or repaired:
+        if changes.entries or changes.removed or damage or manifest is not before:
             after = changes.apply(manifest)
-            save(folder.root, after)
+            save(folder.root, after, before, store.states)
             if len(set(after.parts())) > MANY_PARTS:
                 from tallybook.ledger.compacting import compacted  # noqa: PLC0415 - imports polars
 
                 with suppress(PartDamaged, OSError):
                     fewer = compacted(folder, after)
-                    save(folder.root, fewer)
+                    fewer.generation += 1
+                    save(folder.root, fewer, after)
                     after = fewer
             folder.sweep(after)
         if _has_objects(self.search.searched):
@@ -233,15 +237,14 @@ class _Opened:
 
     def _aside(self, manifest: Manifest, folder: Folder | None) -> Reading:
         """Reads into a folder of its own, or into memory what is little."""
-        self._without_damaged(manifest)
-        self._marked(manifest)
+        manifest = self._mended(manifest)
         comparison = self._compared(manifest)
         known = [folder.parts] if folder else []
-        states = folder.states if folder else None
+        ledger = folder.root if folder else None
         if is_pooled([as_task(task).found.size for task in comparison.tasks]):
             try:
                 store = Store(known, _aside(self.stack))
-                changes = self._read(comparison, manifest, store, states)
+                changes = self._read(comparison, manifest, store, ledger)
                 after = changes.apply(manifest)
                 return self._reading(comparison, manifest, after, changes, store)
             except OSError as error:
@@ -249,14 +252,21 @@ class _Opened:
                 self.notes.append(f"cannot write aside, all is held in memory: {words}")
                 self.stack.close()
         store = Store(known)
-        changes = self._read(comparison, manifest, store, states)
+        changes = self._read(comparison, manifest, store, ledger)
         after = changes.apply(manifest)
         return self._reading(comparison, manifest, after, changes, store)
 
-    def _without_damaged(self, manifest: Manifest) -> int:
-        touched = manifest.without(self.damaged) if self.damaged else 0
+    def _mended(self, manifest: Manifest) -> Manifest:
+        """Without what lies in damaged parts, and with it noted how each file came in."""
+        for changed in (self._without_damaged, self._marked):
+            if entries := changed(manifest):
+                manifest = manifest.with_entries(entries)
+        return manifest
+
+    def _without_damaged(self, manifest: Manifest) -> list[Entry]:
+        touched = manifest.touched(self.damaged) if self.damaged else []
         if touched:
-            files = counted(touched, "file")
+            files = counted(len(touched), "file")
             self.notes.append(f"a part of the ledger is damaged: {files} read again")
         return touched
 
@@ -273,16 +283,18 @@ class _Opened:
         """
         return self.question.everything or (self.question.paths is None and bool(entry.known))
 
-    def _marked(self, manifest: Manifest) -> int:
-        """Note how files came in where an older program did not, by where they lie; how many."""
-        unmarked = [entry for entry in manifest.entries.values() if entry.known is None]
-        for entry in unmarked:
-            entry.known = self.known_places.hold(entry.path)
-        others = sum(not entry.known for entry in unmarked)
+    def _marked(self, manifest: Manifest) -> list[Entry]:
+        """Files of which an older program did not note how they came in: their place tells."""
+        marked = [
+            msgspec.structs.replace(entry, known=self.known_places.hold(entry.path))
+            for entry in manifest.entries.values()
+            if entry.known is None
+        ]
+        others = sum(not entry.known for entry in marked)
         if others:
             files = f"{counted(others, 'file')} of the ledger"
             self.notes.append(f"{files} outside the known places: from now on only --all has them")
-        return len(unmarked)
+        return marked
 
     def _reading(
         self,

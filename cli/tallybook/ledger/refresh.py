@@ -56,11 +56,11 @@ def refresh(  # noqa: PLR0913, PLR0917 - what to read, where to put it, and who 
     comparison: FileComparison,
     manifest: Manifest,
     store: Store,
-    states: Path | None,
+    ledger: Path | None,
     progress: Progress | None = None,
     engine: Engine = HERE,
 ) -> EntryChanges:
-    """Read what the comparison says into the store; `states` is where the ledger keeps its own.
+    """Read what the comparison says into the store; `ledger` has the states of its readers.
 
     Raises OSError where the store cannot be written, TallybookError where the engine fails.
     """
@@ -72,13 +72,14 @@ def refresh(  # noqa: PLR0913, PLR0917 - what to read, where to put it, and who 
         changes.removed.add(entry.path)
         changes.entries[found.path] = _as_found(comparison, entry, found)
         changes.counts.moved += 1
-    ready = store.with_states(comparison.tasks, states)
+    ready = store.with_states(comparison.tasks, ledger)
     for tasks, gathered in _gathered(ready, comparison.code, store, progress, engine, changes):
         store.take(gathered.part, gathered.table)
+        store.take_states(gathered.states)
         for task, outcome in zip(map(as_task, tasks), gathered.outcomes, strict=True):
             _count(changes.counts, task, outcome)
             entry = _entry(comparison, manifest, task, outcome, store)
-            entry.states = gathered.states if outcome.has_state else None
+            entry.has_state = outcome.has_state
             changes.entries[entry.path] = entry
             replaced = _replaced(comparison, entry.path, outcome)
             entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
@@ -148,7 +149,7 @@ def _gathered_here(
         return iter(())
     import tallybook.ledger.parts  # noqa: F401, PLC0415 - once, before workers are forked
 
-    work = partial(gather, code=code, parts=store.parts, states=store.states)
+    work = partial(gather, code=code, parts=store.parts, kept=store.kept is not None)
     # Rows in memory would have to be sent from process to process.
     most = workers if store.parts else 1
     sizes = [_size(task) for task in tasks]

@@ -11,9 +11,10 @@ import msgspec
 
 from tallybook.errors import words_of
 from tallybook.files.find import Found
-from tallybook.ledger.manifest import Damaged, unsealed
+from tallybook.files.resume import ReadPosition
+from tallybook.ledger.catalog import keep_states, states
 from tallybook.ledger.part_files import is_aside, is_whole
-from tallybook.private import read_own, write_aside
+from tallybook.private import write_aside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _NO_FILE: Final = frozenset({EINVAL, EISDIR, ELOOP})  # another thing stands in its place
+_HELD_STATES: Final = 8 << 20  # bytes
 MANY_PARTS: Final = 256  # past this many, each question pays for them
 
 
@@ -34,13 +36,18 @@ class PartDamaged(Exception):  # noqa: N818 - a state of a file
 
 
 class Store:
-    """Parts by name. New ones go to `parts` and `states`, or stay in memory where both are None."""
+    """Parts by name. New ones go to `parts`, or stay in memory where that is None.
+
+    Of what is `kept` in a ledger, the states of readers are held until its catalogue takes them.
+    """
 
     def __init__(
-        self, known: Sequence[Path], parts: Path | None = None, states: Path | None = None
+        self, known: Sequence[Path], parts: Path | None = None, *, kept: Path | None = None
     ) -> None:
         self.parts = parts
-        self.states = states
+        self.kept = kept
+        self.states: dict[str, bytes] = {}
+        self._held = 0
         self._folders = [*([parts] if parts else []), *known]
         self._tables: dict[str, pa.Table] = {}
         self._whole: dict[str, Path] = {}  # parts that were looked through
@@ -50,33 +57,33 @@ class Store:
         if table is not None:
             self._tables[name] = table
 
-    def put(self, gathered: Gathered, part: bytes, states: bytes) -> None:
-        """Write what was read elsewhere, under its names. Raises OSError."""
+    def put(self, gathered: Gathered, part: bytes) -> None:
+        """Write a part that was read elsewhere, under its name. Raises OSError."""
         if self.parts is not None and gathered.part:
-            write_aside(self.parts / gathered.part, part, sync=self.states is not None)
-        if self.states is not None and gathered.states:
-            write_aside(self.states / gathered.states, states)
+            write_aside(self.parts / gathered.part, part, sync=self.kept is not None)
 
-    def with_states(self, tasks: Sequence[Found | Task], states: Path | None) -> list[Found | Task]:
+    def take_states(self, states: dict[str, bytes]) -> None:
+        """Hold states by file id, unless they are too many. Raises OSError."""
+        self.states |= states
+        self._held += sum(map(len, states.values()))
+        if self.kept is not None and self._held > _HELD_STATES:
+            keep_states(self.kept, self.states)
+            self.states, self._held = {}, 0
+
+    def with_states(self, tasks: Sequence[Found | Task], ledger: Path | None) -> list[Found | Task]:
         """The tasks with the states that their places lack; without one, a file is read afresh."""
-        loaded: dict[str, dict[str, bytes]] = {}
-        ready: list[Found | Task] = []
-        for task in tasks:
-            if (
-                isinstance(task, Found)
-                or task.after is None
-                or task.states is None
-                or task.after.state
-            ):
-                ready.append(task)
-                continue
-            name, file_id = task.states
-            if name not in loaded:
-                loaded[name] = _load_states(states, name)
-            state = loaded[name].get(file_id, b"")
-            after = msgspec.structs.replace(task.after, state=state)
-            ready.append(task._replace(after=after))
-        return ready
+        wanted = {
+            task.state_of
+            for task in tasks
+            if not isinstance(task, Found) and task.after is not None and task.state_of
+        }
+        loaded = states(ledger, sorted(wanted)) if ledger is not None and wanted else {}
+        return [
+            task
+            if isinstance(task, Found) or task.after is None or task.state_of not in wanted
+            else task._replace(after=_with_state(task.after, loaded.get(task.state_of, b"")))
+            for task in tasks
+        ]
 
     def held(self, name: str) -> pa.Table | None:
         """A part that is on no disk."""
@@ -102,11 +109,5 @@ class Store:
         raise PartDamaged(name, words)
 
 
-def _load_states(folder: Path | None, name: str) -> dict[str, bytes]:
-    if folder is None:
-        return {}
-    try:
-        payload = unsealed(b"states", read_own(folder / name))
-        return msgspec.msgpack.decode(payload, type=dict[str, bytes])
-    except (OSError, Damaged, msgspec.MsgspecError):
-        return {}
+def _with_state(place: ReadPosition, state: bytes) -> ReadPosition:
+    return msgspec.structs.replace(place, state=state)

@@ -11,9 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.errors import TallybookError, words_of
+from tallybook.ledger import older
+from tallybook.ledger.catalog import NAME, load, prepared, save
 from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
-from tallybook.ledger.manifest import NAME, PREVIOUS, Damaged, Entry, Manifest, load, save
+from tallybook.ledger.manifest import Damaged, Entry, Manifest
 from tallybook.ledger.store import PartDamaged
 from tallybook.names import text_of
 from tallybook.urls import as_text
@@ -31,7 +33,7 @@ def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
         with folder.lock(WAIT_SECONDS) as held:
             if not held:
                 raise TallybookError(f"another run is writing the ledger {ledger}")
-            manifest, _ = load(ledger)
+            manifest, _ = prepared(ledger)
             try:
                 yield folder, manifest
             except BaseException:
@@ -57,7 +59,7 @@ def held(ledger: Path) -> Manifest:
 def _find(ledger: Path) -> None:
     """Raise TallybookError where there is no ledger."""
     Folder(ledger).check()
-    if not any(os.path.lexists(ledger / name) for name in (NAME, PREVIOUS)):
+    if not any(os.path.lexists(ledger / name) for name in (NAME, older.NAME, older.PREVIOUS)):
         raise TallybookError(f"there is no ledger in {ledger}", hint="a report makes one")
 
 
@@ -117,11 +119,13 @@ def _change(ledger: Path, keep: Callable[[Entry], bool], *, always: bool = False
         entries = {path: entry for path, entry in manifest.entries.items() if keep(entry)}
         count = len(manifest.entries) - len(entries)
         if count or always:
+            before = manifest
             after = compacted(folder, msgspec.structs.replace(manifest, entries=entries))
             # Twice, so that the generation before does not hold what was to be forgotten either.
             for _ in range(2):
-                after = msgspec.structs.replace(after, generation=after.generation + 1)
-                save(folder.root, after)
+                after = msgspec.structs.replace(after, generation=before.generation + 1)
+                save(folder.root, after, before)
+                before = after
             folder.sweep(after)
             folder.clear()
         return count
