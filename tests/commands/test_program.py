@@ -154,7 +154,8 @@ class TestWrongUsage:
         ("arguments", "message"),
         [
             (["--bogus"], "no such option: --bogus"),
-            (["usage"], "no such command 'usage'"),
+            (["usage"], "there is no command 'usage'"),
+            (["use"], "no such command 'use'"),
             (["usage-report", "--by"], "option '--by' requires an argument"),
             (["usage-report", "--sorce", "codex"], "no such option: --sorce"),
             (["usage-report", "--limit", "0"], "invalid value for '--limit'"),
@@ -380,6 +381,15 @@ class TestSources:
             "──────  ─────────  ────────────────────────────────  ─────\n"
             "Total                                                1,200\n"
         )
+
+    def test_a_place_in_the_home_folder_is_written_short(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", "/home/u")
+        assert "  ~/.codex/archived_sessions      –\n" in run("sources").stdout
+        assert "/home/u/.codex/archived_sessions" in run("sources", "--json").stdout
+        monkeypatch.setenv("HOME", "/home/u/.co")
+        assert "  /home/u/.codex/archived_sessions      –\n" in run("sources").stdout
 
     def test_json_has_the_envelope(self, run: Run) -> None:
         document = json.loads(run("sources", "--json").stdout)

@@ -22,6 +22,9 @@ _NOTHING_ASKED: Final = "NoArgsIsHelpError"
 _INTERRUPTED: Final = 130
 # What other programs of the field call it.
 _HABITS: Final = {
+    "usage": "",
+    "report": "",
+    "stats": "",
     "daily": "--by day",
     "weekly": "--by week",
     "monthly": "--by month",
@@ -41,7 +44,7 @@ class Commands(TyperGroup):
         if args[0] in _HABITS and args[0] not in self.commands:
             raise UsageError(
                 f"there is no command {args[0]!r}",
-                hint=f"tallybook usage-report {_HABITS[args[0]]}",
+                hint=f"tallybook usage-report {_HABITS[args[0]]}".rstrip(),
             )
         return super().resolve_command(ctx, args)
 

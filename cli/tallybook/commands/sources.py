@@ -11,6 +11,7 @@ from tallybook import __version__
 from tallybook.commands import options, terminal
 from tallybook.commands.output import put, stdout_colour, stdout_width
 from tallybook.commands.program import app
+from tallybook.names import text_of
 from tallybook.render.formats import envelope, json_text
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def sources(
     """Every format that is read, where it is looked for, and what is there."""
     from tallybook.files.known_places import survey
 
-    rows = [_source_row(found) for found in survey(os.environ, terminal.home_folder(os.environ))]
+    home = terminal.home_folder(os.environ)
+    rows = [_source_row(found) for found in survey(os.environ, home)]
     files = sum(place["files"] for row in rows for place in row["found"])
     answer = envelope(
         "sources",
@@ -43,7 +45,8 @@ def sources(
         return
     from tallybook.render.listings import table_text
 
-    put([table_text(answer, stdout_width(), colour=stdout_colour())], "table")
+    text = table_text(answer, text_of(str(home)), stdout_width(), colour=stdout_colour())
+    put([text], "table")
 
 
 def _source_row(found: SourceSurvey) -> dict[str, Any]:

@@ -47,9 +47,12 @@ def refused_lines(refused: Sequence[tuple[str, str]]) -> list[str]:
 _NOT_THERE = "–"
 
 
-def table_text(answer: Mapping[str, Any], width: int | None, *, colour: bool) -> str:
-    """A table of the places of every source, with the number of files in those that exist."""
-    lines = [line for row in answer["rows"] for line in _lines(row)]
+def table_text(answer: Mapping[str, Any], home: str, width: int | None, *, colour: bool) -> str:
+    """A table of the places of every source, with the number of files in those that exist.
+
+    What lies in the `home` folder is written as a shell takes it: `~/.codex/sessions`.
+    """
+    lines = [line for row in answer["rows"] for line in _lines(row, home)]
     titles, names, places, files = zip(*lines, strict=True) if lines else ((),) * 4
     columns = [
         Column("Source", names, "Total", cut=keep_ends),
@@ -60,7 +63,7 @@ def table_text(answer: Mapping[str, Any], width: int | None, *, colour: bool) ->
     return table(columns, width, totals=True, colour=colour)
 
 
-def _lines(row: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _lines(row: Mapping[str, Any], home: str) -> list[tuple[str, str, str, str]]:
     """One line a place; the source is named on the first."""
     found = {place["path"]: f"{place['files']:,}" for place in row["found"]}
     places = row["places"] or [_NOT_THERE]
@@ -68,8 +71,13 @@ def _lines(row: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         (
             visible(row["title"]) if first else "",
             row["name"] if first else "",
-            visible(place),
+            visible(_from_home(place, home)),
             found.get(place, _NOT_THERE),
         )
         for first, place in zip([True, *[False] * len(places)], places, strict=False)
     ]
+
+
+def _from_home(place: str, home: str) -> str:
+    rest = place.removeprefix(home)
+    return f"~{rest}" if rest != place and rest.startswith(("/", "\\")) else place
