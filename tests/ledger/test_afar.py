@@ -141,7 +141,7 @@ def test_a_file_that_workers_do_not_see_as_it_is_here_is_read_here(
     assert told(home, ledger, workers.engine) == here
     assert counts(home, ledger, HERE)[1:] == (16, 0, 0)
     (note,) = notes(home, None, workers.engine)
-    assert note.startswith("1 file read here: the workers of 127.0.0.1:")
+    assert note.startswith("1 file read here: for the workers of 127.0.0.1:")
 
 
 @pytest.mark.parametrize("fault", [workers_that.unreadable, workers_that.full])
@@ -206,6 +206,21 @@ def test_a_scheduler_that_goes_is_told_and_leaves_the_ledger_as_it_was(
         told(home, ledger, engine(scheduler), lambda *_: scheduler.close())
     assert list((ledger / "parts").iterdir()) == []
     assert counts(home, ledger, HERE)[1:] == (0, 16, 0)
+
+
+def test_a_scheduler_that_goes_between_two_tasks_is_told(
+    home: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask has an error of its own for each of its calls, some of which are the system's."""
+    for name in ("run", "submit", "nthreads"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Client, name, _closed)
+            with pytest.raises(TallybookError, match="is gone"):
+                told(home, None, workers.engine)
+
+
+def _closed(*_: object, **__: object) -> None:
+    raise OSError("in <TCP (closed)>: Stream is closed")
 
 
 def test_a_cluster_without_workers_is_told(

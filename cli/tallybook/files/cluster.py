@@ -39,36 +39,34 @@ class _Call:
         return self._work, self._given
 
 
-class _Sealed(Executor):
-    """Sends work as bytes, so that only the worker which does it has to know what it is.
+class Cluster(Executor):
+    """The workers of a Dask cluster.
 
-    Dask unpickles a task in its scheduler, which need not have this package, and in a worker before
-    the task begins: one without the package then hangs instead of failing.
+    Work is sent as bytes, so that only the worker which does it has to know what it is. Dask
+    unpickles a task in its scheduler, which need not have this package, and in a worker before the
+    task begins: one without the package then hangs instead of failing.
     """
-
-    def __init__(self, inner: Executor) -> None:
-        self._inner = inner
-
-    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """As of any executor; there are no `kwargs`."""
-        assert not kwargs  # noqa: S101 - a bug of ours
-        return self._inner.submit(pickle.loads, pickle.dumps(_Call(fn, args)))
-
-
-class Cluster:
-    """The workers of a Dask cluster, as an `executor`."""
 
     def __init__(self, client: Client, scheduler: str) -> None:
         self._client, self._scheduler = client, scheduler
         self._empty_since: float | None = None
-        self.executor = _Sealed(client.get_executor(pure=False, retries=_RETRIES))
+        self._inner: Executor = client.get_executor(pure=False, retries=_RETRIES)
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """As of any executor; there are no `kwargs`. Raises TallybookError for a scheduler gone."""
+        assert not kwargs  # noqa: S101 - a bug of ours
+        sent = pickle.dumps(_Call(fn, args))
+        try:
+            return self._inner.submit(pickle.loads, sent)
+        except Exception as error:
+            raise _gone(self._scheduler) from error
 
     def workers(self) -> int:
         """How many there are. Raises TallybookError where the scheduler is gone."""
         try:
             return len(self._client.nthreads())
         except Exception as error:
-            raise self._gone() from error
+            raise _gone(self._scheduler) from error
 
     def result(self, future: Future[R]) -> R | None:
         """What came of work, None where the cluster could not do it.
@@ -80,7 +78,7 @@ class Cluster:
         except TallybookError:
             raise
         except CancelledError as error:
-            raise self._gone() from error
+            raise _gone(self._scheduler) from error
         except Exception:  # noqa: BLE001 - a worker was killed, or fails: done here, it tells itself
             return None
 
@@ -97,12 +95,6 @@ class Cluster:
                 hint=_start(self._scheduler),
             )
 
-    def _gone(self) -> TallybookError:
-        return TallybookError(
-            f"the Dask scheduler at {self._scheduler} is gone",
-            hint="nothing of this run is kept; run it again once the scheduler is back",
-        )
-
 
 @contextmanager
 def cluster(scheduler: str, build: Callable[[], Build]) -> Iterator[Cluster]:
@@ -116,12 +108,17 @@ def cluster(scheduler: str, build: Callable[[], Build]) -> Iterator[Cluster]:
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:
+            words = str(error).partition("\n")[0]
             raise TallybookError(
-                f"no Dask scheduler answers at {scheduler}",
-                hint="dask scheduler starts one, and says its address",
+                f"no Dask scheduler answers at {scheduler}: {words}",
+                hint="`dask scheduler` starts one, and says its address",
             ) from error
         with client:
-            check_builds(scheduler, build(), client.run(build, on_error="return"))
+            try:
+                found = client.run(build, on_error="return")
+            except Exception as error:
+                raise _gone(scheduler) from error
+            check_builds(scheduler, build(), found)
             yield Cluster(client, scheduler)
 
 
@@ -173,5 +170,12 @@ def other_build(who: str, own: Build, theirs: Build) -> TallybookError:
     )
 
 
+def _gone(scheduler: str) -> TallybookError:
+    return TallybookError(
+        f"the Dask scheduler at {scheduler} is gone",
+        hint="nothing of this run is kept; run it again once the scheduler is back",
+    )
+
+
 def _start(scheduler: str) -> str:
-    return f"dask worker {scheduler} --nworkers -1 starts one a core"
+    return f"`dask worker {scheduler} --nworkers -1` starts one a core"

@@ -93,7 +93,7 @@ def work_on(  # noqa: PLR0913 - as `work_through`
     weights = _weights(cuts, sizes)
     groups = [items[cut.start : cut.stop] for cut in cuts]
     found = _done(
-        cluster.executor,
+        cluster,
         partial(_tidily, work),
         groups,
         _largest_first(weights),

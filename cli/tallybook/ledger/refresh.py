@@ -133,9 +133,9 @@ def _gathered(  # noqa: PLR0913, PLR0917 - as `refresh`
 
 
 def _left(count: int, scheduler: str) -> str:
-    return (
-        f"{counted(count, 'file')} read here: the workers of {scheduler} do not see the same there"
-    )
+    workers = f"for the workers of {scheduler}"
+    files = counted(count, "file")
+    return f"{files} read here: {workers} out of sight, other than here, or not to be read"
 
 
 def _gathered_here(
