@@ -219,6 +219,27 @@ def test_a_resellers_price_is_not_the_makers(
     assert (row["cost"], row["price_status"]) == (None, "unpriced")
 
 
+@pytest.mark.parametrize(
+    ("model", "when", "bounds"),
+    [
+        # One tool has the rates of GPT-5-Codex: 1.25, 0.125 and 10.
+        ("gpt-5-codex-mini", "2026-01-05", ("2.275", "2.275", "11.375")),
+        # GPT-5.4: 2.50, 0.25 and 15. Others say GPT-5.6 Luna, then 1, 0.10 and 6; or GPT-5.5, which
+        # is twice as dear as GPT-5.4.
+        ("codex-auto-review", "2026-07-29", ("7.1", "17.75", "35.5")),
+        # GPT-5.6 Luna: 0.20, 0.02 and 1.20. The help page still says GPT-5.4.
+        ("codex-auto-review", "2026-07-30", ("1.42", "1.42", "17.75")),
+    ],
+)
+def test_sources_that_contradict_each_other_bound_a_price(
+    rates: pricing.Rates, model: str, when: str, bounds: tuple[str, str, str]
+) -> None:
+    row = price_one(rates, model, provider="openai", timestamp=at(when), **EACH)
+    found = [row[name] for name in ("cost_low", "cost", "cost_high")]
+    assert found == [Decimal(bound) for bound in bounds]
+    assert row["price_status"] == "assumed_list_price"
+
+
 def test_what_is_corrected_says_who_says_so_and_why(rates: pricing.Rates) -> None:
     before = rates.lookup("claude-sonnet-5-5", at=at("2026-10-01")).rates[0]
     assert (before.basis, before.source) == (

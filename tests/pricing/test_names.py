@@ -73,7 +73,6 @@ def test_a_name_is_found(
         "sonnet",
         "<synthetic>",
         "auto",
-        "codex-auto-review",
         "gpt-5.3-codex-sparkle",
         "my-deployment",
         "",

@@ -111,13 +111,22 @@ class Price(Fact, kw_only=True):
     """The whole price of the days: what the list has for them is dropped.
 
     `names` are further names of a model. A variant of the list (batch, flex, priority) keeps its
-    ratio to the standard rates. `variant` is for a variant that the list does not have.
+    ratio to the standard rates. `variant` is for a variant that the list does not have. Where other
+    sources state other prices, these are `at_least_times` and `at_most_times` as high.
     """
 
     names: tuple[str, ...] = ()
     variant: str = STANDARD
     tiers: tuple[Tier, ...] = ()
     peaks: tuple[Peak, ...] = ()
+    at_least_times: Decimal = Decimal(1)
+    at_most_times: Decimal = Decimal(1)
+
+    @property
+    def doubt(self) -> tuple[int, ...]:
+        """As the table has it, in thousandths."""
+        found = tuple(int(times * 1000) for times in (self.at_least_times, self.at_most_times))
+        return () if found == (1000, 1000) else found
 
 
 class Change(Fact, kw_only=True):
@@ -395,6 +404,7 @@ def _own_row(
         source=fact.source,
         reason=fact.reason,
         media=media,
+        doubt=fact.doubt,
     )
 
 

@@ -241,6 +241,9 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     low = [min(bound, default=None) for bound in bounds]
     high = [max(bound, default=None) for bound in bounds]
     _bound_borrowed(base, tariff, low, high)
+    if base.doubt:
+        least, most = (Fraction(thousandths, 1000) for thousandths in base.doubt)
+        low, high = _times(low, least), _times(high, most)
     if layer.least != 1:
         low = [None if rate is None else round(rate * layer.least) for rate in low]
     if tariff.provider in SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
@@ -251,12 +254,20 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
     yield from (name in base.borrowed for name in _BORROWING)
     yield len({row.above for row in rows}) > 1
     yield base.uncached == 0 and not any(rates)
-    yield layer.assumed
+    yield layer.assumed or bool(base.doubt)
     yield not layer.is_bounded
     yield False
     yield tariff.model
     yield tariff.provider
     yield since
+
+
+def _times(rates: list[int | None], factor: Fraction) -> list[int | None]:
+    """The rates of tokens so many times as high."""
+    return [
+        rate if rate is None or place == _SEARCH else round(rate * factor)
+        for place, rate in enumerate(rates)
+    ]
 
 
 def _bound_borrowed(

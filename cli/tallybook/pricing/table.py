@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 # Raise it when the meaning of the stored table changes; caches of another version are rebuilt.
-TABLE_VERSION: Final = 4
+TABLE_VERSION: Final = 5
 
 # 1e-15 USD. A rate of one dollar per million tokens is a thousand million of them per token, so
 # list prices, their halves and their tenths all stay whole numbers.
@@ -53,7 +53,9 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
 
     Rates are femto-dollars per token (`search`: per request); None is no price. Times are
     microseconds since 1970 UTC, None is unbounded; `valid_to` and `day_to` are exclusive. The tier
-    holds for prompts of strictly more than `above` tokens, 0 being the base tier.
+    holds for prompts of strictly more than `above` tokens, 0 being the base tier. Where sources
+    contradict each other, `doubt` is how many thousandths of the rates were paid at least and at
+    most.
     """
 
     uncached: int | None
@@ -74,6 +76,7 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""  # who says so, where it is not the list itself
     reason: str = ""  # what was wrong, or which rule it follows
     media: tuple[int | None, ...] = ()  # per token, one for each of MEDIA_COUNTS; or none at all
+    doubt: tuple[int, ...] = ()
 
     def holds_at(self, instant: int) -> bool:
         """Whether `instant` (microseconds) lies in the period."""

@@ -293,7 +293,7 @@ def _row(rates: Rates, key: Key, served: str, layer: Layer, same: Sequence[Rate]
         "source": source_of(rates, rate),
         "stated_by": rate.source or None,
         "reason": rate.reason or None,
-        "assumed": layer.assumed,
+        "assumed": layer.assumed or bool(rate.doubt),
         "notes": list(layer.notes),
     }
 
