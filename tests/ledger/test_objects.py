@@ -78,14 +78,19 @@ class Storage:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     storage = Storage(fsspec.filesystem("memory"), f"memory://{uuid4().hex}")
-    begin = MemoryFileSystem._open
+    begin, cat = MemoryFileSystem._open, MemoryFileSystem.cat_file
 
     def opened(self: MemoryFileSystem, path: str, mode: str = "rb", **more: Any) -> Any:
         if mode == "rb":
             storage.opened.append(path.rpartition("/")[2])
         return begin(self, path, mode, **more)
 
+    def fetched(self: MemoryFileSystem, path: str, *more: Any, **given: Any) -> Any:
+        storage.opened.append(path.rpartition("/")[2])
+        return cat(self, path, *more, **given)
+
     monkeypatch.setattr(MemoryFileSystem, "_open", opened)
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", fetched)
     yield storage
     storage.files.store.clear()
 
@@ -212,6 +217,32 @@ def test_a_second_look_at_a_bucket_asks_for_a_listing_alone(
     assert set(asked_for) == {"head_bucket", "list_objects_v2"}
 
 
+def test_small_objects_are_fetched_together_by_one_request_each(
+    bucket: Storage, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 9):
+        bucket.put(f"{number}.jsonl", session(number))
+    asked_for: list[str] = []
+    under_way, most = 0, 0
+    send = type(bucket.files)._call_s3
+
+    async def sent(self: Any, method: str, *more: Any, **given: Any) -> Any:
+        nonlocal under_way, most
+        asked_for.append(method)
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await send(self, method, *more, **given)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(type(bucket.files), "_call_s3", sent)
+    assert calls(run("usage-report", "--json", bucket.url)) == 24
+    assert (asked_for.count("get_object"), asked_for.count("head_object")) == (8, 0)
+    assert most == 8
+    assert objects._FETCHED == {}
+
+
 def test_an_object_of_the_same_size_and_another_content_is_read_anew(
     bucket: Storage, run: Run
 ) -> None:
@@ -282,6 +313,7 @@ def test_an_object_that_cannot_be_read_costs_itself_alone(
 
     with monkeypatch.context() as patched:
         patched.setattr(MemoryFileSystem, "_open", refused)
+        patched.setattr(MemoryFileSystem, "cat_file", refused)
         done = run("usage-report", "--json", "--problems", tmp_path / "all.jsonl", memory.url)
     assert calls(done) == 3
     (told_of,) = map(json.loads, (tmp_path / "all.jsonl").read_text("utf-8").splitlines())
@@ -423,10 +455,8 @@ def test_workers_open_objects_themselves(
         bucket.put(f"{number}.jsonl", session(number))
     monkeypatch.setattr(pool, "POOL_BYTES", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    here = type(bucket.files)._open
-    monkeypatch.setattr(type(bucket.files), "_open", None)  # which is so in this process alone
+    monkeypatch.setattr(objects, "open_object", None)  # which is so in this process alone
     found = told(tmp_path, tmp_path / "ledger", [path_named(bucket.url)])
-    monkeypatch.setattr(type(bucket.files), "_open", here)
     assert (totals(found)["calls"], coverage(found)["problems"]) == (12, {})
 
 

@@ -11,15 +11,15 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
-from io import SEEK_END, SEEK_SET, RawIOBase
+from io import SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tallybook.errors import UsageError
-from tallybook.urls import ObjectPath, below, name_of
+from tallybook.urls import ObjectPath, below, is_url, name_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,7 +35,11 @@ _WORDS: Final = {
     "EndpointConnectionError": "its storage cannot be reached",
 }
 _PIECE_BYTES: Final = 4 << 20
-_AHEAD_BYTES: Final = 1 << 20  # asked for beyond what is read: most logs in one request
+_AHEAD_BYTES: Final = 1 << 20  # asked for beyond what is read
+# Small objects are fetched together: one by one, each would wait for its own request.
+_SMALL_BYTES: Final = 1 << 20
+_TOGETHER: Final = 64
+_TOGETHER_BYTES: Final = 16 << 20
 # The first of them that a storage states tells one content of an object from another.
 _TELLING: Final = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
 _EXTRA: Final = "'tallybook[remote]'"
@@ -186,8 +190,62 @@ def beginning(url: str, most: int) -> bytes:
     return found
 
 
+def ahead(files: Sequence[tuple[str, int]]) -> Iterator[None]:
+    """Comes to files one by one, by path and size; small objects are at hand at their turn."""
+    at = 0
+    while at < len(files):
+        if not is_url(files[at][0]):
+            at += 1
+            yield
+            continue
+        some = _together(files, at)
+        small = {url: size for url, size in some if 0 < size <= _SMALL_BYTES}
+        _fetch_together(small)
+        try:
+            for _ in some:
+                yield
+        finally:
+            for url in small:
+                _FETCHED.pop(url, None)
+        at += len(some)
+
+
+_FETCHED: Final[dict[str, bytes]] = {}  # what is to be read next, by URL
+
+
+def _together(files: Sequence[tuple[str, int]], at: int) -> list[tuple[str, int]]:
+    """The objects of one bucket from there on, as many as are fetched at once."""
+    found: list[tuple[str, int]] = []
+    held = 0
+    bucket = _bucket(files[at][0])
+    for url, size in files[at : at + _TOGETHER]:
+        held += size if size <= _SMALL_BYTES else 0
+        if found and (held > _TOGETHER_BYTES or not is_url(url) or _bucket(url) != bucket):
+            break
+        found.append((url, size))
+    return found
+
+
+def _bucket(url: str) -> str:
+    scheme, name = name_of(url)
+    return f"{scheme}://{name.partition('/')[0]}"
+
+
+def _fetch_together(sizes: Mapping[str, int]) -> None:
+    """Fetch objects of one bucket; one that fails, or has another size now, is read by itself."""
+    with suppress(Exception):  # the reading meets it again, and says so
+        named = [_storage(url) for url in sizes]
+        ends = [size + 1 for size in sizes.values()]
+        found = named[0][0].cat_ranges([name for _, name in named], 0, ends, on_error="return")
+        for (url, size), content in zip(sizes.items(), found, strict=True):
+            if isinstance(content, bytes) and len(content) == size:
+                _FETCHED[url] = content
+
+
 def open_object(url: str) -> ObjectStream:
     """The bytes of an object, asked for as they are read. Raises OSError."""
+    if (content := _FETCHED.get(url)) is not None:
+        return ObjectStream(url, BytesIO(content))
     storage, name = _storage(url)
     with _told(url):
         return ObjectStream(url, storage.open(name, "rb", block_size=_AHEAD_BYTES))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from tallybook.files.find import Found
+from tallybook.files.objects import ahead
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Segment
 from tallybook.urls import as_path
@@ -75,7 +76,9 @@ def gather(
     from tallybook.ledger.parts import PartWriter  # noqa: PLC0415 - loads pyarrow, 0.06 s
 
     writer = PartWriter(parts, kept=kept)
-    outcomes = [_read(as_task(task), code, writer, kept=kept) for task in tasks]
+    known = [as_task(task) for task in tasks]
+    turns = ahead([(task.found.path, task.found.size) for task in known])
+    outcomes = [_read(task, code, writer, kept=kept) for _, task in zip(turns, known, strict=True)]
     part, table = writer.close()
     states: dict[str, bytes] = {}
     for each in outcomes:
