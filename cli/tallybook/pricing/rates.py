@@ -6,35 +6,49 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from tallybook.errors import TallybookError
 from tallybook.pricing.installed import corrections_digest, installed_version, rules_digest
-from tallybook.pricing.names import Names
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
-from tallybook.pricing.tariff import Key, Layer, Tariff, tariff_of
 from tallybook.private import aside, make_folder, read_own, sweep
+
+if TYPE_CHECKING:
+    from tallybook.pricing.names import Names
+    from tallybook.pricing.tariff import Key, Layer, Tariff
 
 _FILE: Final = "rates.json"
 _ASIDE: Final = f"{_FILE}."
 SHIPPED: Final = Path(__file__).with_name(_FILE)
 
 
-class Table(msgspec.Struct, frozen=True):
-    """The rate table with the version of its source and a digest of its content."""
+@dataclass(frozen=True)
+class Table:
+    """The rate table with the version of its source and a digest of its content.
+
+    It is decoded when a price is asked for: rows that are kept have theirs.
+    """
 
     version: str  # of genai-prices
     digest: str
-    providers: tuple[Provider, ...]
+    content: tuple[Provider, ...] | bytes
     corrected: str = ""  # the day of the corrections
     origin: str = "installed"  # or "shipped": whose genai-prices it is made of
+
+    @cached_property
+    def providers(self) -> tuple[Provider, ...]:
+        """The sellers with their models."""
+        if isinstance(self.content, tuple):
+            return self.content
+        return msgspec.json.decode(self.content, type=tuple[Provider, ...])
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -55,7 +69,7 @@ def load_table(folder: Path | None) -> Table:
     if shipped and (version is None or _numbers(version) <= _numbers(shipped.version)):
         table = _read(SHIPPED, shipped.version)
         if table is not None:
-            return msgspec.structs.replace(table, origin="shipped")
+            return replace(table, origin="shipped")
     if version is None:
         raise TallybookError(
             "the price list is missing from this installation",
@@ -121,10 +135,9 @@ def _read(path: Path, version: str) -> Table | None:
             return None
         if header.digest != _digest(payload):
             return None
-        providers = msgspec.json.decode(payload, type=tuple[Provider, ...])
     except (OSError, msgspec.MsgspecError):
         return None
-    return Table(version, header.digest, providers, header.corrected)
+    return Table(version, header.digest, payload, header.corrected)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -178,17 +191,26 @@ class Rates:
         made_of = f"{table.digest} {overrides.digest} {rules_digest()}"
         self.digest = sha256(made_of.encode()).hexdigest()[:16]
         self.table, self.overrides = table, overrides
-        self._names = Names(table.providers)
         self._tariffs: dict[Key, Tariff] = {}
+
+    @cached_property
+    def _names(self) -> Names:
+        from tallybook.pricing.names import Names  # noqa: PLC0415 - few questions price anything
+
+        return Names(self.table.providers)
 
     def tariff(self, key: Key) -> Tariff:
         """The rates for `key` at all times; worked out once."""
+        from tallybook.pricing.tariff import tariff_of  # noqa: PLC0415 - as above
+
         if key not in self._tariffs:
             self._tariffs[key] = tariff_of(key, self._names, self.overrides)
         return self._tariffs[key]
 
     def lookup(self, model: str, provider: str | None = None, at: datetime | None = None) -> Quote:
         """The standard rates of a model at `at` (aware; None: the last in force), and why these."""
+        from tallybook.pricing.tariff import Key  # noqa: PLC0415 - as above
+
         return self.quote(Key(provider, model), at)
 
     def provider_id(self, stated: str | None) -> str | None:
@@ -200,6 +222,8 @@ class Rates:
 
         An entry may stand in both.
         """
+        from tallybook.pricing.tariff import Key  # noqa: PLC0415 - as above
+
         for price in self.overrides.prices:
             yield Key(price.provider, price.model)
         for provider, model in self._names.listed():
