@@ -101,7 +101,7 @@ def linked(rows: pl.DataFrame) -> list[list[str]]:
     keys = link_keys(rows.select(COLUMNS))
     placed = rows.with_row_index("row").select("row", "path").join(keys, on="row")
     keyed = placed.join(numbers, on="path").select("file", "key", "side")
-    found = components(len(paths), met(keyed))
+    found = components(len(paths), [met(keyed)])
     return [[paths[number] for number in group] for group in found]
 
 

@@ -331,6 +331,18 @@ def silent(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_stored_answers_hang_together_where_a_router_comes_by_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    for number in range(3):
+        answer(tmp_path / "answers" / f"{number}.json", number, 600)
+    with opened(NOWHERE, None, [tmp_path]) as reading:
+        assert [len(each.entries) for each in reading.components()] == [1, 1, 1]
+    router(tmp_path / "db/data.sqlite", [{"at": 3.1, "prompt": 1000, "cached": 0, "output": 80}])
+    with opened(NOWHERE, None, [tmp_path]) as reading:
+        assert [len(each.entries) for each in reading.components()] == [4]
+
+
 def test_a_rollout_without_counts_is_counted_by_the_router_in_whatever_order_they_are_read(
     silent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

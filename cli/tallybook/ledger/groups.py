@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,7 @@ from tallybook.derive.duplicates.workspaces import (
     in_workspace,
 )
 from tallybook.ledger.digests import code_digest
+from tallybook.ledger.keys import Keys
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import SLICE_ROWS, StoredRows
 from tallybook.private import read_own, write_aside
@@ -83,10 +86,10 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> l
     for number, entry in enumerate(entries):
         for part in entry.segments():
             held.setdefault(part.part, _Held()).add(number, part)
-    keys = _keys(list(held), store, cache)
-    links = [_of_files(keys[name], held[name]) for name in held]
-    found = pl.concat(links) if links else _of_files(_NO_KEYS, _Held())
-    return components(len(entries), met(found))
+    with Keys() as links:
+        for name, keys in _keys(list(held), store, cache):
+            links.add(_of_files(keys, held[name]))
+        return components(len(entries), map(met, links.ranges()))
 
 
 class _Held:
@@ -111,52 +114,88 @@ class _Held:
         )
 
 
+# Of more keys the file of a part, and what is made of it, would be larger than all else.
+_MOST_KEPT: Final = 1 << 22
 _NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64, "side": pl.UInt8})
 
 # Whose a key is. Those of a router, and of the requests that it kept, mean nothing where no client
-# comes by: all of its rows would hang together by chance.
-OWN_KEY, ROUTER, REQUEST = (pl.lit(number, pl.UInt8) for number in range(3))
+# comes by: all of its rows would hang together by chance. So do those at which a client, or a
+# stored answer, may meet a router, where none comes by.
+OWN_KEY, ROUTER, REQUEST, CLIENT = (pl.lit(number, pl.UInt8) for number in range(4))
 
 
-def met(keys: pl.DataFrame) -> pl.DataFrame:
-    """The keys without those of a router, and of requests by `row`, at which no client comes by."""
-    side, key = pl.col("side"), pl.col("key")
-    own = keys.filter(side == OWN_KEY)["key"].unique().implode()
+def told(keys: pl.DataFrame) -> pl.Series:
+    """The `row` of the requests that have a key at which a client comes by, some twice."""
+    asked = _own(keys)["key"].unique().implode()
+    return keys.filter(pl.col("side") == REQUEST, pl.col("key").is_in(asked))["row"]
+
+
+def met(keys: pl.DataFrame, requests: pl.Series | None = None) -> pl.DataFrame:
+    """The keys without those of a router, and of requests by `row`, at which no client comes by.
+
+    `keys` are all of their values. `requests` are those that any client comes by, where these keys
+    do not tell it.
+    """
+    own, side, key = _own(keys), pl.col("side"), pl.col("key")
     kept = keys.filter(side == REQUEST)
     if kept.height:
-        told = kept.filter(key.is_in(own))["row"].unique().implode()
-        kept = kept.filter(pl.col("row").is_in(told))
-    others = pl.concat([own.explode(), kept["key"]]).unique().implode()
-    router = keys.filter(side == ROUTER).filter(key.is_in(others))
-    return pl.concat([keys.filter(side == OWN_KEY), kept, router]).drop("side")
+        found = told(keys) if requests is None else requests
+        kept = kept.filter(pl.col("row").is_in(found.implode()))
+    router = keys.filter(side == ROUTER)
+    if router.height:
+        others = pl.concat([own["key"], kept["key"]]).unique().implode()
+        router = router.filter(key.is_in(others))
+    return pl.concat([own, kept, router]).drop("side")
 
 
-def _keys(names: Sequence[str], store: StoredRows, cache: Path | None) -> dict[str, pl.DataFrame]:
-    """The keys of parts: those that are kept, and those of the others, to be kept from now on."""
+def _own(keys: pl.DataFrame) -> pl.DataFrame:
+    """The keys that hold by themselves, and those of clients at which a router comes by."""
+    side, key = pl.col("side"), pl.col("key")
+    own, clients = keys.filter(side == OWN_KEY), keys.filter(side == CLIENT)
+    if clients.is_empty():
+        return own
+    routed = keys.filter((side == ROUTER) | (side == REQUEST))["key"].unique().implode()
+    return pl.concat([own, clients.filter(key.is_in(routed))])
+
+
+def _keys(
+    names: Sequence[str], store: StoredRows, cache: Path | None
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The keys of parts: those that are kept, and those of the others, to be kept from now on.
+
+    One that stands in several slices of a part comes with each.
+    """
     # Hashes are the same within a version of the library only.
     ending = f".{pl.__version__}.links"
     files = {n: cache / f"{n.removesuffix('.parquet')}{ending}" for n in names} if cache else {}
     kind = b"links-" + code_digest().encode()  # other code may look at other columns
-    found = {}
-    for name, kept in files.items():
-        with suppress(OSError, Damaged, pl.exceptions.PolarsError):
-            found[name] = pl.read_ipc(unsealed(kind, read_own(kept)))
-    new = _keys_of([name for name in names if name not in found], store)
-    for name in files.keys() & new.keys():
-        with suppress(OSError):
-            buffer = BytesIO()
-            new[name].write_ipc(buffer)
-            write_aside(files[name], sealed(kind, buffer.getvalue()), sync=False)
-    return found | new
+    new = []
+    for name in names:
+        try:
+            if name not in files:
+                raise FileNotFoundError(name)
+            yield name, pl.read_ipc(unsealed(kind, read_own(files[name])))
+        except (OSError, Damaged, pl.exceptions.PolarsError):
+            new.append(name)
+    for name, pieces in groupby(_keys_of(new, store), key=itemgetter(0)):
+        held = [_NO_KEYS]
+        for _, keys in pieces:
+            yield name, keys
+            if sum(each.height for each in held) <= _MOST_KEPT:
+                held.append(keys)
+        if name in files and sum(each.height for each in held) <= _MOST_KEPT:
+            with suppress(OSError):
+                buffer = BytesIO()
+                pl.concat(held).write_ipc(buffer)
+                write_aside(files[name], sealed(kind, buffer.getvalue()), sync=False)
 
 
-def _keys_of(names: Sequence[str], store: StoredRows) -> dict[str, pl.DataFrame]:
-    """The keys of parts; one that stands in several slices of a part is given with each.
+def _keys_of(names: Sequence[str], store: StoredRows) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The keys of parts, a slice at a time.
 
     A part may be one large database, so no more than some slices are held with all that is looked
     at. Most are small, and are looked at together: a look takes five milliseconds of itself.
     """
-    found = {name: [_NO_KEYS] for name in names}
     for slices in _together(names, store):
         # Of one file as of two, where its rows are in two slices.
         path = pl.col("path").hash()
@@ -165,9 +204,8 @@ def _keys_of(names: Sequence[str], store: StoredRows) -> dict[str, pl.DataFrame]
         row = pl.col("row")
         for name, start, some in slices:
             own = keys.filter(row.is_between(begin, begin + some.height, closed="left"))
-            found[name].append(own.with_columns(row - begin + start))
+            yield name, own.with_columns(row - begin + start)
             begin += some.height
-    return {name: pl.concat(frames) for name, frames in found.items()}
 
 
 def _together(
@@ -191,8 +229,14 @@ def _together(
 
 def _of_files(keys: pl.DataFrame, held: _Held) -> pl.DataFrame:
     """The keys of a part by the files that hold its rows."""
-    ranges = held.frame().select("file", row=pl.int_ranges("begin", "end", dtype=pl.UInt32))
-    return ranges.explode("row").drop_nulls().join(keys, on="row").drop("row")
+    runs = held.frame().filter(pl.col("begin") < pl.col("end")).sort("begin")
+    if runs.is_empty():
+        return keys.clear().select(pl.col("row").alias("file"), "key", "side")
+    place = runs["begin"].search_sorted(keys["row"], "right").cast(pl.Int64) - 1
+    run = runs[place.clip(0)]
+    return keys.select(run["file"], "key", "side").filter(
+        (keys["row"] >= run["begin"]) & (keys["row"] < run["end"])
+    )
 
 
 def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
@@ -203,14 +247,14 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
     """
     numbered = numbered_rows(rows)
     own = pl.concat(every_key(numbered)).with_columns(side=OWN_KEY)
+    client = pl.concat(client_keys(numbered)).with_columns(side=CLIENT)
     router = pl.concat(router_keys(numbered)).with_columns(side=ROUTER)
-    found = pl.concat([own, router], rechunk=True)
-    path, key = pl.col("path"), pl.col("key")
+    found = pl.concat([own, client, router], rechunk=True)
+    whose = ["path", "key", "side"]
     # A thread, say, is that of the row before, of most rows.
-    found = found.filter(
-        (path != path.shift()) | (key != key.shift()) | (pl.int_range(pl.len()) == 0)
-    )
-    return found.unique(["path", "key"], keep="first", maintain_order=True).drop("path")
+    is_new = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in whose)
+    found = found.filter(is_new | (pl.int_range(pl.len()) == 0))
+    return found.unique(whose, keep="first", maintain_order=True).drop("path")
 
 
 def numbered_rows(rows: pl.DataFrame) -> pl.DataFrame:
@@ -234,7 +278,7 @@ def every_key(rows: pl.DataFrame) -> list[pl.DataFrame]:
         hashed(rows, "response", "response_id"),
         hashed(_each_of(rows, "tool_ids"), "tool", "tool_ids"),
         hashed(in_workspace(rows.filter(has_workspace())), "workspace", WORKSPACE),
-        *_forwarded(rows),
+        hashed(at_request(rows), "forwarded", OUTPUT, WHEN) if _is_routed(rows) else _UNKEYED,
         hashed(rows, "call", "source", "identity"),
         hashed(rows, "record", "source", "record_id", where=stated),
         hashed(rows, "counter", *counter, where=unnamed),
@@ -258,13 +302,15 @@ def _each_of(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     return listed.with_columns(pl.lit(None, pl.String).alias(column))
 
 
-def _forwarded(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def _is_routed(rows: pl.DataFrame) -> bool:
+    return bool(rows["routed"].any()) or rows["route"].null_count() < rows.height
+
+
+def client_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The keys of what a router may have forwarded, which meet those of its rows."""
-    is_routed = rows["routed"].any() or rows["route"].null_count() < rows.height
-    if not is_routed and not (rows["source"] == STORED).any():
-        return []
-    met_at = (at_request(rows), at_client(rows), at_answer(rows))
-    keys = [hashed(some, "forwarded", OUTPUT, WHEN) for some in met_at]
+    if not _is_routed(rows) and not (rows["source"] == STORED).any():
+        return [_UNKEYED]
+    keys = [hashed(some, "forwarded", OUTPUT, WHEN) for some in (at_client(rows), at_answer(rows))]
     return [*keys, hashed(at_silent(rows), "forwarded", WHEN)]
 
 
@@ -334,13 +380,13 @@ def hashed(
     return rows.select("row", "path", pl.when(stated).then(told).alias("key")).drop_nulls("key")
 
 
-def components(files: int, links: pl.DataFrame) -> list[list[int]]:
+def components(files: int, links: Iterable[pl.DataFrame]) -> list[list[int]]:
     """The files 0 to `files` in groups that share keys, each and all in ascending order.
 
-    `links` has a `file` and a `key` a row.
+    `links` have a `file` and a `key` a row, all of one key in one frame.
     """
     parents = list(range(files))
-    for one, other in _edges(links):
+    for one, other in (edge for some in links for edge in _edges(some)):
         a, b = _root(parents, one), _root(parents, other)
         if a != b:
             parents[max(a, b)] = min(a, b)

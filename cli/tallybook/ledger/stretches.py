@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,17 +12,21 @@ import msgspec
 import polars as pl
 
 from tallybook.ledger.groups import (
+    CLIENT,
     COLUMNS,
     OWN_KEY,
     REQUEST,
     ROUTER,
+    client_keys,
     every_key,
     hashed,
     met,
     numbered_rows,
     request_keys,
     router_keys,
+    told,
 )
+from tallybook.ledger.keys import Keys
 from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
 from tallybook.private import read_own, write_aside
@@ -36,7 +39,6 @@ _WITHIN: Final = (*COLUMNS, "model_ahead", "repeat", "history")
 _MOST_RUNS: Final = 8
 _PLACE: Final = {"record": pl.Int64, "part": pl.String}
 _SPANS: Final = {"first": pl.UInt32, "last": pl.UInt32}
-_NOTHING: Final = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64, "side": pl.UInt8})
 # Of each stretch numbers of entries and their rows.
 _Cut = list[list[tuple[int, tuple[Segment, ...]]]]
 
@@ -76,16 +78,23 @@ def _cut(entries: Sequence[Entry], store: StoredRows, most: int) -> _Cut:
         return whole
     files: list[_File] = []
     begin = 0
-    for entry in entries:
-        file = _looked_through(entry, store, begin)
-        files.append(file)
-        begin += file.rows
-    spans = [_reach(met(pl.concat(file.keys for file in files))), *(file.spans for file in files)]
+    with Keys() as keys:
+        for entry in entries:
+            file = _looked_through(entry, store, begin, keys)
+            files.append(file)
+            begin += file.rows
+        spans = [file.spans for file in files] + _spans(keys)
     cuts = cut_places(pl.concat(spans), begin, most)
     ends = zip([0, *cuts], [*cuts, begin], strict=True)
     found = [list(_stretch(files, first, end)) for first, end in ends]
     runs = sum(len(segments) for stretch in found for _, segments in stretch)
     return found if len(found) > 1 and runs <= _MOST_RUNS * len(found) else whole
+
+
+def _spans(keys: Keys) -> list[pl.DataFrame]:
+    """The rows that share keys, from the first of a key to the last."""
+    asked = pl.concat([told(some) for some in keys.ranges()]).unique()
+    return [_merged(_reach(met(some, asked))) for some in keys.ranges()]
 
 
 def _is_one_thread(entries: Sequence[Entry], store: StoredRows) -> bool:
@@ -102,7 +111,7 @@ def _is_one_thread(entries: Sequence[Entry], store: StoredRows) -> bool:
 
 @dataclass(slots=True)
 class _File:
-    """One file: where its rows begin among all, their keys, and spans of rows beside those.
+    """One file: where its rows begin among all, and spans of them that belong together.
 
     `order` has the rows as they are numbered in the segments, in their order; None if they lie so.
     """
@@ -110,33 +119,32 @@ class _File:
     segments: tuple[Segment, ...]
     begin: int
     rows: int
-    keys: pl.DataFrame
     spans: pl.DataFrame
     order: pl.Series | None
 
 
-def _looked_through(entry: Entry, store: StoredRows, begin: int) -> _File:
-    """A file with what its rows share."""
-    keys, places = [_NOTHING], [pl.DataFrame(schema=_PLACE)]
-    rows, told = 0, False
-    for segment in entry.segments():
-        for some in store.slices(segment.part, _WITHIN, segment.start, segment.rows):
-            told = told or some.select(_is_told_by_neighbours().any()).item()
-            keys.append(_row_keys(some).with_columns(pl.col("row") + rows))
-            places.append(some.select("record", pl.col("part").fill_null("")))
-            rows += some.height
-    order = _order(pl.concat(places))
-    spans = [_ties(pl.concat(places), order)]
-    if told and rows:
+def _looked_through(entry: Entry, store: StoredRows, begin: int, keys: Keys) -> _File:
+    """A file; what its rows share is put to the `keys`."""
+    order, ties = _order(entry, store)
+    places = None if order is None else _inverse(order)
+    rows, is_told = 0, False
+    for some in _slices(entry, store, _WITHIN):
+        is_told = is_told or some.select(_is_told_by_neighbours().any()).item()
+        found = _row_keys(some).with_columns(pl.col("row") + rows)
+        if places is not None:
+            found = found.with_columns(places.gather(found["row"]).alias("row"))
+        keys.add(found.with_columns(pl.col("row") + begin))
+        rows += some.height
+    spans = [ties]
+    if is_told and rows:
         spans.append(pl.DataFrame([(0, rows - 1)], schema=_SPANS, orient="row"))
-    return _File(
-        entry.segments(),
-        begin,
-        rows,
-        keys=_placed(pl.concat(keys), order).with_columns(pl.col("row") + begin),
-        spans=pl.concat(spans).with_columns(pl.all() + begin),
-        order=order,
-    )
+    every = pl.concat(spans).with_columns(pl.all() + begin)
+    return _File(entry.segments(), begin, rows, every, order)
+
+
+def _slices(entry: Entry, store: StoredRows, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    for segment in entry.segments():
+        yield from store.slices(segment.part, columns, segment.start, segment.rows)
 
 
 def _is_told_by_neighbours() -> pl.Expr:
@@ -154,7 +162,7 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     numbered = numbered_rows(rows)
     is_evidence = pl.col("kind") == RESPONSE
     evidence = numbered.filter(is_evidence).with_columns(response_id=pl.lit(None, pl.String))
-    found = []
+    found = [pl.concat(client_keys(numbered)).select("row", "key", side=CLIENT)]
     for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
         within = hashed(some, "place", "source", "thread_id", "segment_id", "sequence")
         keys = pl.concat([*every_key(some), within])
@@ -164,39 +172,57 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([*found, kept, router])
 
 
-def _order(places: pl.DataFrame) -> pl.Series | None:
-    """The numbers of the rows in the order of record and part, unless they are in order."""
+def _order(entry: Entry, store: StoredRows) -> tuple[pl.Series | None, pl.DataFrame]:
+    """The numbers of the rows in the order of record and part, unless they are in order.
+
+    And spans over those that nothing but the order of reading puts in order.
+    """
+    ties, rows = [pl.DataFrame(schema=_SPANS)], 0
+    last = pl.DataFrame(schema=_PLACE)
+    for some in _slices(entry, store, list(_PLACE)):
+        places = pl.concat([last, some.select("record", pl.col("part").fill_null(""))])
+        if not places.select(_is_later().slice(1).all()).item():
+            return _sorted(entry, store)
+        ties.append(_ties(places).with_columns(pl.all() + (rows - last.height)))
+        rows += some.height
+        last = places.tail(1)
+    return None, pl.concat(ties)
+
+
+def _is_later() -> pl.Expr:
     record, part = pl.col("record"), pl.col("part")
-    later = (record > record.shift()) | ((record == record.shift()) & (part >= part.shift()))
-    if places.select(later.slice(1).all()).item():
-        return None
-    numbered = places.with_row_index("row")
-    return numbered.sort("record", "part", maintain_order=True)["row"]
+    return (record > record.shift()) | ((record == record.shift()) & (part >= part.shift()))
 
 
-def _placed(keys: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
-    """The keys with the place of each row among those in order."""
-    if order is None:
-        return keys
-    places = order.to_frame("row").with_row_index("place")
-    return keys.join(places, on="row").select(row="place", key="key", side="side")
+def _sorted(entry: Entry, store: StoredRows) -> tuple[pl.Series, pl.DataFrame]:
+    """As `_order`, of rows that are not in order; parts are few, and their texts are not held."""
+    part = pl.col("part").fill_null("").cast(pl.Categorical)
+    every = pl.concat([some.select("record", part) for some in _slices(entry, store, list(_PLACE))])
+    ordered = every.with_row_index("row").sort("record", "part", maintain_order=True)
+    return ordered["row"], _ties(ordered.drop("row"))
+
+
+def _inverse(order: pl.Series) -> pl.Series:
+    """The place of each row in an order."""
+    places = pl.zeros(len(order), pl.UInt32, eager=True)
+    return places.scatter(order, pl.int_range(len(order), dtype=pl.UInt32, eager=True))
 
 
 def _reach(keys: pl.DataFrame) -> pl.DataFrame:
     """From where to where each key reaches that several rows have, which few do."""
     key = pl.col("key")
-    several = keys.sort("key").filter((key == key.shift()) | (key == key.shift(-1)))
+    several = keys.select("row", "key").sort("key")
+    several = several.filter((key == key.shift()) | (key == key.shift(-1)))
     reach = several.group_by("key").agg(first=pl.col("row").min(), last=pl.col("row").max())
     return reach.drop("key").filter(pl.col("first") < pl.col("last"))
 
 
-def _ties(places: pl.DataFrame, order: pl.Series | None) -> pl.DataFrame:
-    """Spans over rows that nothing but the order of reading puts in order."""
-    ordered = places if order is None else places[order]
-    same = ordered.select(
+def _ties(places: pl.DataFrame) -> pl.DataFrame:
+    """Spans over rows in order that nothing but the order of reading puts in order."""
+    same = places.select(
         row=pl.all_horizontal(pl.all() == pl.all().shift()).fill_null(value=False).arg_true()
     )
-    return same.select(first=pl.col("row") - 1, last="row")
+    return same.select(first=pl.col("row") - 1, last="row").cast(pl.Schema(_SPANS))
 
 
 def cut_places(spans: pl.DataFrame, rows: int, most: int) -> list[int]:
@@ -204,12 +230,13 @@ def cut_places(spans: pl.DataFrame, rows: int, most: int) -> list[int]:
 
     A stretch has `most` rows, or fewer where a span begins before, or more where one is longer.
     """
-    starts, ends = _blocks(spans)
+    blocks = _merged(spans)
+    starts, ends = blocks["first"], blocks["last"]
     cuts: list[int] = []
     begin = 0
     while begin + most < rows:
         begin += most
-        number = bisect_left(starts, begin) - 1
+        number = int(starts.search_sorted(begin, "left")) - 1
         if number >= 0 and ends[number] >= begin:
             last = cuts[-1] if cuts else 0
             begin = starts[number] if starts[number] > last else ends[number] + 1
@@ -218,16 +245,14 @@ def cut_places(spans: pl.DataFrame, rows: int, most: int) -> list[int]:
     return cuts
 
 
-def _blocks(spans: pl.DataFrame) -> tuple[list[int], list[int]]:
-    """Where spans that overlap begin and end together, in order."""
+def _merged(spans: pl.DataFrame) -> pl.DataFrame:
+    """Spans that overlap as one, in order."""
     reach = pl.col("last").cum_max()
-    block = (pl.col("first") > reach.shift()).fill_null(value=False).cum_sum()
-    found = (
-        spans.sort("first")
-        .group_by(block.alias("block"), maintain_order=True)
-        .agg(pl.col("first").min(), pl.col("last").max())
-    )
-    return found["first"].to_list(), found["last"].to_list()
+    begins = (pl.col("first") > reach.shift()).fill_null(value=True)
+    ordered = spans.sort("first").select("first", last=reach, begins=begins)
+    ends = ordered.select("last", ends=pl.col("begins").shift(-1).fill_null(value=True))
+    first = ordered.filter("begins")["first"]
+    return pl.DataFrame([first, ends.filter("ends")["last"]])
 
 
 def _stretch(
