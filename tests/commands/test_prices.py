@@ -195,7 +195,11 @@ def test_fees_of_tools_stand_below_the_rates(run: Run) -> None:
     assert [
         (fee["tool"], fee["usd_per_thousand"], fee["at_most_usd_per_thousand"])
         for fee in json.loads(done.stdout)["tool_fees"]
-    ] == [("code_execution_calls", "5", "5"), ("file_search_calls", "2.5", "5")]
+    ] == [
+        ("code_execution_calls", "5", "5"),
+        ("file_search_calls", "2.5", "5"),
+        ("x_search_calls", "5", "5"),
+    ]
 
 
 def test_the_digest_stands_below_what_has_no_price(run: Run, tmp_path: Path) -> None:

@@ -68,6 +68,24 @@ def test_a_fee_holds_on_its_days(rates: pricing.Rates) -> None:
     assert row["cost"] == row["cost_high"] == Decimal("0.005")
 
 
+@pytest.mark.parametrize(
+    ("when", "tools", "cost"),
+    [
+        # X is searched at $5 a thousand calls; since 2026-09-21 at $5 a thousand posts that are
+        # found and $10 a thousand users.
+        ("2026-09-20T23:59", {"x_search_calls": 2}, ("0.01", "0.01")),
+        ("2026-09-21", {"x_posts_fetched": 5, "x_users_fetched": 1}, ("0.035", "0.035")),
+        ("2026-09-21", {"x_search_calls": 2}, ("0", None)),
+    ],
+)
+def test_what_a_search_of_x_costs(
+    rates: pricing.Rates, when: str, tools: dict[str, int], cost: tuple[str, str | None]
+) -> None:
+    at = datetime.fromisoformat(when).replace(tzinfo=UTC)
+    row = price_one(rates, "grok-4.3", provider="x-ai", timestamp=at, **ran("0/0/0/0", **tools))
+    assert (row["cost"], row["cost_high"]) == tuple(None if c is None else Decimal(c) for c in cost)
+
+
 def test_a_fee_that_may_be_higher_bounds_the_cost(rates: pricing.Rates) -> None:
     winter = datetime(2026, 1, 5, tzinfo=UTC)
     call = ran("0/0/0/0", file_search_calls=2)

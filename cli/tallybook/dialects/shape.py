@@ -66,11 +66,10 @@ class Shape:
     of `within`, if it has any, and the two paths of `agree` leading to the same number. Of several
     paths to a count the first that leads to more than zero is taken: providers say the same number
     twice, or leave a zero in one of the places.
-    `other_searches` are charged for like `web_searches`, beside them; `tools` is whose way of
-    telling of others is in use, see `tools_in_usage`. `added_input` is counted on top of the input;
-    `uncached` is what of the input came from no cache, from which a missing count follows.
-    `dialects` are those that these keys are in use with, `hints` which one a provider uses, and
-    `doubt` what to do where several fit.
+    `tools` is whose way of telling of tools is in use, see `tools_in_usage`. `added_input` is
+    counted on top of the input; `uncached` is what of the input came from no cache, from which a
+    missing count follows. `dialects` are those that these keys are in use with, `hints` which one a
+    provider uses, and `doubt` what to do where several fit.
     `folds_writes`: who restates counts in this shape adds Anthropic's cache writes to the input,
     and may not keep them apart. `total_tells_output`: an output left out is zero where the total
     proves it.
@@ -100,7 +99,6 @@ class Shape:
     speed: Paths = ()
     inference_geo: Paths = ()
     web_searches: Paths = ()
-    other_searches: Paths = ()
     tools: str = ""
     media: tuple[Paths, ...] = ()  # a place for each of schema.MEDIA_COUNTS
     cost: Paths = ()

@@ -20,6 +20,9 @@ _OTHERS: Final = "others"
 _XAI: Final = {
     "code_interpreter_calls": "code_execution_calls",
     "file_search_calls": "file_search_calls",
+    "x_search_calls": "x_search_calls",
+    "x_posts_fetched": "x_posts_fetched",
+    "x_users_fetched": "x_users_fetched",
 }
 _XAI_UNCOUNTED: Final = ("document_search_calls", "image_generation_calls")
 _SIZES: Final = ("low", "medium", "high")
@@ -47,9 +50,12 @@ def _counted(stated: Mapping[str, int | None]) -> list[int | None] | None:
 def _xai(usage: Mapping[str, Any], problems: list[str]) -> Tools:
     details = usage.get("server_side_tool_usage_details")
     details = details if isinstance(details, Mapping) else {}
-    calls = {name: count(number, problems) for name, number in details.items()}
+    calls = {str(name): count(number, problems) for name, number in details.items()}
     stated = {own: calls.get(name) for name, own in _XAI.items()}
-    named = sum(number for number in calls.values() if number)
+    if stated["x_posts_fetched"] is not None:
+        # What a search of X has found is charged for in place of the search, since both are stated.
+        stated["x_search_calls"] = None
+    named = sum(number or 0 for name, number in calls.items() if name.endswith("_calls"))
     unnamed = (count(usage.get("num_server_side_tools_used"), problems) or 0) > named
     return Tools(_counted(stated), any(map(calls.get, _XAI_UNCOUNTED)) or unnamed)
 

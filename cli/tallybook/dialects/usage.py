@@ -41,7 +41,6 @@ class ShapePaths(NamedTuple):
     texts: tuple[tuple[str, Paths], ...]
     added_input: Paths
     uncached: Paths
-    other_searches: Paths
     is_completed: bool  # some count may follow from others
     is_named_twice: bool  # the keys are of two namings of the same counts
     cost: Paths
@@ -74,7 +73,7 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
 
     counts = ((column, here(name)) for column, name in _COUNTS.items())
     texts = ((name, here(name)) for name in _TEXTS)
-    added, uncached, others = here("added_input"), here("uncached"), here("other_searches")
+    added, uncached = here("added_input"), here("uncached")
     media = tuple(tuple(path for path in paths if path[0] in keys) for paths in shape.media)
     return ShapePaths(
         shape=shape,
@@ -82,8 +81,7 @@ def _paths_of(shape: Shape, keys: frozenset[str]) -> ShapePaths:
         texts=tuple((name, paths) for name, paths in texts if paths),
         added_input=added,
         uncached=uncached,
-        other_searches=others,
-        is_completed=bool(added or uncached or others or shape.tools) or shape.total_tells_output,
+        is_completed=bool(added or uncached or shape.tools) or shape.total_tells_output,
         is_named_twice=is_named_twice(keys),
         cost=here("cost"),
         media=media if any(media) else (),
@@ -284,9 +282,6 @@ def _complete(
     added = count(fetch(usage, found.added_input), problems)
     if added and read.reported_input_tokens is not None:
         read.reported_input_tokens += added
-    others = count(fetch(usage, found.other_searches), problems)
-    if others is not None:
-        read.web_search_requests = (read.web_search_requests or 0) + others
     if found.shape.tools:
         ran = tools_in_usage(found.shape.tools, usage, problems)
         read.tool_counts = ran.counts

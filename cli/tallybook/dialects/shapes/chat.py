@@ -93,7 +93,6 @@ _XAI: Final = replace(
     hints={},
     cached=at("prompt_tokens_details/cached_tokens", "cached_prompt_text_tokens"),
     web_searches=at("server_side_tool_usage_details/web_search_calls"),
-    other_searches=at("server_side_tool_usage_details/x_search_calls"),
     tools="xai",
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),

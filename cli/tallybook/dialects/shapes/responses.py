@@ -70,7 +70,6 @@ _XAI: Final = replace(
     ),
     dialects=("openai", "xai", "bedrock", "disjoint", "anthropic"),
     web_searches=at("server_side_tool_usage_details/web_search_calls"),
-    other_searches=at("server_side_tool_usage_details/x_search_calls"),
     tools="xai",
     cost=at("cost_in_usd_ticks"),
     cost_unit=Decimal("1e-10"),
