@@ -99,6 +99,11 @@ def below(url: str, name: str) -> str:
     return url + _LOST.sub(_told, f"/{text_of(name)}")
 
 
+def joined(folder: str, name: str) -> str:
+    """The path of what has this name in a folder, of this machine or of storage."""
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else str(Path(folder, name))
+
+
 def name_of(url: str) -> tuple[str, str]:
     """The scheme of an object, and what its storage names it, the opposite of `url_of`."""
     scheme, _, rest = url.partition("://")

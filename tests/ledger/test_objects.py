@@ -19,6 +19,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from typer.testing import CliRunner, Result
 
+import tallybook
 from tallybook.commands import app
 from tallybook.files import objects, pool
 from tallybook.ledger.open import with_usage
@@ -348,20 +349,24 @@ def test_a_bucket_that_is_not_there_is_as_a_path_that_is_not(bucket: Storage, ru
         assert (done.exit_code, done.stderr) == (2, f"error: there is no {url}\n")
 
 
-def test_a_bucket_that_is_closed_is_one_problem(
+def test_a_bucket_that_is_closed_is_one_problem_and_nothing_in_it_is_gone(
     memory: Storage, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "a.jsonl"
     log.write_bytes(session(1))
+    memory.put("b.jsonl", session(2))
+    assert calls(run("usage-report", "--json", log, memory.url)) == 6
 
     def refused(*_: Any, **__: Any) -> Any:
         raise PermissionError(SECRET)
 
-    monkeypatch.setattr(MemoryFileSystem, "info", refused)
-    done = run("usage-report", "--json", log, memory.url)
-    assert calls(done) == 3
-    (told_of,) = report(done)["coverage"]["problem_list"]
-    assert (told_of["path"], told_of["detail"]) == (memory.url, "access to it is refused")
+    for closed in ("find", "info"):
+        monkeypatch.setattr(MemoryFileSystem, closed, refused)
+        done = run("usage-report", "--json", log, memory.url)
+        assert calls(done) == 3
+        (told_of,) = report(done)["coverage"]["problem_list"]
+        assert (told_of["path"], told_of["detail"]) == (memory.url, "access to it is refused")
+        assert report(run("usage-report", "--json", "--all"))["coverage"]["gone"] == 0
 
 
 @pytest.mark.parametrize(
@@ -443,9 +448,32 @@ def test_a_key_may_be_what_no_path_can(bucket: Storage, tmp_path: Path, name: st
 
 
 def test_an_object_may_have_the_name_of_a_folder(bucket: Storage, tmp_path: Path) -> None:
-    bucket.put("a.jsonl", session(1))
+    paths = [path_named(bucket.url)]
+    url = bucket.put("a.jsonl", session(1))
     bucket.put("a.jsonl/b.jsonl", session(2))
-    assert totals(told(tmp_path, None, [path_named(bucket.url)]))["calls"] == 6
+    ledger = tmp_path / "ledger"
+    assert totals(told(tmp_path, ledger, paths))["calls"] == 6
+    assert totals(told(tmp_path, ledger, [path_named(url)]))["calls"] == 3
+    assert coverage(told(tmp_path, ledger, paths))["gone"] == 0
+
+
+def test_an_object_is_the_same_for_every_machine(memory: Storage, run: Run, tmp_path: Path) -> None:
+    memory.put("a.jsonl", session(1))
+    other = tmp_path / "other"
+    assert calls(run("usage-report", "--json", "--ledger", other, memory.url)) == 3
+    merged = run("ledger", "merge", other)
+    assert (merged.exit_code, "1 file taken over" in merged.stderr) == (0, True)
+    found = report(run("usage-report", "--json", "--all"))["coverage"]
+    assert (found["files"], found["gone"], found["calls"]) == (1, 0, 3)
+    found = report(run("usage-report", "--json", memory.url))["coverage"]
+    assert (found["files"], found["gone"], found["calls"]) == (1, 0, 3)
+
+
+def test_in_python_a_path_is_a_url_too(memory: Storage, tmp_path: Path) -> None:
+    memory.put("a.jsonl", session(1))
+    assert tallybook.usage(memory.url, ledger=False)["calls"].to_list() == [3]
+    (path,) = tallybook.calls([memory.url], ledger=False).collect()["path"].unique()
+    assert path == f"{memory.url}/a.jsonl"
 
 
 def test_workers_open_objects_themselves(

@@ -16,7 +16,7 @@ from tallybook.errors import FAILURES
 from tallybook.files.regular import NotRegularError
 from tallybook.names import path_of, text_of
 from tallybook.sources import Source, sources
-from tallybook.urls import as_path, as_text, is_url
+from tallybook.urls import as_path, as_text, is_url, joined
 
 if TYPE_CHECKING:
     from tallybook.files.objects import Listing, ObjectEntry, ObjectState
@@ -36,6 +36,7 @@ _OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
 # What follows the last dot of a name is its suffix if it can be a word; else it has none.
 _WORD: Final = re.compile(r"[A-Za-z][\w-]{0,15}", re.ASCII)
 
+_join: Final = os.path.join if os.sep == "/" else joined  # on Windows not so of a URL
 Neighbours = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
 # Of a folder by name. One that was asked for its state keeps it, 1 KB; so the logs' are let go.
 Entries = dict[str, "os.DirEntry[str] | ObjectEntry | None"]
@@ -141,7 +142,7 @@ def look(path: str) -> Found:
     beside = tuple(
         (each, there.st_size, there.st_mtime_ns)
         for each in _names_beside(name)
-        if (there := _stat(os.path.join(folder, each))) is not None
+        if (there := _stat(_join(folder, each))) is not None
     )
     return _found(path, state, beside)
 
@@ -255,7 +256,7 @@ class _LookAround:
                     if name in _NEVER:
                         self.search.pass_over(f"{name}/")
                     else:
-                        yield os.path.join(folder, name), entry.stat()
+                        yield _join(folder, name), entry.stat()
                     continue
                 plain = _plain(name)
                 is_loud = loud(plain) is not None
@@ -266,7 +267,7 @@ class _LookAround:
                 else:
                     left.append(name)
             except OSError as error:
-                failed = as_path(os.path.join(folder, name))
+                failed = as_path(_join(folder, name))
                 self.search.failed.append((failed, error.strerror or str(error)))
         self._pass_over(folder, left, here)
 
@@ -279,7 +280,7 @@ class _LookAround:
         self, folder: str, name: str, here: Entries, *, is_loud: bool, left: list[str]
     ) -> None:
         """Takes a file if it is a log, else leaves its name. Raises OSError."""
-        path, entry = os.path.join(folder, name), here[name]
+        path, entry = _join(folder, name), here[name]
         assert entry is not None  # noqa: S101 - for the type checker
         state = entry.stat()
         here[name] = None
@@ -353,7 +354,7 @@ def _state_of(name: str, folder: str, here: Entries, listed: Listing) -> State |
         above, _, name = f"{folder.rstrip('/')}/{name}".rpartition("/")
         there = listed.get(above, {}).get(name)
         return there.stat() if there else None
-    return _stat(os.path.join(folder, name)) if name in here or "/" in name else None
+    return _stat(_join(folder, name)) if name in here or "/" in name else None
 
 
 def folders_of(found: Iterable[Found]) -> dict[str, int]:
@@ -365,7 +366,7 @@ def folders_of(found: Iterable[Found]) -> dict[str, int]:
         folder, name = os.path.split(each.path)
         folders.add(folder)
         beside = (os.path.dirname(other) for other in _names_beside(name) if "/" in other)
-        folders |= {os.path.join(folder, other) for other in beside}
+        folders |= {_join(folder, other) for other in beside}
     states = ((folder, _stat(folder)) for folder in sorted(folders))
     return {folder: state.st_mtime_ns for folder, state in states if state}
 

@@ -57,7 +57,7 @@ def compare_files(
         if path in comparison.found:
             continue
         below = any(_is_below(path, root) for root in roots)
-        there = _listed(path, search, below=below) if is_url(path) else _look(path)
+        there = _listed(path, search) if is_url(path) else _look(path)
         if there is None:
             candidates.append(entry)
             if below or is_asked_for(entry):
@@ -85,10 +85,11 @@ def _is_below(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(separator) + separator)
 
 
-def _listed(path: str, search: Search, *, below: bool) -> Found | None:
+def _listed(path: str, search: Search) -> Found | None:
     """An object as it was, or None where it is gone, which only a listing tells."""
-    failed = (str(each) for each, _ in search.failed)
-    is_told = below and path not in search.objects and not any(map(path.startswith, failed))
+    failed = {str(each) for each, _ in search.failed}
+    tops = {str(each) for each in search.searched} & search.folders.keys()
+    is_told = path not in search.objects and any(_is_below(path, top) for top in tops - failed)
     return None if is_told else Found(path, -1, 0, 0, 0)
 
 
