@@ -188,3 +188,10 @@ def test_no_word_and_no_key_of_anybody_is_shown() -> None:
         ),
         ("….usage", {"output_tokens": 9}),
     ]
+
+
+def test_every_count_of_a_tool_is_shown() -> None:
+    lines = (FIXTURES / "responses" / "tools" / "input" / "xai.jsonl").read_text().splitlines()
+    record = json.loads(lines[-1])
+    (shown,) = usage_objects(record)
+    assert shown.usage == record["usage"]

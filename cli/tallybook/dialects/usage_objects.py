@@ -17,14 +17,14 @@ _WORDS: Final = frozenset(
     re.findall(
         r"\w+",
         "1 1h 24h 30m 5 5m accepted ai amzn audio bedrock billed byok cache cached calls "
-        "candidates citation claude completion content context cost count counts created "
-        "creation credits details document ephemeral eval evaluated fetch gen generation "
-        "h hit image images in inference input is iterations last llm m metadata miss n "
-        "native no num output per predicted prediction prompt queries read reads "
-        "reasoning rejected request requests response results search seconds server "
-        "sources sum text thinking thought thoughts ticks token tokens tool total totals "
-        "uncached units upstream usage usd use used video web window write writes written "
-        "x",
+        "candidates citation claude code completion connectors content context cost count counts "
+        "created creation credits details document ephemeral eval evaluated execution fetch "
+        "fetched file gen generation h hit image images in inference input interpreter is "
+        "iterations last llm m mcp metadata miss n native no num output per posts predicted "
+        "prediction prompt queries read reads reasoning rejected request requests response results "
+        "search seconds server side sources sum text thinking thought thoughts ticks token tokens "
+        "tool tools total totals uncached units upstream usage usd use used users video web window "
+        "write writes written x",
     )
 )
 # One of these stands in each key that makes an object one of usage.

@@ -35,7 +35,7 @@ AT_LEAST: Final = "≥"
 ABOUT: Final = "~"
 LEGEND: Final = {
     AT_LEAST: "at least: some records do not state all of it",
-    ABOUT: "about: the kind of input, cache lifetime or price tier is not stated",
+    ABOUT: "about: the kind of input, cache lifetime, price tier or a fee is not stated",
     NULL: "not stated",
 }
 # Title, field, rank in a narrow table; in the order of the columns.
