@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Final
 from tallybook.errors import UsageError
 from tallybook.names import path_of, text_of
 
-_URL: Final = re.compile(r"([a-z][a-z0-9+.-]+):/(/.*)", re.IGNORECASE | re.DOTALL)
-_CHAIN: Final = re.compile(r"[^/]*::[^/]*://")
+# Patterns are made when a URL is named; every run loads this.
+_URL: Final = r"(?is)([a-z][a-z0-9+.-]+):/(/.*)"
+_CHAIN: Final = r"[^/]*::[^/]*://"
 # Spellings of one storage; its objects are to be the same files whatever they are named by.
 _SAME: Final = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 # Pages have no listing, and their addresses may be signed.
 _PAGES: Final = frozenset({"http", "https", "ftp"})
 # The part before the @ is a container there.
 _CONTAINERS: Final = frozenset({"abfs", "abfss"})
-_PORT: Final = re.compile(r"[^:@]*:\d*")
-_SIGNED: Final = re.compile(r"\?[^/]*=")
-_LOST: Final = re.compile(r"(?<=/)(?:/|\.{1,2}(?=/|$))")
+_PORT: Final = r"[^:@]*:\d*"
+_SIGNED: Final = r"\?[^/]*="
+_LOST: Final = r"(?<=/)(?:/|\.{1,2}(?=/|$))"
 
 if TYPE_CHECKING:
     _Path = Path
@@ -55,7 +56,7 @@ def is_url(text: str) -> bool:
 
 def is_named_by_url(text: str) -> bool:
     """Whether what a user names is a URL, of whatever sort."""
-    return _URL.fullmatch(text) is not None
+    return is_url(text) and re.fullmatch(_URL, text) is not None
 
 
 def as_path(text: str) -> Path:
@@ -73,9 +74,9 @@ def path_named(text: str) -> Path:
 
     A URL that may hold a credential is refused, without showing it: it would be kept and printed.
     """
-    found = _URL.fullmatch(text)
+    found = re.fullmatch(_URL, text) if is_url(text) else None
     if found is None:
-        if _CHAIN.match(text):
+        if is_url(text) and re.match(_CHAIN, text):
             raise UsageError("a URL within a URL is not read", hint="name the inner one")
         return Path(text)
     scheme, rest = found[1].lower(), found[2][1:]
@@ -91,12 +92,12 @@ def path_named(text: str) -> Path:
 
 def url_of(scheme: str, name: str) -> str:
     """The text of the path of an object that its storage names so: bucket and key."""
-    return f"{scheme}://" + _LOST.sub(_told, text_of(name))
+    return f"{scheme}://" + re.sub(_LOST, _told, text_of(name))
 
 
 def below(url: str, name: str) -> str:
     """The URL of what storage has by this name below that of a folder."""
-    return url + _LOST.sub(_told, f"/{text_of(name)}")
+    return url + re.sub(_LOST, _told, f"/{text_of(name)}")
 
 
 def joined(folder: str, name: str) -> str:
@@ -139,13 +140,13 @@ def _local(rest: str) -> Path:
 def _check_secrets(scheme: str, rest: str) -> None:
     """Raise UsageError where a user, a password or a signature may stand."""
     host, _, key = rest.partition("/")
-    is_port = _PORT.fullmatch(host) and "@" not in key
+    is_port = re.fullmatch(_PORT, host) and "@" not in key
     if (":" in host and not is_port) or ("@" in host and scheme not in _CONTAINERS):
         raise UsageError(
             "a URL with a user or a password in it is refused",
             hint="credentials are taken from where the tools of the storage take them",
         )
-    if _SIGNED.search(rest):
+    if re.search(_SIGNED, rest):
         raise UsageError(
             "a URL with a query is refused, for a signature may stand in it",
             hint="name the object alone",

@@ -387,6 +387,13 @@ def test_a_url_with_a_credential_is_refused_and_not_shown(run: Run, url: str) ->
     ]
 
 
+@pytest.mark.parametrize("option", ["-o", "--ledger", "--prices", "--problems"])
+def test_only_logs_are_named_by_a_url(run: Run, tmp_path: Path, option: str) -> None:
+    done = run("usage-report", option, f"s3://{KEY}:secret@bucket/file.csv", tmp_path)
+    words = f"error: {option} is of this machine, and takes no URL\n"
+    assert (done.exit_code, done.stderr) == (2, words)
+
+
 def test_what_is_not_installed_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)

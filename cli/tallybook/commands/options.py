@@ -31,7 +31,7 @@ from tallybook.report.query import (
     parse_day,
     parse_keys,
 )
-from tallybook.urls import ObjectPath, as_text, path_named
+from tallybook.urls import ObjectPath, as_text, is_named_by_url, path_named
 
 if TYPE_CHECKING:
     from tallybook.ledger.question import Question
@@ -55,13 +55,18 @@ def number(text: str) -> int:
     return found
 
 
-def named(what: str, read: Callable[[str], Path] = Path) -> Callable[[str], Path]:
-    """Reads a path for an argument or option `what`; an empty one is an unset variable."""
+def named(what: str, read: Callable[[str], Path] | None = None) -> Callable[[str], Path]:
+    """Reads a path for an argument or option `what`; an empty one is an unset variable.
+
+    Without another way to `read` it, it is one of this machine.
+    """
 
     def path(text: str) -> Path:
         if not text:
             raise UsageError(f"{what} is empty", hint="a variable that is not set?")
-        return read(text)
+        if read is None and is_named_by_url(text):  # which may hold a credential
+            raise UsageError(f"{what} is of this machine, and takes no URL")
+        return read(text) if read else Path(text)
 
     return path
 
