@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -13,6 +14,7 @@ from tallybook.files import blocks as module
 from tallybook.files.blocks import blocks, open_log
 from tallybook.files.find import walk
 from tallybook.files.known_places import known_places, survey
+from tallybook.files.read import FileReading
 from tests.rows_of_files import read_files
 
 LINES = b"".join(b'{"n":%d}\n' % number for number in range(5000))
@@ -194,6 +196,23 @@ def test_a_file_that_vanished_is_a_located_problem(tmp_path: Path) -> None:
 def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
     files = [(write(tmp_path / "a.jsonl", b""), 0), (write(tmp_path / "b.jsonl", b"\n \n"), 3)]
     assert read_files(files).num_rows == 0
+
+
+def test_what_is_read_is_let_go_of_before_garbage_is_looked_for(tmp_path: Path) -> None:
+    """Workers look for none while they read: they would hold the beginnings of all their files."""
+    line = b'{"parentUuid":null,"isSidechain":false,"type":"user","sessionId":"a"}\n'
+    path = write(tmp_path / "a.jsonl", line)
+    list(FileReading(path))  # loads its reader
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        for _ in range(5):
+            list(FileReading(path))
+        after = len(gc.get_objects())
+        assert after < before + 5
+    finally:
+        gc.enable()
 
 
 def test_of_the_files_beside_a_log_the_first_that_is_there_describes_it(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def claims(head: Head, path: str = "") -> list[str]:
 
 def marked(head: Head) -> list[str]:
     """Names of the sources with whose mark a file begins, in nearly every case one."""
-    return [name for name, mark in _marks() if mark.match(head.content)]
+    return [name for name, mark in _marks() if head.begins(mark)]
 
 
 def sniffed(head: Head) -> list[str]:

@@ -21,26 +21,25 @@ class Head:
     """The first bytes of a file, its first lines decoded once for all who look at it."""
 
     def __init__(self, content: bytes) -> None:
-        self.content = content[:HEAD_BYTES].removeprefix(_BOM)
+        self._block = content  # of which a copy, once a file, would take longer than a look at it
+        self._begin = len(_BOM) if content.startswith(_BOM) else 0
+        self._end = min(len(content), HEAD_BYTES)
         self._values: list[object] = []
-        self._undecoded = self._each()
+        self._undecoded = _lines(content, self._begin, self._end)
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes themselves."""
+        return self._block[self._begin : self._end]
+
+    def begins(self, mark: re.Pattern[bytes]) -> bool:
+        """Whether the file begins as a mark does."""
+        return mark.match(self._block, self._begin, self._end) is not None
 
     @cached_property
     def lines(self) -> list[bytes]:
         """The first lines that are not blank; the last one may be cut off."""
-        return list(self._each())
-
-    def _each(self) -> Iterator[bytes]:
-        """The same one by one: the first line tells most files, and a head may have thousands."""
-        begin = 0
-        for _ in range(_LOOKED_AT):
-            end = self.content.find(b"\n", begin)
-            line = self.content[begin:end] if end >= 0 else self.content[begin:]
-            if line and not line.isspace():
-                yield line
-            if end < 0:
-                return
-            begin = end + 1
+        return list(_lines(self._block, self._begin, self._end))
 
     def values(self, most: int) -> Iterator[object]:
         """The JSON values of the first lines; None for a line that holds none."""
@@ -55,6 +54,21 @@ class Head:
     def objects(self, most: int) -> Iterator[dict[str, Any]]:
         """Those of the first lines' values that are objects."""
         return (value for value in self.values(most) if isinstance(value, dict))
+
+
+def _lines(block: bytes, begin: int, limit: int) -> Iterator[bytes]:
+    """The first lines that are not blank, one by one: the first tells most files.
+
+    No head is held by them, which nothing would let go of before the garbage is looked for.
+    """
+    for _ in range(_LOOKED_AT):
+        end = block.find(b"\n", begin, limit)
+        line = block[begin : end if end >= 0 else limit]
+        if line and not line.isspace():
+            yield line
+        if end < 0:
+            return
+        begin = end + 1
 
 
 def scan(block: bytes, marker: re.Pattern[bytes], first: int) -> Iterator[tuple[int, bytes]]:
