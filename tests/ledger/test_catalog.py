@@ -21,6 +21,7 @@ from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry, Manifest, Segment, encoded, sealed
 from tallybook.ledger.recovery import recovered
 from tallybook.ledger.upkeep import compact, forget
+from tallybook.ledger.verify import verify
 from tests.ledger.homes import document, home_of, opened, put, session, told, totals, transcript
 from tests.ledger.rows import held
 
@@ -98,6 +99,23 @@ def test_another_run_that_has_written_meanwhile_is_not_written_over(
     save(tmp_path, next_of(manifest, entry(PATHS[0], size=9)), manifest)
     with pytest.raises(OSError, match="another run"):
         save(tmp_path, next_of(manifest, entry(PATHS[1], size=9)), manifest)
+
+
+def test_what_is_damaged_since_it_was_read_is_not_taken_for_sound(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    content = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).write_bytes(content.replace(b"/logs/0200.jsonl", b"/logs/O200.jsonl"))
+    with pytest.raises(OSError, match="damaged"):
+        save(tmp_path, next_of(manifest, entry(PATHS[0], size=9)), manifest)
+    assert load(tmp_path)[1] is not None
+
+
+def test_a_catalogue_that_is_damaged_disagrees(home: Path, ledger: Path) -> None:
+    assert verify(ledger)[1] == []
+    put(ledger / NAME, b"rubbish")
+    (found,) = verify(ledger)[1]
+    assert "damaged" in found.detail
 
 
 def test_any_byte_that_is_changed_shows_or_says_nothing(tmp_path: Path) -> None:
@@ -272,6 +290,15 @@ class TestRecovery:
 
 
 class TestAnOlderLedger:
+    def test_that_was_left_behind_is_not_met_again(self, home: Path, older: Path) -> None:
+        """A run was killed between the catalogue and the end of the manifest."""
+        left = (older / "manifest").read_bytes()
+        told(home, older)
+        put(older / "manifest", left)
+        put(transcript(home, 1), session(1, calls=9))
+        told(home, older)
+        assert not (older / "manifest").exists()
+
     @pytest.fixture
     def older(self, home: Path, ledger: Path) -> Path:
         """As versions before this one left it: a manifest, the one before, and a file of states."""

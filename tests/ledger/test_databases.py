@@ -105,6 +105,22 @@ def test_rows_that_were_taken_out_stay(path: Path, change: Change, tmp_path: Pat
     assert tokens(path, ledger) == 210
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_rows_that_were_taken_out_stay_where_the_catalogue_is_lost(
+    path: Path, change: Change, tmp_path: Path, *, is_there: bool
+) -> None:
+    ledger = tmp_path / "ledger"
+    tokens(path, ledger)
+    change("DELETE FROM calls WHERE id <= 2", "INSERT INTO calls VALUES (5, 'e', 50)")
+    tokens(path, ledger)
+    change("DELETE FROM calls WHERE id = 3", "INSERT INTO calls VALUES (6, 'f', 60)")
+    tokens(path, ledger)
+    if not is_there:
+        path.unlink()
+    (ledger / "catalog.sqlite").unlink()
+    assert [tokens(path, ledger) for _ in range(2)] == [210, 210]
+
+
 def test_with_its_path_a_database_is_what_it_holds_now(
     path: Path, change: Change, tmp_path: Path
 ) -> None:

@@ -305,8 +305,12 @@ def save(
         return
     manifest.before = sorted({*before.parts()} - {*manifest.parts()})
     with _writing(folder / NAME) as base:
-        if _head(base).generation != before.generation:
+        head = _head(base)
+        if head.generation != before.generation:
             raise OSError(errno.EBUSY, "another run has written the ledger", str(folder / NAME))
+        # What is damaged since it was read would be in the next digest as if it were sound.
+        if head.total != _total(base):
+            raise Damaged("damaged")
         old, new = _differing(before.entries, manifest.entries)
         base.executemany("DELETE FROM file WHERE path = ?", ((path,) for path in old))
         _put(base, new)

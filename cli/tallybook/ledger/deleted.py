@@ -62,7 +62,7 @@ def keep_deleted(known: Entry, entry: Entry, store: Store) -> Kept:
         return Kept((), 0, 0)
     calls = _calls(lost)
     older = calls if known.code != entry.code else known.older
-    return Kept(_written(lost, known, store), calls, older)
+    return Kept(_written(lost, known.code, entry, store), calls, older)
 
 
 def _calls(rows: pl.DataFrame) -> int:
@@ -111,9 +111,10 @@ def _hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     return rows.select(columns).hash_rows()
 
 
-def _written(rows: pl.DataFrame, known: Entry, store: Store) -> tuple[Segment, ...]:
+def _written(rows: pl.DataFrame, code: str, entry: Entry, store: Store) -> tuple[Segment, ...]:
+    """The rows in a part; their file id tells what entry keeps them."""
     writer = PartWriter(store.parts, kept=store.kept is not None)
-    segment = writer.add_table(rows.to_arrow().cast(READ), known.code, known.file_id)
+    segment = writer.add_table(rows.to_arrow().cast(READ), code, entry.file_id)
     name, table = writer.close()
     store.take(name, table)
     return (msgspec.structs.replace(segment, part=name),)

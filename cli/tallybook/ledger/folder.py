@@ -119,6 +119,7 @@ class Folder:
         with suppress(OSError):
             _remove_others(self.root / older.STATES, ())
             (self.root / older.STATES).rmdir()
+        older.remove(self.root)
         # Keys of a part that is gone are of no use either.
         stems = {name.partition(".")[0] for name in kept}
         _remove_others(self.derived, stems, suffix=".links")

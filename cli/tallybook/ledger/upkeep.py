@@ -47,11 +47,14 @@ def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
         raise TallybookError(f"cannot write the ledger {ledger}: {words_of(error)}") from error
 
 
-def held(ledger: Path) -> Manifest:
-    """What a ledger holds. Raises TallybookError, also where there is none."""
+def held(ledger: Path) -> tuple[Manifest, str | None]:
+    """What a ledger holds, and a word where that was damaged; see `load`.
+
+    Raises TallybookError, also where there is none.
+    """
     try:
         _find(ledger)
-        return load(ledger)[0]
+        return load(ledger)
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot read the ledger {ledger}: {words_of(error)}") from error
 
@@ -69,7 +72,7 @@ def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     `older` counts the files that other code has read; they are read again when they are looked at.
     `named` those that came in as PATH alone, which only PATH or --all asks for.
     """
-    manifest, folder = held(ledger), Folder(ledger)
+    (manifest, _), folder = held(ledger), Folder(ledger)
     rows: dict[str | None, dict[str, Any]] = {}
     for entry in manifest.entries.values():
         name = entry.place.source
@@ -108,7 +111,7 @@ def _is_in(path: str, name: str) -> bool:
 def compact(ledger: Path) -> int:
     """Write the rows of all files anew, without what is no longer of use; how many files."""
     _change(ledger, lambda _: True, always=True)
-    return len(held(ledger).entries)
+    return len(held(ledger)[0].entries)
 
 
 def _change(ledger: Path, keep: Callable[[Entry], bool], *, always: bool = False) -> int:

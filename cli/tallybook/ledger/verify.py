@@ -34,9 +34,9 @@ def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
     Of a file that has changed or is gone, or that other code has read, and of an object of storage,
     which nobody has named here, only the parts with its rows are checked.
     """
-    manifest, store = held(ledger), Store([Folder(ledger).parts])
+    (manifest, damage), store = held(ledger), Store([Folder(ledger).parts])
     rows = StoredRows(store)
-    found: list[Disagreement] = []
+    found = [Disagreement(str(ledger), damage)] if damage else []
     for name in sorted(set(manifest.parts())):
         try:
             store.find(name)
