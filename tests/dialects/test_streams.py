@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tallybook.dialects import Response, find_usage, merge_stream, read_usage, stream_events
 from tallybook.dialects.long_streams import add_event, begins_anew, cut_down
+from tallybook.schema import TOOL_COUNTS
 
 Event = dict[str, Any]
 TEXT = "what the model said"
@@ -282,3 +283,34 @@ def test_running_counts_are_never_added(counts: list[int], anthropic: bool) -> N
     usage = read_usage(merged(events).usage or {})
     assert usage is not None
     assert usage.reported_output_tokens == counts[-1]
+
+
+def test_tools_that_are_told_of_by_items_alone_are_those_of_the_answer() -> None:
+    """The server of Codex leaves the items out of the last event; a page that is opened is free."""
+    kinds = [
+        "web_search_call",
+        "file_search_call",
+        "message",
+        "web_search_call",
+        "file_search_call",
+    ]
+    items: list[Event] = [{"type": kind, "content": TEXT} for kind in kinds]
+    items.append({"type": "web_search_call", "action": {"type": "open_page"}, "note": TEXT})
+    items.append({"type": "image_generation_call", "result": TEXT})
+    answer = {"id": "resp_1", "object": "response", "model": "gpt-5", "output": []}
+    done = answer | {"usage": {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}}
+    events: list[Event] = [
+        {"type": "response.created", "response": answer},
+        *({"type": "response.output_item.done", "item": item} for item in items),
+        {"type": "response.completed", "response": done},
+    ]
+    for response in (merged(events), *followed(events)):
+        assert response.tools is not None
+        assert (response.searches, response.tools.others) == (2, True)
+        assert dict(zip(TOOL_COUNTS, response.tools.counts or (), strict=True)) == dict.fromkeys(
+            TOOL_COUNTS
+        ) | {"file_search_calls": 2}
+    # An answer that has its items tells of them itself.
+    events[-1]["response"] = done | {"output": items[:2]}
+    for response in (merged(events), *followed(events)):
+        assert response.searches == 1

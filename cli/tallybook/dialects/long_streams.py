@@ -8,7 +8,14 @@ from typing import Any, Final
 from tallybook.dialects.responses import SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.dialects.streams import goes_on_with, has_ended, merge_stream, opened
+from tallybook.dialects.streams import (
+    goes_on_with,
+    has_ended,
+    merge_stream,
+    opened,
+    told_by_item,
+    told_together,
+)
 from tallybook.dialects.tools import NOTED, note_of
 from tallybook.values import storable, text
 
@@ -72,6 +79,7 @@ def cut_down(event: Body) -> Body:
     for key in ("choices", "candidates"):
         if isinstance(inner.get(key), list):
             kept[key] = [_choice(choice) for choice in inner[key][:1]]
+    kept.update(told_by_item(inner))
     if ran := searches(inner):
         kept[SEARCHES] = ran
     if (note := note_of([inner])) is not None:
@@ -150,7 +158,17 @@ def add_event(events: Sequence[Body], event: Body) -> list[Body]:
         begun = events[-1].get(key) or event.get(key)
         merged[key] = [{"ended": True}] if ended else [{}] if begun else []
         return [*events[:-1], merged]
+    if told_by_item(event):
+        return _with_item(events, event)
     return [*events, event] if _tells(event) else [*events]
+
+
+def _with_item(events: Sequence[Body], event: Body) -> list[Body]:
+    """`events` with what an item tells; all of them are one event."""
+    before = [each for each in events if told_by_item(each)]
+    told = told_together(map(told_by_item, [*before, event]))
+    others = [each for each in events if not told_by_item(each)]
+    return [*others, {"type": event["type"], **told}]
 
 
 def is_last_word(events: Sequence[Body], event: Body) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from tallybook.dialects.responses import CUT_OFF, SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.dialects.tools import NOTED, note_of
+from tallybook.dialects.tools import NOTED, added_notes, note_of
 from tallybook.values import count, decode, text
 
 _DATA: Final = b"data:"
@@ -171,12 +171,45 @@ def _is_responses(event: Body) -> bool:
 def _merge_responses(events: Sequence[Body]) -> Body:
     whole = [e for e in events if text(e.get("type")) in _TERMINAL and _has(e, "response")]
     if whole:
-        return {**whole[-1]["response"]}
+        return _with_items({**whole[-1]["response"]}, events)
     begun = [event["response"] for event in events if _has(event, "response")]
     body = {**begun[-1]} if begun else {"object": "response"}
     # What is stated at the start was asked for, not what was served.
     body.pop("service_tier", None)
-    return {**body, CUT_OFF: True}
+    return _with_items({**body, CUT_OFF: True}, events)
+
+
+def _with_items(body: dict[str, Any], events: Sequence[Body]) -> Body:
+    """The body with what the items of its answer tell of, where it has none of them itself.
+
+    The server of Codex sends each when it is done, and leaves them out at the end.
+    """
+    if body.get("output") or SEARCHES in body or NOTED in body:
+        return body
+    body.update(told_together(map(told_by_item, events)))
+    return body
+
+
+def told_by_item(event: Body) -> Body:
+    """What an event tells of searches and tools by the item of an answer that is done with it."""
+    if event.get("type") != _ITEM_DONE:
+        return {}
+    if SEARCHES in event or NOTED in event:
+        return {key: event[key] for key in (SEARCHES, NOTED) if key in event}
+    answer = {"output": [mapping(event.get("item"))]}
+    told = {SEARCHES: searches(answer), NOTED: note_of([answer])}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def told_together(told: Iterable[Body]) -> dict[str, Any]:
+    """What several items tell of searches and tools."""
+    found = [each for each in told if each]
+    ran = sum(each.get(SEARCHES) or 0 for each in found)
+    notes = [each[NOTED] for each in found if NOTED in each]
+    return ({SEARCHES: ran} if ran else {}) | ({NOTED: added_notes(notes)} if notes else {})
+
+
+_ITEM_DONE: Final = "response.output_item.done"
 
 
 def _is_gemini(event: Body) -> bool:

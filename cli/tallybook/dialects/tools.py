@@ -115,6 +115,14 @@ def note_of(answers: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return {**stated, _OTHERS: any(each.others for each in found)}
 
 
+def added_notes(notes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Several such notes as one, each of tools of its own."""
+    found = list(notes)
+    sums = {name: sum(each.get(name) or 0 for each in found) for name in TOOL_COUNTS}
+    stated = {name: number for name, number in sums.items() if number}
+    return {**stated, _OTHERS: any(each.get(_OTHERS) for each in found)}
+
+
 def _is_from_maps(body: Mapping[str, Any]) -> bool:
     return any(
         isinstance(chunk.get("maps"), Mapping)

@@ -23,12 +23,15 @@ from tallybook.values import UNDECODABLE, decode
 _DATA = b"data:"
 _DONE = b"[DONE]"
 # Events that are content and nothing else, by how they begin; most of a stream consists of them.
-# The block of a fallback names the model that answered.
+# The block of a fallback names the model that answered, and a tool that was run is charged for.
 _CONTENT = (
     re.compile(
         rb'(?:data:)?\s*\{\s*"type"\s*:\s*"content_block_(?!start".{0,99}"type"\s*:\s*"fallback")'
     ),
-    re.compile(rb'(?:data:)?\s*\{\s*"type"\s*:\s*"response\.(?!.*"response"\s*:)'),
+    re.compile(
+        rb'(?:data:)?\s*\{\s*"type"\s*:\s*"response\.(?!output_item\.done".*"type"\s*:\s*'
+        rb'"(?:web_search|file_search|code_interpreter|image_generation)_call")(?!.*"response"\s*:)'
+    ),
 )
 # What a chunk of a chat may say besides; quotes in its content are escaped.
 _SAYS = re.compile(
