@@ -48,6 +48,15 @@ def test_the_event_of_a_call_tells_what_its_normalised_usage_left_out() -> None:
     assert of_model(logs, "deepseek-chat", "--as-recorded") == unfilled
 
 
+def test_the_plan_of_a_remainder_that_two_calls_share_ends_where_its_report_does() -> None:
+    """A result leaves some output to two of its calls, so no more than a bound of both is known."""
+    logs = built(FIXTURES / "claude-code" / "headless-no-model-usage")
+    plan = answer("backfill", str(logs))
+    assert sum(each["calls"] for each in plan["bounded"]) == 2
+    report = answer("usage-report", str(logs), "--backfill", "--by", "thread,caller")
+    assert plan["after"] == report["totals"]
+
+
 def test_a_folder_of_responses_fills_the_turns_that_name_them(tmp_path: Path) -> None:
     """The turn kept the response's id and 1,200 prompt tokens; 1,024 of them were cached."""
     logs = FIXTURES / "verifiers" / "v0-d-counted-at-call-time" / "input"
