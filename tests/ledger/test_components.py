@@ -15,6 +15,7 @@ from tallybook.files.find import walk
 from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
 from tallybook.ledger import settling
+from tallybook.ledger.derived import Component, Derived
 from tests.examples import tries
 from tests.ledger.homes import opened
 from tests.rows_of_files import read_files
@@ -97,9 +98,25 @@ def test_what_was_derived_for_all_outlives_questions_about_some(
 
 
 def test_many_small_packs_give_way_to_one(tmp_path: Path) -> None:
-    packs = {f"{number:03}": 10 for number in range(70)} | {"large": 5000}
-    kept = derived_module._worth_keeping(packs, set(packs))
-    assert len(kept) == 16
-    assert "large" in kept
-    assert derived_module._worth_keeping({"old": 10, "new": 10}, {"new"}) == {"old", "new"}
+    """In it is what is in use, with the rows of each; what came in the place of others is not."""
+    kept = Derived(tmp_path, "prices")
+    given = {
+        f"c{n}": pl.DataFrame({"component": [f"c{n}"] * n, "n": range(n)}) for n in range(1, 13)
+    }
+    for name, rows in given.items():
+        kept.add(pl.concat([rows, rows]), {name: rows.height, f"old {name}": rows.height})
+    kept.close(given)
+    again = Derived(tmp_path, "prices")
+    assert len({again._known[name].part for name in given}) == 1
+    assert {*again._known} & {"old c11", "old c1"} == {"old c11", "old c1"}
+    found = pl.concat(again.frames([*given], ["component", "n"]))
+    assert found.sort("component", "n").equals(pl.concat(given.values()).sort("component", "n"))
+    (names, rows), *more = again.rows([Component(name, [], 0) for name in ("c7", "c3")])
+    assert (names, more) == (["c7", "c3"], [])
+    assert rows.equals(pl.concat([given["c7"], given["c3"]]))
+
+
+def test_packs_in_use_are_kept_and_about_as_many_rows_more() -> None:
+    kept = derived_module._worth_keeping({"old": 10, "new": 10}, {"new"})
+    assert kept == {"old", "new"}
     assert derived_module._worth_keeping({"old": 10**6, "new": 10}, {"new"}) == {"new"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,8 +22,7 @@ from tallybook.private import aside, read_own, write_aside
 _INDEX: Final = "index"
 _KIND: Final = b"priced"
 _ORPHAN_SECONDS: Final = 3600
-_MANY_PACKS: Final = 64
-_LARGEST: Final = 16
+_MANY_PACKS: Final = 8  # each takes a report some milliseconds
 _LEAST_ROWS: Final = 100_000
 _GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
 _SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
@@ -173,10 +173,10 @@ class Derived:
         first, count = cover(segments)
         found = pl.scan_parquet(openable(self._folder / pack), glob=False).slice(first, count)
         rows = (found if columns is None else found.select(columns)).collect()
-        return pick(rows.cast({_KEPT_FEMTO: pl.Int128}), segments, first)
+        return pick(rows, segments, first).cast({_KEPT_FEMTO: pl.Int128})
 
-    def add(self, rows: pl.DataFrame, components: Sequence[Component]) -> None:
-        """Keep priced rows, which stand in the order of their components."""
+    def add(self, rows: pl.DataFrame, counts: Mapping[str, int]) -> None:
+        """Keep priced rows, which stand in the order of the components that have so many each."""
         if self._folder is None:
             return
         try:
@@ -190,9 +190,9 @@ class Derived:
             self._folder = None
             return
         start = 0
-        for each in components:
-            self._known[each.name] = Segment(name, start, each.rows)
-            start += each.rows
+        for component, count in counts.items():
+            self._known[component] = Segment(name, start, count)
+            start += count
         self._whole.add(name)
         self._is_changed = True
 
@@ -200,11 +200,16 @@ class Derived:
         """Write down where the rows are; `names` are the components of this run."""
         if self._folder is None or not self._is_changed:
             return
+        there = {name: self._known[name] for name in names if name in self._known}
+        with suppress(OSError, pl.exceptions.PolarsError):
+            self._put_together(there)
+        if self._folder is None:
+            return
         packs: dict[str, int] = {}
         for known in self._index.known.values():
             for segment in known.values():
                 packs[segment.part] = packs.get(segment.part, 0) + segment.rows
-        used = {self._known[name].part for name in names if name in self._known}
+        used = {self._known[name].part for name in there if name in self._known}
         kept = _worth_keeping(packs, used)
         for prices, known in list(self._index.known.items()):
             self._index.known[prices] = {n: each for n, each in known.items() if each.part in kept}
@@ -213,6 +218,21 @@ class Derived:
             write_aside(self._folder / _INDEX, sealed(_KIND, content))
             _sweep(self._folder, kept)
         self._known, self._is_changed = self._index.known[self._prices], False
+
+    def _put_together(self, there: Mapping[str, Segment]) -> None:
+        """Make one pack of those with little that is in use, where they are many."""
+        held: dict[str, list[str]] = {}
+        for name, segment in there.items():
+            held.setdefault(segment.part, []).append(name)
+        sizes = {pack: sum(there[name].rows for name in some) for pack, some in held.items()}
+        small = sorted((p for p in sizes if sizes[p] < _GROUP_ROWS // 2), key=lambda p: sizes[p])
+        if len(small) <= _MANY_PACKS:
+            return
+        together = zip(small, accumulate(sizes[pack] for pack in small), strict=True)
+        chosen = [p for p, rows in together if rows <= _SCANNED_ROWS and self.is_whole(p)]
+        frames = [self.load(pack, [there[name] for name in held[pack]]) for pack in chosen]
+        names = [name for pack in chosen for name in held[pack]]
+        self.add(pl.concat(frames), {name: there[name].rows for name in names})
 
 
 def _read(
@@ -240,13 +260,8 @@ def _divided(segments: Iterable[Segment]) -> Iterator[Segment]:
 
 
 def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
-    """Of packs with their rows, oldest first: those in use, and about as many rows more.
-
-    Where many small ones are in use, all but the largest are derived again, into one.
-    """
-    kept = [name for name in used if packs[name] >= _GROUP_ROWS]
-    small = sorted(used - {*kept}, key=lambda name: -packs[name])
-    kept += small[:_LARGEST] if len(small) > _MANY_PACKS else small
+    """Of packs with their rows, oldest first: those in use, and about as many rows more."""
+    kept = [*used]
     room = max(sum(packs[name] for name in used), _LEAST_ROWS)
     for name in reversed(packs):
         if name not in used and packs[name] <= room:

@@ -213,7 +213,7 @@ class Reading:
         if new:
             there = list(derived.priced_otherwise([each.name for each in new]))
             usage = settling.settled(new, there, self.store, self.rates)
-            derived.add(usage, new)
+            derived.add(usage, {each.name: each.rows for each in new})
             frames.append(usage)
             names += [each.name for each in new]
         found = pl.concat(frames)
