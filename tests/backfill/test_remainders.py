@@ -15,9 +15,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from tallybook.backfill.plan import BackfillPlan, stated
 from tallybook.backfill.propose import Proposal, propose
+from tallybook.commands import app
 from tallybook.derive.chain import corrected, derive, priced
 from tallybook.files.find import walk
 from tallybook.pricing.rates import load
@@ -190,6 +192,17 @@ def test_a_total_that_leaves_several_unknown_bounds_them(tmp_path: Path) -> None
     sums = summarise_batches([filled.with_columns(component=pl.lit(""))], Query(), {}).totals
     assert Decimal(sums["cost_high_usd"]) - Decimal(sums["cost_low_usd"]) == Decimal("0.00492")
     assert sums["lower_bound"]
+
+
+def test_the_command_bounds_the_two_calls_by_what_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    rows(tmp_path / "logs", (*LEAD, WHOLE))
+    run = CliRunner().invoke(app, ["backfill", "--no-ledger", "--json", str(tmp_path / "logs")])
+    totals = json.loads(run.stdout)["totals"]
+    open_to_both = Decimal(totals["cost_high_usd"]) - Decimal(totals["cost_low_usd"])
+    assert open_to_both == Decimal("0.00492")  # 328 tokens at $15 a million
 
 
 def plan(usage: pl.DataFrame) -> BackfillPlan:
