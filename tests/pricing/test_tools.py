@@ -63,6 +63,7 @@ def test_a_fee_holds_on_its_days(rates: pricing.Rates) -> None:
     before = datetime(2025, 11, 18, 23, 59, tzinfo=UTC)
     row = price_one(rates, "grok-4.3", provider="x-ai", timestamp=before, **call)
     assert (row["cost"], row["cost_high"]) == (0, None)
+    assert row["problems"] == ["tool-fees"]
     since = datetime(2025, 11, 19, tzinfo=UTC)
     row = price_one(rates, "grok-4.3", provider="x-ai", timestamp=since, **call)
     assert row["cost"] == row["cost_high"] == Decimal("0.005")
@@ -103,6 +104,9 @@ def test_nothing_bounds_the_fee_of_a_seller_that_states_none(rates: pricing.Rate
     call = ran("1000/50/0/0", file_search_calls=2)
     row = price_one(rates, "x-ai/grok-4.3", provider="openrouter", timestamp=MAY, **call)
     assert (row["tool_cost"], row["cost_high"]) == (0, None)
+    assert row["problems"] == ["tool-fees"]
+    duplicate = price_one(rates, "x-ai/grok-4.3", provider="openrouter", duplicate_of="a", **call)
+    assert duplicate["problems"] == []
     assert row["cost"] == row["cost_low"] > 0
 
 

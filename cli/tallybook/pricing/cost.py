@@ -81,11 +81,18 @@ def price(usage: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.
     Costs are null where a counted token has no price (`price_status` says why) and on rows that do
     not count. `cost_low` and `cost_high` differ from `cost` where the split of the input, the
     lifetime of a cache write or the tier is unknown, or where the prompt may be larger by its
-    cache; `cost_high` of what nothing bounds, and of calls with TOOL_FEES, is null. Calls without a
-    time get the price in force at `now`, or the last one known.
+    cache; `cost_high` of what nothing bounds, and of calls with TOOL_FEES, is null. Calls whose
+    tools have no fee at their seller and time get that problem here. Calls without a time get the
+    price in force at `now`, or the last one known.
     """
-    found = _worked(usage.select(NEEDED), rates, now).select(SCHEMA.keys())
-    return usage.with_columns(found.get_columns())
+    worked = _worked(usage.select(NEEDED), rates, now)
+    priced = usage.with_columns(worked.select(SCHEMA.keys()).get_columns())
+    if tools.OPEN not in worked.columns:
+        return priced
+    own = pl.coalesce("problems", pl.lit([], pl.List(pl.String)))
+    told = pl.concat_list(own, pl.lit(TOOL_FEES)).list.unique().list.sort()
+    is_open = worked.select(pl.col("counted") & pl.col(tools.OPEN)).to_series()
+    return priced.with_columns(problems=pl.when(is_open).then(told).otherwise("problems"))
 
 
 def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
