@@ -223,6 +223,7 @@ def test_small_objects_are_fetched_together_by_one_request_each(
 ) -> None:
     for number in range(1, 9):
         bucket.put(f"{number}.jsonl", session(number))
+    bucket.put("notes.txt", b"no log")
     asked_for: list[str] = []
     under_way, most = 0, 0
     send = type(bucket.files)._call_s3
@@ -239,7 +240,7 @@ def test_small_objects_are_fetched_together_by_one_request_each(
 
     monkeypatch.setattr(type(bucket.files), "_call_s3", sent)
     assert calls(run("usage-report", "--json", bucket.url)) == 24
-    assert (asked_for.count("get_object"), asked_for.count("head_object")) == (8, 0)
+    assert (asked_for.count("get_object"), asked_for.count("head_object")) == (9, 0)
     assert most == 8
     assert objects._FETCHED == {}
 

@@ -305,7 +305,10 @@ class _LookAround:
             return is_claimed(Path(path)) is False
         known = self.search.verdicts.get(path)
         if known is None or known[:2] != (state.st_size, state.st_mtime_ns):
-            claimed = is_claimed(as_path(path))
+            from tallybook.files import objects  # noqa: PLC0415 - few name a URL
+
+            for _ in objects.ahead([(path, state.st_size)]):  # in one request, if it is small
+                claimed = is_claimed(as_path(path))
             if claimed is None:
                 return False
             known = self.search.verdicts[path] = (state.st_size, state.st_mtime_ns, claimed)
