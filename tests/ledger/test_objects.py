@@ -103,6 +103,7 @@ def address() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another address
     yield f"http://{host}:{port}"
     server.stop()
 
