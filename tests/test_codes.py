@@ -24,7 +24,7 @@ GIVERS = {
     "add_problems",
     "_unreadable",
 }
-OTHERS = {"problems", *Reported.__struct_fields__}  # columns
+OTHERS = {"problems", "code", *Reported.__struct_fields__}  # columns
 ARGUMENTS = re.compile(r"problems?|codes?")
 HOLDERS = re.compile(r"_?problems|_?codes?|_missing|_guess(es)?|_mismatch|_broken")
 

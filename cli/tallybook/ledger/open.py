@@ -392,12 +392,12 @@ def _is_settled(entries: Sequence[Entry], search: Search) -> bool:
 
 def _failed(search: Search, entries: Sequence[Entry]) -> pa.Table | None:
     """A row for each path that could not be entered, or whose rows were lost."""
-    wrong = [(path, "unreadable", words) for path, words in search.failed]
-    wrong += [(as_path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
-    if not wrong:
+    problems = [(path, "unreadable", words) for path, words in search.failed]
+    problems += [(as_path(entry.path), "lost", _LOST) for entry in entries if entry.lost]
+    if not problems:
         return None
     import pyarrow as pa  # noqa: PLC0415 - takes 0.06 s
 
     from tallybook.files.read import located_problem  # noqa: PLC0415 - as above
 
-    return pa.concat_tables(located_problem(*each) for each in wrong)
+    return pa.concat_tables(located_problem(*each) for each in problems)
