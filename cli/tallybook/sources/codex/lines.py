@@ -18,15 +18,15 @@ _EVENTS: Final = (
 # with MARKER, so another key order or spacing costs time and never a line.
 BYPASS: Final = re.compile(
     rb'\{"timestamp":"[^"\\\n]*",(?:"ordinal":\d+,)?"type":"'
-    rb'(?:response_item"|world_state"|event_msg","payload":\{"type":"'
-    rb"(?!(?:" + _EVENTS + rb')")[^"\\]*+")'
+    rb'(?:response_item","payload":\{"type":"(?!web_search_call")[^"\\]*+"|world_state"'
+    rb'|event_msg","payload":\{"type":"(?!(?:' + _EVENTS + rb')")[^"\\]*+")'
 )
 
 # Values, not keys: inside a text the closing quote would be escaped, so no message can match. The
 # header of the oldest logs has nothing else to tell it than its id.
 MARKER: Final = re.compile(
     rb'"(?:' + _EVENTS + rb"|token_usage_record|turn_context|session_meta|compacted"
-    rb"|inter_agent_communication(?:_metadata)?|thread\.started|turn\.completed"
+    rb"|inter_agent_communication(?:_metadata)?|thread\.started|turn\.completed|web_search_call"
     rb'|session_configured|record_type|workdir|id"[ \t]*:[ \t]*"[0-9a-fA-F-]{36})"'
 )
 
@@ -81,21 +81,15 @@ def tool_ids(block: bytes, begin: int, end: int) -> list[str]:
 _SEARCH: Final = b'"web_search_call"'
 
 
-def search_places(block: bytes) -> list[int]:
-    """Where the searches stand that the provider ran, as items of the thread's own answers.
+def runs_search(line: bytes) -> bool:
+    """Whether a line is a search that the provider ran, as an item of the thread's own answers.
 
     A compaction holds the items of answers that were charged for before it.
     """
-    found, at = [], block.find(_SEARCH)
-    while at >= 0:
-        begin = block.rfind(b"\n", 0, at) + 1
-        end = block.find(b"\n", at)
-        end = len(block) if end < 0 else end
-        line = decode(block[begin:end])
-        if isinstance(line, dict) and line.get("type") == "response_item":
-            found += [begin] * is_search(line.get("payload"))
-        at = block.find(_SEARCH, end)
-    return found
+    value = decode(line) if _SEARCH in line else None
+    if not isinstance(value, dict) or value.get("type") != "response_item":
+        return False
+    return is_search(value.get("payload"))
 
 
 # Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.

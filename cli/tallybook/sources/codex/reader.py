@@ -31,7 +31,7 @@ from tallybook.sources.codex.lines import (
     Payload,
     find_answer,
     parse,
-    search_places,
+    runs_search,
     tool_ids,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
@@ -178,18 +178,18 @@ def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     watched, found = 0, jsonl.spans(block, state, BYPASS)
-    searches = search_places(block)
     look = watch(state.strays, block, "codex", _OWN)
     stated = 0  # where the last line that states usage ends
     for record, begin, end in jsonl.candidates(block, MARKER, found, look):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
-        if searches and state.is_own:
-            state.searches += sum(watched <= place < begin for place in searches)
         watched = begin
         line = parse(block[begin:end])
         if line is None:
             yield jsonl.unreadable(record, block[begin:end], is_last=end == len(block))
+            continue
+        if line.type == "response_item" and runs_search(block[begin:end]):
+            state.searches += state.is_own
             continue
         row = _read_line(line, state, record, Gap(block, stated, begin))
         yield from take_over(state.silence)
@@ -212,7 +212,6 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     if is_routed(state.context.turn_model, state.thread.provider):
         state.tool_ids = [*state.tool_ids, *tool_ids(block, stated, len(block))][-REMEMBERED_IDS:]
     hear(state.silence, Gap(block, stated, len(block)))
-    state.searches += sum(watched <= place for place in searches) if state.is_own else 0
 
 
 def _counts_come_first(state: State) -> bool:
