@@ -249,12 +249,12 @@ def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
     own = pl.concat(every_key(numbered)).with_columns(side=OWN_KEY)
     client = pl.concat(client_keys(numbered)).with_columns(side=CLIENT)
     router = pl.concat(router_keys(numbered)).with_columns(side=ROUTER)
-    found = pl.concat([own, client, router], rechunk=True)
-    whose = ["path", "key", "side"]
+    # One number for all three, for the first two are hashes.
+    whose = pl.col("path").xor("key") + pl.col("side")
+    found = pl.concat([own, client, router], rechunk=True).with_columns(path=whose)
     # A thread, say, is that of the row before, of most rows.
-    is_new = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in whose)
-    found = found.filter(is_new | (pl.int_range(pl.len()) == 0))
-    return found.unique(whose, keep="first", maintain_order=True).drop("path")
+    found = found.filter(pl.col("path").ne_missing(pl.col("path").shift()))
+    return found.unique("path", keep="first", maintain_order=True).drop("path")
 
 
 def numbered_rows(rows: pl.DataFrame) -> pl.DataFrame:
@@ -356,6 +356,11 @@ def request_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
     ]
 
 
+# What a key is of; equal values in two of these are two keys.
+_SPACES: Final = (
+    "thread", "response", "tool", "workspace", "forwarded", "call", "record", "counter", "content",
+    "series", "begun", "asserted", "total", "saved total", "place",
+)  # fmt: skip
 _UNKEYED: Final = pl.DataFrame(schema={"row": pl.UInt32, "path": pl.UInt64, "key": pl.UInt64})
 
 
@@ -373,7 +378,8 @@ def hashed(
     stated = rows[needed or columns[-1]].is_not_null()
     if not stated.any():
         return _UNKEYED
-    key = pl.struct(pl.lit(space).alias("space"), *columns).hash().alias("key")
+    values = pl.struct(columns) if len(columns) > 1 else pl.col(columns)
+    key = values.hash(_SPACES.index(space)).alias("key")
     if where is None and stated.all():
         return rows.select("row", "path", key)
     told = key if where is None else pl.when(where).then(key)

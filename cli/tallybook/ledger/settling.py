@@ -87,8 +87,8 @@ def in_order(usage: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     if len(names) == 1:
         return usage
     numbers = {name: number for number, name in enumerate(names)}
-    place = pl.col("component").replace_strict(numbers, return_dtype=pl.UInt32)
-    return usage.sort(place, maintain_order=True)
+    place = usage["component"].replace_strict(numbers, return_dtype=pl.UInt32)
+    return usage if place.is_sorted() else usage.sort(place, maintain_order=True)
 
 
 def finished(
