@@ -244,6 +244,13 @@ def test_a_state_that_is_damaged_costs_a_reading_from_the_beginning(
 
 
 class TestRecovery:
+    def test_is_not_tried_where_there_is_nothing(
+        self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It loads a library after which workers can no longer be forked."""
+        monkeypatch.setitem(sys.modules, "tallybook.ledger.recovery", None)
+        assert told(home, tmp_path / "new") == told(home, None)
+
     def test_takes_of_a_file_that_was_gone_on_with_each_row_once(
         self, home: Path, ledger: Path
     ) -> None:

@@ -115,13 +115,13 @@ def _found(folder: Path) -> tuple[Manifest, str | None, bool]:
         raise
     except Damaged as error:
         damage = f"{path}: {error}"
-    if manifest is None:
+    if manifest is None and (damage or any((folder / PARTS).glob("*.parquet"))):
         from tallybook.ledger.recovery import recovered  # noqa: PLC0415 - imports polars
 
-        manifest = recovered(folder) if (folder / PARTS).is_dir() else Manifest()
+        manifest = recovered(folder)
         if manifest.entries:
             damage = damage or f"{path}: missing"
-    return manifest, damage, False
+    return manifest or Manifest(), damage, False
 
 
 def _is_there(path: Path) -> bool:
