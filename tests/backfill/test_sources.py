@@ -57,6 +57,15 @@ def test_the_plan_of_a_remainder_that_two_calls_share_ends_where_its_report_does
     assert plan["after"] == report["totals"]
 
 
+def test_what_is_filled_takes_no_doubt_from_a_log_that_nothing_was_filled_of() -> None:
+    """Line 6 states 4,600 and 1,100 tokens and a total of 5,600, which no backfill changes."""
+    doubted = FIXTURES / "symphony" / "broken-ledger" / "input"
+    filled = built(FIXTURES / "deer-flow" / "cache-reads")
+    report = answer("usage-report", str(doubted), str(filled), "--backfill", "--no-ledger")
+    assert report["totals"]["origins"]["backfilled"] == 1
+    assert report["coverage"]["problems"]["total-mismatch"] == 1
+
+
 def test_a_folder_of_responses_fills_the_turns_that_name_them(tmp_path: Path) -> None:
     """The turn kept the response's id and 1,200 prompt tokens; 1,024 of them were cached."""
     logs = FIXTURES / "verifiers" / "v0-d-counted-at-call-time" / "input"

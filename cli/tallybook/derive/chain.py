@@ -121,32 +121,31 @@ def corrected(usage: pl.DataFrame, corrections: pa.Table | None) -> pl.DataFrame
     """USAGE rows, not priced yet, with what backfill has proved of them (schema CORRECTIONS)."""
     if corrections is None or not corrections.num_rows:
         return usage
-    return _reconciled(apply(usage, pl.DataFrame(corrections)))
+    return _reconciled(usage, apply(usage, pl.DataFrame(corrections)))
 
 
-def _reconciled(usage: pl.DataFrame) -> pl.DataFrame:
-    """The rows without the doubt about totals that hold with what was filled.
+def _reconciled(before: pl.DataFrame, filled: pl.DataFrame) -> pl.DataFrame:
+    """The rows as `filled`, without the doubt about totals that hold now and did not `before`.
 
-    None is doubted anew: these may be a part of the rows that a total is over.
+    A doubt for any other reason, such as one that a reader stated, stays. None is doubted anew:
+    these may be a part of the rows that a total is over.
     """
     doubted = pl.col("running") & pl.col("problems").list.contains(TOTAL_MISMATCH)
-    if not usage.select(doubted.any()).item():
-        return usage
+    if not filled.select(doubted.any()).item():
+        return filled
     bare = pl.col("problems").list.set_difference([TOTAL_MISMATCH])
-    again = (
-        usage.with_row_index("row")
+    then, now = (
+        rows.with_row_index("row")
         .with_columns(problems=pl.when(doubted).then(bare).otherwise("problems"))
-        .pipe(reconcile)
-        .select(_holds=~pl.col("problems").list.contains(TOTAL_MISMATCH).fill_null(value=False))
+        .pipe(reconcile)["problems"]
+        .list.contains(TOTAL_MISMATCH)
+        .fill_null(value=False)
+        for rows in (before, filled)
     )
-    holds = doubted.fill_null(value=False) & pl.col("_holds")
-    return (
-        usage.with_columns(again.get_columns())
-        .with_columns(
-            problems=pl.when(holds).then(bare).otherwise("problems"),
-            detail=pl.when(~holds).then("detail"),
-        )
-        .drop("_holds")
+    holds = doubted.fill_null(value=False) & pl.lit(then & ~now)
+    return filled.with_columns(
+        problems=pl.when(holds).then(bare).otherwise("problems"),
+        detail=pl.when(~holds).then("detail"),
     )
 
 
