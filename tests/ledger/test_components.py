@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +17,9 @@ from tallybook.ledger import derived as derived_module
 from tallybook.ledger import reading as module
 from tallybook.ledger import settling
 from tallybook.ledger.derived import Component, Derived
+from tallybook.ledger.open import with_usage
 from tests.examples import tries
-from tests.ledger.homes import opened
+from tests.ledger.homes import asked, document, opened, put, session, transcript
 from tests.rows_of_files import read_files
 from tests.test_fixtures import CASES
 
@@ -95,6 +97,30 @@ def test_what_was_derived_for_all_outlives_questions_about_some(
     monkeypatch.setattr(settling, "derive", never)
     with opened(Path("/nowhere"), ledger, [mixed]) as reading:
         assert sum(rows.height for rows in reading.batches())
+
+
+def test_other_prices_are_put_on_what_was_derived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the first ones are still there for whoever asks by them again."""
+    home, ledger = tmp_path / "home", tmp_path / "ledger"
+    put(transcript(home, 1), session(1, calls=3))
+    own = put(
+        tmp_path / "prices.toml",
+        b'[[price]]\nprovider = "anthropic"\nmodel = "claude-sonnet-4-5-20250929"\noutput = 1000',
+    )
+    asking = asked(home, ledger)
+    dear = replace(asking, price_file=own)
+    wanted = [with_usage(replace(each, ledger=None), document) for each in (asking, dear)]
+    assert with_usage(asking, document) == wanted[0] != wanted[1]
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(settling, "derive", never)
+    assert with_usage(dear, document) == wanted[1]
+    monkeypatch.setattr(settling, "settled", never)
+    assert [with_usage(each, document) for each in (asking, dear)] == wanted
 
 
 def test_many_small_packs_give_way_to_one(tmp_path: Path) -> None:
