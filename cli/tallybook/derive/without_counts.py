@@ -64,11 +64,12 @@ def settle_without_counts(rows: pl.DataFrame) -> pl.DataFrame:
     which then leaves too little. Of an answer that broke off the client knows no more of the output
     than had come.
     """
-    made = rows.filter(_FREE, pl.col("kind") == CALL, _is_open()).select(
+    made = rows.select(
         "row", "source", "path", "call_id", "model", "context_tokens",
         thread="root_thread_id", broken_off=~is_compaction(),
-    )  # fmt: skip
-    found = made.drop_nulls(["model", "thread"])
+        _is_made=_FREE & (pl.col("kind") == CALL) & _is_open(),
+    ).filter("_is_made")  # fmt: skip
+    found = made.drop("_is_made").drop_nulls(["model", "thread"])
     if found.is_empty():
         return rows
     rests = _rests(rows, found)
@@ -98,9 +99,10 @@ def _rests(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         .join(last, on=(*_KEY, "path"))
         .filter(pl.col("stated_at") > pl.col("row"))
     )
-    # Most clients save none, and to pick the rows of the threads copies all of their columns.
-    within = rows.clear() if totals.is_empty() else rows
-    within = within.with_columns(thread="root_thread_id").join(totals, on=_WHO, how="semi")
+    given = ("row", *_KEY, *_STATED, "broken_off")
+    if totals.is_empty():  # most clients save none
+        return totals.select(given)
+    within = rows.with_columns(thread="root_thread_id").join(totals, on=_WHO, how="semi")
     return (
         totals.join(_whole_threads(within), on=_WHO)
         .join(_sums(within), on=_KEY, how="left")
@@ -110,7 +112,7 @@ def _rests(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
             *(pl.col(name) >= 0 for name in _WHOLE),
             pl.sum_horizontal(_PROMPT) >= pl.max_horizontal("needed", 1),
         )
-        .select("row", *_KEY, *_STATED, "broken_off")
+        .select(given)
     )
 
 

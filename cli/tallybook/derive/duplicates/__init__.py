@@ -5,5 +5,5 @@ which calls only share an id (`reused_ids`), which record of a call counts and w
 archives yield (`best_record`), what several records of one run leave (`same_run`), what the logs of
 a run's agents take from it (`workspaces`), what another source states of a call or thread
 (`other_sources`), which call of a client a router forwarded (`forwarded`, by `requests` and
-`routes`).
+`routes`), which answers without counts (`silent_threads`, by a search in their times, `fitting`).
 """
