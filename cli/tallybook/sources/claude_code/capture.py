@@ -123,19 +123,17 @@ def _rows(  # noqa: PLR0913, PLR0917 - the parts of one message and where it sta
     chain_id: str | None,
     cwd: str | None,
 ) -> list[Reported]:
-    return response(
-        message,
-        timestamp=line.timestamp,
-        elsewise=text(line.session_id),
-        record=record,
-        part=part,
-        evidence=CAPTURE_LINE,
-        project=cwd,
-        request_id=text(line.request_id),
-        record_id=text(line.uuid),
-        chain_id=chain_id,
+    columns = {
+        "record": record,
+        "part": part,
+        "evidence": CAPTURE_LINE,
+        "project": cwd,
+        "request_id": text(line.request_id),
+        "record_id": text(line.uuid),
+        "chain_id": chain_id,
         **_whose(line),
-    )
+    }
+    return response(message, line.timestamp, text(line.session_id), columns)
 
 
 def _whose(line: Line) -> dict[str, Any]:

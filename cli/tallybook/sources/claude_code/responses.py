@@ -153,11 +153,10 @@ _TIME_PROBLEMS: Final = ("no-time", "assumed-time")
 
 def response(
     message: Message,
-    *,
     timestamp: object,
     elsewise: str | None,
+    columns: dict[str, Any],
     line: Line = _NO_LINE,
-    **columns: Any,
 ) -> list[Reported]:
     """The row of a response and a row of each iteration that its own counts leave out.
 

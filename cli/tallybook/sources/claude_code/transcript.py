@@ -62,21 +62,19 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
     if message is None:
         return []
     uuid, request_id = text(line.uuid), text(line.request_id)
-    rows = response(
-        message,
-        timestamp=line.timestamp,
-        elsewise=_elsewise(line, line.timestamp),
-        line=line,
-        record=record,
-        part=part,
-        project=text(line.cwd),
-        request_id=request_id,
-        record_id=uuid,
-        chain_id=chain(state.links, uuid, text(line.parent_uuid), _link(message, request_id)),
-        block_index=count(line.block_index, []),
-        requested_model=text(line.requested_model),
+    columns = {
+        "record": record,
+        "part": part,
+        "project": text(line.cwd),
+        "request_id": request_id,
+        "record_id": uuid,
+        "chain_id": chain(state.links, uuid, text(line.parent_uuid), _link(message, request_id)),
+        "block_index": count(line.block_index, []),
+        "requested_model": text(line.requested_model),
         **whose(line, state.place, state.sidechain_run),
-    )
+    }
+    elsewise = _elsewise(line, line.timestamp)
+    rows = response(message, line.timestamp, elsewise, columns, line)
     _mark_older(rows, state)
     if rows[0].kind == CALL and (state.place.agent is not None or not rows[0].sidechain):
         state.model = rows[0].model
@@ -236,19 +234,19 @@ def read_progress(line: Line, record: int, part: str | None, state: State) -> li
     if carried.message is None or carried.message.usage is None:
         return []
     uuid = text(carried.uuid)
-    return response(
-        carried.message,
-        timestamp=line.timestamp if carried.timestamp is None else carried.timestamp,
-        elsewise=_elsewise(line, carried.timestamp),
-        record=record,
-        part=part,
-        evidence=COPY,
-        project=text(line.cwd),
-        request_id=text(carried.request_id),
-        record_id=uuid,
-        chain_id=chain(state.links, uuid, None, _link(carried.message, text(carried.request_id))),
+    request_id = text(carried.request_id)
+    columns = {
+        "record": record,
+        "part": part,
+        "evidence": COPY,
+        "project": text(line.cwd),
+        "request_id": request_id,
+        "record_id": uuid,
+        "chain_id": chain(state.links, uuid, None, _link(carried.message, request_id)),
         **_waited_for(line, carried, state),
-    )
+    }
+    time = line.timestamp if carried.timestamp is None else carried.timestamp
+    return response(carried.message, time, _elsewise(line, carried.timestamp), columns)
 
 
 def _waited_for(line: Line, carried: Carried, state: State) -> dict[str, Any]:
