@@ -78,7 +78,7 @@ class Trial:
 
     def answered_aside(self, most: int) -> None:
         """Logs that are large enough to be read into a folder aside are then held in memory."""
-        with patch("tallybook.ledger.open.is_pooled", lambda _: True), full(most):
+        with patch("tallybook.files.pool.is_pooled", lambda _: True), full(most):
             assert told(self.home, None) == self.right, most
 
     def kept_up(self, most: int) -> None:

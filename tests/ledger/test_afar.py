@@ -266,7 +266,7 @@ def test_as_many_processes_read_as_are_named(
         asked_for.append(given[4])
         return through(*given, **named)
 
-    monkeypatch.setattr("tallybook.ledger.refresh.work_through", noted)
+    monkeypatch.setattr("tallybook.files.pool.work_through", noted)
     for number, who in enumerate([(), ("--engine", "local:1"), ("--engine", "local:3")]):
         ledger = str(tmp_path / f"ledger{number}")
         done = run(home, monkeypatch, "usage-report", str(home), "--ledger", ledger, *who)

@@ -31,6 +31,6 @@ def test_what_is_written_aside_is_never_brought_to_the_disk_and_reads_the_same(
         raise AssertionError
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr("tallybook.ledger.open.is_pooled", lambda _: True)
+    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)
     assert in_memory.height > 50
     assert rows(paths, tmp_path).equals(in_memory, null_equal=True)

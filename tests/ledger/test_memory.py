@@ -103,7 +103,7 @@ def test_a_file_that_was_read_for_one_answer_is_lean(
         path = tmp_path / f"{number % 2}" / f"{number:032x}.jsonl"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(LINE.replace(b"NUMBER", b"%08d" % number))
-    monkeypatch.setattr("tallybook.ledger.open.is_pooled", lambda _: True)  # so, it is aside
+    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)  # so, it is aside
     readings: list[Reading] = []
     read(tmp_path / "0", readings)  # what is loaded once is loaded
     now, _ = held(lambda: read(tmp_path / "1", readings))

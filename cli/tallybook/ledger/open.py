@@ -16,7 +16,6 @@ from tallybook.errors import TallybookError
 from tallybook.files.find import Search, Verdicts, folders_of, walk
 from tallybook.files.known_places import KnownPlaces, known_places, known_variables
 from tallybook.files.pipes import copied
-from tallybook.files.pool import Progress, is_pooled
 from tallybook.files.price_file import read_price_file
 from tallybook.files.regular import is_folder
 from tallybook.ledger import kept_prices
@@ -35,6 +34,7 @@ from tallybook.wording import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tallybook.files.pool import Progress
     from tallybook.ledger.reading import Reading
     from tallybook.pricing.rates import Rates
 
@@ -237,6 +237,8 @@ class _Opened:
 
     def _aside(self, manifest: Manifest, folder: Folder | None) -> Reading:
         """Reads into a folder of its own, or into memory what is little."""
+        from tallybook.files.pool import is_pooled  # noqa: PLC0415 - as in `refresh`
+
         manifest = self._mended(manifest)
         comparison = self._compared(manifest)
         known = [folder.parts] if folder else []

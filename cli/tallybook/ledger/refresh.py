@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tallybook.files.engine import HERE, Engine
 from tallybook.files.find import Found, logical_name
-from tallybook.files.pool import Progress, work_through
 from tallybook.ledger.compare import FileComparison
 from tallybook.ledger.gather import Gathered, Outcome, Task, as_task, gather
 from tallybook.ledger.manifest import Entry, Manifest
 from tallybook.ledger.store import Store
 from tallybook.sources import sources
 from tallybook.wording import counted
+
+if TYPE_CHECKING:
+    from tallybook.files.pool import Progress
 
 Results = Iterator[tuple[Sequence[Found | Task], Gathered]]
 
@@ -148,6 +151,7 @@ def _gathered_here(
     if not tasks:
         return iter(())
     import tallybook.ledger.parts  # noqa: F401, PLC0415 - once, before workers are forked
+    from tallybook.files.pool import work_through  # noqa: PLC0415 - few looks read anything
 
     work = partial(gather, code=code, parts=store.parts, kept=store.kept is not None)
     # Rows in memory would have to be sent from process to process.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -117,6 +116,8 @@ def read_overrides(path: Path | None, read: Callable[[Path], bytes] = Path.read_
     """
     if path is None:
         return Overrides()
+    import tomllib  # noqa: PLC0415 - most runs have no such file
+
     try:
         content = read(path)
         document = tomllib.loads(content.decode("utf-8-sig"), parse_float=_decimal)
