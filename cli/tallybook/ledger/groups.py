@@ -126,8 +126,11 @@ OWN_KEY, ROUTER, REQUEST, CLIENT = (pl.lit(number, pl.UInt8) for number in range
 
 def told(keys: pl.DataFrame) -> pl.Series:
     """The `row` of the requests that have a key at which a client comes by, some twice."""
+    kept = keys.filter(pl.col("side") == REQUEST)
+    if kept.is_empty():
+        return kept["row"]
     asked = _own(keys)["key"].unique().implode()
-    return keys.filter(pl.col("side") == REQUEST, pl.col("key").is_in(asked))["row"]
+    return kept.filter(pl.col("key").is_in(asked))["row"]
 
 
 def met(keys: pl.DataFrame, requests: pl.Series | None = None) -> pl.DataFrame:
