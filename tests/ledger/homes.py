@@ -14,8 +14,8 @@ from tallybook.ledger.digests import basis
 from tallybook.ledger.open import usage, with_usage
 from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
-from tallybook.report.answer import answer
 from tallybook.report.query import Query
+from tallybook.report.summary import answer
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tallybook.report.answer import answer
 from tallybook.report.fields import together
 from tallybook.report.query import KEYS, Query
-from tallybook.report.summary import summarise
+from tallybook.report.summary import answer, summarise
 from tests.ledger.homes import document, opened
 
 NOWHERE = Path("/nowhere")

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.errors import UsageError
-from tallybook.report.answer import answer
 from tallybook.report.fields import COSTS, COUNTS, shortfalls, together
 from tallybook.report.problems import SHOWN, gathered
 from tallybook.report.query import KEYS, Query, check_days, names_of, parse_day, parse_keys
-from tallybook.report.summary import Report, money, summarise, summarise_batches
+from tallybook.report.summary import Report, answer, money, summarise, summarise_batches
 from tests.examples import tries
 from tests.frames import USAGE, usage_frame
 

@@ -147,7 +147,7 @@ def _fill(reading: Reading, query: Query) -> None:
 
 def report_of(reading: Reading, query: Query) -> Report:
     """The report on what was read."""
-    from tallybook.report.answer import answer
+    from tallybook.report.summary import answer
 
     read = {
         "files": reading.files,

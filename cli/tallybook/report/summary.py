@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, overload
+from typing import Any, Final, Protocol, overload
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -14,7 +14,7 @@ import polars as pl
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import listed
 from tallybook.report.query import Query, Unmatched, is_pattern, names_of
-from tallybook.report.sums import Partial, joined, partial, perhaps_twice, sums_of_sums
+from tallybook.report.sums import ASKED, Partial, joined, partial, perhaps_twice, sums_of_sums
 from tallybook.schema import ORIGINS
 
 Row = dict[str, Any]
@@ -243,3 +243,32 @@ def _matched(partial: Partial, query: Query) -> tuple[list[Unmatched], dict[str,
         if set(clear) != set(values) - set(unclear):
             names[name] = tuple(dict.fromkeys(clear))
     return odd, names
+
+
+class UsageOfFiles(Protocol):
+    """What a reading has to offer; see `tallybook.ledger.reading.Reading`."""
+
+    @property
+    def older(self) -> Collection[str]:
+        """Paths of files that another program has read."""
+
+    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """These columns of all priced USAGE rows, in any order, in at least one frame."""
+
+
+def answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report:
+    """Answer `query`; `read` opens the coverage.
+
+    Where filters stand for other names than themselves, which only the rows tell, these are asked
+    for then.
+    """
+    found = _answer(usage, query, read)
+    if not found.matched or query.matched:
+        return found
+    return _answer(usage, replace(query, matched=found.matched), read)
+
+
+def _answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report:
+    older = usage.older
+    partials = (partial(rows, query, older) for rows in usage.frames(ASKED))
+    return report(added_up(partials, query), query, read)
