@@ -66,6 +66,12 @@ def test_what_is_filled_takes_no_doubt_from_a_log_that_nothing_was_filled_of() -
     assert report["coverage"]["problems"]["total-mismatch"] == 1
 
 
+@pytest.mark.parametrize("case", ["deer-flow/cache-reads", "claude-code/headless-no-model-usage"])
+def test_what_was_just_proved_fits_though_its_evidence_has_the_id_of_the_call(case: str) -> None:
+    report = answer("usage-report", str(built(FIXTURES / case)), "--backfill", "--no-ledger")
+    assert "stale-correction" not in report["coverage"]["problems"]
+
+
 def test_a_folder_of_responses_fills_the_turns_that_name_them(tmp_path: Path) -> None:
     """The turn kept the response's id and 1,200 prompt tokens; 1,024 of them were cached."""
     logs = FIXTURES / "verifiers" / "v0-d-counted-at-call-time" / "input"

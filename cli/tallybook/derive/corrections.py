@@ -15,6 +15,7 @@ from tallybook.schema import (
     BACKFILLED,
     BOUND,
     CALL,
+    COUNTED_KINDS,
     DERIVED,
     INPUT,
     OUTPUT,
@@ -134,7 +135,8 @@ def _beside(rows: pl.DataFrame, corrections: pl.DataFrame, direction: str) -> pl
 
 
 def _counts() -> pl.Expr:
-    return pl.col("duplicate_of").is_null()
+    """Whether a row is the call itself; evidence that lies in its record has its id as well."""
+    return pl.col("duplicate_of").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
 
 
 def _asked(direction: str) -> pl.Expr:
@@ -175,7 +177,8 @@ def _stale(direction: str) -> pl.Expr:
 
 def _is_stale() -> pl.Expr:
     """Whether a correction does not fit; a bound of a call that has its last count is over."""
-    return _stale(INPUT) | (_stale(OUTPUT) & (~_is_bound() | at_begin()))
+    over = _is_bound() & ~at_begin()
+    return _stale(INPUT) | (_stale(OUTPUT) & ~pl.col("_output_bounded") & ~over)
 
 
 def _value(direction: str, name: str) -> pl.Expr:
