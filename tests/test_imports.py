@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -42,20 +43,26 @@ def part(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def parts_of_the_package() -> frozenset[str]:
+    return frozenset(map(part, MODULES))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def own(path: Path) -> set[str]:
     """The parts of the package that a module imports; its public names count as `__init__`."""
     names = [name.split(".") for name in imported(path) if name.split(".")[0] == "tallybook"]
-    known = {part(module) for module in MODULES}
+    known = parts_of_the_package()
     return {name[1] if len(name) > 1 and name[1] in known else "__init__" for name in names}
 
 
