@@ -72,12 +72,12 @@ def reading_digest(package: Path = PACKAGE) -> str:
     return _content_digest(package, READING)
 
 
+@cache
 def working_digest() -> str:
     """Changes with the code that a worker needs to read for another machine."""
     return _content_digest(PACKAGE, (*READING, "ledger", "private", "__init__"))
 
 
-@cache
 def _content_digest(package: Path, rooms: tuple[str, ...]) -> str:
     digest = blake2b(digest_size=16)
     for room in rooms:
