@@ -124,7 +124,7 @@ def test_what_is_read_aside_is_the_users_alone(
     price_cache()  # made at its first use, and kept where temporary files are
     (tmp_path / "aside").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
-    monkeypatch.setattr("tallybook.ledger.open.is_pooled", lambda _: True)
+    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)
     before = os.umask(0)
     try:
         with opened(home, None):
