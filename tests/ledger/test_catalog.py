@@ -386,3 +386,14 @@ def test_a_database_of_somebody_else_is_no_ledger(home: Path, tmp_path: Path) ->
     with pytest.raises(Exception, match="it holds catalog"):
         told(home, tmp_path / "mine")
     assert (tmp_path / "mine" / NAME).read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes there")
+@pytest.mark.parametrize("suffix", ["-journal", "-wal"])
+def test_a_pipe_where_a_journal_would_lie_is_not_waited_for(
+    home: Path, ledger: Path, suffix: str
+) -> None:
+    os.mkfifo(ledger / f"{NAME}{suffix}")
+    with pytest.raises(OSError, match="not a regular file"):
+        load(ledger)
+    assert told(home, ledger) == told(home, None)

@@ -217,8 +217,7 @@ def _digest(name: str, content: bytes) -> bytes:
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The database as of one moment. Raises OSError where that cannot be now, Damaged."""
     try:
-        with open_regular(path):  # that it is a file, and no link
-            pass
+        _check(path)
         with sqlite.connect(Path(text_of(str(path)))) as base:
             base.execute("BEGIN")
             yield base
@@ -228,6 +227,18 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise Damaged("damaged") from error
     except (msgspec.MsgspecError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Damaged("damaged") from error
+
+
+def _check(path: Path) -> None:
+    """Raise OSError where a catalogue, or what SQLite opens beside it, is a link or no file.
+
+    It would wait for a pipe without end.
+    """
+    with open_regular(path):
+        pass
+    for suffix in ("-journal", "-wal"):
+        with suppress(FileNotFoundError), open_regular(path.with_name(path.name + suffix)):
+            pass
 
 
 class Rows:
@@ -392,6 +403,7 @@ def _writing(path: Path) -> Iterator[sqlite3.Connection]:
     overwritten, so that no page holds an entry that was to be forgotten or gives it again.
     """
     try:
+        _check(path)
         address = f"{path.resolve().as_uri()}?mode=rw"
         with closing(
             sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
