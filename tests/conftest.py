@@ -102,15 +102,17 @@ def prices_are_read_once() -> Iterator[None]:
     read = rates._read
 
     @cache
-    def once(path: Path, version: str, _state: tuple[int, int, int]) -> rates.Table | None:
-        return read(path, version)
+    def once(
+        path: Path, version: str, origin: str, _state: tuple[int, int, int]
+    ) -> rates.Table | None:
+        return read(path, version, origin)
 
-    def kept(path: Path, version: str) -> rates.Table | None:
+    def kept(path: Path, version: str, origin: str = "installed") -> rates.Table | None:
         try:
             state = path.stat()
         except OSError:
             return None
-        return once(path, version, (state.st_ino, state.st_size, state.st_mtime_ns))
+        return once(path, version, origin, (state.st_ino, state.st_size, state.st_mtime_ns))
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rates, "_read", kept)
@@ -130,6 +132,14 @@ def files_are_read_here() -> Iterator[None]:
     """All fixtures are files enough for processes, which take 2 s each to start beside polars."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pool, "POOL_BYTES", 1 << 30)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_waits_for_the_disk() -> Iterator[None]:
+    """No test takes the power away, and a killed run's files are whole for the system."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _handle: None)
         yield
 
 

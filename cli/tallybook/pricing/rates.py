@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -67,9 +67,9 @@ def load_table(folder: Path | None) -> Table:
     """
     version, shipped = installed_version(), _header(SHIPPED)
     if shipped and (version is None or _numbers(version) <= _numbers(shipped.version)):
-        table = _read(SHIPPED, shipped.version)
+        table = _read(SHIPPED, shipped.version, "shipped")
         if table is not None:
-            return replace(table, origin="shipped")
+            return table
     if version is None:
         raise TallybookError(
             "the price list is missing from this installation",
@@ -126,7 +126,7 @@ def _digest(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def _read(path: Path, version: str) -> Table | None:
+def _read(path: Path, version: str, origin: str = "installed") -> Table | None:
     try:
         head, _, payload = read_own(path).partition(b"\n")
         header = msgspec.json.decode(head, type=_Header)
@@ -137,7 +137,7 @@ def _read(path: Path, version: str) -> Table | None:
             return None
     except (OSError, msgspec.MsgspecError):
         return None
-    return Table(version, header.digest, payload, header.corrected)
+    return Table(version, header.digest, payload, header.corrected, origin)
 
 
 def _write(path: Path, content: bytes) -> None:
