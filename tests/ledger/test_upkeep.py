@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from tallybook.errors import TallybookError
 from tallybook.ledger.catalog import load, save
 from tallybook.ledger.corrections import append_corrections, clear_corrections, corrections
 from tallybook.ledger.merging import merge
+from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.upkeep import compact, forget, status
 from tallybook.ledger.verify import verify
 from tallybook.tables import CORRECTIONS
@@ -68,6 +70,21 @@ def test_what_is_as_it_was_read_agrees(home: Path, ledger: Path) -> None:
     told(home, ledger)
     put(transcript(home, 2), session(2, calls=9))  # not read yet, so not compared
     assert verify(ledger) == (3, [])
+
+
+def test_the_rows_of_many_small_files_are_loaded_at_once(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    part = StoredRows.part
+
+    def noted(self: StoredRows, name: str, *which: Any) -> pl.DataFrame:
+        loaded.append(name)
+        return part(self, name, *which)
+
+    monkeypatch.setattr(StoredRows, "part", noted)
+    assert verify(ledger) == (4, [])
+    assert loaded == [path.name for path in parts(ledger)]
 
 
 def test_what_disagrees_is_named(home: Path, ledger: Path) -> None:
