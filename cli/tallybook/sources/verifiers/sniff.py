@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tallybook.sources.lines import Head
 from tallybook.values import decode
@@ -75,6 +75,7 @@ _TASK: Final = re.compile(
     rb'"task"\s*:\s*\{(?:\s*"type"\s*:\s*"[^"]*"\s*,\s*"data"|[^{}]*"idx")\s*:'
 )
 _DIGITS: Final = frozenset(b"%d" % digit for digit in range(10))
+_SIGNS: Final = {str: b'"', dict: b"{", list: b"["}
 
 
 def sniff(head: Head) -> bool:
@@ -100,18 +101,36 @@ def _may_be_ours(head: Head) -> bool:
 
 def is_description(head: Head) -> bool:
     """Whether a file that begins like this is the description of a run, one JSON document."""
+    if not _may_be_ours(head):
+        return False
     found = next(iter(_objects(head)), None)
     return found is not None and _is_description(found[1].members)
 
 
 def _objects(head: Head) -> Iterator[tuple[bytes, Outline]]:
     """The objects on the first lines, or the one that takes all of the lines."""
-    for number, line in enumerate(head.lines[:_LOOKED_AT]):
+    values = head.values(_LOOKED_AT)
+    for number, (line, value) in enumerate(zip(head.lines, values, strict=False)):
         if number == 0 and line.strip() == b"{":
             yield head.content, outline(head.content, head.content.index(b"{"))
             return
-        if line.lstrip().startswith(b"{"):
+        if isinstance(value, dict):
+            yield line, _of_decoded(value)
+        elif line.lstrip().startswith(b"{"):
             yield line, outline(line, line.index(b"{"))
+
+
+def _of_decoded(value: dict[str, Any]) -> Outline:
+    """As `outline`, of what was decoded already; where its last member ends is not told."""
+    members = {name.encode("utf-8", "replace"): _begin(each) for name, each in value.items()}
+    return Outline(members, 0, is_closed=True)
+
+
+def _begin(value: object) -> bytes:
+    """The byte that a value begins with, as far as it tells a layout: any digit for any number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return b"0" if value >= 0 else b"-"
+    return _SIGNS.get(type(value), b"")
 
 
 def _is_rollout(members: dict[bytes, bytes]) -> bool:
