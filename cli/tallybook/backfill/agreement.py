@@ -7,7 +7,7 @@ buckets, so that it does not matter which of the two held the cached tokens in i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Final, NamedTuple
 
@@ -85,9 +85,11 @@ def _states() -> list[pl.Expr]:
     ]
 
 
-def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
+@cache
+def _tried() -> list[pl.Expr]:
+    """What follows of each rule where it holds, made once: they are long, and always the same."""
     rules = [*_rules(of_evidence("uncached")), *_buffered(), *_without_prompt()]
-    tried = [
+    return [
         pl.when(true(rule.holds))
         .then(
             pl.struct(
@@ -101,6 +103,10 @@ def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
         .alias(f"_rule{number}")
         for number, rule in enumerate(rules)
     ]
+
+
+def _with_rule(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    tried = _tried()
     found = [pl.col(rule.meta.output_name()) for rule in tried]
     return (
         pairs.with_columns(tried)

@@ -142,7 +142,10 @@ def _match_by_link(search: Search) -> None:
     call's either. What a router keeps may fill a client's call of the same id, and is still that of
     its own row.
     """
-    found = edges(judge(evidence.by_link(search.calls, search.names, search.evidence)))
+    pairs = evidence.by_link(search.calls, search.names, search.evidence)
+    if pairs.is_empty():
+        return
+    found = edges(judge(pairs))
     lent = found.join(_of_another_source(found, search), on=["call", "seen_group"], how="semi")
     found = found.join(lent, on=["call", "seen_group"], how="anti")
     fills = pl.col("input_fill").is_not_null()
@@ -164,7 +167,10 @@ def _of_another_source(found: pl.DataFrame, search: Search) -> pl.DataFrame:
 
 def _match_by_time(search: Search) -> None:
     """The nearest first, and those that state the same prompt and output before all others."""
-    found = edges(judge(evidence.by_time(search.every, search.evidence)))
+    pairs = evidence.by_time(search.every, search.evidence)
+    if pairs.is_empty():
+        return
+    found = edges(judge(pairs))
     near = pl.col("distance") <= evidence.NEAR
     whole = agrees(INPUT) & agrees(OUTPUT)
     for level, proof in ((whole & near, "at the same time"), (whole, "at nearly the same time")):
@@ -182,7 +188,10 @@ def _match_by_time(search: Search) -> None:
 
 
 def _match_captures(search: Search) -> None:
-    found = edges(judge(evidence.by_capture(search.calls, search.evidence)))
+    pairs = evidence.by_capture(search.calls, search.evidence)
+    if pairs.is_empty():
+        return
+    found = edges(judge(pairs))
     search.take(found.filter(agrees(INPUT) & agrees(OUTPUT)), "by model, time and counts")
 
 
