@@ -75,7 +75,7 @@ _TASK: Final = re.compile(
     rb'"task"\s*:\s*\{(?:\s*"type"\s*:\s*"[^"]*"\s*,\s*"data"|[^{}]*"idx")\s*:'
 )
 _DIGITS: Final = frozenset(b"%d" % digit for digit in range(10))
-_SIGNS: Final = {str: b'"', dict: b"{", list: b"["}
+_SIGNS: Final[dict[type, bytes]] = {str: b'"', dict: b"{", list: b"["}
 
 
 def sniff(head: Head) -> bool:
