@@ -20,6 +20,7 @@ from tallybook.files import pool
 from tallybook.pricing import rates
 from tallybook.pricing.installed import installed_version
 from tests.examples import TIMES, times
+from tests.prices_once import prices_read_once
 
 # What a reader raises fails the test, here and in every program that a test starts.
 FAILURES.raised = True
@@ -99,23 +100,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def prices_are_read_once() -> Iterator[None]:
     """A worker reads a table of prices once, as a run of the program does; a changed one again."""
-    read = rates._read
-
-    @cache
-    def once(
-        path: Path, version: str, origin: str, _state: tuple[int, int, int]
-    ) -> rates.Table | None:
-        return read(path, version, origin)
-
-    def kept(path: Path, version: str, origin: str = "installed") -> rates.Table | None:
-        try:
-            state = path.stat()
-        except OSError:
-            return None
-        return once(path, version, origin, (state.st_ino, state.st_size, state.st_mtime_ns))
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(rates, "_read", kept)
+    with prices_read_once():
         yield
 
 

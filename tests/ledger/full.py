@@ -24,6 +24,7 @@ from tallybook.ledger.reading import Reading
 from tallybook.ledger.upkeep import compact
 from tallybook.report.query import Query
 from tests.ledger.homes import answers, asked, document, home_of, put, session, told, transcript
+from tests.prices_once import prices_read_once
 
 LIMITS = (0, 1500, 20_000)
 
@@ -109,11 +110,12 @@ def _failure(work: Callable[[Path], object], ledger: Path) -> str | None:
 
 
 def main() -> None:
-    trial = Trial(Path(sys.argv[1]))
-    for most in LIMITS:
-        trial.answered(most)
-        trial.answered_aside(most)
-        trial.kept_up(most)
+    with prices_read_once():
+        trial = Trial(Path(sys.argv[1]))
+        for most in LIMITS:
+            trial.answered(most)
+            trial.answered_aside(most)
+            trial.kept_up(most)
     print("answered")
 
 

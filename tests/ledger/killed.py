@@ -21,6 +21,7 @@ from tallybook.ledger.open import usage
 from tallybook.ledger.question import Question
 from tests.ledger.homes import home_of, put, session, transcript
 from tests.ledger.rows import Row, held
+from tests.prices_once import prices_read_once
 
 _PATCHED = ((os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink"), (os, "open"))
 
@@ -155,7 +156,9 @@ def main() -> None:
     os.fsync = _no_sync  # type: ignore[assignment] # it is called with a handle only
     folder, how, seed, wanted = sys.argv[1:]
     trial = Trial(Path(folder), int(seed))
-    print(at_every_step(trial) if how == "steps" else at_random(trial, int(wanted)), flush=True)
+    with prices_read_once():
+        died = at_every_step(trial) if how == "steps" else at_random(trial, int(wanted))
+    print(died, flush=True)
     # All is checked. A process that has forked may fail to join the threads of its libraries.
     os._exit(0)
 
