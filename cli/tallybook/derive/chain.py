@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -52,11 +52,8 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     frame = pl.DataFrame(reported).rechunk()
     del reported
     frame = with_requests(_narrow(_in_order(frame)).with_row_index("row"))
-    evidence = pl.col("kind") == RESPONSE
-    # Evidence is never counted and decides nothing of other rows, so it need not be held with them.
-    held = frame.filter(evidence)
-    parts = [frame.filter(~evidence) if held.height else frame, *held.iter_slices(EVIDENCE_ROWS)]
-    del frame, held
+    parts = list(_apart(frame))
+    del frame
     derived = []
     while parts:
         rows = parts.pop(0)
@@ -65,6 +62,21 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
         derived.append(rows.drop(REQUEST))
     usage = pl.concat(derived)
     return priced((usage if usage["row"].is_sorted() else usage.sort("row")).drop("row"), rates)
+
+
+def _apart(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows, much evidence apart from the others and in pieces.
+
+    It is never counted and decides nothing of other rows, so it need not be held with them. Little
+    of it is: all would have to be copied into their order again.
+    """
+    is_evidence = pl.col("kind") == RESPONSE
+    held = rows.filter(is_evidence)
+    if held.height <= EVIDENCE_ROWS:
+        yield rows
+        return
+    yield rows.filter(~is_evidence)
+    yield from held.iter_slices(EVIDENCE_ROWS)
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:

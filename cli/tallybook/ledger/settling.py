@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tallybook.pricing.rates import Rates
+
+_PRICED_ROWS: Final = 16_384  # at once
 
 __all__ = ["batches", "components", "finished", "in_order", "settled", "unentered"]
 
@@ -70,7 +72,12 @@ def settled(
         rows = StoredRows(store).rows([entry for each in new for entry in each.entries])
         usage = _named(derive(rows, None), new)
         frames.append(usage)
-    return priced(in_order(pl.concat(frames), [each.name for each in components]), rates)
+    usage = in_order(pl.concat(frames), [each.name for each in components])
+    del frames
+    # Prices are dear in memory, and know nothing of other rows.
+    pieces = [*usage.iter_slices(_PRICED_ROWS)] or [usage]
+    del usage
+    return pl.concat([priced(some, rates) for some in pieces])
 
 
 def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
