@@ -56,8 +56,10 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     raised.
     """
     total = sum(sizes)
-    workers = min(workers or os.cpu_count() or 1, len(items), _MOST_WORKERS)
-    pooled = is_pooled(sizes) and workers > 1
+    most = min(workers or os.cpu_count() or 1, _MOST_WORKERS)
+    workers = min(most, len(items))
+    # One large file too: what reading it took is given back, and the rest is loaded meanwhile.
+    pooled = is_pooled(sizes) and most > 1
     cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else _apart(sizes))
     groups = [items[cut.start : cut.stop] for cut in cuts]
     weights = _weights(cuts, sizes)
