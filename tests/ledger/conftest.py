@@ -32,3 +32,10 @@ def whole(mixed: Path) -> pl.DataFrame:
         patched.setattr(reading, "BATCH_ROWS", WHOLE)
         with opened(Path("/nowhere"), None, [mixed]) as found:
             return found.rows.drop("component")
+
+
+@pytest.fixture
+def much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is enough to be read aside; by one core, for processes take 2 s each to start here."""
+    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)

@@ -22,15 +22,15 @@ def rows(paths: list[Path], home: Path) -> pl.DataFrame:
 
 
 def test_what_is_written_aside_is_never_brought_to_the_disk_and_reads_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     paths = [built(case) for case in SOME]
     in_memory = rows(paths, tmp_path)
+    request.getfixturevalue("much_is_read")
 
     def synced(_: int) -> None:
         raise AssertionError
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)
     assert in_memory.height > 50
     assert rows(paths, tmp_path).equals(in_memory, null_equal=True)

@@ -20,6 +20,7 @@ from tallybook.ledger.reading import Reading
 
 FILES = 4000
 SOME = 300  # are enough where they are read
+LISTED = 1000  # and these where they are only found
 LINE = (
     b'{"parentUuid":null,"isSidechain":false,"sessionId":"NUMBER","type":"assistant",'
     b'"requestId":"req_NUMBER","uuid":"NUMBER","timestamp":"2026-05-01T10:00:00.000Z","message":'
@@ -28,7 +29,7 @@ LINE = (
 )
 
 
-def held(work: Callable[[], Any]) -> tuple[float, float]:
+def held(work: Callable[[], Any], files: int = FILES) -> tuple[float, float]:
     """Bytes a file of what `work` gives, and the most there were on the way."""
     gc.collect()
     tracemalloc.start()
@@ -38,7 +39,7 @@ def held(work: Callable[[], Any]) -> tuple[float, float]:
         gc.collect()  # whether what hangs in rings is gone by now depends on the tests before
         now, _ = tracemalloc.get_traced_memory()
         del found
-        return now / FILES, most / FILES
+        return now / files, most / files
     finally:
         tracemalloc.stop()
 
@@ -98,26 +99,24 @@ def test_writing_takes_no_copy_of_the_whole(ledger: Path) -> None:
     assert most < 200
 
 
-def test_a_file_that_was_read_for_one_answer_is_lean(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("much_is_read")  # so, it is aside
+def test_a_file_that_was_read_for_one_answer_is_lean(tmp_path: Path) -> None:
     for number in range(2 * SOME):
         path = tmp_path / f"{number % 2}" / f"{number:032x}.jsonl"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(LINE.replace(b"NUMBER", b"%08d" % number))
-    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)  # so, it is aside
     readings: list[Reading] = []
     read(tmp_path / "0", readings)  # what is loaded once is loaded
-    now, _ = held(lambda: read(tmp_path / "1", readings))
+    now, _ = held(lambda: read(tmp_path / "1", readings), SOME)
     for reading in readings:
         reading.close()
-    assert now < 980 * SOME / FILES
+    assert now < 980
 
 
 def test_a_file_of_a_folder_is_lean(tmp_path: Path) -> None:
-    for number in range(FILES):
+    for number in range(LISTED):
         (tmp_path / f"{number:032x}.jsonl").touch()
     walk([tmp_path])  # what is loaded once is loaded
-    now, most = held(lambda: walk([tmp_path]))
+    now, most = held(lambda: walk([tmp_path]), LISTED)
     assert now < 450
     assert most < 750

@@ -282,9 +282,9 @@ def test_the_digest_changes_with_each_module_that_readers_use_and_with_no_other(
     for module in modules(copy):
         content = (copy / module).read_bytes()
         (copy / module).write_bytes(content + b"SEVEN = 7\n")
-        is_other = reading_digest.__wrapped__(copy) != before
-        assert is_other == (module.parts[0].removesuffix(".py") in READING), module
-        (copy / module).write_bytes(content.replace(b"\n", b"\r\n"))
+        if module.parts[0].removesuffix(".py") in READING:  # all others stay changed together
+            assert reading_digest.__wrapped__(copy) != before, module
+            (copy / module).write_bytes(content.replace(b"\n", b"\r\n"))
     assert reading_digest.__wrapped__(copy) == before
     last = max((copy / "sources").rglob("*.py"))
     last.rename(last.with_name("renamed.py"))

@@ -117,6 +117,7 @@ def _correct(ledger: Path) -> None:
 
 
 @POSIX
+@pytest.mark.usefixtures("much_is_read")
 def test_what_is_read_aside_is_the_users_alone(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +125,6 @@ def test_what_is_read_aside_is_the_users_alone(
     price_cache()  # made at its first use, and kept where temporary files are
     (tmp_path / "aside").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
-    monkeypatch.setattr("tallybook.files.pool.is_pooled", lambda _: True)
     before = os.umask(0)
     try:
         with opened(home, None):
