@@ -20,6 +20,8 @@ _URL: Final = r"(?is)([a-z][a-z0-9+.-]+):/(/.*)"
 _CHAIN: Final = r"[^/]*::[^/]*://"
 # Spellings of one storage; its objects are to be the same files whatever they are named by.
 _SAME: Final = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+# What stands first in these is never a key; another storage may have no buckets (`hdfs:///logs`).
+_BUCKETS: Final = frozenset({"s3", "gs", "az"})
 # Pages have no listing, and their addresses may be signed.
 _PAGES: Final = frozenset({"http", "https", "ftp"})
 # The part before the @ is a container there.
@@ -85,9 +87,10 @@ def path_named(text: str) -> Path:
     if scheme == "file":
         return _local(rest)
     _check_secrets(scheme, rest)
-    if not rest.strip("/"):
+    scheme = _SAME.get(scheme, scheme)
+    if not rest.strip("/") or (rest.startswith("/") and scheme in _BUCKETS):
         raise UsageError("a URL without a bucket names nothing", hint="s3://bucket/folder")
-    return ObjectPath(url_of(_SAME.get(scheme, scheme), rest.strip("/")))
+    return ObjectPath(url_of(scheme, rest.strip("/")))
 
 
 def url_of(scheme: str, name: str) -> str:

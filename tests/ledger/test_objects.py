@@ -389,6 +389,12 @@ def test_a_url_with_a_credential_is_refused_and_not_shown(run: Run, url: str) ->
     ]
 
 
+@pytest.mark.parametrize("url", ["s3://", "s3:///logs", "gs:///logs", "s3a:///logs", "az:///logs"])
+def test_a_url_without_a_bucket_is_refused(run: Run, url: str) -> None:
+    done = run("usage-report", url)
+    assert (done.exit_code, "without a bucket" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("option", ["-o", "--ledger", "--prices", "--problems"])
 def test_only_logs_are_named_by_a_url(run: Run, tmp_path: Path, option: str) -> None:
     done = run("usage-report", option, f"s3://{KEY}:secret@bucket/file.csv", tmp_path)
