@@ -148,7 +148,7 @@ def test_days_and_hours_are_times_in_parquet_and_text_elsewhere(logs: Path, tmp_
 
 def test_a_folder_has_a_month_each_of_the_zone_asked_for(logs: Path, tmp_path: Path) -> None:
     code, said = export(f"{tmp_path}/utc/", logs)
-    assert (code, said.splitlines()[0]) == (0, "3 rows of 3 months written to")
+    assert (code, " ".join(said.split()[:7])) == (0, "3 rows of 3 months written to")
     assert lake(tmp_path / "utc") == {"2026-09": [3000], "2026-10": [1000], "2026-11": [2000]}
     assert export(f"{tmp_path}/berlin/", logs, zone="Europe/Berlin")[0] == 0
     assert lake(tmp_path / "berlin") == {"2026-09": [3000], "2026-11": [1000, 2000]}
@@ -172,7 +172,7 @@ def test_a_month_that_is_read_again_takes_its_place_and_the_others_stay(
     assert {file: file.read_bytes() for file in target.rglob("*") if file.is_file()} == before
     write(logs, ("2026-11-05T08:10:00Z", 5_000))
     code, said = export(f"{target}/", logs, "--since", "2026-11-01")
-    assert (code, said.splitlines()[0]) == (0, "1 row of 1 month written to")
+    assert (code, " ".join(said.split()[:7])) == (0, "1 row of 1 month written to")
     assert lake(target) == {"2026-09": [3000], "2026-10": [1000], "2026-11": [5000]}
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import zoneinfo
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -434,6 +435,12 @@ class TestTerminal:
         zone.touch()
         (tmp_path / "localtime").symlink_to(zone)
         assert terminal.machine_zone({}, tmp_path) == "Europe/Rome"
+
+    def test_a_zone_is_one_of_the_list_in_its_spelling(self) -> None:
+        known = zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"}
+        others = {"", "Europe", "europe/rome", "posix/UTC", "right/Europe/Rome", "Europe//Rome"}
+        others |= {"zone.tab", "../zoneinfo/UTC", "Europe/Rome/", "/usr/share/zoneinfo/UTC", "a\0b"}
+        assert {name for name in known | others if terminal.is_zone(name)} == known
 
     def test_a_progress_bar_needs_a_terminal_and_no_thread(self) -> None:
         class Terminal(StringIO):
