@@ -125,6 +125,7 @@ def nobody_waits_for_the_disk() -> Iterator[None]:
     """No test takes the power away, and a killed run's files are whole for the system."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda _handle: None)
+        patched.setattr("tallybook.ledger.catalog._SYNCHRONOUS", "OFF")
         yield
 
 

@@ -40,6 +40,7 @@ _TABLES: Final = f"""
         WITHOUT ROWID;
 """
 _BUSY_SECONDS: Final = 30.0
+_SYNCHRONOUS: Final = "EXTRA"  # what is committed is on the disk, whatever happens then
 _AT_ONCE: Final = 256  # rows
 _MOST_ENTRIES_BYTES: Final = 256 << 20
 # Of so many entries one is changed, at least, where it pays to look for states that nobody needs.
@@ -409,7 +410,7 @@ def _writing(path: Path) -> Iterator[sqlite3.Connection]:
             sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         ) as base:
             base.execute("PRAGMA journal_mode = DELETE")
-            base.execute("PRAGMA synchronous = EXTRA")
+            base.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
             base.execute("PRAGMA secure_delete = ON")
             base.execute("BEGIN IMMEDIATE")
             try:
