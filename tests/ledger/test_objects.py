@@ -138,17 +138,23 @@ def calls(done: Result) -> int:
     return found
 
 
+@pytest.fixture(scope="module")
+def in_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Logs of all sources in a folder, not to be changed, and what is said of them there."""
+    logs = tmp_path_factory.mktemp("folder") / "logs"
+    for case in CASES:
+        shutil.copytree(built(FIXTURES / case), logs / case)
+    return logs, told(logs.parent, None, [logs])
+
+
 @pytest.mark.parametrize("kind", ["memory", "bucket"])
 def test_all_sources_say_the_same_in_a_folder_and_in_storage(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, in_folder: tuple[Path, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """With what lies beside them, packed, and as databases with their logs."""
     storage: Storage = request.getfixturevalue(kind)
-    logs = tmp_path / "logs"
-    for case in CASES:
-        shutil.copytree(built(FIXTURES / case), logs / case)
+    logs, here = in_folder
     storage.take(logs)
-    here = told(tmp_path, None, [logs])
     assert {name.partition("/")[0] for name in CASES} == set(sources())
     assert told(tmp_path, None, [path_named(storage.url)]) == here.replace(str(logs), storage.url)
 
