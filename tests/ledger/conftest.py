@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tallybook.ledger import reading
+from tallybook.ledger.reading import Reading
 from tests.built import built
 from tests.ledger.homes import opened
 from tests.test_fixtures import CASES
@@ -26,12 +29,18 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(mixed: Path) -> pl.DataFrame:
+def read(mixed: Path) -> Iterator[Reading]:
+    """All fixtures read once and for no ledger; `replace` makes one that has derived nothing."""
+    with opened(Path("/nowhere"), None, [mixed]) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def whole(read: Reading) -> pl.DataFrame:
     """The rows of all fixtures, derived at once."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(reading, "BATCH_ROWS", WHOLE)
-        with opened(Path("/nowhere"), None, [mixed]) as found:
-            return found.rows.drop("component")
+        return replace(read).rows.drop("component")
 
 
 @pytest.fixture
