@@ -58,11 +58,11 @@ def component(entries: list[Entry], salt: str, *, is_stretch: bool = False) -> C
 
 def name_of(entries: Iterable[Entry], salt: str) -> str:
     """A name that changes with the rows of some files, their paths, and the `salt`."""
-    facts = [
-        (entry.path, [(part.part, part.start, part.rows) for part in entry.segments()])
-        for entry in entries
-    ]
-    return blake2b(f"{salt} {facts!r}".encode(), digest_size=16).hexdigest()
+    digest = blake2b(salt.encode(), digest_size=16)
+    for entry in entries:
+        parts = [(part.part, part.start, part.rows) for part in entry.segments()]
+        digest.update(repr((entry.path, parts)).encode())
+    return digest.hexdigest()
 
 
 class Derived:
