@@ -87,11 +87,8 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
         _put_schema(output, others=bool(names or at or provider or unpriced or format_ or json))
         return
     chosen = chosen_format(format_, json=json, target=output)
-    if chosen == "html":
-        raise UsageError("prices are not written as html", hint="table, json, csv, markdown")
+    _check(names, chosen)
     check_files([], prices, output, "-o")
-    if not all(names or ()):
-        raise UsageError("MODEL is empty", hint="a variable that is not set?")
     if unpriced:
         if at or provider:
             raise UsageError("--unpriced goes with neither --at nor --provider")
@@ -110,6 +107,13 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     if len(names or ()) > 1:
         raise UsageError("one MODEL at a time", hint="without one all of them are listed")
     _put_rates(names[0] if names else None, provider, _span(at), _rates(prices), chosen, output)
+
+
+def _check(names: list[str] | None, chosen: str) -> None:
+    if chosen == "html":
+        raise UsageError("prices are not written as html", hint="table, json, csv, markdown")
+    if not all(names or ()):
+        raise UsageError("MODEL is empty", hint="a variable that is not set?")
 
 
 def _put_schema(output: Path | None, *, others: bool) -> None:

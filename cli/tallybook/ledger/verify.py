@@ -14,6 +14,7 @@ from tallybook.files.find import look
 from tallybook.files.read import read_file
 from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.folder import Folder
+from tallybook.ledger.groups import batches
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.rows import SLICE_ROWS, StoredRows
 from tallybook.ledger.store import PartDamaged, Store
@@ -44,24 +45,11 @@ def verify(ledger: Path) -> tuple[int, list[Disagreement]]:
         except PartDamaged as error:
             found.append(Disagreement(str(Folder(ledger).parts / name), str(error)))
     unchanged = [entry for _, entry in sorted(manifest.entries.items()) if _is_unchanged(entry)]
-    for some in _some(unchanged):
-        found += _compared(some, rows)
+    sizes = [sum(segment.rows for segment in entry.segments()) for entry in unchanged]
+    # Each load of a part costs as much as a small file's.
+    for some in batches(sizes, SLICE_ROWS):
+        found += _compared([unchanged[number] for number in some], rows)
     return len(unchanged), found
-
-
-def _some(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Entries in groups of few rows: each load of a part costs as much as a small file's."""
-    group: list[Entry] = []
-    height = 0
-    for entry in entries:
-        more = sum(segment.rows for segment in entry.segments())
-        if group and height + more > SLICE_ROWS:
-            yield group
-            group, height = [], 0
-        group.append(entry)
-        height += more
-    if group:
-        yield group
 
 
 def _is_unchanged(entry: Entry) -> bool:
