@@ -77,3 +77,5 @@ def test_the_line_says_what_stays_open() -> None:
     assert summary_line(open_).endswith("≥$3.0000 → ≥$3.0000 · still at least $2.0000")
     between = plan(row(), cost_low_usd="2", cost_high_usd="4")
     assert summary_line(between).endswith("still between $2.0000 and $4.0000")
+    near = plan(row(), cost_low_usd="2.00001", cost_high_usd="2.00003")
+    assert summary_line(near).endswith("still between $2.00001 and $2.00003")

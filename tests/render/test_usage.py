@@ -98,6 +98,14 @@ class TestCells:
         rows: Rows = [{"cost": USD}, {"model": "b", "cost": USD, "cost_high": 2 * USD}]
         assert cells(rows, "Cost range", sort="name") == ["$1.00–$2.00", "", "$2.00–$3.00"]
 
+    def test_the_ends_of_a_range_show_that_they_differ(self) -> None:
+        row = {"cost": 881 * USD // 1000, "cost_low": 881 * USD // 1000}
+        assert cell(row | {"cost_high": 884 * USD // 1000}, "Cost") == "~$0.88"
+        assert cell(row | {"cost_high": 884 * USD // 1000}, "Cost range") == "$0.881–$0.884"
+        assert cell(row | {"cost_high": 89 * CENT}, "Cost range") == "$0.88–$0.89"
+        little = {"cost": 30 * USD, "cost_low": USD // 1000, "cost_high": 2 * USD // 1000}
+        assert cell(little, "Cost range") == "$0.001–$0.002"
+
     def test_an_output_that_is_too_low_marks_what_it_is_in_and_nothing_else(self) -> None:
         whole = {"uncached_input_tokens": 5, "cached_input_tokens": 4, "output_tokens": 3}
         rows: Rows = [

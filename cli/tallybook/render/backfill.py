@@ -7,16 +7,15 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, Final
 
+from tallybook.render.cells import NULL, UNKNOWN, at_least, count, dollars, ends, names
 from tallybook.render.formats import priced_by
 from tallybook.render.table import Column, table
-from tallybook.render.text import keep_ends, keep_head, keep_tail, visible
-from tallybook.render.usage import AT_LEAST
+from tallybook.render.text import keep_head, keep_tail
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
 SHOWN_CHANGES: Final = 20
-_NULL: Final = "–"
 _BEFORE, _AFTER = "lower_bound_before", "lower_bound_after"
 _MOVED: Final = (("Input", "input_tokens"), ("Cached", "cached_input_tokens"))
 _SHOWN_DAYS: Final = 5
@@ -58,9 +57,9 @@ def summary_line(answer: Row) -> str:
     low, high = answer["after"]["cost_low_usd"], answer["after"]["cost_high_usd"]
     changed = calls or bounded
     if changed and high is None and low != answer["after"]["cost_usd"]:
-        parts.append(f"still at least {_dollars(low)}")
+        parts.append(f"still at least {dollars(low)}")
     elif changed and high is not None and low != high:
-        parts.append(f"still between {_dollars(low)} and {_dollars(high)}")
+        parts.append(f"still between {' and '.join(ends(low, high))}")
     unused = answer["coverage"]["unused"]
     if unused:
         parts.append(f"{counted(unused, 'answer belongs', 'answers belong')} to no call")
@@ -70,8 +69,8 @@ def summary_line(answer: Row) -> str:
 def _filled(answer: Row, width: int | None, *, colour: bool) -> str:
     rows = answer["rows"]
     columns = [
-        _names("Source", [row["source"] for row in rows], "Total"),
-        _names("From", [row["method"] for row in rows]),
+        names("Source", (row["source"] for row in rows), "Total"),
+        names("From", (row["method"] for row in rows)),
         _counts("Calls", rows, "calls", 0),
         _counts("Tokens", rows, "tokens_before", 3, least=_BEFORE),
         _counts("→ Tokens", rows, "tokens_after", 2, least=_AFTER),
@@ -87,13 +86,13 @@ def _filled(answer: Row, width: int | None, *, colour: bool) -> str:
 def _changes(changes: Sequence[Row], width: int | None, *, colour: bool) -> str:
     shown = changes[:SHOWN_CHANGES]
     columns = [
-        _names("Time", [(row["timestamp"] or _NULL)[:19] for row in shown]),
-        _names("Model", [row["model"] or "(unknown)" for row in shown]),
-        _names("From", [row["method"] for row in shown]),
+        names("Time", ((row["timestamp"] or NULL)[:19] for row in shown)),
+        names("Model", (row["model"] or UNKNOWN for row in shown)),
+        names("From", (row["method"] for row in shown)),
         *(_moved(words, name, shown) for words, name in _MOVED),
         _money("Cost", shown, "cost_before_usd", least=_of(shown, "before"), total=False),
         _money("→ Cost", shown, "cost_after_usd", least=_of(shown, "after"), total=False),
-        Column("Evidence", [_place(row) for row in shown], rank=3, cut=keep_tail),
+        names("Evidence", map(_place, shown), rank=3, cut=keep_tail),
     ]
     left = len(changes) - len(shown)
     more = f"… and {left:,} more; --json lists them\n" if left else ""
@@ -102,27 +101,23 @@ def _changes(changes: Sequence[Row], width: int | None, *, colour: bool) -> str:
 
 def _left(rows: Sequence[Row], width: int | None, *, colour: bool) -> str:
     columns = [
-        _names("Source", [row["source"] for row in rows]),
-        _names("Reason", [row["reason"] for row in rows]),
+        names("Source", (row["source"] for row in rows)),
+        names("Reason", (row["reason"] for row in rows)),
         _counts("Calls", rows, "calls", 0, total=False),
-        Column("", [row["meaning"] for row in rows], rank=1, cut=keep_head),
+        names("", (row["meaning"] for row in rows), rank=1, cut=keep_head),
     ]
     return "Not recoverable\n\n" + table(columns, width, colour=colour)
 
 
 def _moved(words: str, name: str, changes: Sequence[Row]) -> Column:
     """A count before and after."""
-    cells = [f"{_count(row['before'][name])} → {_count(row['after'][name])}" for row in changes]
+    cells = [f"{count(row['before'][name])} → {count(row['after'][name])}" for row in changes]
     return Column(words, cells, rank=2)
 
 
 def _place(change: Row) -> str:
     part = f" {change['evidence_part']}" if change["evidence_part"] else ""
-    return visible(f"{change['evidence_path']}:{change['evidence_record']}{part}")
-
-
-def _names(title: str, cells: Sequence[str], total: str = "") -> Column:
-    return Column(title, [visible(cell) for cell in cells], total, cut=keep_ends)
+    return f"{change['evidence_path']}:{change['evidence_record']}{part}"
 
 
 def _of(changes: Sequence[Row], side: str) -> list[bool]:
@@ -134,18 +129,10 @@ def _counts(  # noqa: PLR0913 - what the column shows, and how
     title: str, rows: Sequence[Row], name: str, rank: int, *, least: str = "", total: bool = True
 ) -> Column:
     """Counts, those of rows where the field `least` is true as lower bounds."""
-    marks = [_mark(bool(least and row[least])) for row in rows]
-    cells = [_count(row[name], mark) for row, mark in zip(rows, marks, strict=True)]
+    marks = [at_least(least and row[least]) for row in rows]
+    cells = [count(row[name], mark) for row, mark in zip(rows, marks, strict=True)]
     whole = f"{max(marks, default='')}{sum(row[name] or 0 for row in rows):,}" if total else ""
     return Column(title, cells, whole, rank)
-
-
-def _count(value: int | None, mark: str = "") -> str:
-    return _NULL if value is None else f"{mark}{value:,}"
-
-
-def _mark(least: bool) -> str:
-    return AT_LEAST if least else ""
 
 
 def _money(
@@ -153,21 +140,20 @@ def _money(
 ) -> Column:
     """Costs, those of the rows that `least` says as lower bounds."""
     stated = [Decimal(row[name]) for row in rows if row[name] is not None]
-    whole = _dollars(str(sum(stated)), _mark(any(least))) if total and stated else ""
-    cells = [_dollars(row[name], _mark(low)) for row, low in zip(rows, least, strict=True)]
+    whole = dollars(sum(stated, Decimal()), mark=at_least(any(least))) if total and stated else ""
+    cells = [dollars(row[name], mark=at_least(low)) for row, low in zip(rows, least, strict=True)]
     return Column(title, cells, whole)
 
 
 def _cost(totals: Row) -> str:
-    return _dollars(
-        totals["cost_usd"], _mark(bool(totals["lower_bound"] or totals["unpriced_tokens"]))
-    )
+    mark = at_least(totals["lower_bound"] or totals["unpriced_tokens"])
+    return dollars(totals["cost_usd"], mark=mark)
 
 
 def _difference(rows: Sequence[Row]) -> Column:
     found = [_apart(row) for row in rows]
     stated = [apart for apart in found if apart is not None]
-    cells = [_NULL if apart is None else _signed(apart) for apart in found]
+    cells = [NULL if apart is None else _signed(apart) for apart in found]
     return Column("Difference", cells, _signed(sum(stated, Decimal())) if stated else "", rank=1)
 
 
@@ -177,11 +163,7 @@ def _apart(row: Row) -> Decimal | None:
 
 
 def _signed(value: Decimal) -> str:
-    return f"{'−' if value < 0 else '+'}${abs(value):,.4f}"
-
-
-def _dollars(text: str | None, mark: str = "") -> str:
-    return _NULL if text is None else f"{mark}${Decimal(text):,.4f}"
+    return dollars(abs(value), mark="−" if value < 0 else "+")
 
 
 def file_lines(row: Row) -> Iterator[str]:

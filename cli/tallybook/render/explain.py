@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from tallybook.render.cells import UNKNOWN, at_least
 from tallybook.render.formats import (
     PRICE_DIGEST,
     csv_lines,
@@ -16,7 +17,6 @@ from tallybook.render.formats import (
 )
 from tallybook.render.table import Column
 from tallybook.render.text import display_width, keep_ends, visible, wrapped
-from tallybook.render.usage import AT_LEAST
 from tallybook.report.codes import REASONS
 from tallybook.wording import counted
 
@@ -111,7 +111,7 @@ def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
 def title(answer: Row) -> str:
     """What is explained: the cell, the thread or the call, with its sums."""
     query = answer["query"]
-    parts = [f"{key} {value or '(unknown)'}" for key, value in query["cell"].items()]
+    parts = [f"{key} {value or UNKNOWN}" for key, value in query["cell"].items()]
     parts += [f"{name} {query[name]}" for name in ("thread", "call") if query[name]]
     parts += [f"{name} {' or '.join(values)}" for name, values in query["filters"].items()]
     days = [f"from {query['since']}"] if query["since"] else []
@@ -300,11 +300,11 @@ def _instead(entry: Row) -> str:
 
 
 def _sums(totals: Row) -> str:
-    least = AT_LEAST if totals["lower_bound"] or totals["unpriced_tokens"] else ""
+    least = at_least(totals["lower_bound"] or totals["unpriced_tokens"])
     calls, sums = totals["calls"] or 0, totals["records_without_calls"]
     parts = [counted(calls, "call")] if calls else []
     parts += [counted(sums, "sum of calls", "sums of calls")] if sums else []
-    more = AT_LEAST if totals["lower_bound"] else ""
+    more = at_least(totals["lower_bound"])
     cost = totals["cost_usd"]
     parts = [
         *(parts or ["no calls"]),

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
+import msgspec
+
 from tallybook.render.table import BATCH, Column
 from tallybook.render.text import visible, visible_json
 
@@ -60,7 +62,8 @@ def json_pieces(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _indented(value: object) -> str:
-    return visible_json(json.dumps(value, ensure_ascii=False, indent=2))
+    # Its own indenting takes `json` three times as long.
+    return msgspec.json.format(visible_json(json.dumps(value, ensure_ascii=False)), indent=2)
 
 
 # A spreadsheet runs a cell that begins so as a formula, in East Asia also with the wide signs; some

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
 from tallybook.render import formats, table
+from tallybook.render.cells import NULL, UNKNOWN, names
 from tallybook.render.table import Column
 from tallybook.render.text import display_width, keep_ends, keep_head, visible
 
 Row = Mapping[str, Any]
 
-_NULL: Final = "–"
 UNITS: Final = "US dollars per million tokens; searches per thousand"
 _TITLES: Final = {
     "uncached_input_usd_per_million_tokens": "Uncached",
@@ -78,8 +78,8 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     served = {row["served"] for row in rows} | {"standard"}
     several = len({(row["provider"], row["model"]) for row in rows}) > 1
     texts = [
-        ("Provider", [row["provider"] or _NULL for row in rows], several),
-        ("Model", [row["model"] or _NULL for row in rows], several),
+        ("Provider", [row["provider"] or NULL for row in rows], several),
+        ("Model", [row["model"] or NULL for row in rows], several),
         ("Served", [row["served"] for row in rows], not several and len(served) > 1),
         ("Prompt", [_prompt(row) for row in rows], any(map(_prompt, rows))),
         ("From", [_moment(row["valid_from"]) for row in rows], True),
@@ -94,7 +94,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
             if is_shown
         ),
         *(_rate(name, rows) for name in rates if any(row[name] is not None for row in rows)),
-        Column("Source", [visible(_source(row)) for row in rows], rank=1, cut=keep_head),
+        names("Source", map(_source, rows), rank=1, cut=keep_head),
     ]
 
 
@@ -110,7 +110,7 @@ def _text(title: str, texts: Sequence[str], *, is_whole: bool) -> Column:
 
 def _rate(name: str, rows: Sequence[Row]) -> Column:
     cells = [
-        _NULL if row[name] is None else f"({row[name]})" if name in row["fallback"] else row[name]
+        NULL if row[name] is None else f"({row[name]})" if name in row["fallback"] else row[name]
         for row in rows
     ]
     title = _TITLES.get(name, name.partition("_usd_per_")[0].replace("_", " ").capitalize())
@@ -120,7 +120,7 @@ def _rate(name: str, rows: Sequence[Row]) -> Column:
 
 def _moment(at: str | None) -> str:
     """A day, or the hour of one where that is whole."""
-    return _NULL if at is None else at.replace(":00:00Z", "Z").replace(":00Z", "Z")
+    return NULL if at is None else at.replace(":00:00Z", "Z").replace(":00Z", "Z")
 
 
 def _prompt(row: Row) -> str:
@@ -255,20 +255,17 @@ def unpriced_markdown(answer: Row) -> Iterator[str]:
 def unpriced_columns(rows: Sequence[Row]) -> list[Column]:
     """The columns of models without a price."""
 
-    def names(title: str, cells: Iterable[str], rank: int = 0, total: str = "") -> Column:
-        return Column(title, [visible(cell) for cell in cells], total, rank, cut=keep_ends)
-
     def count(title: str, name: str) -> Column:
         whole = sum(row[name] or 0 for row in rows)
         return Column(title, [f"{row[name] or 0:,}" for row in rows], f"{whole:,}")
 
     return [
-        names("Model", (row["model"] or "(unknown)" for row in rows), total="Total"),
-        names("Provider", (row["provider"] or "(unknown)" for row in rows), 2),
+        names("Model", (row["model"] or UNKNOWN for row in rows), "Total"),
+        names("Provider", (row["provider"] or UNKNOWN for row in rows), rank=2),
         count("Calls", "calls"),
         count("Tokens", "unpriced_tokens"),
-        names("First", ((row["first"] or _NULL)[:10] for row in rows), 3),
-        names("Last", ((row["last"] or _NULL)[:10] for row in rows), 3),
-        names("Why", (row["reason"].replace("_", " ") for row in rows), 1),
-        names("Near names", (", ".join(row["near"]) or _NULL for row in rows), 4),
+        names("First", ((row["first"] or NULL)[:10] for row in rows), rank=3),
+        names("Last", ((row["last"] or NULL)[:10] for row in rows), rank=3),
+        names("Why", (row["reason"].replace("_", " ") for row in rows), rank=1),
+        names("Near names", (", ".join(row["near"]) or NULL for row in rows), rank=4),
     ]

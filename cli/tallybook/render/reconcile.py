@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
 from tallybook.render import formats, table
+from tallybook.render.cells import UNKNOWN, count, dollars, names
 from tallybook.render.table import Column
-from tallybook.render.text import keep_ends, keep_head, visible
+from tallybook.render.text import keep_ends, keep_head
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
 SHOWN: Final = 30  # lines of a page, unless all are asked for
-_NULL: Final = "–"
-_UNIT: Final = Decimal("0.0001")
 FIELDS: Final = (
     "day",
     "model",
@@ -94,16 +93,15 @@ def columns(rows: Sequence[Row], totals: Row, period: str = "day") -> list[Colum
     """Day, week or month and model, both sides in tokens and money, what lies between, and why."""
 
     def texts(title: str, name: str, total: str = "") -> Column:
-        cells = [visible(row[name] or "(unknown)") for row in rows]
-        return Column(title, cells, total, cut=keep_ends)
+        return names(title, (row[name] or UNKNOWN for row in rows), total)
 
     def counts(title: str, side: str, rank: int) -> Column:
-        cells = [_count(row[side]["tokens"]) for row in rows]
-        return Column(title, cells, _count(totals[side]["tokens"]), rank)
+        cells = [count(row[side]["tokens"]) for row in rows]
+        return Column(title, cells, count(totals[side]["tokens"]), rank)
 
     def costs(title: str, side: str, rank: int) -> Column:
-        cells = [_money(row[side]["cost_usd"]) for row in rows]
-        return Column(title, cells, _money(totals[side]["cost_usd"]), rank)
+        cells = [dollars(row[side]["cost_usd"]) for row in rows]
+        return Column(title, cells, dollars(totals[side]["cost_usd"]), rank)
 
     days = [texts(period.capitalize(), "day", "Total")] if any(row["day"] for row in rows) else []
     models = [texts("Model", "model", "" if days else "Total")]
@@ -116,7 +114,7 @@ def columns(rows: Sequence[Row], totals: Row, period: str = "day") -> list[Colum
         costs("Our cost", "ours", 2),
         costs("Their cost", "theirs", 5),
         costs("Apart", "difference", 0),
-        Column("Because", [visible(_because(row)) for row in rows], rank=1, cut=keep_head),
+        names("Because", map(_because, rows), rank=1, cut=keep_head),
     ]
 
 
@@ -127,8 +125,8 @@ def causes(totals: Row) -> list[Column]:
     return [
         Column("Cause", list(found), cut=keep_ends),
         Column("Cells", [f"{each['cells']:,}" for each in found.values()]),
-        Column("Tokens", [_count(e["tokens"] if sides[0] else None) for e in found.values()]),
-        Column("Cost", [_money(e["cost_usd"] if sides[1] else None) for e in found.values()]),
+        Column("Tokens", [count(e["tokens"] if sides[0] else None) for e in found.values()]),
+        Column("Cost", [dollars(e["cost_usd"] if sides[1] else None) for e in found.values()]),
         Column("", [MEANINGS[name] for name in found], cut=keep_head),
     ]
 
@@ -142,7 +140,7 @@ def summary_line(answer: Row) -> str:
         if totals["theirs"][name] is None:
             continue
         whole, open_ = Decimal(apart[name]), Decimal(unknown[name])
-        shown = f"{int(whole):,} tokens" if name == "tokens" else f"{_money(str(whole))} {words}"
+        shown = f"{int(whole):,} tokens" if name == "tokens" else f"{dollars(whole)} {words}"
         named = f", {100 * (whole - open_) / whole:.4g} % of it named" if whole else ""
         parts.append(f"{shown} apart{named}")
     held = "within" if answer["within"] else "beyond"
@@ -153,15 +151,3 @@ def _because(row: Row) -> str:
     words = (f" ({each['words']})" if each["words"] else "" for each in row["causes"])
     named = (each["cause"] for each in row["causes"])
     return "; ".join(map("".join, zip(named, words, strict=True)))
-
-
-def _count(value: int | None) -> str:
-    return _NULL if value is None else f"{value:,}"
-
-
-def _money(text: str | None) -> str:
-    if text is None:
-        return _NULL
-    value = Decimal(text)
-    sign = "-" if value < 0 else ""
-    return f"{sign}${abs(value).quantize(_UNIT, ROUND_HALF_EVEN):,}"

@@ -6,17 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import partial
 from itertools import chain, groupby, takewhile
 from operator import itemgetter
 from typing import Any, Final, cast
 
 from tallybook.render import formats, table
+from tallybook.render.cells import ABOUT, AT_LEAST, NULL, UNKNOWN, at_least, count, dollars, ends
 from tallybook.render.formats import csv_lines
 from tallybook.render.table import Column
 from tallybook.render.text import ELLIPSIS, keep_ends, keep_tail, visible, wrapped
-from tallybook.report.fields import UNKNOWN, together
+from tallybook.report.fields import UNKNOWN as UNSTATED
+from tallybook.report.fields import together
 from tallybook.report.query import KEYS, TIME_KEYS, whose
 from tallybook.schema import ORIGINS
 
@@ -30,9 +32,6 @@ _MONEY: Final = ("Cost", "Cost range", "Reported")
 _WHOSE: Final = {"project": "Project", "first_day": "First", "last_day": "Last"}
 Maker = tuple[Column, Callable[[Row], str]]  # a column without its cells, and what makes one
 
-NULL: Final = "–"
-AT_LEAST: Final = "≥"
-ABOUT: Final = "~"
 LEGEND: Final = {
     AT_LEAST: "at least: some records do not state all of it",
     ABOUT: "about: the kind of input, cache lifetime, price tier or a fee is not stated",
@@ -162,7 +161,7 @@ def usage_csv(answer: Row) -> Iterator[str]:
     """The rows without nesting: the same fields whatever they hold, no totals."""
     totals = answer["totals"]
     sums = [name for name, value in totals.items() if not isinstance(value, (Mapping, list))]
-    unknown = {f"unknown_{name}": name for name in UNKNOWN}
+    unknown = {f"unknown_{name}": name for name in UNSTATED}
     origins = {f"origin_{name}": name for name in ORIGINS}
     rows = (
         {
@@ -312,15 +311,12 @@ def _name(row: Row, name: str, *, first: bool, whole: str = "") -> str:
         return whole
     if "rest" in row:
         return f"({row['rest']:,} more)" if first else ""
-    return "(unknown)" if row[name] is None else visible(row[name])
+    return UNKNOWN if row[name] is None else visible(row[name])
 
 
 def _count(row: Row, name: str) -> str:
-    value = row[name]
-    if value is None:
-        return NULL
     is_partial = row["records_without_calls"] if name == "calls" else name in row["at_least"]
-    return f"{AT_LEAST if is_partial else ''}{value:,}"
+    return count(row[name], at_least(is_partial))
 
 
 def _money(rows: Iterable[Row], totals: Row) -> Iterator[Maker]:
@@ -350,23 +346,11 @@ def _places(least: Decimal, most: Decimal) -> int:
     return 2 if least >= Decimal("0.1") else 3 if least >= Decimal("0.01") else 4
 
 
-def _dollars(text: str | None, places: int) -> str:
-    if text is None:
-        return NULL
-    value, unit = Decimal(text), Decimal(1).scaleb(-places)
-    if 0 < value < unit:
-        return f"<${unit}"
-    return f"${value.quantize(unit, ROUND_HALF_EVEN):,}"
-
-
 def _cost(row: Row, places: int) -> str:
-    if row["cost_usd"] is None:
-        return NULL
     partial = row["unpriced_tokens"] or row["lower_bound"]
     # A sum that is at least so much is uncertain only where it might be less.
     uncertain = row["cost_low_usd"] != row["cost_usd" if partial else "cost_high_usd"]
-    marks = (AT_LEAST if partial else "") + (ABOUT if uncertain else "")
-    return marks + _dollars(row["cost_usd"], places)
+    return dollars(row["cost_usd"], places, at_least(partial) + (ABOUT if uncertain else ""))
 
 
 def _is_open(row: Row) -> bool:
@@ -383,9 +367,8 @@ def _range(row: Row, places: int) -> str:
         return NULL
     if not _is_open(row):
         return ""
-    least = _dollars(low, places)
-    return f"{AT_LEAST}{least}" if high is None else f"{least}–{_dollars(high, places)}"
+    return dollars(low, places, AT_LEAST) if high is None else "–".join(ends(low, high, places))
 
 
 def _reported(row: Row, places: int) -> str:
-    return _dollars(row["reported_cost_usd"], places)
+    return dollars(row["reported_cost_usd"], places)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tallybook.render import usage
+from tallybook.render.cells import AT_LEAST, NULL
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
@@ -53,9 +54,9 @@ def of_cost(row: Row, range_: str) -> list[str]:
         found.append(
             "no price is known" if whole else f"{tokens} without a price cost nothing here"
         )
-    if range_.startswith(usage.AT_LEAST):
-        found.append(f"cost is at least {range_.removeprefix(usage.AT_LEAST)}")
-    elif range_ not in {"", usage.NULL}:
+    if range_.startswith(AT_LEAST):
+        found.append(f"cost is at least {range_.removeprefix(AT_LEAST)}")
+    elif range_ not in {"", NULL}:
         found.append(f"cost is between {range_.replace('–', ' and ')}")
     return found
 

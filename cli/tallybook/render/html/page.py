@@ -16,6 +16,7 @@ from typing import Any, Final
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from tallybook.render import usage
+from tallybook.render.cells import ABOUT, AT_LEAST, NULL, UNKNOWN
 from tallybook.render.coverage import (
     coverage_line,
     days,
@@ -40,7 +41,6 @@ Row = Mapping[str, Any]
 THREADS: Final = 500  # rows of the thread table; the rest is one row
 _COLOURS: Final = 8  # of the style sheet; the last series is grey
 _PROBLEMS: Final = 50
-_UNKNOWN: Final = "(unknown)"
 _SHARE: Final = "Cached share"
 _COST: Final = "Cost"
 _RANGE: Final = "Cost range"
@@ -182,10 +182,10 @@ def share(row: Row) -> str:
     """
     cached, whole = row["cached_input_tokens"], row["input_tokens"]
     if cached is None or not whole:
-        return usage.NULL
+        return NULL
     least = row["at_least"]
-    sure = usage.AT_LEAST if "cached_input_tokens" in least else ""
-    mark = usage.ABOUT if "input_tokens" in least else sure
+    sure = AT_LEAST if "cached_input_tokens" in least else ""
+    mark = ABOUT if "input_tokens" in least else sure
     return f"{mark}{100 * cached / whole:.1f} %"
 
 
@@ -208,7 +208,7 @@ def _drawings(time: Row) -> list[dict[str, Any]]:
     key = _key(time)
     bars = stacks(time["rows"], key, measure, _COLOURS)
     series = [
-        ("others" if model is None else visible(model) or _UNKNOWN, values)
+        ("others" if model is None else visible(model) or UNKNOWN, values)
         for model, values in bars["series"]
     ]
     drawn = chart(bars["times"], series, sign)
@@ -225,7 +225,7 @@ def _drawings(time: Row) -> list[dict[str, Any]]:
 def _shares(time: Row, times: Sequence[str], key: str) -> list[dict[str, Any]]:
     """The chart of the share of cached input; none where nothing states it."""
     periods = {row[key]: row for row in _periods(time)}
-    told = [share(periods[each]) if each in periods else usage.NULL for each in times]
+    told = [share(periods[each]) if each in periods else NULL for each in times]
     parts = [_part(periods[each]) if each in periods else None for each in times]
     if not any(parts):
         return []
