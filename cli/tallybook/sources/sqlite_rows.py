@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -112,6 +112,25 @@ def batches(
             after = before - 1
         elif len(rows) < size:
             return
+
+
+def rows_of(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Iterable[str],
+    gaps: list[Reported],
+    size: int = BATCH_ROWS,
+) -> Iterator[list[Any]]:
+    """The rows of a table as `batches` has them, row number first; problem rows go to `gaps`."""
+    select = (
+        f'SELECT rowid, {", ".join(columns)} FROM "{table}" '  # noqa: S608 - names of our own
+        "WHERE rowid > :after ORDER BY rowid LIMIT :size"
+    )
+    for batch in batches(connection, select, size):
+        if isinstance(batch, Gap):
+            gaps.append(lost(batch, table))
+        else:
+            yield batch
 
 
 def lost(gap: Gap, table: str) -> Reported:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -115,8 +115,3 @@ def version(text: Any) -> Version | None:
     """The numbers of a version; None where it is none."""
     parts = str(text or "").split("-")[0].split(".")
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else None
-
-
-def latest(builds: Iterable[Version]) -> Version:
-    """The latest of the builds that are asked for, any where none is."""
-    return max(builds, default=NO_BUILD)

@@ -15,10 +15,10 @@ from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_rows
 from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.estimates import Estimates
-from tallybook.sources.ninerouter.sniff import usage_tables
+from tallybook.sources.ninerouter.sniff import USAGE_TABLES, usage_tables
 from tallybook.sources.ninerouter.usage_document import table_of
 from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
-from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
+from tallybook.sources.sqlite_rows import rows_of, tables_of
 from tallybook.values import count, decode, money
 
 PART: Final = "day"
@@ -51,51 +51,22 @@ def day_row(record: int, day: Any, data: Any) -> Reported:
 
 _BACKUPS: Final = "backups"
 _ANY: Final = 2**63 - 1  # farther than any record
-_COLUMNS: Final = (
-    "timestamp",
-    "provider",
-    "model",
-    "connectionId",
-    "apiKey",
-    "endpoint",
-    "cost",
-    "tokens",
-    "promptTokens",
-    "completionTokens",
-)
-_WORDS: Final = frozenset(
-    {"provider", "model", "connectionId", "connection_id", "apiKey", "api_key", "endpoint"}
-)
 _DAY_ROWS: Final = 500
-
-
-# The same columns in the tables of usage rows, see `sniff`.
-_COLUMNS_OF: Final = {
-    "usageHistory": _COLUMNS,
-    "usage": (
-        "timestamp",
-        "provider",
-        "model",
-        "connection_id",
-        "api_key",
-        "endpoint",
-        "cost",
-        "tokens_json",
-        "prompt_tokens",
-        "completion_tokens",
-    ),
-    "usage_history": (
-        "timestamp",
-        "provider",
-        "model",
-        "connection_id",
-        "api_key",
-        "endpoint",
-        "cost",
-        "data",
-        "prompt_tokens",
-        "completion_tokens",
-    ),
+# The columns of an entry, with the names that they have in the tables of the forks, see `sniff`.
+_WORDS: Final = {
+    "provider": "provider",
+    "model": "model",
+    "connectionId": "connection_id",
+    "apiKey": "api_key",
+    "endpoint": "endpoint",
+}
+_COLUMNS: Final = {
+    "timestamp": "timestamp",
+    **_WORDS,
+    "cost": "cost",
+    "tokens": None,  # its own in each table
+    "promptTokens": "prompt_tokens",
+    "completionTokens": "completion_tokens",
 }
 
 
@@ -126,23 +97,17 @@ def _entries(
     names: Numbering,
     gaps: list[Reported],
 ) -> Iterator[list[Entry]]:
-    columns = ", ".join(_column(name, there) for name in _COLUMNS_OF[table])
-    select = (
-        f'SELECT rowid, {columns} FROM "{table}" '  # noqa: S608 - names of our own
-        "WHERE rowid > :after ORDER BY rowid LIMIT :size"
-    )
-    for batch in batches(connection, select):
-        if isinstance(batch, Gap):
-            gaps.append(lost(batch, table))
-        else:
-            yield from_database(batch, names)
+    columns = [_column(name, table, there) for name in _COLUMNS]
+    for batch in rows_of(connection, table, columns, gaps):
+        yield from_database(batch, names)
 
 
-def _column(name: str, there: frozenset[str]) -> str:
+def _column(name: str, table: str, there: frozenset[str]) -> str:
     """A column as the entries take it: words as texts that are not empty, else nothing."""
-    if name not in there:
+    own = name if table == "usageHistory" else _COLUMNS[name] or USAGE_TABLES[table]
+    if own not in there:
         return "NULL"
-    return f"nullif(CAST({name} AS TEXT), '')" if name in _WORDS else name
+    return f"nullif(CAST({own} AS TEXT), '')" if name in _WORDS else own
 
 
 def _era(connection: sqlite3.Connection, found: Tables, facts: FileFacts) -> Era:
@@ -187,12 +152,5 @@ def _meta(connection: sqlite3.Connection, found: Tables) -> dict[str, Any]:
 
 
 def _days(connection: sqlite3.Connection, gaps: list[Reported]) -> Iterator[list[Reported]]:
-    select = (
-        "SELECT rowid, dateKey, data FROM usageDaily"
-        " WHERE rowid > :after ORDER BY rowid LIMIT :size"
-    )
-    for batch in batches(connection, select, _DAY_ROWS):
-        if isinstance(batch, Gap):
-            gaps.append(lost(batch, "usageDaily"))
-        else:
-            yield [day_row(record, day, data) for record, day, data in batch]
+    for batch in rows_of(connection, "usageDaily", ("dateKey", "data"), gaps, _DAY_ROWS):
+        yield [day_row(record, day, data) for record, day, data in batch]

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from tallybook.schema import PROBLEM, Reported
+from tallybook.schema import Reported
 from tallybook.sources.contract import Tables
+from tallybook.sources.lines import problem
 from tallybook.sources.ninerouter.details import BARE, CUT, Detail, can_tell, is_alone, opened, rows
 from tallybook.sources.ninerouter.sniff import detail_tables
-from tallybook.sources.sqlite_rows import Gap, batches, lost, tables_of
+from tallybook.sources.sqlite_rows import rows_of, tables_of
 from tallybook.values import begins, decode, text
-
-if TYPE_CHECKING:
-    pass
-
 
 PLACEHOLDER: Final = "[Streaming - raw response not captured]"
 _NOTHING: Final = msgspec.Raw()
@@ -112,20 +110,18 @@ def decode_detail(number: int, content: bytes) -> Detail | None:
     found = decode(content, _RECORD)
     if found is None:
         return None
-    detail = Detail(
-        record=number,
-        id=text(found.id),
-        provider=text(found.provider),
-        model=text(found.model),
-        status=text(found.status),
-        connection=text(found.connectionId),
-        timestamp=found.timestamp,
-        latency=found.latency,
-        tokens=found.tokens,
-    )
+    detail = _detail(number, partial(getattr, found))
+    detail.connection = text(found.connectionId)
     take_answer(detail, bytes(found.providerResponse).strip())
     take_request(detail, found.request, found.providerRequest, found.response)
     return detail
+
+
+def _detail(number: int, stated: Callable[[str], Any]) -> Detail:
+    """The detail with what is `stated` under the names that a document has for it too."""
+    known: dict[str, Any] = {name: stated(name) for name in ("timestamp", "latency", "tokens")}
+    known |= {name: text(stated(name)) for name in ("id", "provider", "model", "status")}
+    return Detail(record=number, **known)
 
 
 def take_answer(detail: Detail, answer: bytes) -> None:
@@ -154,11 +150,6 @@ def take_request(
     detail.kind = text(_part_of_document(response, Request).type)
 
 
-def _limit(body: Request) -> Any:
-    limits = (body.max_tokens, body.max_completion_tokens, body.max_output_tokens)
-    return next((limit for limit in limits if limit is not None), None)
-
-
 def _newest_results(items: msgspec.Raw) -> list[str] | None:
     """The tool calls whose results the request brings, which the model has not answered yet."""
     every = decode(bytes(items), _ITEMS)
@@ -169,29 +160,15 @@ def _newest_results(items: msgspec.Raw) -> list[str] | None:
             break
         found += [item.tool_call_id, item.call_id if item.type in _RESULTS else None]
         blocks = decode(bytes(item.content), _ITEMS)
-        for block in map(_block, blocks if isinstance(blocks, list) else []):
+        for each in blocks if isinstance(blocks, list) else []:
+            block = _part_of_document(each, Item)
             found.append(block.tool_use_id if block.type in _RESULTS else None)
     return [name for name in map(text, found) if name] or None
 
 
-def _block(raw: msgspec.Raw) -> Item:
-    return _part_of_document(raw, Item)
-
-
-def begun_detail(number: int, head: bytes) -> Detail:
+def _begun_detail(number: int, head: bytes) -> Detail:
     """The detail as far as the beginning of its document says; texts come behind the counts."""
-    beginning = head.decode("utf-8", "replace")
-    return Detail(
-        record=number,
-        id=text(_after(beginning, "id")),
-        provider=text(_after(beginning, "provider")),
-        model=text(_after(beginning, "model")),
-        status=text(_after(beginning, "status")),
-        timestamp=_after(beginning, "timestamp"),
-        latency=_after(beginning, "latency"),
-        tokens=_after(beginning, "tokens"),
-        body_state=CUT,
-    )
+    return _detail(number, partial(_after, head.decode("utf-8", "replace")))
 
 
 def _after(beginning: str, key: str) -> Any:
@@ -221,8 +198,7 @@ def _body(answer: bytes) -> dict[str, Any]:
 
 
 def _stated(part: Inside) -> dict[str, Any]:
-    values = ((name, getattr(part, name)) for name in part.__struct_fields__)
-    return {name: value for name, value in values if value is not None}
+    return {key: value for key, value in msgspec.structs.asdict(part).items() if value is not None}
 
 
 _BATCH_ROWS: Final = 200
@@ -285,15 +261,8 @@ def detail_rows(
     usage = next((rows for rows, there in places if can_tell(rows, there)), None)
     for layout in _layouts(found):
         place = _Place(connection, layout, is_copy, usage)
-        select = (
-            f'SELECT rowid, {", ".join(layout.small)} FROM "{layout.table}" '  # noqa: S608 - our own
-            "WHERE rowid > :after ORDER BY rowid LIMIT :size"
-        )
-        for batch in batches(connection, select, _BATCH_ROWS):
-            if isinstance(batch, Gap):
-                gaps.append(lost(batch, layout.table))
-            else:
-                yield [row for each in batch for row in _rows(place, each)]
+        for batch in rows_of(connection, layout.table, layout.small, gaps, _BATCH_ROWS):
+            yield [row for each in batch for row in _rows(place, each)]
 
 
 def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
@@ -309,20 +278,16 @@ def _rows(place: _Place, values: Sequence[Any]) -> list[Reported]:
             setattr(detail, name, value if value is not None else getattr(detail, name))
         detail.is_alone = place.usage is not None and is_alone(place.usage, detail)
     except sqlite3.DatabaseError as error:
-        return [_unreadable(number, place.layout.table, str(error))]
+        table = place.layout.table
+        row = problem(number, "truncated", f"{table} row {number}: {error}")
+        row.part = table
+        return [row]
     detail.is_copy = place.is_copy
     made = rows(detail)
     if not is_whole:
         for row in made:
             row.problems = [*(row.problems or []), "bad-line"]
     return made
-
-
-def _unreadable(number: int, name: str, words: str) -> Reported:
-    detail = f"{name} row {number}: {words}"
-    return Reported(
-        record=number, part=name, kind=PROBLEM, calls=None, problems=["truncated"], detail=detail
-    )
 
 
 def _from_document(place: _Place, number: int, known: dict[str, Any]) -> tuple[Detail, bool]:
@@ -333,19 +298,15 @@ def _from_document(place: _Place, number: int, known: dict[str, Any]) -> tuple[D
     connection, name = place.connection, place.layout.table
     with connection.blobopen(name, _DOCUMENT, number, readonly=True) as blob:
         head, size = blob.read(_HEAD_BYTES), len(blob)
-        is_short = size <= _HEAD_BYTES
         streamed = Detail(record=number, id=known["id"]).streamed
-        if not is_short and size > (_LARGEST_STREAMED if streamed else _LARGEST):
-            detail = begun_detail(number, head)
-            detail.body_state = None if streamed else CUT
-            return detail, detail.tokens is not None
-        content = head + blob.read()
-    whole = decode_detail(number, content)
-    if whole is None and streamed and not is_short:
-        detail = begun_detail(number, head)
-        detail.body_state = None
-        return detail, detail.tokens is not None
-    return (whole, True) if whole is not None else (begun_detail(number, head), False)
+        is_too_long = size > (_LARGEST_STREAMED if streamed else _LARGEST)
+        whole = None if is_too_long else decode_detail(number, head + blob.read())
+    if whole is not None:
+        return whole, True
+    detail = _begun_detail(number, head)
+    has_text = streamed and size > _HEAD_BYTES
+    detail.body_state = None if has_text else CUT
+    return detail, (is_too_long or has_text) and detail.tokens is not None
 
 
 def _from_parts(place: _Place, number: int, known: dict[str, Any]) -> Detail:

@@ -20,14 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects import Usage, find_usage, put_usage, read_usage
-from tallybook.schema import (
-    CALL,
-    EVENT,
-    MOST_AT_BEGIN,
-    PLACEHOLDER_OUTPUT,
-    RESPONSE,
-    Reported,
-)
+from tallybook.schema import CALL, EVENT, MOST_AT_BEGIN, PLACEHOLDER_OUTPUT, RESPONSE, Reported
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.eras import upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
@@ -41,12 +34,7 @@ FILTERED: Final = "filtered"  # the counts were taken out for the client
 SURPLUS: Final = 2000
 _PROMPTS: Final = ("prompt_tokens", "input_tokens")
 _LEFT_BY_FILTER: Final = frozenset(
-    {
-        "input_tokens",
-        "output_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
-    }
+    {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}
 )
 
 
@@ -135,11 +123,10 @@ def is_alone(connection: sqlite3.Connection, detail: Detail) -> bool:
     time = instant(detail.timestamp)
     if time is None or detail.model is None:
         return False
-    counts = sorted(outputs(detail))
-    counts += [counts[0]] * (3 - len(counts))
+    outputs, prompts = _in_usage_row(detail)
     for apart, whatever in ((_APART, True), (_FAR, False)):
         bounds = (_stamp(time - apart), _stamp(time + apart))
-        where = (*bounds, detail.model, detail.connection, *counts, whatever, *_inputs(detail))
+        where = (*bounds, detail.model, detail.connection, *outputs, whatever, *prompts)
         if connection.execute(_ROW, where).fetchone() is not None:
             return False
     return not _lacks_rows(connection, _stamp(time - _APART), _stamp(time + _APART))
@@ -178,15 +165,22 @@ def _next_number(connection: sqlite3.Connection) -> int:
     return max(highest, given[0] if given else 0) + 1
 
 
-def _inputs(detail: Detail) -> tuple[int, int, int]:
-    """What a usage row of the same request may state as its prompt; -1 is nothing."""
+_Three = tuple[int, int, int]
+
+
+def _in_usage_row(detail: Detail) -> tuple[_Three, _Three]:
+    """What a usage row of the same request may state as completion and as prompt; -1 is nothing."""
     tokens = detail.tokens if isinstance(detail.tokens, Mapping) else {}
     usage = read_statement(tokens, upstream_of(detail.provider), streamed=True, is_forced=False)
-    if usage is None or not usage.reported_input_tokens:
-        return (-1, -1, -1)
+    if usage is None:
+        return (0, 0, 0), (-1, -1, -1)
+    output, reasoning = usage.reported_output_tokens or 0, usage.reported_reasoning_tokens or 0
+    outputs = (output, output + reasoning, abs(output - reasoning))
     prompt = usage.reported_input_tokens
+    if not prompt:
+        return outputs, (-1, -1, -1)
     cache = (usage.reported_cached_tokens or 0) + (usage.reported_cache_creation_tokens or 0)
-    return (prompt, prompt + cache, max(prompt - cache, 0) or -1)
+    return outputs, (prompt, prompt + cache, max(prompt - cache, 0) or -1)
 
 
 def _stamp(time: datetime) -> str:
@@ -246,9 +240,8 @@ class Detail(msgspec.Struct, kw_only=True):
 def rows(detail: Detail) -> list[Reported]:
     """One row for each statement of counts, at least one."""
     if detail.is_placeholder or detail.status == "error":
-        rule = "detail/placeholder" if detail.is_placeholder else "detail/error"
         row = _row(detail, TOKENS, EVENT)
-        row.rule = rule
+        row.rule = "detail/placeholder" if detail.is_placeholder else "detail/error"
         return [row]
     found = [_tokens_row(detail)]
     body = _body_row(detail)
@@ -269,16 +262,6 @@ def _may_break_off(detail: Detail, row: Reported) -> bool:
     """Whether Claude's stream may have broken off with no more than the count it began with."""
     little = (row.reported_output_tokens or 0) <= MOST_AT_BEGIN
     return little and not row.finished and upstream_of(detail.provider) == "claude"
-
-
-def outputs(detail: Detail) -> set[int]:
-    """What a usage row of the same request may state as its completion."""
-    tokens = detail.tokens if isinstance(detail.tokens, Mapping) else {}
-    usage = read_statement(tokens, upstream_of(detail.provider), streamed=True, is_forced=False)
-    if usage is None:
-        return {0}
-    output, reasoning = usage.reported_output_tokens or 0, usage.reported_reasoning_tokens or 0
-    return {output, output + reasoning, abs(output - reasoning)}
 
 
 def _states(row: Reported) -> bool:
@@ -320,10 +303,8 @@ def _latency(latency: Any) -> str | None:
 def _thread(detail: Detail) -> tuple[str | None, str | None]:
     """The client's own thread and its source, as far as the request names it."""
     named = text(detail.user_id)
-    if named is not None:
-        session = _session(named)
-        if session is not None:
-            return session, "claude-code"
+    if named is not None and (session := _session(named)) is not None:
+        return session, "claude-code"
     key = text(detail.cache_key)
     if key is not None and _CODEX_THREAD.fullmatch(key):
         return key, "codex"
@@ -382,5 +363,5 @@ def _prompts(tokens: Any) -> set[int]:
     """The prompts that the detail's own token object states, one of which the body repeats."""
     if not isinstance(tokens, Mapping):
         return set()
-    stated = (count(tokens.get(name), []) for name in ("prompt_tokens", "input_tokens"))
+    stated = (count(tokens.get(name), []) for name in _PROMPTS)
     return {number for number in stated if number}

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tallybook.schema import CACHE_BESIDE, CACHE_TWICE, MOST_AT_BEGIN, PLACEHOLDER_OUTPUT
-from tallybook.sources.ninerouter.builds import (
-    NESTED,
-    NEVER,
-    NO_BUILD,
-    WHOLE,
-    Builds,
-    Version,
-    latest,
-)
+from tallybook.sources.ninerouter.builds import NESTED, NEVER, NO_BUILD, WHOLE, Builds, Version
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, STRIPPED, TWIN
 from tallybook.sources.ninerouter.usage_rows import Entry
 
-_CLAUDE: Final = frozenset({"claude", "anthropic", "agentrouter"})
-# They have an endpoint in Anthropic's format and one in OpenAI's; the rows do not say which.
-_EITHER: Final = frozenset({"glm", "kimi", "kimi-coding", "minimax", "minimax-cn"})
-_RESPONSES: Final = frozenset({"codex", "grok-cli", "openai-responses"})
-_GEMINI: Final = frozenset({"gemini", "gemini-cli", "antigravity", "vertex"})
-_OWN: Final = frozenset({"kiro", "ollama", "commandcode", "cursor", "grok-web", "perplexity-web"})
+_OWN: Final = ("kiro", "ollama", "commandcode", "cursor", "grok-web", "perplexity-web")
+_UPSTREAMS: Final = {
+    **dict.fromkeys(("claude", "anthropic", "agentrouter"), "claude"),
+    # They have an endpoint in Anthropic's format and one in OpenAI's; the rows do not say which.
+    **dict.fromkeys(("glm", "kimi", "kimi-coding", "minimax", "minimax-cn"), "claude|openai"),
+    **dict.fromkeys(("codex", "grok-cli", "openai-responses"), "responses"),
+    **dict.fromkeys(("gemini", "gemini-cli", "antigravity", "vertex"), "gemini"),
+    **{name: name for name in _OWN},
+}
+# The same of providers that the user named, by how their names begin.
+_NAMED: Final = (
+    ("anthropic-compatible-", "claude"),
+    ("openai-compatible-responses-", "responses"),
+    ("ollama", "ollama"),
+)
 # Their providers state no usage, so the counts are taken from lengths of texts, and 2000 is added.
 _ESTIMATING: Final = frozenset({"cursor", "grok-web", "perplexity-web"})
 # Kiro's counts are now stated, now worked out from a percentage and a length.
@@ -57,7 +57,6 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     reading: str | None
     why: str
     is_claude: bool  # the upstream may answer in Anthropic's format
-    is_gemini: bool
     is_translated: bool | None  # client and upstream speak different formats
     cache_is_read: bool
     states_writes: bool  # a 0 of what was written to the cache is the provider's own
@@ -69,18 +68,17 @@ class Route(msgspec.Struct, frozen=True, gc=False):
 def route(provider: str | None, endpoint: str | None, streamed: bool | None) -> Route:
     """The route of a request to `provider` that came in at the path `endpoint`."""
     client, upstream = _client(endpoint), upstream_of(provider)
-    readings = {
-        _reading(client, streamed, is_claude=is_claude) for is_claude in _may_be_claude(upstream)
-    }
-    reading, why = readings.pop() if len(readings) == 1 else _agreed(readings)
+    formats = upstream.split("|")
+    reading, why = _agreed(
+        {_reading(client, streamed, is_claude=name == "claude") for name in formats}
+    )
     return Route(
         client=client,
         upstream=upstream,
         streamed=streamed,
         reading=reading,
         why=why,
-        is_claude=True in _may_be_claude(upstream),
-        is_gemini=upstream == "gemini",
+        is_claude="claude" in formats,
         is_translated=None if client is None else client != upstream,
         cache_is_read=provider not in _CACHE_UNREAD,
         states_writes=states_writes(upstream) or client == "embeddings",
@@ -92,17 +90,8 @@ def route(provider: str | None, endpoint: str | None, streamed: bool | None) -> 
 def upstream_of(provider: str | None) -> str:
     """The format in which the provider answers, `claude|openai` where it may be either."""
     name = provider or ""
-    if name in _CLAUDE or name.startswith("anthropic-compatible-"):
-        return "claude"
-    if name in _EITHER:
-        return "claude|openai"
-    if name in _RESPONSES or name.startswith("openai-compatible-responses-"):
-        return "responses"
-    if name in _GEMINI:
-        return "gemini"
-    if name.startswith("ollama"):
-        return "ollama"
-    return name if name in _OWN else "openai"
+    named = (upstream for begin, upstream in _NAMED if name.startswith(begin))
+    return _UPSTREAMS.get(name) or next(named, "openai")
 
 
 def states_writes(upstream: str) -> bool:
@@ -121,10 +110,6 @@ def exclusive(upstream: str, written: int | bool | None) -> str:
     """
     is_found = written or upstream == "claude" or (written is None and "claude" in upstream)
     return "anthropic" if is_found else "reads-outside"
-
-
-def _may_be_claude(upstream: str) -> tuple[bool, ...]:
-    return {"claude": (True,), "claude|openai": (True, False)}.get(upstream, (False,))
 
 
 _CLIENTS: Final = (
@@ -173,7 +158,7 @@ _TO_CLAUDE: Final[dict[bool | None, tuple[str | None, str]]] = {
 
 
 def _agreed(readings: set[tuple[str | None, str]]) -> tuple[str | None, str]:
-    """The one reading of a provider with two formats, where it is the same for both."""
+    """The one reading of a provider, where it is the same for both of its formats."""
     found = {reading for reading, _ in readings}
     why = " or ".join(sorted(why for _, why in readings))
     return (found.pop() if len(found) == 1 else None), why
@@ -404,28 +389,20 @@ def _is_unread(case: Case, way: Route) -> bool:
     """Whether a count of 0 may say only that the build did not look where the count was."""
     if not way.cache_is_read:
         return True
-    streams = () if way.streamed is False else _of_streams(way)
-    wholes = () if way.streamed is True else _of_wholes(case, way)
-    return case.build < latest([*streams, *wholes])
-
-
-def _of_streams(way: Route) -> Iterator[Version]:
-    """The build from which on the cache counts of a stream are found."""
-    if way.upstream in ("responses", "gemini") and way.is_translated is not False:
-        yield NESTED
+    # The build from which on the cache counts of a stream are found, and those of a whole answer.
+    needed: list[Version] = [NO_BUILD]
+    if way.streamed is not False and way.upstream in ("responses", "gemini"):
+        needed += [NESTED] if way.is_translated is not False else []
+    if way.streamed is not True and case.provider in _ONLY_STREAMING:
+        needed.append(NEVER)
+    elif way.streamed is not True and (way.upstream, way.client) in _LATE_WHOLES:
+        needed.append(WHOLE)
+    return case.build < max(needed)
 
 
 _LATE_WHOLES: Final = frozenset(
     {("responses", "responses"), ("openai", "claude"), ("claude|openai", "claude")}
 )
-
-
-def _of_wholes(case: Case, way: Route) -> Iterator[Version]:
-    """The build from which on the cache counts of a whole answer are found."""
-    if case.provider in _ONLY_STREAMING:
-        yield NEVER
-    elif (way.upstream, way.client) in _LATE_WHOLES:
-        yield WHOLE
 
 
 def _dialect(case: Case, way: Route, prompt: _Prompt) -> tuple[str, list[str]]:
@@ -436,7 +413,7 @@ def _dialect(case: Case, way: Route, prompt: _Prompt) -> tuple[str, list[str]]:
     guesses = ["input"] if prompt.is_guess else []
     if prompt.reading == EXCLUSIVE:
         return exclusive(way.upstream, case.written), guesses
-    if not way.is_gemini:
+    if way.upstream != "gemini":
         return "openai", guesses
     if case.thinks or way.client == "gemini" or way.streamed is False:
         # A stripped record has lost the thoughts, be there any.

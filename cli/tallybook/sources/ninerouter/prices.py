@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -42,8 +42,7 @@ _SETTINGS: Final = msgspec.json.Decoder(_Settings)
 
 def prices_in_database(connection: sqlite3.Connection) -> list[Price]:
     """The user's prices in a database; none where it keeps none. Raises sqlite3.Error."""
-    stored = _stored(connection)
-    return [price for provider, models in stored for price in _prices(provider, models)]
+    return _prices(_stored(connection))
 
 
 def _stored(connection: sqlite3.Connection) -> list[tuple[str, Any]]:
@@ -51,7 +50,10 @@ def _stored(connection: sqlite3.Connection) -> list[tuple[str, Any]]:
     if not {"scope", "key", "value"} <= {name for (name,) in columns}:
         return []
     found = connection.execute("SELECT key, value FROM kv WHERE scope = 'pricing' ORDER BY key")
-    return [(str(provider), _decoded(stored)) for provider, stored in found.fetchall()]
+    return [
+        (str(provider), decode(stored) if isinstance(stored, str | bytes) else None)
+        for provider, stored in found.fetchall()
+    ]
 
 
 def overrides_in_database(
@@ -77,11 +79,7 @@ def prices_in_document(content: bytes) -> list[Price] | None:
     settings = decode(content, _SETTINGS)
     if settings is None or not isinstance(settings.pricing, dict):
         return None
-    return [
-        price
-        for provider, models in sorted(settings.pricing.items())
-        for price in _prices(provider, models)
-    ]
+    return _prices(sorted(settings.pricing.items()))
 
 
 def price_file(prices: list[Price]) -> str:
@@ -102,13 +100,15 @@ def _toml(value: Any) -> str:
     return shown.replace("\x7f", "\\u007f")
 
 
-def _prices(provider: Any, models: Any) -> Iterator[Price]:
-    if not isinstance(provider, str) or not isinstance(models, dict):
-        return
-    for model, stated in sorted(models.items()):
-        rates = _rates(stated) if isinstance(stated, dict) else {}
-        if rates and text(model) and text(provider):
-            yield {"provider": _ALIASES.get(provider, provider), "model": model, **rates}
+def _prices(stored: Iterable[tuple[str, Any]]) -> list[Price]:
+    """The prices by provider, then by model."""
+    return [
+        {"provider": _ALIASES.get(provider, provider), "model": model, **rates}
+        for provider, models in stored
+        if text(provider) and isinstance(models, dict)
+        for model, stated in sorted(models.items())
+        if text(model) and isinstance(stated, dict) and (rates := _rates(stated))
+    ]
 
 
 def _rates(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,3 @@ def _rate(value: Any) -> Any:
         return None
     rate = money(value, [])
     return value if rate is None else rate
-
-
-def _decoded(stored: Any) -> Any:
-    return decode(stored) if isinstance(stored, str | bytes) else None

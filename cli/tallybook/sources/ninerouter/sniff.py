@@ -19,7 +19,7 @@ _OF_ROWS: Final = re.compile(rb'"tokens"\s*:\s*\{')
 _OF_DETAILS: Final = re.compile(rb'"latency"\s*:\s*\{\s*"ttft"\s*:')
 # Tables of usage rows, with the column of their counts: of all releases, and of two forks that
 # never were merged.
-_USAGE_TABLES: Final = {
+USAGE_TABLES: Final = {
     "usageHistory": "tokens",
     "usage": "tokens_json",
     "usage_history": "data",
@@ -62,7 +62,7 @@ def usage_tables(found: Tables) -> list[str]:
     """The tables of usage rows in a database."""
     return [
         table
-        for table, counts in _USAGE_TABLES.items()
+        for table, counts in USAGE_TABLES.items()
         if {"timestamp", "model", counts} <= found.get(table, frozenset())
     ]
 

@@ -17,7 +17,7 @@ from tallybook.sources.ninerouter.tokens import (
     decode,
     decode_sound,
 )
-from tallybook.values import UNDECODABLE, money, text
+from tallybook.values import UNDECODABLE, count, money, text
 
 UNKNOWN: Final = -(2**63)  # as a time
 _DEAREST: Final = 1_000_000  # dollars; no call costs that
@@ -139,13 +139,8 @@ def _odd_counts(
         return counts(tokens, has_endpoint=has_endpoint)
     if stated is not None:
         problems.append("bad-tokens")
-    return TokenCounts(COLUMNS, *_columns(columns, problems))
-
-
-def _columns(values: list[Any], problems: list[str]) -> tuple[int | None, int | None]:
-    stated = dict(zip(("prompt_tokens", "completion_tokens"), values, strict=False))
-    tokens = convert(stated, problems) or Tokens()
-    return tokens.prompt_tokens, tokens.completion_tokens
+    prompt, completion = (count(value, problems) for value in columns)
+    return TokenCounts(COLUMNS, prompt, completion)
 
 
 def from_document(record: int, row: dict[str, Any], names: Numbering) -> Entry:
