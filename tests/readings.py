@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,14 @@ import polars as pl
 from tallybook.ledger.question import Question
 
 T = TypeVar("T")
+
+
+@dataclass
+class StatedPrices:
+    """What a report says of its prices."""
+
+    sources: list[str]
+    digest: str
 
 
 class MadeReading:
@@ -25,8 +34,7 @@ class MadeReading:
         self.removed = 0
         self.not_looked_at: dict[str, int] = {}
         self.searched = [Path("/home/u/.codex/sessions")]
-        self.price_sources = ["list 2026-11-20"]
-        self.price_digest = self.digest = "d1"
+        self.rates: Any = StatedPrices(["list 2026-11-20"], "d1")
         self.notes: list[str] = []
         self.is_settled = False
         self.question: Question | None = None

@@ -158,7 +158,7 @@ def _values(values: Values) -> list[str]:
 
 def _rows(reading: Reading, query: Query) -> pl.DataFrame:
     rows = pl.concat(export.tables(report_of(reading, query)))
-    return export.with_digest(rows, reading.price_digest)
+    return export.with_digest(rows, reading.rates.digest)
 
 
 def _scanned(
@@ -168,7 +168,7 @@ def _scanned(
         # What a filter stands for is only known from all rows.
         meant = report_of(reading, query).query if query.filters else query
         return [
-            _pushed(_told(batch.lazy(), meant, reading.price_digest), columns, predicate)
+            _pushed(_told(batch.lazy(), meant, reading.rates.digest), columns, predicate)
             for batch in reading.batches()
         ]
 

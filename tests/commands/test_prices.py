@@ -213,9 +213,9 @@ def test_the_digest_stands_below_what_has_no_price(run: Run, tmp_path: Path) -> 
 
 
 def test_columns_without_room_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tallybook.commands.prices.stdout_width", lambda: 80)
+    monkeypatch.setattr("tallybook.commands.output.stdout_width", lambda: 80)
     assert "no room for Write 5m, Write 1h, Source:" in run("gpt-5.4").stderr
-    monkeypatch.setattr("tallybook.commands.prices.stdout_width", lambda: 40)
+    monkeypatch.setattr("tallybook.commands.output.stdout_width", lambda: 40)
     assert "no room for Prompt, From, To, Write 5m," in " ".join(run("gpt-5.4").stderr.split())
 
 

@@ -8,6 +8,7 @@ from tallybook.render.formats import envelope
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame
+from tests.readings import StatedPrices
 
 USD = 10**15
 # What a command that has read files adds.
@@ -23,9 +24,8 @@ def wrapped(report: Report) -> dict[str, Any]:
     """The envelope of a report."""
     return envelope(
         "usage-report",
-        version="0.1.0",
         query=report.query.document(),
-        prices={"sources": ["list 2026-11-20"], "digest": "d1"},
+        prices=StatedPrices(["list 2026-11-20"], "d1"),
         rows=list(report.rows),
         totals=report.totals,
         coverage={**_OF_FILES, **report.coverage},

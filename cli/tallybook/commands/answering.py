@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from tallybook import __version__
 from tallybook.commands import terminal
 from tallybook.commands.kept_answers import Answer, Answers
 from tallybook.commands.output import say, stderr_width, write_problems
@@ -164,9 +163,8 @@ def envelope_of(command: str, report: Report, reading: Reading) -> dict[str, Any
     """The JSON document of a report."""
     return envelope(
         command,
-        version=__version__,
         query=report.query.document(),
-        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        prices=reading.rates,
         rows=report.rows,
         totals=report.totals,
         coverage=report.coverage,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tallybook import __version__
 from tallybook.commands import options, terminal
 from tallybook.commands.answering import question_of, read
-from tallybook.commands.options import check_files, chosen_zone
+from tallybook.commands.options import check_files, chosen_zone, with_options
 from tallybook.commands.output import (
     check_problems,
     put,
@@ -57,117 +56,158 @@ stay as well.
 Exit codes: 0 done, 1 could not do it, or not for every file, 2 wrong usage."""
 
 
-Apply = Annotated[
-    bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
-]
-Details = Annotated[bool, typer.Option("--details", help="Show the largest changes call by call.")]
-Form = Annotated[Literal["table", "json"], typer.Option("--format", help="How to write the plan.")]
-InPlace = Annotated[
-    bool,
-    typer.Option(
-        "--in-place", help="With --apply: write it into 9router's own files too, after a backup."
-    ),
-]
-Restore = Annotated[
-    bool,
-    typer.Option(
-        "--restore", help="Put back what 9router's files stated before the first --in-place."
-    ),
-]
-Responses = Annotated[
-    list[Path] | None,
-    typer.Option(
-        metavar="PATH",
-        parser=options.named("--responses", path_named),
-        help="Stored responses that lie elsewhere; repeatable.",
-    ),
-]
-FolderZone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TZ", help="IANA zone of local times in folder names; default: the machine's."
-    ),
-]
+@dataclass(frozen=True, kw_only=True)
+class BackfillOptions:
+    """The options of the command, as they were given."""
+
+    paths: options.Paths = None
+    everything: options.All = False
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Record what is proved beside the facts, in the ledger.")
+    ] = False
+    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="With --apply: write it into 9router's own files too, after a backup.",
+        ),
+    ] = False
+    restore: Annotated[
+        bool,
+        typer.Option(
+            "--restore", help="Put back what 9router's files stated before the first --in-place."
+        ),
+    ] = False
+    responses: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            parser=options.named("--responses", path_named),
+            help="Stored responses that lie elsewhere; repeatable.",
+        ),
+    ] = None
+    details: Annotated[
+        bool, typer.Option("--details", help="Show the largest changes call by call.")
+    ] = False
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TZ", help="IANA zone of local times in folder names; default: the machine's."
+        ),
+    ] = None
+    problems: options.Problems = None
+    format_: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How to write the plan.")
+    ] = "table"
+    json: options.Json = False
+    ledger: options.Ledger = None
+    no_ledger: options.NoLedger = False
+    prices: options.Prices = None
+    engine: options.Engine = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether data is to be written as JSON."""
+        return self.json or self.format_ == "json"
+
+    @property
+    def folder(self) -> Path:
+        """Where the ledger is. Raises UsageError."""
+        return terminal.own_ledger(self.ledger)
+
+    def check(self) -> None:
+        """Raise UsageError for options that exclude each other, and for files that cannot be."""
+        names = ("apply", "undo", "restore")
+        chosen = [f"--{name}" for name in names if getattr(self, name)]
+        takes_back = self.undo or self.restore
+        if len(chosen) > 1:
+            raise UsageError(f"{' and '.join(chosen)} exclude each other")
+        if self.in_place and takes_back:
+            raise UsageError("--in-place goes with --apply, or shows what it would change")
+        if self.no_ledger and (self.apply or self.undo):
+            raise UsageError(f"{chosen[0]} needs the ledger", hint="leave out --no-ledger")
+        if self.everything and takes_back:
+            hint = "--undo and --restore know their calls"
+            raise UsageError("--all is of no use here", hint=hint)
+        if self.in_place or self.restore:
+            _check_writable(self.paths)
+        inputs = [*(self.paths or []), *(self.responses or [])]
+        check_files(inputs, self.prices, None)
+        check_problems(self.problems, inputs, None)
+
+    def query(self) -> dict[str, Any]:
+        """What was asked, as the JSON document has it."""
+        more = _named(self.responses) or []
+        return {"paths": _named(self.paths), "all": self.everything, "responses": more}
+
+    def questions(self) -> tuple[Question, Question | None]:
+        """What is asked of the ledger, and of stored responses that lie elsewhere."""
+        asked = question_of(
+            self.paths,
+            self.prices,
+            self.ledger,
+            no_ledger=self.no_ledger,
+            as_recorded=True,
+            everything=self.everything,
+            engine=self.engine,
+        )
+        if not self.responses:
+            return asked, None
+        more = question_of(
+            self.responses, None, None, no_ledger=True, as_recorded=True, engine=self.engine
+        )
+        return asked, more
 
 
 @app.command("backfill", epilog=_EXAMPLES, short_help="Fill lost counts from stored responses.")
-def backfill(  # noqa: PLR0913, PLR0917 - one parameter an option
-    paths: options.Paths = None,
-    everything: options.All = False,
-    apply: Apply = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was recorded.")] = False,
-    in_place: InPlace = False,
-    restore: Restore = False,
-    responses: Responses = None,
-    details: Details = False,
-    timezone: FolderZone = None,
-    problems: options.Problems = None,
-    format_: Form = "table",
-    json: options.Json = False,
-    ledger: options.Ledger = None,
-    no_ledger: options.NoLedger = False,
-    prices: options.Prices = None,
-    engine: options.Engine = None,
-) -> None:
+@with_options(BackfillOptions)
+def backfill(asked: BackfillOptions) -> None:
     """Fill counts that a log lost, from responses, details and twins that lie beside it.
 
     Without --apply it changes nothing and shows what it would do.
     """
-    _check(apply=apply, undo=undo, restore=restore, in_place=in_place, no_ledger=no_ledger)
-    _check_all(everything=everything, takes_back=undo or restore)
-    if in_place or restore:
-        _check_writable(paths)
-    zone = chosen_zone(timezone)
-    inputs = [*(paths or []), *(responses or [])]
-    check_files(inputs, prices, None)
-    check_problems(problems, inputs, None)
-    chosen = "json" if json else format_
-    if undo or restore:
-        _take_back(ledger, paths, chosen, undo=undo)
-        return
+    zone = chosen_zone(asked.timezone)
+    asked.check()
+    if asked.undo:
+        _undo(asked.folder)
+    elif asked.restore:
+        _restore(asked)
+    else:
+        _fill(asked, zone)
 
-    question = question_of(
-        paths,
-        prices,
-        ledger,
-        no_ledger=no_ledger,
-        as_recorded=True,
-        everything=everything,
-        engine=engine,
-    )
-    more = _responses(responses, engine)
-    query = _query(paths, responses, everything=everything)
-    work = partial(
-        _planned, zone=zone, responses=more, problems=problems, query=query, details=details
-    )
-    plan, answer, notes = read(question, work)
-    files, changed = _written_in_place(plan, apply=apply) if in_place else ([], set())
-    known = None if no_ledger else _recorded_before(plan, _folder(ledger))
-    answer |= {"in_place": files if in_place else None, "recorded_before": known, "applied": None}
-    with _said_whatever_comes(files):
-        if apply:
+
+def _fill(asked: BackfillOptions, zone: str) -> None:
+    """Show the plan; record it, and write it into files, where that is asked for."""
+    question, more = asked.questions()
+    plan, answer, notes = read(question, partial(_planned, asked=asked, zone=zone, responses=more))
+    files, changed = _written(plan, apply=asked.apply) if asked.in_place else (None, set[str]())
+    known = None if asked.no_ledger else _recorded_before(plan, asked.folder)
+    answer |= {"in_place": files, "recorded_before": known, "applied": None}
+    with _said_whatever_comes(files or []):
+        if asked.apply:
             again = partial(_planned_again, question, zone, more)
-            answer["applied"] = _apply(plan, again, _folder(ledger), changed)
-        put([_rendered(answer, chosen, details=details)], chosen)
+            answer["applied"] = _apply(plan, again, asked.folder, changed)
+        put([_rendered(answer, asked)], "json" if asked.is_json else "table")
     _remark(answer, notes)
-    _judge(files)
+    _judge(files or [])
 
 
-def _planned(  # noqa: PLR0913 - what was asked
-    reading: Reading,
-    *,
-    zone: str,
-    responses: Question | None,
-    problems: Path | None,
-    query: dict[str, Any],
-    details: bool,
+def _written(plan: BackfillPlan, *, apply: bool) -> tuple[list[dict[str, Any]], set[str]]:
+    from tallybook.commands import in_place
+
+    return in_place.write(plan, apply=apply)
+
+
+def _planned(
+    reading: Reading, *, asked: BackfillOptions, zone: str, responses: Question | None
 ) -> tuple[BackfillPlan, dict[str, Any], list[str]]:
     """The plan, its document with the problems of what it was made from, and what is to be said."""
     from tallybook.report.problems import ProblemCount
 
     found = ProblemCount()
-    plan = _plan(reading, zone, responses, problems, found)
-    answer = _answer(plan, reading, query, details=details)
+    plan = _plan(reading, zone, responses, asked.problems, found)
+    answer = _answer(plan, reading, asked)
     answer["coverage"] |= found.coverage()
     return plan, answer, reading.notes
 
@@ -177,20 +217,6 @@ def _planned_again(question: Question, zone: str, responses: Question | None) ->
     from tallybook.report.problems import ProblemCount
 
     return read(question, lambda now: _plan(now, zone, responses, None, ProblemCount()))
-
-
-def _take_back(ledger: Path | None, paths: list[Path] | None, chosen: str, *, undo: bool) -> None:
-    """Take back what was recorded, or what was written in place."""
-    if undo:
-        _undo(ledger)
-    else:
-        _restore(paths, chosen)
-
-
-def _written_in_place(plan: BackfillPlan, *, apply: bool) -> tuple[list[dict[str, Any]], set[str]]:
-    from tallybook.commands import in_place
-
-    return in_place.write(plan, apply=apply)
 
 
 @contextmanager
@@ -203,18 +229,16 @@ def _said_whatever_comes(files: list[dict[str, Any]]) -> Iterator[None]:
         raise
 
 
-def _restore(paths: list[Path] | None, chosen: str) -> None:
+def _restore(asked: BackfillOptions) -> None:
     """Take back what was written in place; data of it on standard output as JSON only."""
     from tallybook.commands import in_place
 
-    files = in_place.restore(paths)
+    files = in_place.restore(asked.paths)
     _say_files(files)
-    if chosen == "json":
+    if asked.is_json:
         answer = envelope(
             "backfill",
-            version=__version__,
-            query={"paths": _named(paths), "restore": True},
-            prices=None,
+            query={"paths": _named(asked.paths), "restore": True},
             rows=[],
             totals={},
             coverage={"files": len(files)},
@@ -239,20 +263,6 @@ def _judge(files: list[dict[str, Any]]) -> None:
         raise typer.Exit(1)
 
 
-def _check(*, apply: bool, undo: bool, restore: bool, in_place: bool, no_ledger: bool) -> None:
-    chosen = [
-        f"--{name}"
-        for name, is_asked in (("apply", apply), ("undo", undo), ("restore", restore))
-        if is_asked
-    ]
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(chosen)} exclude each other")
-    if in_place and (undo or restore):
-        raise UsageError("--in-place goes with --apply, or shows what it would change")
-    if no_ledger and (apply or undo):
-        raise UsageError(f"{chosen[0]} needs the ledger", hint="leave out --no-ledger")
-
-
 def _check_writable(paths: list[Path] | None) -> None:
     for path in paths or ():
         if isinstance(path, ObjectPath):
@@ -262,19 +272,9 @@ def _check_writable(paths: list[Path] | None) -> None:
             )
 
 
-def _check_all(*, everything: bool, takes_back: bool) -> None:
-    if everything and takes_back:
-        raise UsageError("--all is of no use here", hint="--undo and --restore know their calls")
-
-
-def _folder(ledger: Path | None) -> Path:
-    return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), ledger)
-
-
-def _undo(ledger: Path | None) -> None:
+def _undo(folder: Path) -> None:
     from tallybook.ledger.corrections import clear_corrections
 
-    folder = _folder(ledger)
     count = clear_corrections(folder) if is_there(folder) else 0
     calls = counted(count, "call")
     say(f"corrections of {calls} taken back" if count else "there is nothing to take back")
@@ -347,44 +347,20 @@ def _plan(
     return made(None) if responses is None else read(responses, made)
 
 
-def _responses(paths: list[Path] | None, engine: str | None) -> Question | None:
-    """What is asked of stored responses that lie elsewhere."""
-    if not paths:
-        return None
-    return question_of(paths, None, None, no_ledger=True, as_recorded=True, engine=engine)
-
-
-def _query(
-    paths: list[Path] | None, responses: list[Path] | None, *, everything: bool
-) -> dict[str, Any]:
-    return {
-        "paths": _named(paths),
-        "all": everything,
-        "responses": _named(responses) or [],
-    }
-
-
 def _named(paths: list[Path] | None) -> list[str] | None:
     """Paths as the JSON document has them: none are the known places."""
     return [as_text(path) for path in paths] if paths else None
 
 
-def _answer(
-    plan: BackfillPlan,
-    reading: Reading,
-    query: dict[str, Any],
-    *,
-    details: bool,
-) -> dict[str, Any]:
+def _answer(plan: BackfillPlan, reading: Reading, asked: BackfillOptions) -> dict[str, Any]:
     from tallybook.report.backfill_plan import compare
 
-    found = compare(plan, details=details)
+    found = compare(plan, details=asked.details)
     filled = sum(row["calls"] for row in found.rows)
     return envelope(
         "backfill",
-        version=__version__,
-        query=query,
-        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        query=asked.query(),
+        prices=reading.rates,
         rows=found.rows,
         totals=found.after,
         coverage={
@@ -402,13 +378,13 @@ def _answer(
     )
 
 
-def _rendered(answer: dict[str, Any], chosen: str, *, details: bool) -> str:
-    if chosen == "json":
-        shown = answer if details else {k: v for k, v in answer.items() if k != "changes"}
+def _rendered(answer: dict[str, Any], asked: BackfillOptions) -> str:
+    if asked.is_json:
+        shown = answer if asked.details else {k: v for k, v in answer.items() if k != "changes"}
         return json_text(shown)
     from tallybook.render.backfill import plan_text
 
-    return plan_text(answer, stdout_width(), details=details, colour=stdout_colour())
+    return plan_text(answer, stdout_width(), details=asked.details, colour=stdout_colour())
 
 
 def _remark(answer: dict[str, Any], notes: list[str]) -> None:

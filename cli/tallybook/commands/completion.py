@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -41,7 +39,9 @@ def of_ledger(column: str) -> Complete:
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         with suppress(Exception):  # to complete nothing is better than to fail in a prompt
-            return _names(_ledger(ctx.params), column, incomplete)
+            named = ctx.params.get("ledger")
+            ledger = terminal.own_ledger(Path(named) if named else None)
+            return _names(ledger, column, incomplete)
         return []
 
     return complete
@@ -52,12 +52,6 @@ def _behind(incomplete: str, names: Iterable[str]) -> list[str]:
     taken = before.split(",")
     left = (name for name in names if name not in taken and name.startswith(begun))
     return [f"{before}{comma}{name}" for name in left]
-
-
-def _ledger(given: dict[str, Any]) -> Path:
-    named = given.get("ledger")
-    home = terminal.home_folder(os.environ)
-    return terminal.ledger_folder(os.environ, home, Path(named) if named else None)
 
 
 def _names(ledger: Path, column: str, begin: str) -> list[str]:

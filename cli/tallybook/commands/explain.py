@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,11 +11,10 @@ import typer
 
 from tallybook.commands import options
 from tallybook.commands.answering import answer, judge, remark_filters
-from tallybook.commands.options import UsageOptions, number, over_usage
-from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
+from tallybook.commands.options import UsageOptions, number, with_options
+from tallybook.commands.output import Forms, chosen_format, put_answer, say
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
-from tallybook.render.formats import json_pieces
 from tallybook.report.cell import Cell, parse_cell
 from tallybook.report.query import parse_keys
 from tallybook.urls import is_named_by_url, is_url, path_named
@@ -77,7 +76,7 @@ _Limit = Annotated[
 
 
 @app.command("explain", epilog=_EXAMPLES, short_help="Why a figure is what it is.")
-@over_usage
+@with_options(UsageOptions)
 def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     usage: UsageOptions,
     what: _What = None,
@@ -91,9 +90,9 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     """Say why a figure is what it is: for each call in it the record, the counts as logged and how
     they were read, what was left out for it and why, its price and the arithmetic.
     """
-    chosen = chosen_format(format_, json=json, target=output)
-    if chosen == "html":
-        raise UsageError("explain writes no html", hint="table, json, csv, markdown")
+    from tallybook.render.explain import csv_of, markdown, page
+
+    chosen = chosen_format(format_, json=json, target=output, pageless="explain")
     what, usage = _with_path(what, usage)
     if backfill and usage.as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
@@ -111,7 +110,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     assert made is not None  # noqa: S101 - no answer is kept
     whole = _whole(found.envelope, *made)
-    put(_rendered(whole, chosen, to_file=output is not None), chosen, output)
+    put_answer(whole, Forms(csv_of, markdown, page), chosen, output)
     remark_filters(found)
     _judge(whole)
     if usage.strict:
@@ -214,14 +213,3 @@ def _judge(answer: Mapping[str, Any]) -> None:
     if not answer["adds_up"]:
         say("error: the calls do not add up to the figure; this is a fault of tallybook")
         raise typer.Exit(1)
-
-
-def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
-    if chosen == "json":
-        return json_pieces(answer)
-    from tallybook.render.explain import csv_of, markdown, page
-
-    if chosen in {"csv", "markdown"}:
-        return csv_of(answer) if chosen == "csv" else markdown(answer)
-    width = None if to_file else stdout_width()
-    return page(answer, width, colour=not to_file and stdout_colour())

@@ -16,7 +16,7 @@ import typer
 from tallybook import __version__
 from tallybook.commands import options
 from tallybook.commands.answering import answer, judge, remark
-from tallybook.commands.options import UsageOptions, over_usage
+from tallybook.commands.options import UsageOptions, with_options
 from tallybook.commands.output import say, writing
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
@@ -64,7 +64,7 @@ Bom = Annotated[
 
 
 @app.command("export", epilog=_EXAMPLES, short_help="One row per call as CSV, Parquet or JSONL.")
-@over_usage
+@with_options(UsageOptions)
 def export(
     usage: UsageOptions,
     file: Annotated[
@@ -90,7 +90,7 @@ def export(
 
     def written(reading: Reading, report: Report) -> str:
         what = "calls" if by is None else ",".join(query.by)
-        wanted = Wanted(target, what, money, bom, reading.price_digest)
+        wanted = Wanted(target, what, money, bom, reading.rates.digest)
         return write(wanted, reading, report)
 
     found, told = answer("export", question, query, written, problems=usage.problems)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tallybook import __version__
-from tallybook.commands import options, terminal
+from tallybook.commands import options
 from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
 from tallybook.commands.program import app
+from tallybook.commands.terminal import own_ledger
 from tallybook.errors import TallybookError, UsageError
 from tallybook.render.formats import envelope, json_text
 from tallybook.render.text import visible
@@ -46,7 +45,7 @@ def status(
     """Files and rows that the ledger holds by source, and how many files are gone from the disk."""
     from tallybook.ledger.upkeep import status as state_of
 
-    folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
+    folder, chosen = own_ledger(ledger), chosen_format(format_, json=json, target=None)
     rows, totals = state_of(folder)
     if chosen == "json":
         _put_json("ledger-status", folder, rows, totals)
@@ -68,7 +67,7 @@ def verify(
     from tallybook.ledger.upkeep import status as state_of
     from tallybook.ledger.verify import verify as verified
 
-    folder, chosen = _folder(ledger), chosen_format(format_, json=json, target=None)
+    folder, chosen = own_ledger(ledger), chosen_format(format_, json=json, target=None)
     count, found = verified(folder)
     rows = [{"path": odd.path, "detail": odd.detail} for odd in found]
     if chosen == "json":
@@ -98,7 +97,7 @@ def forget(
 
     if not path:  # an unset variable, and not the folder that one happens to be in
         raise UsageError("PATH is empty")
-    folder = _folder(ledger)
+    folder = own_ledger(ledger)
     count = forgotten(folder, path_named(path))
     if not count:
         raise TallybookError(
@@ -113,7 +112,7 @@ def compact(ledger: options.Ledger = None) -> None:
     """Write the rows of all files anew into few parts."""
     from tallybook.ledger.upkeep import compact as compacted
 
-    say(f"{counted(compacted(_folder(ledger)), 'file')} written anew")
+    say(f"{counted(compacted(own_ledger(ledger)), 'file')} written anew")
 
 
 @commands.command("merge", short_help="Take over what another ledger holds.")
@@ -133,7 +132,7 @@ def merge(
     from tallybook.ledger.merging import merge as merged
     from tallybook.render.listings import refused_lines
 
-    taken = merged(_folder(ledger), other.absolute())
+    taken = merged(own_ledger(ledger), other.absolute())
     count = f"; {len(taken.refused):,} refused" if taken.refused else ""
     taken_over = f"{counted(taken.files, 'file')} taken over from {other}{count}"
     say(taken_over, *refused_lines(taken.refused))
@@ -141,18 +140,12 @@ def merge(
         raise typer.Exit(1)
 
 
-def _folder(named: Path | None) -> Path:
-    return terminal.ledger_folder(os.environ, terminal.home_folder(os.environ), named)
-
-
 def _put_json(
     command: str, folder: Path, rows: Sequence[Mapping[str, Any]], totals: Mapping[str, Any]
 ) -> None:
     answer = envelope(
         command,
-        version=__version__,
         query={"ledger": str(folder)},
-        prices=None,
         rows=rows,
         totals=totals,
         coverage={"files": totals["files"]},

@@ -122,40 +122,19 @@ SourceFilter = Annotated[
         autocompletion=completion.sources,
     ),
 ]
-ProviderFilter = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="VALUE", help="Only this provider.", autocompletion=completion.of_ledger("provider")
-    ),
-]
-ModelFilter = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="VALUE", help="Only this model.", autocompletion=completion.of_ledger("model")
-    ),
-]
-ThreadFilter = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="VALUE",
-        help="Only this thread, without its sub-agents.",
-        autocompletion=completion.of_ledger("thread_id"),
-    ),
-]
-ProjectFilter = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="VALUE", help="Only this project.", autocompletion=completion.of_ledger("project")
-    ),
-]
-CallerFilter = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="VALUE",
-        help="Only this caller, such as lead.",
-        autocompletion=completion.of_ledger("caller"),
-    ),
-]
+
+
+def _filter(what: str, column: str) -> Any:
+    """A filter, behind which a shell offers what the ledger has in a column."""
+    names = completion.of_ledger(column)
+    return typer.Option(metavar="VALUE", help=f"Only this {what}.", autocompletion=names)
+
+
+ProviderFilter = Annotated[list[str] | None, _filter("provider", "provider")]
+ModelFilter = Annotated[list[str] | None, _filter("model", "model")]
+ThreadFilter = Annotated[list[str] | None, _filter("thread, without its sub-agents", "thread_id")]
+ProjectFilter = Annotated[list[str] | None, _filter("project", "project")]
+CallerFilter = Annotated[list[str] | None, _filter("caller, such as lead", "caller")]
 Sort = Annotated[
     Literal["cost", "tokens", "calls", "name", "time"] | None,
     typer.Option(
@@ -341,23 +320,29 @@ class UsageOptions:
         )
 
 
-def over_usage(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of its parameter `usage` (UsageOptions) behind its own."""
-    shared = signature(UsageOptions, eval_str=True).parameters
-    own = dict(signature(command, eval_str=True).parameters)
-    del own["usage"]
+Command = Callable[..., None]
 
-    def run(**given: Any) -> None:
-        usage = UsageOptions(**{name: given.pop(name) for name in shared})
-        command(**given, usage=usage)
 
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    parameters = [
-        each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own.values(), *shared.values())
-    ]
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # as `inspect` has it
-    return run
+def with_options(kind: type[Any]) -> Callable[[Command], Command]:
+    """Puts the options of a `kind`, which a command's first parameter is of, behind its own."""
+    shared = signature(kind, eval_str=True).parameters
+
+    def wrapped(command: Command) -> Command:
+        _, *own = signature(command, eval_str=True).parameters.values()
+
+        def run(**given: Any) -> None:
+            options = kind(**{name: given.pop(name) for name in shared})
+            command(options, **given)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        parameters = [
+            each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own, *shared.values())
+        ]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # as `inspect` has it
+        return run
+
+    return wrapped
 
 
 def column_names(given: Sequence[str] | None) -> list[str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from tallybook.commands import terminal
 from tallybook.errors import TallybookError, UsageError
 from tallybook.files.regular import is_file, is_folder, is_there
 from tallybook.private import OWN, aside, sweep
+from tallybook.render.formats import json_pieces
 from tallybook.render.text import encoded, visible, wrapped
 from tallybook.wording import counted
 
@@ -37,11 +38,19 @@ _OF_PROBLEMS: Final = (".jsonl", ".csv")
 _PROBLEMS: Final = "--problems"
 
 
-def chosen_format(named: str | None, *, json: bool, target: Path | None) -> str:
-    """The format that the options ask for. Raises UsageError where they ask for none, or two."""
+def chosen_format(
+    named: str | None, *, json: bool, target: Path | None = None, pageless: str = ""
+) -> str:
+    """The format that the options ask for. Raises UsageError where they ask for none, or two.
+
+    `pageless` is the name of a command that writes no HTML.
+    """
     if json and named not in {None, "json"}:
         raise UsageError(f"--json and --format {named} exclude each other")
-    return "json" if json else named or _by_suffix(target)
+    chosen = "json" if json else named or _by_suffix(target)
+    if chosen == "html" and pageless:
+        raise UsageError(f"{pageless} writes no html", hint="table, json, csv, markdown")
+    return chosen
 
 
 def check_target(target: Path, inputs: list[Path], option: str = "") -> None:
@@ -88,6 +97,30 @@ def put(pieces: Iterable[str], chosen: str, target: Path | None = None) -> None:
     with _stdout() as stream:
         for text in _chunks(pieces):
             stream.write(encoded(text, encoding))
+
+
+class Forms(NamedTuple):
+    """How an answer is written as CSV, as Markdown, and as text of a width (None: any)."""
+
+    csv: Callable[[dict[str, Any]], Iterator[str]]
+    markdown: Callable[[dict[str, Any]], Iterator[str]]
+    page: Callable[..., Iterator[str]]
+
+
+def put_answer(
+    answer: dict[str, Any], forms: Forms, chosen: str, target: Path | None, *, wide: bool = False
+) -> None:
+    """Write an answer as `put` does, in the form that is chosen; `wide`: whatever the terminal."""
+    if chosen == "json":
+        pieces = json_pieces(answer)
+    elif chosen == "csv":
+        pieces = forms.csv(answer)
+    elif chosen == "markdown":
+        pieces = forms.markdown(answer)
+    else:
+        width = None if target or wide else stdout_width()
+        pieces = forms.page(answer, width, colour=not target and stdout_colour())
+    put(pieces, chosen, target)
 
 
 def flush() -> None:

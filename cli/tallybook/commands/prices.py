@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tallybook import __version__
 from tallybook.commands import options, terminal
 from tallybook.commands.options import UsageOptions, check_files
-from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
+from tallybook.commands.output import Forms, chosen_format, put, put_answer, say
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
-from tallybook.render.formats import envelope, json_pieces
+from tallybook.render.formats import envelope
 from tallybook.report.query import parse_day
 from tallybook.urls import path_named
 from tallybook.wording import counted
@@ -86,8 +85,9 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     if schema:
         _put_schema(output, others=bool(names or at or provider or unpriced or format_ or json))
         return
-    chosen = chosen_format(format_, json=json, target=output)
-    _check(names, chosen)
+    chosen = chosen_format(format_, json=json, target=output, pageless="prices")
+    if not all(names or ()):
+        raise UsageError("MODEL is empty", hint="a variable that is not set?")
     check_files([], prices, output, "-o")
     if unpriced:
         if at or provider:
@@ -107,13 +107,6 @@ def prices(  # noqa: PLR0913, PLR0917 - one parameter an option
     if len(names or ()) > 1:
         raise UsageError("one MODEL at a time", hint="without one all of them are listed")
     _put_rates(names[0] if names else None, provider, _span(at), _rates(prices), chosen, output)
-
-
-def _check(names: list[str] | None, chosen: str) -> None:
-    if chosen == "html":
-        raise UsageError("prices are not written as html", hint="table, json, csv, markdown")
-    if not all(names or ()):
-        raise UsageError("MODEL is empty", hint="a variable that is not set?")
 
 
 def _put_schema(output: Path | None, *, others: bool) -> None:
@@ -173,9 +166,8 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
         fees = fees_of(rates, key, span) if rows else []
     answer = envelope(
         "prices",
-        version=__version__,
         query={"model": model, "provider": provider, "at": _asked(span), "unpriced": False},
-        prices={"sources": rates.sources, "digest": rates.digest},
+        prices=rates,
         rows=rows,
         totals={"rates": len(rows)},
         coverage={},
@@ -183,9 +175,7 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
         near=close,
         tool_fees=fees,
     )
-    left_out: list[str] = []
-    pieces = _rendered(answer, chosen, to_file=output is not None, left_out=left_out)
-    put(pieces, chosen, output)
+    left_out = _put(answer, chosen, output)
     if not rows:
         _say_nothing_found(answer)
         raise typer.Exit(1)
@@ -224,7 +214,7 @@ def _put_unpriced(usage: UsageOptions, chosen: str, output: Path | None) -> None
 
     query, question = usage.query(None), usage.question(output, "-o")
     answer, notes = read(question, lambda reading: (_unpriced(reading, query), reading.notes))
-    put(_rendered(answer, chosen, to_file=output is not None), chosen, output)
+    _put(answer, chosen, output)
     count = len(answer["rows"])
     named = f"{counted(count, 'model')} without a price"
     say(*notes, named if count else "every token has a price")
@@ -236,32 +226,21 @@ def _unpriced(reading: Reading, query: Query) -> dict[str, Any]:
     rows = unpriced(reading.batches(), query, reading.rates)
     return envelope(
         "prices",
-        version=__version__,
         query={"unpriced": True, "paths": query.document()["paths"], "all": query.everything},
-        prices={"sources": reading.price_sources, "digest": reading.price_digest},
+        prices=reading.rates,
         rows=rows,
         totals={name: sum(row[name] or 0 for row in rows) for name in ("calls", "unpriced_tokens")},
         coverage={"files": reading.files},
     )
 
 
-def _rendered(
-    answer: dict[str, Any], chosen: str, *, to_file: bool, left_out: list[str] | None = None
-) -> Iterator[str]:
-    """The answer in pieces; columns that find no room go into `left_out`."""
-    from tallybook.render import prices
+def _put(answer: dict[str, Any], chosen: str, output: Path | None) -> list[str]:
+    """Write an answer; the columns that found no room."""
+    from tallybook.render.prices import csv_of, markdown, page
     from tallybook.report.prices import FIELDS, UNPRICED_FIELDS
 
-    is_unpriced = answer["query"]["unpriced"]
-    if chosen == "json":
-        return json_pieces(answer)
-    if chosen == "csv":
-        return prices.csv_of(UNPRICED_FIELDS if is_unpriced else FIELDS, answer)
-    if chosen == "markdown":
-        write = prices.unpriced_markdown if is_unpriced else prices.markdown_lines
-        return write(answer)
-    width = None if to_file else stdout_width()
-    colour = not to_file and stdout_colour()
-    if is_unpriced:
-        return prices.unpriced_lines(answer, width, colour=colour)
-    return prices.table_lines(answer, width, colour=colour, left_out=left_out)
+    left_out: list[str] = []
+    fields = UNPRICED_FIELDS if answer["query"]["unpriced"] else FIELDS
+    forms = Forms(partial(csv_of, fields), markdown, partial(page, left_out=left_out))
+    put_answer(answer, forms, chosen, output)
+    return left_out

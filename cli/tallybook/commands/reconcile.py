@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -12,11 +12,10 @@ import typer
 
 from tallybook.commands import options
 from tallybook.commands.answering import answer, judge, remark_filters
-from tallybook.commands.options import UsageOptions, chosen_zone, over_usage
-from tallybook.commands.output import chosen_format, put, say, stdout_colour, stdout_width
+from tallybook.commands.options import UsageOptions, chosen_zone, with_options
+from tallybook.commands.output import Forms, chosen_format, put_answer, say
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
-from tallybook.render.formats import json_pieces
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
@@ -67,7 +66,7 @@ _Tolerance = Annotated[
 @app.command(
     "reconcile", epilog=_EXAMPLES, short_help="Compare with another tool, a bill, the logs' costs."
 )
-@over_usage
+@with_options(UsageOptions)
 def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
     usage: UsageOptions,
     file: Annotated[
@@ -89,9 +88,9 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
     Days are those of the other: UTC in an export, the machine's in another tool's answer, unless
     --timezone says otherwise. Compared are the days, sources and providers that it speaks of.
     """
-    chosen = chosen_format(format_, json=json, target=output)
-    if chosen == "html":
-        raise UsageError("reconcile writes no html", hint="table, json, csv, markdown")
+    from tallybook.render.reconcile import csv_of, markdown, page
+
+    chosen = chosen_format(format_, json=json, target=output, pageless="reconcile")
     allowed = _percent(tolerance)
     statements = None if str(file) == _LOGGED else _statements(file)
     if statements is not None and usage.timezone is None:
@@ -106,7 +105,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     assert made is not None  # noqa: S101 - no answer is kept
     whole = _whole(found.envelope, *made, allowed)
-    put(_rendered(whole, chosen, to_file=output is not None), chosen, output)
+    put_answer(whole, Forms(csv_of, markdown, page), chosen, output)
     remark_filters(found)
     _remark(whole)
     if not whole["within"]:
@@ -188,16 +187,3 @@ def _remark(answer: dict[str, Any]) -> None:
     if about:
         say(f"compared: {'; '.join(about)}")
     say(summary_line(answer))
-
-
-def _rendered(answer: dict[str, Any], chosen: str, *, to_file: bool) -> Iterator[str]:
-    from tallybook.render import reconcile as pages
-
-    if chosen == "json":
-        return json_pieces(answer)
-    if chosen == "csv":
-        return pages.csv_of(answer)
-    if chosen == "markdown":
-        return pages.markdown(answer)
-    width = None if to_file else stdout_width()
-    return pages.page(answer, width, colour=not to_file and stdout_colour())

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tallybook import __version__
 from tallybook.commands import options, terminal
 from tallybook.commands.output import put, stdout_colour, stdout_width
 from tallybook.commands.program import app
@@ -33,9 +32,7 @@ def sources(
     files = sum(place["files"] for row in rows for place in row["found"])
     answer = envelope(
         "sources",
-        version=__version__,
         query={},
-        prices=None,
         rows=rows,
         totals={"sources": len(rows), "files": files},
         coverage={"files": files},

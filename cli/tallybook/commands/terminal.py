@@ -86,6 +86,11 @@ def ledger_folder(environment: Environment, home: Path, named: Path | None = Non
     return older if is_folder(older) and not is_there(folder) else folder
 
 
+def own_ledger(named: Path | None) -> Path:
+    """The ledger of who runs the program. Raises UsageError."""
+    return ledger_folder(os.environ, home_folder(os.environ), named)
+
+
 def price_file(home: Path) -> Path | None:
     """The user's own prices in the place where settings lie; None where there are none."""
     path = _own_folder("config", home) / "prices.toml"

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from tallybook.commands import options
 from tallybook.commands.answering import answer, envelope_of, judge, remark, report_of
-from tallybook.commands.options import UsageOptions, over_usage
-from tallybook.commands.output import (
-    chosen_format,
-    put,
-    stdout_colour,
-    stdout_width,
-)
+from tallybook.commands.options import UsageOptions, with_options
+from tallybook.commands.output import Forms, chosen_format, put, put_answer
 from tallybook.commands.program import app
 from tallybook.errors import UsageError
-from tallybook.render.formats import json_pieces
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
-    from tallybook.render.usage import Drawn
     from tallybook.report.summary import Report
 
 _COMMAND = "usage-report"
@@ -42,7 +34,7 @@ Exit codes: 0 done, 1 could not do it, 2 wrong usage,
 
 
 @app.command(_COMMAND, epilog=_EXAMPLES, short_help="Usage and cost by model, day, project, ...")
-@over_usage
+@with_options(UsageOptions)
 def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     usage: UsageOptions,
     by: options.By = None,
@@ -58,7 +50,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     backfill: options.Backfill = False,
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
-    from tallybook.render.usage import Drawn
+    from tallybook.render.usage import Drawn, markdown_lines, table_lines, usage_csv
 
     chosen = chosen_format(format_, json=json, target=output)
     if backfill and usage.as_recorded:
@@ -77,8 +69,11 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         keeps=chosen != "html",
     )
     drawn = Drawn()
-    pieces = [page] if page else _rendered(found.envelope, chosen, names, drawn, output, wide=wide)
-    put(pieces, chosen, output)
+    if page:
+        put([page], chosen, output)
+    else:
+        tables = (partial(f, wanted=names, drawn=drawn) for f in (markdown_lines, table_lines))
+        put_answer(found.envelope, Forms(usage_csv, *tables), chosen, output, wide=wide)
     remark(found, drawn.marks, drawn.left_out)
     if usage.strict:
         judge(found)
@@ -96,26 +91,3 @@ def _page(reading: Reading, report: Report) -> str:
     more = sections(lambda query: report_of(reading, query), report.query)
     apart = {name: envelope_of(_COMMAND, each, reading) for name, each in more.items()}
     return page(envelope_of(_COMMAND, report, reading), apart)
-
-
-def _rendered(  # noqa: PLR0913 - what is to be drawn, and how
-    answer: dict[str, Any],
-    chosen: str,
-    names: Sequence[str],
-    drawn: Drawn,
-    output: Path | None,
-    *,
-    wide: bool,
-) -> Iterator[str]:
-    """The answer in pieces; what a table has shown is put into `drawn`."""
-    from tallybook.render import usage
-
-    if chosen == "json":
-        return json_pieces(answer)
-    if chosen == "csv":
-        return usage.usage_csv(answer)
-    if chosen == "markdown":
-        return usage.markdown_lines(answer, wanted=names, drawn=drawn)
-    width = None if output or wide else stdout_width()
-    colour = not output and stdout_colour()
-    return usage.table_lines(answer, width, colour=colour, wanted=names, drawn=drawn)

@@ -111,16 +111,6 @@ class Reading:
         return sum(entry.older for entry in self.entries if entry.code == code)
 
     @property
-    def price_sources(self) -> list[str]:
-        """The names of the price lists."""
-        return self.rates.sources
-
-    @property
-    def price_digest(self) -> str:
-        """Changes with any price, whatever the program."""
-        return self.rates.digest
-
-    @property
     def rows(self) -> pl.DataFrame:
         """All batches as one frame."""
         return pl.concat(self.batches())
@@ -182,7 +172,7 @@ class Reading:
 
     def _kept(self) -> Derived:
         if self._derived is None:
-            self._derived = Derived(self.derived, self.price_digest)
+            self._derived = Derived(self.derived, self.rates.digest)
         return self._derived
 
     def components(self) -> list[Component]:

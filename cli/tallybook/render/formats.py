@@ -8,10 +8,11 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from tallybook import __version__
 from tallybook.render.table import BATCH, Column
 from tallybook.render.text import visible, visible_json
 
@@ -20,12 +21,18 @@ _ROWS: Final = '\n  "rows": ['
 _LAST: Final = "\n  "  # before the end of a list that has entries
 
 
+class Prices(Protocol):
+    """What is said of the prices that money is told by; see `tallybook.pricing.rates.Rates`."""
+
+    sources: list[str]
+    digest: str
+
+
 def envelope(  # noqa: PLR0913 - its members, by name
     command: str,
     *,
-    version: str,
     query: Mapping[str, Any],
-    prices: Mapping[str, Any] | None,
+    prices: Prices | None = None,
     rows: Sequence[Mapping[str, Any]],
     totals: Mapping[str, Any],
     coverage: Mapping[str, Any],
@@ -35,9 +42,9 @@ def envelope(  # noqa: PLR0913 - its members, by name
     return {
         "schema": f"tallybook/{command}",
         "schema_version": SCHEMA_VERSION,
-        "tool_version": version,
+        "tool_version": __version__,
         "query": query,
-        "prices": prices,
+        "prices": prices and {"sources": prices.sources, "digest": prices.digest},
         "rows": rows,
         "totals": totals,
         "coverage": coverage,

@@ -26,37 +26,49 @@ _TITLES: Final = {
 LEGEND: Final = "(in brackets: not listed, taken from the next broader rate)"
 
 
-def path_line(answer: Row) -> str:
-    """How the name that was asked for leads to the entry of the price list; empty without one."""
-    return visible(" → ".join(answer["path"]))
-
-
-def table_lines(
+def page(
     answer: Row, width: int | None, *, colour: bool, left_out: list[str] | None = None
 ) -> Iterator[str]:
-    """A line a rate, below the way from the name to the entry.
+    """A line a rate below the way from the name to the entry, or one a model without a price.
 
     Into `left_out` go the columns that found no room.
     """
     if answer["rows"]:
-        if answer["path"]:
-            yield f"{path_line(answer)}\n\n"
-        every = columns(answer["rows"])
+        yield from (f"{line}\n\n" for line in _path(answer))
+        every, is_summed = _columns(answer)
         shown = table.fitted(every, width, left_out) if width else every
-        yield from table.table_lines(shown, None, colour=colour)
-        yield from (f"{line}\n" for line in (*exceptions(answer["rows"]), *fee_lines(answer)))
-        yield f"{UNITS} · {formats.priced_by(answer)}\n"
+        yield from table.table_lines(shown, None, totals=is_summed, colour=colour)
+        yield from (f"{line}\n" for line in _notes(answer))
 
 
-def markdown_lines(answer: Row) -> Iterator[str]:
-    """The same as a pipe table."""
+def markdown(answer: Row) -> Iterator[str]:
+    """The same with a pipe table."""
     if answer["rows"]:
-        if answer["path"]:
-            yield f"{formats.escaped(path_line(answer))}\n\n"
-        yield from formats.markdown_lines(columns(answer["rows"]))
-        lines = (*exceptions(answer["rows"]), *fee_lines(answer))
-        yield from (f"\n{line}\n" for line in lines)
-        yield f"\n{UNITS} · {formats.priced_by(answer)}\n"
+        yield from (f"{formats.escaped(line)}\n\n" for line in _path(answer))
+        every, is_summed = _columns(answer)
+        yield from formats.markdown_lines(every, totals=is_summed)
+        yield from (f"\n{line}\n" for line in _notes(answer))
+
+
+def _path(answer: Row) -> Iterator[str]:
+    """How the name that was asked for leads to the entry of the price list, where one was."""
+    if answer.get("path"):
+        yield visible(" → ".join(answer["path"]))
+
+
+def _columns(answer: Row) -> tuple[list[Column], bool]:
+    """The columns, and whether they have sums."""
+    is_unpriced = answer["query"]["unpriced"]
+    return (unpriced_columns if is_unpriced else columns)(answer["rows"]), is_unpriced
+
+
+def _notes(answer: Row) -> Iterator[str]:
+    """The lines below the table."""
+    if answer["query"]["unpriced"]:
+        yield formats.priced_by(answer)
+    else:
+        yield from (*exceptions(answer["rows"]), *fee_lines(answer))
+        yield f"{UNITS} · {formats.priced_by(answer)}"
 
 
 def csv_of(fields: Sequence[str], answer: Row) -> Iterator[str]:
@@ -235,21 +247,6 @@ def _source(row: Row) -> str:
     stated = [row["stated_by"]] if row["stated_by"] else []
     assumed = ["not the stated seller's own"] if row["assumed"] else []
     return "; ".join([row["source"], *stated, *row["notes"], *assumed])
-
-
-def unpriced_lines(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
-    """A line a model that has no price."""
-    if answer["rows"]:
-        columns = unpriced_columns(answer["rows"])
-        yield from table.table_lines(columns, width, totals=True, colour=colour)
-        yield f"{formats.priced_by(answer)}\n"
-
-
-def unpriced_markdown(answer: Row) -> Iterator[str]:
-    """The same as a pipe table."""
-    if answer["rows"]:
-        yield from formats.markdown_lines(unpriced_columns(answer["rows"]), totals=True)
-        yield f"\n{formats.priced_by(answer)}\n"
 
 
 def unpriced_columns(rows: Sequence[Row]) -> list[Column]:
