@@ -50,6 +50,22 @@ def test_progress_that_carries_usage_is_not_passed_over() -> None:
     assert passed_over(line_of(USER), line_of(carried), line_of(PROGRESS)) == [0, 2]
 
 
+@pytest.mark.parametrize(
+    "silent",
+    [
+        '"type":"progress","data":{"type":"bash_progress","output":"\\u0075"}',
+        '"type":"progress","data":{"type":"hook_progress","command":"\\u0075"}',
+        '"type":"progress","data":{"type":"mcp_progress","serverName":"\\u0075"}',
+        '"type":"system","subtype":"stop_hook_summary","content":"\\u0075"',
+        '"type":"system","subtype":"turn_duration","slug":"\\u0075"',
+        '"type":"system","subtype":"local_command","content":"\\u0075"',
+    ],
+)
+def test_kinds_that_never_state_anything_are_passed_over_whatever_they_quote(silent: str) -> None:
+    told = '"type":"system","subtype":"compact_boundary"'
+    assert passed_over(line_of(USER), line_of(silent), line_of(told)) == [0, 1]
+
+
 def test_a_word_that_a_response_broke_off_is_looked_at_wherever_its_members_stand() -> None:
     cut = '"message":{"role":"user","content":"Your response above was cut off"}'
     behind, before = f'"type":"user",{cut},"isMeta":true', f'"type":"user","isMeta":true,{cut}'

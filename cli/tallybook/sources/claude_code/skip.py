@@ -48,7 +48,7 @@ TRUNCATED: Final = "StreamTruncated"
 # The bytes that come next tell what the line is, and with that what it has to have one of to state
 # anything: nothing is everywhere.
 _NEVER: Final[tuple[bytes, ...]] = ()
-_ALWAYS: Final = (b"",)
+_ALWAYS: Final[tuple[bytes, ...]] = (b"",)
 _BEHIND: Final = (b"\n",)  # what is needed comes next, or near the end
 _USAGE: Final = b'"usage"'
 _NEEDED: Final = {
@@ -61,6 +61,15 @@ _NEEDED: Final = {
     b'"message":{"id"': _ALWAYS,
     b'"message":{"rol': (_USAGE, TELLS_AGENT_END),  # "role": the message of a user
 }
+# How progress and the client's own words go on that are the most frequent: they state nothing.
+_SILENT: Final = (
+    b's","data":{"type":"bash_progress"',
+    b's","data":{"type":"hook_progress"',
+    b's","data":{"type":"mcp_progress"',
+    b',"subtype":"stop_hook_summary"',
+    b',"subtype":"turn_duration"',
+    b',"subtype":"local_command"',
+)
 _WHAT: Final = 15
 _WORD: Final = re.compile(rb'"isSidechain"\s*:\s*(true|false)')
 _CLOSER: Final = ord("}")
@@ -97,7 +106,11 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
                 and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END
             ):
                 is_response = needed is _ALWAYS
-                passed = needed is _NEVER or _lacks(block, begin + width, end, needed)
+                passed = not is_response and (
+                    needed is _NEVER
+                    or starts(_SILENT, begin + width)
+                    or _lacks(block, begin + width, end, needed)
+                )
         if not passed and block[begin] <= SPACE and (blank := blanks(block, begin)):
             end, more = blank
             record += more
