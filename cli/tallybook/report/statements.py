@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -62,18 +62,6 @@ class Statements:
     period: str = "day"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a file of one form is known, by keys of its first record, and read."""
-
-    name: str
-    keys: frozenset[str]
-    read: Callable[[Sequence[Record]], list[Statement]]
-    provider: str | None = None
-    zone: str | None = "UTC"
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-
 _VERSIONS: Final = re.compile(r"[ .]")
 _DATED: Final = re.compile(r"-(?:20\d{2}-?\d{2}-?\d{2}|latest)$")
 _TURNED: Final = re.compile(r"^claude-(\d+(?:-\d+)?)-([a-z]+)$")
@@ -99,11 +87,9 @@ def read_statements(content: bytes, name: str) -> Statements:
     if found is not None:
         return found
     records = list(_of_pages(document) if document is not None else _of_table(text))
-    for form in _FORMS if records else ():
-        if any(form.keys <= record.keys() for record in records):
-            rows = form.read([record for record in records if form.keys <= record.keys()])
-            providers = (form.provider,) if form.provider else None
-            return Statements(form.name, rows, form.zone, providers)
+    for form, keys, read in _FORMS:
+        if own := [record for record in records if keys <= record.keys()]:
+            return Statements(form, read(own), providers=(form.partition("-")[0],))
     raise TallybookError(
         f"{name} is of no form that is known",
         hint="ccusage daily, weekly, monthly or session --json, tokscale graph, tokscale models, "
@@ -399,46 +385,21 @@ def _openrouter_days(records: Sequence[Record]) -> list[Statement]:
     ]
 
 
+# The name of each form, the keys that it is known by, and what reads it.
 _FORMS: Final = (
-    Form("openai-costs", frozenset({"start_time", "amount"}), _openai_costs, "openai"),
-    Form("openai-costs", frozenset({"start_time", "amount_value"}), _openai_costs, "openai"),
-    Form("openai-usage", frozenset({"start_time", "input_tokens"}), _openai_usage, "openai"),
-    Form(
-        "anthropic-usage",
-        frozenset({"starting_at", "uncached_input_tokens"}),
-        _anthropic_usage,
-        "anthropic",
-    ),
-    Form("anthropic-costs", frozenset({"starting_at", "amount"}), _anthropic_costs, "anthropic"),
-    Form(
-        "anthropic-usage",
-        frozenset({"usage_date_utc", "usage_input_tokens_no_cache"}),
-        _anthropic_console,
-        "anthropic",
-    ),
-    Form(
-        "anthropic-costs",
-        frozenset({"usage_date_utc", "cost_usd"}),
-        _anthropic_console_costs,
-        "anthropic",
-    ),
-    Form(
+    ("openai-costs", {"start_time", "amount"}, _openai_costs),
+    ("openai-costs", {"start_time", "amount_value"}, _openai_costs),
+    ("openai-usage", {"start_time", "input_tokens"}, _openai_usage),
+    ("anthropic-usage", {"starting_at", "uncached_input_tokens"}, _anthropic_usage),
+    ("anthropic-costs", {"starting_at", "amount"}, _anthropic_costs),
+    ("anthropic-usage", {"usage_date_utc", "usage_input_tokens_no_cache"}, _anthropic_console),
+    ("anthropic-costs", {"usage_date_utc", "cost_usd"}, _anthropic_console_costs),
+    ("openrouter-activity", {"generation_id", "tokens_prompt"}, _openrouter_calls),
+    ("openrouter-activity", {"Slug", "Prompt Tokens"}, _openrouter_days),
+    (
         "openrouter-activity",
-        frozenset({"generation_id", "tokens_prompt"}),
-        _openrouter_calls,
-        "openrouter",
-    ),
-    Form(
-        "openrouter-activity",
-        frozenset({"Slug", "Prompt Tokens"}),
+        {"date", "prompt_tokens", "completion_tokens", "requests"},
         _openrouter_days,
-        "openrouter",
-    ),
-    Form(
-        "openrouter-activity",
-        frozenset({"date", "prompt_tokens", "completion_tokens", "requests"}),
-        _openrouter_days,
-        "openrouter",
     ),
 )
 
