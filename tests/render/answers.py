@@ -11,6 +11,7 @@ from tests.frames import usage_frame
 from tests.readings import StatedPrices
 
 USD = 10**15
+PRICES: Any = StatedPrices(["list 2026-11-20"], "d1")
 # What a command that has read files adds.
 _OF_FILES: dict[str, Any] = {"older_files": 0, "removed_calls": 0, "not_looked_at": {}}
 
@@ -25,7 +26,7 @@ def wrapped(report: Report) -> dict[str, Any]:
     return envelope(
         "usage-report",
         query=report.query.document(),
-        prices=StatedPrices(["list 2026-11-20"], "d1"),
+        prices=PRICES,
         rows=list(report.rows),
         totals=report.totals,
         coverage={**_OF_FILES, **report.coverage},

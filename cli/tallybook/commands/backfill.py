@@ -353,7 +353,7 @@ def _named(paths: list[Path] | None) -> list[str] | None:
 
 
 def _answer(plan: BackfillPlan, reading: Reading, asked: BackfillOptions) -> dict[str, Any]:
-    from tallybook.report.backfill_plan import compare
+    from tallybook.backfill.comparison import compare
 
     found = compare(plan, details=asked.details)
     filled = sum(row["calls"] for row in found.rows)

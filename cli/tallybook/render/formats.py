@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,23 +16,19 @@ from tallybook import __version__
 from tallybook.render.table import BATCH, Column
 from tallybook.render.text import visible, visible_json
 
+if TYPE_CHECKING:
+    from tallybook.pricing.rates import Rates
+
 SCHEMA_VERSION: Final = 1
 _ROWS: Final = '\n  "rows": ['
 _LAST: Final = "\n  "  # before the end of a list that has entries
-
-
-class Prices(Protocol):
-    """What is said of the prices that money is told by; see `tallybook.pricing.rates.Rates`."""
-
-    sources: list[str]
-    digest: str
 
 
 def envelope(  # noqa: PLR0913 - its members, by name
     command: str,
     *,
     query: Mapping[str, Any],
-    prices: Prices | None = None,
+    prices: Rates | None = None,
     rows: Sequence[Mapping[str, Any]],
     totals: Mapping[str, Any],
     coverage: Mapping[str, Any],

@@ -10,6 +10,7 @@ from tallybook.render import formats, table
 from tallybook.render.cells import UNKNOWN, count, dollars, names
 from tallybook.render.table import Column
 from tallybook.render.text import keep_ends, keep_head
+from tallybook.report.codes import CAUSES
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
@@ -27,18 +28,6 @@ FIELDS: Final = (
     "causes",
     formats.PRICE_DIGEST,
 )
-# What each cause means, as the line of its sum says it.
-MEANINGS: Final = {
-    "duplicates": "it counts records that are left out here",
-    "cache-convention": "it counts the cache in another way",
-    "reasoning": "it counts reasoning in another way",
-    "placeholder": "our log never got the final output",
-    "price": "another price",
-    "tier": "another tier of the price",
-    "time-zone": "its days begin at another hour",
-    "missing-source": "one side does not have the log",
-    "unknown": "no cause gives its figures",
-}
 
 
 def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
@@ -127,7 +116,7 @@ def causes(totals: Row) -> list[Column]:
         Column("Cells", [f"{each['cells']:,}" for each in found.values()]),
         Column("Tokens", [count(e["tokens"] if sides[0] else None) for e in found.values()]),
         Column("Cost", [dollars(e["cost_usd"] if sides[1] else None) for e in found.values()]),
-        Column("", [MEANINGS[name] for name in found], cut=keep_head),
+        Column("", [CAUSES[name] for name in found], cut=keep_head),
     ]
 
 

@@ -8,11 +8,12 @@ exactly; how it came to a cost is asked of the counts that are left then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from tallybook.report.pieces import TOKENS, Sums
+from tallybook.report.pieces import TOKENS, Piece, Sums
 
 DUPLICATES: Final = "duplicates"
 CONVENTION: Final = "cache-convention"
@@ -31,13 +32,33 @@ _MOST_REASONS: Final = 5
 COPIES: Final = "the same call in another file"
 
 
-class Parts(NamedTuple):
-    """Our side of one day and model, by file and by why a record does not count."""
+@dataclass(slots=True)
+class Cell:
+    """Our side of one day and model: what counts, and by file; what does not, by why and file.
 
-    counts: Sums
-    files: Mapping[str, Sums]  # of each file what counts
-    lone: Mapping[str, Sums]  # of that, what no other file has
-    left_out: Mapping[str, Mapping[str, Sums]]  # by reason, then by file
+    `lone` is what of a file no other one has.
+    """
+
+    counts: Sums = field(default_factory=Sums)
+    files: dict[str, Sums] = field(default_factory=dict)
+    lone: dict[str, Sums] = field(default_factory=dict)
+    left_out: dict[str, dict[str, Sums]] = field(default_factory=dict)
+
+    def add(self, piece: Piece) -> None:
+        """Take one piece in."""
+        if piece.reason is None:
+            self.counts = self.counts.plus(piece.sums)
+            _add(self.files, piece)
+            if piece.lone:
+                _add(self.lone, piece)
+        else:
+            _add(self.left_out.setdefault(piece.reason, {}), piece)
+            if piece.again:
+                _add(self.left_out.setdefault(COPIES, {}), piece)
+
+
+def _add(files: dict[str, Sums], piece: Piece) -> None:
+    files[piece.path] = files.get(piece.path, Sums()).plus(piece.sums)
 
 
 class Cause(NamedTuple):
@@ -150,16 +171,16 @@ class Found(NamedTuple):
     more: int
 
 
-def explained(parts: Parts, stated: Mapping[str, int]) -> Found | None:
+def explained(cell: Cell, stated: Mapping[str, int]) -> Found | None:
     """The fewest reasons that give all stated counts exactly; None where nothing does.
 
     `stated` are those of TOKENS that the other states.
     """
     names = [name for name in TOKENS if name in stated]
     wanted = tuple(stated[name] for name in names)
-    for reasons in _reasons(parts):
-        whole = parts.counts.plus(together(parts.left_out[reason] for reason in reasons))
-        files = _files(parts, reasons)
+    for reasons in _reasons(cell):
+        whole = cell.counts.plus(together(cell.left_out[reason] for reason in reasons))
+        files = _files(cell, reasons)
         for change in _CHANGES:
             if change is _PLAIN or any(change.added(whole, name) for name in names):
                 made = partial(change.made, names=names)
@@ -169,8 +190,8 @@ def explained(parts: Parts, stated: Mapping[str, int]) -> Found | None:
                 if lacking is not None:
                     after = whole.plus(lacking.added)
                     more = change.added(after, "input") + change.added(after, "output")
-                    return Found(_faults(parts, reasons, lacking), change, more)
-        found = _never_came(parts, reasons, whole, stated)
+                    return Found(_faults(cell, reasons, lacking), change, more)
+        found = _never_came(cell, reasons, whole, stated)
         if found is not None:
             return found
     return None
@@ -190,32 +211,32 @@ def _apart(ours: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
     return tuple(one - other for one, other in zip(ours, wanted, strict=True))
 
 
-def _faults(parts: Parts, reasons: Sequence[str], lacking: Fault) -> tuple[Fault, ...]:
-    added = together(parts.left_out[reason] for reason in reasons)
+def _faults(cell: Cell, reasons: Sequence[str], lacking: Fault) -> tuple[Fault, ...]:
+    added = together(cell.left_out[reason] for reason in reasons)
     words = f"it counts what is left out as {', '.join(reasons)}"
     counted = [Fault(DUPLICATES, words, added)] if reasons else []
     return (*counted, *([lacking] if lacking.cause else []))
 
 
 def _never_came(
-    parts: Parts, reasons: Sequence[str], whole: Sums, stated: Mapping[str, int]
+    cell: Cell, reasons: Sequence[str], whole: Sums, stated: Mapping[str, int]
 ) -> Found | None:
     """The other has more output of calls of which our log has only a first count."""
     others = [name for name in TOKENS if name in stated and name != "output"]
-    if not others or "output" not in stated or not parts.counts.bounded:
+    if not others or "output" not in stated or not cell.counts.bounded:
         return None
     apart = _apart(_PLAIN.made(whole, others), [stated[name] for name in others])
     made = partial(_PLAIN.made, names=others)
-    lacking = _lacking(_files(parts, reasons), made, apart, _MOST_BESIDE)
+    lacking = _lacking(_files(cell, reasons), made, apart, _MOST_BESIDE)
     if lacking is None:
         return None
     more = stated["output"] - whole.plus(lacking.added).output
-    return Found(_faults(parts, reasons, lacking), _NEVER_CAME, more) if more > 0 else None
+    return Found(_faults(cell, reasons, lacking), _NEVER_CAME, more) if more > 0 else None
 
 
-def _reasons(parts: Parts) -> Iterator[tuple[str, ...]]:
+def _reasons(cell: Cell) -> Iterator[tuple[str, ...]]:
     """Every set of reasons whose records the other may count, the smaller first."""
-    known = sorted(parts.left_out)
+    known = sorted(cell.left_out)
     most = len(known) if len(known) <= _MOST_REASONS else 1
     for size in range(most + 1):
         for reasons in combinations(known, size):
@@ -226,16 +247,16 @@ def _reasons(parts: Parts) -> Iterator[tuple[str, ...]]:
 # ---- what is not counted
 
 
-def _files(parts: Parts, reasons: Sequence[str]) -> list[Mapping[str, Sums]]:
+def _files(cell: Cell, reasons: Sequence[str]) -> list[Mapping[str, Sums]]:
     """What each file has of that which the other counts, in every way that it may be without one.
 
     What another file has too it counts all the same, unless it counts each file by itself.
     """
     if not reasons:
-        return [own for own in (parts.lone, parts.files) if own]
-    sums = dict(parts.files)
+        return [own for own in (cell.lone, cell.files) if own]
+    sums = dict(cell.files)
     for reason in reasons:
-        for path, more in parts.left_out[reason].items():
+        for path, more in cell.left_out[reason].items():
             sums[path] = sums.get(path, Sums()).plus(more)
     return [sums]
 

@@ -101,6 +101,19 @@ CODES: Final[Mapping[str, Code]] = {
     "stale-correction": Code("a recorded correction no longer fits its call", "it is not used"),
 }
 
+# What makes another's figures differ from ours, as the line of its sum says it.
+CAUSES: Final[Mapping[str, str]] = {
+    "duplicates": "it counts records that are left out here",
+    "cache-convention": "it counts the cache in another way",
+    "reasoning": "it counts reasoning in another way",
+    "placeholder": "our log never got the final output",
+    "price": "another price",
+    "tier": "another tier of the price",
+    "time-zone": "its days begin at another hour",
+    "missing-source": "one side does not have the log",
+    "unknown": "no cause gives its figures",
+}
+
 # Why a record does not count: the reason for which it yields to another, or what it is.
 REASONS: Final[Mapping[str, str]] = {
     "same-response": "another record of the same response counts",

@@ -6,36 +6,15 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
-from tallybook.report.causes import (
-    CONVENTION,
-    DUPLICATES,
-    MISSING,
-    PLACEHOLDER,
-    PRICE,
-    REASONING,
-    TIER,
-    UNKNOWN,
-    ZONE,
-    Cause,
-)
+from tallybook.report.causes import UNKNOWN, Cause
+from tallybook.report.codes import CAUSES
 from tallybook.report.costs import femto, part
+from tallybook.report.fields import plain
 from tallybook.report.line_items import KINDS
 from tallybook.report.pieces import TOKENS, Sums
 from tallybook.report.statements import Statement
 from tallybook.report.summary import Row, money
 
-CAUSES: Final = (
-    DUPLICATES,
-    CONVENTION,
-    REASONING,
-    PLACEHOLDER,
-    PRICE,
-    TIER,
-    ZONE,
-    MISSING,
-    UNKNOWN,
-)
-_FEMTO: Final = 10**15
 # The fields of a side for what is stated by kind.
 _PARTS: Final = {
     "uncached": "uncached_input_cost_usd",
@@ -48,13 +27,6 @@ _PARTS: Final = {
 Key = tuple[str | None, str | None]  # day and model, as far as they are told apart
 
 
-def all_tokens(stated: Statement) -> int | None:
-    """Prompt and output that are stated; None where neither is."""
-    if stated.input is None and stated.output is None:
-        return None
-    return (stated.input or 0) + (stated.output or 0)
-
-
 def femto_of(cost: Decimal | None) -> int | None:
     """Whole femto-dollars of a cost that may not be stated."""
     return None if cost is None else femto(cost)
@@ -62,7 +34,7 @@ def femto_of(cost: Decimal | None) -> int | None:
 
 def document(key: Key, ours: Sums, said: Statement, causes: Sequence[Cause]) -> Row:
     """The row of a day and model."""
-    tokens, cost = all_tokens(said), femto_of(said.cost)
+    tokens, cost = said.tokens, femto_of(said.cost)
     stated = {} if said.costs is None else {k: femto(said.costs.get(k, Decimal())) for k in KINDS}
     return {
         "day": key[0],
@@ -105,7 +77,7 @@ def totals_of(rows: Sequence[Row]) -> Row:
         name: {
             "cells": len(found),
             "tokens": sum(each["tokens"] for each in found),
-            "cost_usd": _plain(sum((Decimal(e["cost_usd"] or 0) for e in found), Decimal())),
+            "cost_usd": plain(sum((Decimal(e["cost_usd"] or 0) for e in found), Decimal())),
         }
         for name in CAUSES
         if (found := list(_of(rows, name)))
@@ -115,11 +87,11 @@ def totals_of(rows: Sequence[Row]) -> Row:
         "causes": causes,
         "apart": {
             "tokens": sum(abs(row["difference"]["tokens"] or 0) for row in rows),
-            "cost_usd": _plain(_sum_of(rows, "difference", absolute=True)),
+            "cost_usd": plain(_sum_of(rows, "difference", absolute=True)),
         },
         "unknown": {
             "tokens": sum(abs(e["tokens"]) for e in _of(rows, UNKNOWN)),
-            "cost_usd": _plain(
+            "cost_usd": plain(
                 sum((abs(Decimal(e["cost_usd"] or 0)) for e in _of(rows, UNKNOWN)), Decimal())
             ),
         },
@@ -135,14 +107,10 @@ def _side(rows: Sequence[Row], side: str) -> Row:
     has_cost = any(row[side]["cost_usd"] is not None for row in rows)
     return {
         "tokens": sum(stated) if stated else None,
-        "cost_usd": _plain(_sum_of(rows, side)) if has_cost else None,
+        "cost_usd": plain(_sum_of(rows, side)) if has_cost else None,
     }
 
 
 def _sum_of(rows: Sequence[Row], side: str, *, absolute: bool = False) -> Decimal:
     costs = (Decimal(row[side]["cost_usd"] or 0) for row in rows)
     return sum((abs(cost) if absolute else cost for cost in costs), Decimal())
-
-
-def _plain(amount: Decimal) -> str:
-    return money(int((amount * _FEMTO).to_integral_value())) or "0"

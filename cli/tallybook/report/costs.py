@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from tallybook.report.causes import (
@@ -29,18 +30,17 @@ _FEMTO: Final = 10**15
 CHANCE: Final = Decimal("0.05")  # of all that a sum may be, what lies near enough to some part
 _SEVERAL: Final = 2  # kinds of token whose costs are no chance where all are as many times ours,
 _PRECISE: Final = Decimal("0.01")  # if that is known so well
-_TIERS: Final = (
-    ("base", "it has no tier of long prompts"),
-    ("standard", "it has the standard service tier"),
-    ("brief", "it has writes for an hour at the price of five minutes"),
-)
+_TIERS: Final = {
+    "base": "it has no tier of long prompts",
+    "standard": "it has the standard service tier",
+    "brief": "it has writes for an hour at the price of five minutes",
+}
 # What a cost may be on other terms, one of them or two.
 _ON_TERMS: Final = (
-    *_TIERS,
+    *_TIERS.items(),
     *(
-        (f"{one}_{other}", f"{words}, and {more}")
-        for n, (one, words) in enumerate(_TIERS)
-        for other, more in _TIERS[n + 1 :]
+        (f"{one}_{other}", f"{_TIERS[one]}, and {_TIERS[other]}")
+        for one, other in combinations(_TIERS, 2)
     ),
 )
 _WORDS: Final = {

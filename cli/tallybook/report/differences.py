@@ -16,21 +16,20 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from tallybook.report.causes import (
-    COPIES,
     DUPLICATES,
     MISSING,
     PRICE,
     UNKNOWN,
     ZONE,
     Cause,
+    Cell,
     Fault,
     Found,
-    Parts,
     explained,
     named,
     together,
 )
-from tallybook.report.comparison import Key, all_tokens, document, femto_of, told, totals_of
+from tallybook.report.comparison import Key, document, femto_of, told, totals_of
 from tallybook.report.costs import (
     CHANCE,
     Times,
@@ -54,37 +53,6 @@ from tallybook.report.zones import own_zone
 _TWICE: Final = 2  # days on which a ratio of costs of the same counts is no chance
 _OFTEN: Final = 4  # and of costs without counts
 _MORE: Final = "it has more of each count than any record here gives"
-
-
-@dataclass(slots=True)
-class Cell:
-    """Our side of one day and model; the files of what counts, and of what does not by reason."""
-
-    counts: Sums = field(default_factory=Sums)
-    files: dict[str, Sums] = field(default_factory=dict)
-    lone: dict[str, Sums] = field(default_factory=dict)
-    left_out: dict[str, dict[str, Sums]] = field(default_factory=dict)
-
-    def add(self, piece: Piece) -> None:
-        """Take one piece in."""
-        if piece.reason is None:
-            self.counts = self.counts.plus(piece.sums)
-            _add(self.files, piece)
-            if piece.lone:
-                _add(self.lone, piece)
-        else:
-            _add(self.left_out.setdefault(piece.reason, {}), piece)
-            if piece.again:
-                _add(self.left_out.setdefault(COPIES, {}), piece)
-
-    @property
-    def parts(self) -> Parts:
-        """What causes are looked for among."""
-        return Parts(self.counts, self.files, self.lone, self.left_out)
-
-
-def _add(files: dict[str, Sums], piece: Piece) -> None:
-    files[piece.path] = files.get(piece.path, Sums()).plus(piece.sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +177,7 @@ def compare(found: Sequence[Piece], statements: Statements, zone: str) -> Differ
     theirs = _theirs(statements.rows, sides)
     asked: tzinfo = ZoneInfo(zone)
     ours = _ours(found, sides, asked)
-    stated = {key: all_tokens(each) or 0 for key, each in theirs.items()}
+    stated = {key: each.tokens or 0 for key, each in theirs.items()}
     own = own_zone(found, stated, asked, sides.cell) if sides.by_day else None
     shifted = _ours(found, sides, own) if own else ours
     cells = {
@@ -249,7 +217,7 @@ class Pair:
     def found(self) -> Found | None:
         """What makes our counts theirs; looked for once, it takes long."""
         if self._found is None:
-            self._found = (explained(self.shifted.parts, self.stated),)
+            self._found = (explained(self.shifted, self.stated),)
         return self._found[0]
 
 
@@ -281,7 +249,7 @@ def _row(
         causes.append(_lacking(shifted, said))
     elif pair.theirs is not None and not shifted.counts.calls and not has_some:
         words = "no log of ours has it" if not shifted.left_out else "all of it was left out"
-        causes.append(Cause(MISSING, words, all_tokens(said) or 0, femto_of(said.cost) or 0))
+        causes.append(Cause(MISSING, words, said.tokens or 0, femto_of(said.cost) or 0))
     elif pair.theirs is not None:
         causes += _causes(pair, said, price, statements.form == LOGGED)
     counts = pair.ours.counts
@@ -305,7 +273,7 @@ def _moved(ours: Cell, shifted: Cell, zone: tzinfo | None, said: Statement) -> I
 
 
 def _lacking(cell: Cell, said: Statement) -> Cause:
-    tokens = -cell.counts.tokens if all_tokens(said) is not None else 0
+    tokens = -cell.counts.tokens if said.tokens is not None else 0
     cost = -cell.counts.cost if said.cost is not None else 0
     return Cause(MISSING, f"it has nothing of {named(cell.files)}", tokens, cost)
 
@@ -318,7 +286,7 @@ def _causes(pair: Pair, said: Statement, price: Times | None, same_calls: bool) 
         return
     found = pair.found
     if found is None:
-        tokens = (all_tokens(said) or 0) - cell.counts.tokens
+        tokens = (said.tokens or 0) - cell.counts.tokens
         name, words = (MISSING, _MORE) if _has_more(cell.counts, stated) else (UNKNOWN, "")
         yield Cause(name, words, tokens, 0 if cost is None else cost - cell.counts.cost)
         return

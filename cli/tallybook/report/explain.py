@@ -11,12 +11,13 @@ from typing import Final, Protocol
 import polars as pl
 
 from tallybook.errors import TallybookError, UsageError
+from tallybook.pricing.cost import working
 from tallybook.pricing.rates import Rates
 from tallybook.report.cell import Cell
 from tallybook.report.query import KEYS, Query
 from tallybook.report.summary import Row, money, summarise_batches
 from tallybook.report.sums import counted, recorded, selected, with_keys
-from tallybook.report.working import Place, Working, call_row, entry
+from tallybook.report.working import Place, call_row, entry
 from tallybook.schema import PROBLEM
 
 _SHOWN: Final = 6  # ids in an error
@@ -144,8 +145,14 @@ def explain(
     listed, totals = cell.listed(), report.totals
     ids = set(listed["call_id"])
     left, others = _left_out(usage.batches(cell.components), asked, ids)
-    working = Working(listed, usage.rates, more(listed))
-    rows = [call_row(working, number, left.get(call or "", [])) for number, call in _first(listed)]
+    place, worked = more(listed), working(listed, usage.rates)
+    rows = [
+        # What is left out for a call is told of its first row.
+        call_row(row, priced, place, usage.rates, left.pop(row["call_id"] or "", []))
+        for row, priced in zip(
+            listed.iter_rows(named=True), worked.iter_rows(named=True), strict=True
+        )
+    ]
     return Explanation(
         rows=rows,
         totals=totals,
@@ -153,14 +160,6 @@ def explain(
         not_counted=_summary(others, limit),
         adds_up=_adds_up(rows, totals, whole=len(rows) == cell.height),
     )
-
-
-def _first(listed: pl.DataFrame) -> Iterator[tuple[int, str | None]]:
-    """The number of each row, with its call where no row before it is the same call."""
-    seen: set[str] = set()
-    for number, call in enumerate(listed["call_id"]):
-        yield number, None if call in seen else call
-        seen.add(call)
 
 
 class _Gathered:

@@ -60,7 +60,8 @@ def together(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sums of several rows of one report, in the fields of a row; of none everything is 0."""
     rows = list(rows)
     found: dict[str, Any] = {name: _added(rows, name) for name in COUNTS}
-    found |= {name: _money(_added(rows, name)) for name in (*COSTS, "reported_cost_usd")}
+    sums = {name: _added(rows, name) for name in (*COSTS, "reported_cost_usd")}
+    found |= {name: None if value is None else plain(value) for name, value in sums.items()}
     # Nothing bounds a cost from above where nothing bounds a part of it, be it priced or not.
     open_above = (row for row in rows if row["cost_high_usd"] is None)
     if any(row["lower_bound"] or row["cost_usd"] is not None for row in open_above):
@@ -84,10 +85,8 @@ def _added(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
     return sum(map(Decimal, stated)) if isinstance(stated[0], str) else sum(stated)
 
 
-def _money(value: Decimal | int | None) -> str | None:
-    """Without dust and without an exponent."""
-    if value is None:
-        return None
+def plain(value: Decimal | int) -> str:
+    """A number in full, without zeros at the end of its decimals."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

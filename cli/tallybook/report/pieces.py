@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from itertools import combinations
@@ -94,17 +94,7 @@ class Sums:
         return self.input + self.output
 
 
-NUMBERS: Final = (
-    "calls",
-    *TOKENS,
-    "reasoning",
-    "late",
-    "cost",
-    *PARTS,
-    *_AS_ELSE,
-    *ON_TERMS,
-    "unpriced",
-)
+NUMBERS: Final = tuple(each.name for each in fields(Sums) if each.name != "bounded")
 
 
 class Piece(NamedTuple):

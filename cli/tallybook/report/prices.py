@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from tallybook.pricing.table import (
     per_million,
 )
 from tallybook.pricing.tariff import Key, Layer, Tariff
+from tallybook.report.fields import plain
 from tallybook.report.query import Query
 from tallybook.report.sums import selected
 from tallybook.schema import MEDIA_COUNTS
@@ -169,12 +169,6 @@ def usd(femto: int | None, name: str) -> str | None:
     if per is not None and name not in TOKEN_RATES:
         per /= _THOUSAND
     return None if per is None else plain(per)
-
-
-def plain(number: Decimal) -> str:
-    """A decimal without an exponent and without zeros at its end."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def source_of(rates: Rates, rate: Rate) -> str:

@@ -44,6 +44,11 @@ class Statement:
     rounding: Decimal = _DUST
     costs: Mapping[str, Decimal] | None = None
 
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and output that are stated; None where neither is."""
+        return _sum(self.input, self.output)
+
 
 @dataclass(frozen=True, slots=True)
 class Statements:

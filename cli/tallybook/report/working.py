@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-
-import polars as pl
+from typing import Final
 
 from tallybook.dialects import DIALECTS
-from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS, working
+from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS
 from tallybook.pricing.media import billed, rate_of
 from tallybook.pricing.rates import LATEST, Quote, Rates
 from tallybook.pricing.table import TOKEN_RATES, Rate
 from tallybook.pricing.tariff import Key, tier_of_prompt
 from tallybook.pricing.tools import fee_of
 from tallybook.report.codes import REASONS
+from tallybook.report.fields import plain
 from tallybook.report.prices import source_of, time_of, usd
 from tallybook.report.summary import Row, money
 from tallybook.schema import (
@@ -98,27 +97,9 @@ class Place:
     logged: Callable[[Row], Row]
 
 
-class Working:
-    """Rows with all that tells how their figures came about."""
-
-    def __init__(self, rows: pl.DataFrame, rates: Rates, place: Place) -> None:
-        self._rows = rows
-        self._worked = working(rows, rates)
-        self.rates = rates
-        self.place = place
-
-    def row(self, number: int) -> Row:
-        """A USAGE row."""
-        return self._rows.row(number, named=True)
-
-    def worked(self, number: int) -> Row:
-        """Its counts that are priced and their rates."""
-        return self._worked.row(number, named=True)
-
-
-def call_row(working: Working, number: int, left_out: Sequence[Row]) -> Row:
-    """A row of the JSON document."""
-    row, place = working.row(number), working.place
+def call_row(row: Row, worked: Row, place: Place, rates: Rates, left_out: Sequence[Row]) -> Row:
+    """A row of the JSON document, of a USAGE row and its `cost.working`."""
+    reported = row["reported_cost_usd"]
     refused = row["price_status"] == NOT_BILLED
     return {
         **{name: row[name] for name in _WHO},
@@ -134,10 +115,10 @@ def call_row(working: Working, number: int, left_out: Sequence[Row]) -> Row:
         "problems": list(row["problems"] or ()),
         "detail": row["detail"],
         "backfill": _proofs(row, place),
-        "price": _price(row, working.rates),
-        "arithmetic": [] if refused else _arithmetic(row, working.worked(number)),
+        "price": _price(row, rates),
+        "arithmetic": [] if refused else _arithmetic(row, worked),
         **{f"{name}_usd": money(row[name]) for name in ("cost", "cost_low", "cost_high")},
-        "reported_cost_usd": _plain(row["reported_cost_usd"]),
+        "reported_cost_usd": None if reported is None else plain(reported),
         "left_out": list(left_out),
     }
 
@@ -164,10 +145,6 @@ def entry(row: Row) -> Row:
 def written(at: datetime | None) -> str | None:
     """A time as the documents write it."""
     return None if at is None else at.isoformat().replace("+00:00", "Z")
-
-
-def _plain(value: Any) -> str | None:
-    return None if value is None else money(int(value.scaleb(15)))
 
 
 def _reported(row: Row, place: Place) -> Row:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import polars as pl
 
+from tallybook.backfill.plan import BackfillPlan
 from tallybook.report.query import Query
 from tallybook.report.summary import Row, money, summarise_batches
 from tallybook.schema import BOUND, BUCKETS, SUBCOUNTS
@@ -29,35 +30,7 @@ class Comparison:
     after: Row
 
 
-class PlannedBackfill(Protocol):
-    """What would change; see `tallybook.backfill.plan.BackfillPlan`."""
-
-    @property
-    def corrections(self) -> pl.DataFrame:
-        """What is filled or bounded, a row a call and direction."""
-
-    @property
-    def unrecoverable(self) -> pl.DataFrame:
-        """The calls that cannot be filled, each with its reason."""
-
-    @property
-    def reasons(self) -> Mapping[str, str]:
-        """The words of the reasons."""
-
-    @property
-    def before(self) -> pl.DataFrame:
-        """The priced calls that are filled or bounded, as recorded."""
-
-    @property
-    def after(self) -> pl.DataFrame:
-        """The same calls as filled."""
-
-    @property
-    def rest(self) -> pl.DataFrame:
-        """All other priced counted rows."""
-
-
-def compare(plan: PlannedBackfill, *, details: bool = True) -> Comparison:
+def compare(plan: BackfillPlan, *, details: bool = True) -> Comparison:
     """Compare what is recorded with what would be; the largest of the `changes` comes first.
 
     There are none without `details`.
