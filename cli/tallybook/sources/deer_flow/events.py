@@ -116,34 +116,29 @@ _CUT: Final = re.compile(
 
 def parse_event(line: bytes) -> Event | None:
     """The event of a JSON line, odd parts of it left out; None where it is no JSON object."""
-    try:
-        return _EVENT.decode(line)
-    except UNDECODABLE:
-        value = decode(line)
-        return loosely(value, Event) if isinstance(value, dict) else None
+    return _parse(line, _EVENT, Event)
 
 
 def parse_content(text: bytes) -> Content:
     """The content of a row; of one that was cut off, what its beginning says."""
-    try:
-        return _CONTENT.decode(text)
-    except UNDECODABLE:
-        value = decode(text)
-    if isinstance(value, dict):
-        return loosely(value, Content)
-    cut = _CUT.match(text)
-    if cut is None:
-        return Content()
+    found = _parse(text, _CONTENT, Content)
+    if found is not None or (cut := _CUT.match(text)) is None:
+        return found or Content()
     identifier, model = (part and part.decode("utf-8", "replace") for part in cut.groups())
     return Content(id=identifier, model=model)
 
 
 def parse_metadata(text: bytes) -> Metadata:
     """The metadata of a row; empty where they are no JSON object."""
+    return _parse(text, _METADATA, Metadata) or Metadata()
+
+
+def _parse(text: bytes, decoder: msgspec.json.Decoder[T], kind: type[T]) -> T | None:
     try:
-        return _METADATA.decode(text)
+        return decoder.decode(text)
     except UNDECODABLE:
-        return loosely(decode(text), Metadata)
+        value = decode(text)
+        return loosely(value, kind) if isinstance(value, dict) else None
 
 
 def loosely(value: object, kind: type[T]) -> T:
@@ -161,14 +156,12 @@ def loosely(value: object, kind: type[T]) -> T:
 def read_event(event: Event, record: int, place: str | None = None) -> Iterator[Reported]:
     """The rows of an event; `place` names the table where a file has several."""
     kind = text(event.event_type)
+    content = event.content or _NO_CONTENT
     if kind in ANSWERS:
         yield from _answer(event, record, place, is_copy=kind in _COPIES)
-    elif kind == TASK_END:
-        content = event.content or _NO_CONTENT
-        if content.usage is not None:
-            yield _task(event, record, place, (content.task_id, content.usage, content.model_name))
+    elif kind == TASK_END and content.usage is not None:
+        yield _task(event, record, place, (content.task_id, content.usage, content.model_name))
     elif kind == TOOL_RESULT:
-        content = event.content or _NO_CONTENT
         extra = content.additional_kwargs or _NO_EXTRA
         stated = (content.tool_call_id, extra.subagent_token_usage, extra.subagent_model_name)
         if extra.subagent_token_usage is not None:
@@ -181,13 +174,15 @@ def _answer(event: Event, record: int, place: str | None, *, is_copy: bool) -> I
     row = _call(event, content, answer, record)
     row.part, row.is_copy = place, is_copy
     row.caller = caller(metadata.caller)
-    stated, raw = _stated(content, metadata), _raw(answer)
+    # What the program took from the message, or had it taken any; and what the provider stated.
+    stated = _first_usage(metadata.usage, content.usage_metadata)
+    raw = _first_usage(answer.token_usage, answer.usage)
     usage = read_usage(stated, HINT) if stated is not None else None
     evidence = read_usage(raw, row.provider) if raw is not None else None
     usage, evidence = (evidence, None) if usage is None else (usage, evidence)
     if usage is None and isinstance(content.usage, dict):
         usage = read_usage(content.usage, HINT)
-    _state_counts(row, usage)
+    put_counts(row, usage)
     if answer.service_tier is not None:
         row.service_tier = row.service_tier or text(answer.service_tier)
     if row.identity is None:
@@ -199,7 +194,11 @@ def _answer(event: Event, record: int, place: str | None, *, is_copy: bool) -> I
         row.kind, row.calls, row.rule = EVENT, None, "error-fallback"
     yield row
     if usage is not None and evidence is not None and _tells_more(evidence, usage):
-        yield _response(row, evidence, place)
+        response = _call(event, content, answer, record)
+        response.part = f"{place}.response_metadata" if place else "response_metadata"
+        response.kind, response.calls = RESPONSE, None
+        response.caller, response.identity = row.caller, row.identity
+        yield put_usage(response, evidence)
 
 
 def _call(event: Event, content: Content, answer: Answer, record: int) -> Reported:
@@ -224,32 +223,20 @@ def _call(event: Event, content: Content, answer: Answer, record: int) -> Report
     )
 
 
-def _stated(content: Content, metadata: Metadata) -> Mapping[str, Any] | None:
-    """The usage that the program took from the message, or had it taken any."""
-    for usage in (metadata.usage, content.usage_metadata):
-        if isinstance(usage, dict) and usage:
-            return usage
-    return None
+def _first_usage(*places: Any) -> Mapping[str, Any] | None:
+    """The first usage object that states anything."""
+    return next((usage for usage in places if isinstance(usage, dict) and usage), None)
 
 
-def _raw(answer: Answer) -> Mapping[str, Any] | None:
-    """The usage as the provider stated it."""
-    for usage in (answer.token_usage, answer.usage):
-        if isinstance(usage, dict) and usage:
-            return usage
-    return None
+def put_counts(row: Reported, usage: Usage | None) -> None:
+    """Put the counts on the row, or the problem that there are none.
 
-
-def _state_counts(row: Reported, usage: Usage | None) -> None:
+    No prompt is empty: LangChain has 0 where the end of a stream did not state it again.
+    """
     if usage is None:
         row.problems = ["no-counts"]
-    else:
-        put_usage(row, usage)
-        without_lost_input(row)
-
-
-def without_lost_input(row: Reported) -> None:
-    """No prompt is empty: LangChain has 0 where the end of a stream did not state it again."""
+        return
+    put_usage(row, usage)
     if row.reported_input_tokens == 0 and row.reported_output_tokens:
         row.reported_input_tokens = row.reported_total_tokens = None
 
@@ -284,28 +271,6 @@ def _tells_more(evidence: Usage, usage: Usage) -> bool:
     )
 
 
-def _response(row: Reported, evidence: Usage, place: str | None) -> Reported:
-    return put_usage(
-        Reported(
-            record=row.record,
-            part="response_metadata" if place is None else f"{place}.response_metadata",
-            kind=RESPONSE,
-            calls=None,
-            thread_id=row.thread_id,
-            root_thread_id=row.root_thread_id,
-            caller=row.caller,
-            provider=row.provider,
-            model=row.model,
-            timestamp=row.timestamp,
-            identity=row.identity,
-            response_id=row.response_id,
-            record_id=row.record_id,
-            series=row.series,
-        ),
-        evidence,
-    )
-
-
 def _task(event: Event, record: int, place: str | None, stated: tuple[Any, Any, Any]) -> Reported:
     """What one sub-agent used: a sum without the number of its calls, its model as configured."""
     thread, run, task = text(event.thread_id), text(event.run_id), text(stated[0])
@@ -325,7 +290,7 @@ def _task(event: Event, record: int, place: str | None, stated: tuple[Any, Any, 
         identity=f"task:{run or thread}:{task}" if task else None,
         series=run,
     )
-    _state_counts(row, usage)
+    put_counts(row, usage)
     if _is_seed(run, event.metadata or _NO_METADATA):
         return _as_seed(row)
     row.problems = [*(row.problems or []), *(["uncounted-calls"] if usage else [])] or None

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects import put_usage, read_usage
+from tallybook.dialects import read_usage
 from tallybook.schema import ASSERTION, EVENT, SUM, Reported
-from tallybook.sources.deer_flow.events import HINT, without_lost_input
+from tallybook.sources.deer_flow.events import HINT, put_counts
 from tallybook.sources.deer_flow.sniff import RUNS
 from tallybook.sources.deer_flow.values import instant, text
 from tallybook.values import count, decode
@@ -193,12 +193,7 @@ def _beyond(run: Run, record: int, rows: list[Reported]) -> Reported | None:
 
 
 def _state_usage(row: Reported, stated: Mapping[str, Any], rule: str) -> None:
-    usage = read_usage(stated, HINT)
-    if usage is None:
-        row.problems = ["no-counts"]
-    else:
-        put_usage(row, usage)
-        without_lost_input(row)
+    put_counts(row, read_usage(stated, HINT))
     row.rule = rule
 
 

@@ -68,10 +68,6 @@ def recognise(tables: Tables) -> bool:
 
 def has_checkpoints(tables: Tables) -> bool:
     """Whether the tables are those of LangGraph's checkpointer."""
-    return {"thread_id", "checkpoint_id"} <= tables.get(CHECKPOINTS, frozenset()) and {
-        "thread_id",
-        "checkpoint_id",
-        "channel",
-        "type",
-        "value",
-    } <= tables.get(WRITES, frozenset())
+    states, writes = (tables.get(name, frozenset()) for name in (CHECKPOINTS, WRITES))
+    place = {"thread_id", "checkpoint_id"}
+    return place <= states and place | {"channel", "type", "value"} <= writes

@@ -27,11 +27,10 @@ from tallybook.sources.symphony.tokens import (
     read_tokens,
     session,
 )
-from tallybook.values import UNDECODABLE, decode, instant, text
+from tallybook.values import decode, instant, text
 
 _RECORD: Final = b'"record_hash":"'
 _PREVIOUS: Final = b'"previous_hash":"'
-_DATE: Final = b'"date":"'
 _HEX: Final = 64  # digits of a hash
 
 
@@ -52,11 +51,6 @@ def check(chain: Chain, line: bytes) -> str | None:
     begins = previous is None and _begins_date(chain, line)
     follows = begins or previous == before or not is_known
     return None if follows else "does not follow the one before it"
-
-
-def lose(chain: Chain) -> None:
-    """A record could not be read, so the next one's predecessor is not known."""
-    chain.is_known = False
 
 
 def _begins_date(chain: Chain, line: bytes) -> bool:
@@ -153,13 +147,13 @@ def read_audit(block: bytes, state: State) -> Iterator[Reported]:
 def _read_line(line: bytes, number: int, state: State, *, is_last: bool) -> Reported | None:
     hides = jsonl.hides(line, 0, len(line))
     states_usage = hides or _DELTA in line
-    record = _decode(line) if states_usage or _PROMPT in line else None
+    record = decode(line, _DECODER) if states_usage or _PROMPT in line else None
     ends_well = line[:1] == b"{" and (line[-1:] == b"}" or line.rstrip().endswith(b"}"))
     if not ends_well or (states_usage and record is None):
         return _unreadable(line, number, state, is_last=is_last)
     left_out = _LEFT_OUT in line or (hides and record is not None and record.error is not None)
     if left_out and b"record_hash" not in line:
-        lose(state.chain)
+        state.chain.is_known = False
         return lines.problem(number, "bad-line", "the export could not encode this record")
     complaint = check(state.chain, line)
     row = _read_record(record, number, state) if record is not None else None
@@ -172,16 +166,9 @@ def _read_line(line: bytes, number: int, state: State, *, is_last: bool) -> Repo
 
 
 def _unreadable(line: bytes, number: int, state: State, *, is_last: bool) -> Reported:
-    lose(state.chain)
+    """The problem of a record that cannot be read; the next one's predecessor is not known."""
+    state.chain.is_known = False
     return jsonl.unreadable(number, line, is_last=is_last)
-
-
-def _decode(line: bytes) -> Record | None:
-    try:
-        return _DECODER.decode(line)
-    except UNDECODABLE:
-        value = decode(line)
-        return msgspec.convert(value, Record) if isinstance(value, dict) else None
 
 
 def _read_record(record: Record, number: int, state: State) -> Reported | None:

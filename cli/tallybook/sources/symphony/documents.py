@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, Reported
@@ -85,7 +86,7 @@ def read_document(block: bytes, state: State) -> Iterator[Reported]:
     state.records = _RECORD
     value = decode(block)
     if isinstance(value, dict):
-        yield from document_rows(value, _RECORD)
+        yield from _document_rows(value, _RECORD)
     else:
         ends = block.rstrip().endswith(b"}")
         words = "not a JSON document" if ends else "the JSON document does not end"
@@ -95,54 +96,40 @@ def read_document(block: bytes, state: State) -> Iterator[Reported]:
 def read_notifications(block: bytes, state: State) -> Iterator[Reported]:
     """The rows of notification bodies, one a line."""
     look = watch(state.strays, block, "symphony", ())
-    return jsonl.rows(block, state, document_rows, look=look)
+    return jsonl.rows(block, state, _document_rows, look=look)
 
 
-def document_rows(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
+def _document_rows(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
     """The rows of one served document or one notification."""
-    if "event" in value:
-        yield from _notification(value, record)
-        return
+    stated = _notification if "event" in value else _document
+    return (row for row in stated(value, record) if row is not None)
+
+
+def _document(value: Mapping[str, Any], record: int) -> Iterator[Reported | None]:
     for name, evidence in _LISTS.items():
         listed = value.get(name)
         for index, run in enumerate(listed if isinstance(listed, list) else ()):
-            yield from _some(run_row(mapping(run), record, f"{name}[{index}]", evidence))
+            yield run_row(mapping(run), record, f"{name}[{index}]", evidence)
     if isinstance(value.get("running"), dict):
-        run = {**value, **value["running"]}
-        yield from _some(run_row(run, record, "running", SNAPSHOT))
-    yield from _totals(value, record)
+        yield run_row({**value, **value["running"]}, record, "running", SNAPSHOT)
+    for name in ("codex_totals", "token_usage"):
+        yield totals_row(value.get(name), record, name, _time(value))
+    used = {"total_tokens": mapping(value.get("budget")).get("daily_used")}
+    yield totals_row(used, record, "budget", _time(value))
     if isinstance(value.get("events"), list):
-        yield from _transcript(value, record)
+        yield run_row(value, record, "tokens", SNAPSHOT)
+        for name, caller in _PARTS.items():
+            yield part_of_run(value, name, record, name, caller)
+        yield from event_rows(value, value["events"], record, "events")
 
 
-def _some(row: Reported | None) -> Iterator[Reported]:
-    if row is not None:
-        yield row
-
-
-def _notification(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
+def _notification(value: Mapping[str, Any], record: int) -> Iterator[Reported | None]:
     """A notification's counts are those of its run so far, but for a day's budget: all runs'."""
     if mapping(value.get("metadata")).get("scope") == "day":
-        yield from _some(totals_row(value.get("tokens"), record, None, _time(value)))
+        yield totals_row(value.get("tokens"), record, None, _time(value))
     else:
-        yield from _some(run_row(value, record, None, SNAPSHOT))
+        yield run_row(value, record, None, SNAPSHOT)
 
 
-def _time(value: Mapping[str, Any]) -> Any:
+def _time(value: Mapping[str, Any]) -> datetime | None:
     return moment(value.get("generated_at")) or moment(value.get("timestamp"))
-
-
-def _totals(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
-    when = _time(value)
-    for name in ("codex_totals", "token_usage"):
-        yield from _some(totals_row(value.get(name), record, name, when))
-    budget = mapping(value.get("budget"))
-    used = {"total_tokens": budget.get("daily_used")}
-    yield from _some(totals_row(used, record, "budget", when))
-
-
-def _transcript(value: Mapping[str, Any], record: int) -> Iterator[Reported]:
-    yield from _some(run_row(value, record, "tokens", SNAPSHOT))
-    for name, caller in _PARTS.items():
-        yield from _some(part_of_run(value, name, record, name, caller))
-    yield from event_rows(value, value["events"], record, "events")

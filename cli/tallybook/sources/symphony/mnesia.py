@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 from tallybook.schema import SUMMARY, Reported
 from tallybook.sources import lines
@@ -22,8 +22,7 @@ VERSION: Final = 131  # first byte of every encoded term
 _COMPRESSED: Final = 80
 _U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 _I32, _F64 = struct.Struct(">i"), struct.Struct(">d")
-_WORDS: Final[dict[str, bool | None]] = {"nil": None, "undefined": None, "true": True}
-_WORDS["false"] = False
+_WORDS: Final = {"nil": None, "undefined": None, "true": True, "false": False}
 _MAX_PLAIN: Final = 256 << 20  # a compressed term that claims more is damaged
 
 
@@ -82,11 +81,7 @@ class Cursor:
         return self.data[position]
 
     def _unpack(self, form: struct.Struct) -> Any:
-        position = self.position
-        self.position = position + form.size
-        if self.position > len(self.data):
-            raise TermError("the term ends early")
-        return form.unpack_from(self.data, position)[0]
+        return form.unpack(self._take(form.size))[0]
 
     def _take(self, size: int) -> bytes:
         position = self.position
@@ -98,7 +93,9 @@ class Cursor:
     def _term(self) -> Any:
         tag = self._byte()
         read = _READERS.get(tag)
-        return read(self) if read else _unknown(tag)
+        if read is None:
+            raise TermError(f"unknown tag {tag}")
+        return read(self)
 
     def _terms(self, size: int) -> list[Any]:
         term = self._term
@@ -172,10 +169,6 @@ _READERS: Final[dict[int, Callable[[Cursor], Any]]] = {
 }
 
 
-def _unknown(tag: int) -> NoReturn:
-    raise TermError(f"unknown tag {tag}")
-
-
 def hashable(key: Any) -> Any:
     """The key of a map or a row; a tuple may hold a list or a map at any depth."""
     try:
@@ -219,13 +212,11 @@ def items(data: bytes) -> Iterator[Item]:
     while position < len(data):
         number += 1
         content, after = _item(data, position)
+        yield Item(number, content)
         if content is None:
             # Bytes of an unfinished write lie behind the last item of a log that was left open.
-            yield Item(number, None)
             mark = data.find(_ITEM, position + _HEAD)
             after = mark - 4 if mark >= 0 else len(data)
-        else:
-            yield Item(number, content)
         position = after
 
 

@@ -80,22 +80,11 @@ def agent_of(run: Mapping[str, Any], when: datetime | None, *, exceeds: bool = F
     return next((agent for agent in evidence if agent.name), Agent(None, "unknown"))
 
 
-_KEYS: Final = {
-    "input": "input_tokens",
-    "uncached": "uncached_input_tokens",
-    "cached": "cached_input_tokens",
-    "creation": "cache_creation_input_tokens",
-    "output": "output_tokens",
-    "total": "total_tokens",
-}
-_AUDITED: Final = {
-    "input": "input_reported",
-    "uncached": "uncached_input_reported",
-    "cached": "cached_input_reported",
-    "creation": "cache_creation_input_reported",
-    "output": "output_reported",
-    "total": "total_reported",
-}
+# How the keys of a token map begin; an audit record has those that the agent reported as well.
+_NAMES: Final = (
+    *("input", "uncached_input", "cached_input", "cache_creation_input"),
+    *("output", "total"),
+)
 # How Codex names its counts, in its events and in its interface; `read_usage` does not tell
 # Codex's flat `cached_input_tokens` from the same key in maps where it means something else.
 _CODEX: Final = {
@@ -138,10 +127,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
     def counts(self) -> tuple[int | None, ...]:
         """The six counts in order."""
-        return (
-            *(self.input, self.uncached, self.cached),
-            *(self.creation, self.output, self.total),
-        )
+        return msgspec.structs.astuple(self)[: len(_NAMES)]
 
     def parts(self) -> int:
         """The three parts of the input together."""
@@ -158,27 +144,28 @@ class Tokens(msgspec.Struct, frozen=True):
 
 def read_tokens(value: object, problems: list[str]) -> Tokens | None:
     """The counts of a token map; None where it states none."""
-    return _read(value, _KEYS, problems)
+    return _read(value, "tokens", problems)
 
 
 def read_reported(value: object, problems: list[str]) -> Tokens | None:
     """The same of the map in which an audit record keeps what the agent itself reported."""
-    return _read(value, _AUDITED, problems)
+    return _read(value, "reported", problems)
 
 
-def _read(value: object, keys: Mapping[str, str], problems: list[str]) -> Tokens | None:
+def _read(value: object, end: str, problems: list[str]) -> Tokens | None:
     if not isinstance(value, Mapping):
         return None
-    given = {name for name, key in keys.items() if value.get(key) is not None}
-    counts = [count(value.get(key), problems) for key in keys.values()]
+    stated = {name: value.get(f"{name}_{end}") for name in _NAMES}
+    given = {name for name, number in stated.items() if number is not None}
+    counts = [count(number, problems) for number in stated.values()]
     return Tokens.of(counts, _era(given, counts)) if given else None
 
 
 def _era(given: Set[str], counts: Sequence[int | None]) -> str:
-    if {"uncached", "creation"} <= given:
+    if {"uncached_input", "cache_creation_input"} <= given:
         stated = Tokens.of(counts, SIX)
         return BRANCH if stated.input == stated.uncached != stated.parts() else SIX
-    if given & {"uncached", "cached"}:
+    if given & {"uncached_input", "cached_input"}:
         return FIVE
     return THREE if given & {"input", "output"} else TOTAL
 

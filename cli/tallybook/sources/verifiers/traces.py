@@ -144,8 +144,11 @@ def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
         row.model = model
     if call.error is not None:
         row.detail = _failure(call)
-    if call.usage is None:
-        _put_unanswered(row, call, era)
+    if call.usage is None and _is_refused(call):
+        # No model answered, so it is no call.
+        row.kind, row.calls, row.rule = EVENT, None, f"{era}/refused"
+    elif call.usage is None:
+        put_no_counts(row, era)
     elif model is None and endpoint is None:
         # The older generation made it: it wrote neither, and the rollout has no agent's settings.
         put_bridged(row, call.usage, era, run)
