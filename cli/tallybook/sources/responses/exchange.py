@@ -64,20 +64,14 @@ def exchange(value: Value) -> Exchange | None:
         return Exchange(value)
     if is_invocation(value):
         return _metered(value)
-    sides = _sides(value)
-    return _dumped(value, *sides) if sides else Exchange(value)
+    return dumped(value) or Exchange(value)
 
 
 def dumped(value: Value) -> Exchange | None:
     """The response in a dump of one; None for any other record."""
-    sides = _sides(value)
-    return _dumped(value, *sides) if sides else None
-
-
-def _sides(value: Value) -> tuple[str, str] | None:
     for request, response in _SIDES:
         if response in value and (request in value or _is_http(value[response])):
-            return request, response
+            return _dumped(value, request, response)
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tallybook.dialects.served import METRICS, mapping
+from tallybook.dialects.shape import follow
 from tallybook.values import text
 
 Value = Mapping[str, Any]
@@ -125,9 +126,8 @@ def _is_openai(value: Value) -> bool:
 
 def _is_chat(value: Value) -> bool:
     """Servers that leave the name of the object out."""
-    choices = value.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return "model" in value and not {"message", "delta"}.isdisjoint(mapping(first))
+    first = mapping(follow(value, ("choices", 0)))
+    return "model" in value and not {"message", "delta"}.isdisjoint(first)
 
 
 def _is_anthropic(value: Value) -> bool:
@@ -137,9 +137,8 @@ def _is_anthropic(value: Value) -> bool:
 def is_gemini(value: Value) -> bool:
     """Whether the object is Gemini's, be it a whole response or a chunk of one."""
     told = not _GEMINI.isdisjoint(value)
-    if isinstance(value.get("candidates"), list):
-        return told or _has(value, "usageMetadata") or _has(value, "usage_metadata")
-    return told and (_has(value, "usageMetadata") or _has(value, "usage_metadata"))
+    counted = _has(value, "usageMetadata") or _has(value, "usage_metadata")
+    return told or counted if isinstance(value.get("candidates"), list) else told and counted
 
 
 def _is_converse(value: Value) -> bool:
@@ -175,10 +174,8 @@ def _is_of_bedrock(value: Value) -> bool:
 
 
 def _is_image(value: Value) -> bool:
-    data, usage = value.get("data"), mapping(value.get("usage"))
-    first = data[0] if isinstance(data, list) and data else None
-    shown = not {"b64_json", "url"}.isdisjoint(mapping(first))
-    return shown and "created" in value and "input_tokens" in usage
+    shown = not {"b64_json", "url"}.isdisjoint(mapping(follow(value, ("data", 0))))
+    return shown and "created" in value and "input_tokens" in mapping(value.get("usage"))
 
 
 def _is_transcript(value: Value) -> bool:

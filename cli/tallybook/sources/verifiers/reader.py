@@ -15,7 +15,7 @@ from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.verifiers import lines as records
 from tallybook.sources.verifiers.lines import Line, TokenUsage
-from tallybook.sources.verifiers.rollouts import Whose, read_rollout
+from tallybook.sources.verifiers.rollouts import read_rollout
 from tallybook.sources.verifiers.run import Run, describe
 from tallybook.sources.verifiers.sniff import is_description, outline
 from tallybook.sources.verifiers.traces import (
@@ -92,8 +92,7 @@ def finish(state: State) -> list[Reported]:
     """What the run says of all its rollouts together, checked against them."""
     if state.is_open:
         return [lines.problem(0, "truncated", "the JSON document does not end")]
-    row = _assertion(state)
-    return [row] if row else []
+    return [*_assertion(state)]
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
@@ -144,15 +143,15 @@ def _rollout(line: Line, content: bytes, place: TracePosition, state: State) -> 
         return
     if line.token_usage is not None:
         state.sums.add(line.token_usage)
-    whose = Whose(state.run_id, place.record)
-    yield from read_rollout(line, records.metrics(content), whose, state.run)
+    metrics = records.metrics(content)
+    yield from read_rollout(line, metrics, state.run_id, place.record, state.run)
 
 
-def _assertion(state: State) -> Reported | None:
+def _assertion(state: State) -> Iterator[Reported]:
     """The mean and the cost that the run states. Neither is a count, so no row adds them up."""
     run, sums = state.run, state.sums
     if run.mean_input is None and run.cost is None:
-        return None
+        return
     problems: list[str] = []
     row = Reported(
         record=0,
@@ -170,4 +169,4 @@ def _assertion(state: State) -> Reported | None:
             f"a mean of {run.mean_input} in and {run.mean_output} out is stated; "
             f"{sums.rollouts} rollouts have {sums.input:.0f} and {sums.output:.0f}"
         )
-    return row
+    yield row

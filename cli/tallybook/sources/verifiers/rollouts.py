@@ -47,13 +47,6 @@ class Totals(NamedTuple):
         return any(self.tokens)
 
 
-class Whose(NamedTuple):
-    """The run of a rollout, and its place there; rollouts of v0 have no id of their own."""
-
-    run_id: str | None
-    record: int
-
-
 class Rollout(NamedTuple):
     """A v0 rollout: what its rows have in common, and all that it states of its calls."""
 
@@ -70,11 +63,16 @@ class Rollout(NamedTuple):
         return self.stated if self.stated.says_something else self.outer
 
 
-def read_rollout(line: Line, metrics: Metrics, whose: Whose, run: Run) -> list[Reported]:
-    """Rows of one rollout: its own sum first, then the answers that were saved with it."""
+def read_rollout(
+    line: Line, metrics: Metrics, run_id: str | None, record: int, run: Run
+) -> list[Reported]:
+    """Rows of one rollout: its own sum first, then the answers that were saved with it.
+
+    It has no id of its own, so it is known by that of its run and its place there.
+    """
     problems: list[str] = []
     found = answers(line)
-    template = _template(line, found, whose, run)
+    template = _template(line, found, run_id, record, run)
     stated = _stated(line.token_usage, problems)
     outer, inner = _outer(metrics, problems), _inner(metrics, problems)
     rollout = Rollout(line, template, found, stated, outer, inner)
@@ -87,14 +85,16 @@ def read_rollout(line: Line, metrics: Metrics, whose: Whose, run: Run) -> list[R
     return rows
 
 
-def _template(line: Line, found: Sequence[Answer], whose: Whose, run: Run) -> Reported:
+def _template(
+    line: Line, found: Sequence[Answer], run_id: str | None, record: int, run: Run
+) -> Reported:
     timing = line.timing or Timing()
     named = next((answer.thread for answer in found if answer.thread and not answer.is_inner), None)
     begun = instant(timing.start_time)
     return Reported(
-        record=whose.record,
+        record=record,
         kind=CALL,
-        thread_id=named or f"{whose.run_id}/{whose.record}",
+        thread_id=named or f"{run_id}/{record}",
         project=run.project,
         provider=run.provider,
         model=run.model,
@@ -135,18 +135,13 @@ def _inner(metrics: Metrics, problems: list[str]) -> Totals:
     Turns are calls. What is counted as calls are questions, each of which takes more turns where
     the inner model has tools.
     """
-    turns = _first(metrics.sub_llm_total_turns, metrics.sub_llm_turns)
-    if turns is None and not metrics.sub_llm_total_tool_calls:
-        turns = _first(metrics.sub_llm_call_count, metrics.sub_llm_count)
-    return Totals(
-        count(metrics.sub_llm_prompt_tokens, problems),
-        count(metrics.sub_llm_completion_tokens, problems),
-        count(turns, problems),
-    )
-
-
-def _first(value: object, other: object) -> object:
-    return other if value is None else value
+    m = metrics
+    stated = [m.sub_llm_total_turns, m.sub_llm_turns]
+    if not m.sub_llm_total_tool_calls:
+        stated += [m.sub_llm_call_count, m.sub_llm_count]
+    turns = next((number for number in stated if number is not None), None)
+    counts = (m.sub_llm_prompt_tokens, m.sub_llm_completion_tokens, turns)
+    return Totals(*(count(value, problems) for value in counts))
 
 
 def _put_sum(row: Reported, rollout: Rollout, run: Run) -> None:

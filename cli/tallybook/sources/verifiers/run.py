@@ -42,8 +42,6 @@ _SELLERS: Final = {
     "azure.com": "azure",
     "amazonaws.com": "aws",
 }
-
-
 _PRESET: Final = "pinference.ai"
 
 

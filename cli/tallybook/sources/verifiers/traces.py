@@ -66,15 +66,9 @@ def read_trace(trace: Trace, place: TracePosition, run: Run, era: str) -> Iterat
     template = template_of(trace, place, run)
     if era == NODES and trace.calls is not None:
         era = CALLS
-    made = 0
-    for row in _calls(trace, template, place, run, era):
-        made += 1
-        yield row
-    for row in _judgements(trace, template, place, run, era):
-        made += 1
-        yield row
-    if not made:
-        yield no_calls(place, template)
+    calls = _calls(trace, template, place, run, era)
+    rows = [*calls, *_judgements(trace, template, place, run, era)]
+    yield from rows or [no_calls(place, template)]
 
 
 def no_calls(place: TracePosition, template: Reported) -> Reported:
@@ -143,7 +137,9 @@ def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
     if model is not None:
         row.model = model
     if call.error is not None:
-        row.detail = _failure(call)
+        # Its message may quote the conversation.
+        words = filter(None, map(error_name, (call.error.type, call.error.status_code)))
+        row.detail = " ".join(["failed:", *words])
     if call.usage is None and _is_refused(call):
         # No model answered, so it is no call.
         row.kind, row.calls, row.rule = EVENT, None, f"{era}/refused"
@@ -156,14 +152,6 @@ def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
         put_counts(row, call.usage, era, api_of(endpoint, row.model))
 
 
-def _put_unanswered(row: Reported, call: Call, era: str) -> None:
-    """A request that the provider refused was answered by no model, so it is no call."""
-    if _is_refused(call):
-        row.kind, row.calls, row.rule = EVENT, None, f"{era}/refused"
-    else:
-        put_no_counts(row, era)
-
-
 def _is_refused(call: Call) -> bool:
     """Whether the provider itself said no, or none was reached."""
     status = count(call.error.status_code, []) if call.error else None
@@ -172,15 +160,6 @@ def _is_refused(call: Call) -> bool:
     message = call.error.message
     is_own = status in _OWN_STATUSES and isinstance(message, str)
     return not is_own or _REFUSED.match(message) is not None
-
-
-def _failure(call: Call) -> str | None:
-    """Kind and status of what ended the call; its message may quote the conversation."""
-    if call.error is None:
-        return None
-    status = call.error.status_code
-    words = filter(None, (error_name(call.error.type), error_name(status)))
-    return " ".join(["failed:", *words])
 
 
 def _node_calls(

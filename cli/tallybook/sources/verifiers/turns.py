@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -56,15 +55,9 @@ def put_counts(row: Reported, usage: CallUsage, era: str, api: Api) -> None:
     row.reported_reasoning_tokens = count(usage.reasoning_tokens, problems)
     if usage.cost is not None:
         row.reported_cost_usd = money(usage.cost, problems)
-    row.dialect, row.rule = _reading(era, api, usage.cached_input_tokens is not None)
-    if problems:
-        add_problems(row, problems)
-
-
-@cache
-def _reading(era: str, api: Api, has_reads: bool) -> tuple[str, str]:
-    dialect, reading = _READINGS[api, has_reads]
-    return dialect, f"{era}/{reading}"
+    row.dialect, reading = _READINGS[api, usage.cached_input_tokens is not None]
+    row.rule = f"{era}/{reading}"
+    add_problems(row, problems)
 
 
 def put_bridged(row: Reported, usage: CallUsage, era: str, run: Run) -> None:
