@@ -8,7 +8,7 @@ its usage does not count.
 
 from __future__ import annotations
 
-from tallybook.dialects.containment import DIALECTS, Dialect
+from tallybook.dialects.containment import DIALECTS
 from tallybook.dialects.responses import Response, find_usage
 from tallybook.dialects.streams import merge_stream, restated, stream_events
 from tallybook.dialects.usage import (
@@ -22,7 +22,6 @@ from tallybook.dialects.usage import (
 
 __all__ = [
     "DIALECTS",
-    "Dialect",
     "Iteration",
     "Response",
     "Usage",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from tallybook.dialects.shape import AMBIGUOUS, FIRM, Shape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """A way of counting one request.
+    """A way of counting one request; OpenAI's is the one that a declaration departs from.
 
     `input_holds_cached` and `input_holds_cache_creation`: the stated input count contains the
     tokens read from and written to a cache. `output_holds_reasoning`: the stated output count
@@ -22,84 +22,42 @@ class Dialect:
     apart, so an input without them may be of either kind.
     """
 
-    input_holds_cached: bool
-    input_holds_cache_creation: bool
-    total_is_sum: bool
+    input_holds_cached: bool = True
+    input_holds_cache_creation: bool = True
+    total_is_sum: bool = True
     output_holds_reasoning: bool = True
     total_holds_hidden: bool = False
     uses_cache: bool = True
     input_hides_cache_creation: bool = False
 
 
-_INSIDE: Final = Dialect(
-    input_holds_cached=True, input_holds_cache_creation=True, total_is_sum=True
-)
-_THOUGHTS_OUTSIDE: Final = Dialect(
-    input_holds_cached=True,
-    input_holds_cache_creation=True,
-    total_is_sum=True,
-    output_holds_reasoning=False,
-)
+_CACHE_OUTSIDE: Final = Dialect(input_holds_cached=False, input_holds_cache_creation=False)
+_THOUGHTS_OUTSIDE: Final = Dialect(output_holds_reasoning=False)
+_READS_OUTSIDE: Final = Dialect(input_holds_cached=False, total_is_sum=False)
 
 DIALECTS: Final[dict[str, Dialect]] = {
-    "openai": _INSIDE,
+    "openai": Dialect(),
     # Cache reads and writes outside of the input; a total, where a wrapper adds one, leaves them
     # out.
-    "anthropic": Dialect(
-        input_holds_cached=False, input_holds_cache_creation=False, total_is_sum=False
-    ),
+    "anthropic": replace(_CACHE_OUTSIDE, total_is_sum=False),
     # As Anthropic counts, with a total over all four.
-    "bedrock": Dialect(
-        input_holds_cached=False, input_holds_cache_creation=False, total_is_sum=True
-    ),
+    "bedrock": _CACHE_OUTSIDE,
     "gemini": _THOUGHTS_OUTSIDE,
     "xai": _THOUGHTS_OUTSIDE,
     # Gemini's endpoint in OpenAI's format: thoughts appear in the total only.
-    "gemini-openai": Dialect(
-        input_holds_cached=True,
-        input_holds_cache_creation=True,
-        total_is_sum=True,
-        total_holds_hidden=True,
-    ),
+    "gemini-openai": Dialect(total_holds_hidden=True),
     # Reasoning outside of the output, and outside of the total too.
-    "perplexity": Dialect(
-        input_holds_cached=True,
-        input_holds_cache_creation=True,
-        total_is_sum=False,
-        output_holds_reasoning=False,
-    ),
+    "perplexity": replace(_THOUGHTS_OUTSIDE, total_is_sum=False),
     # Every count for itself.
-    "disjoint": Dialect(
-        input_holds_cached=False,
-        input_holds_cache_creation=False,
-        total_is_sum=True,
-        output_holds_reasoning=False,
-    ),
+    "disjoint": replace(_CACHE_OUTSIDE, output_holds_reasoning=False),
     # Embeddings, and units billed without regard to a cache.
-    "cacheless": Dialect(
-        input_holds_cached=True,
-        input_holds_cache_creation=True,
-        total_is_sum=True,
-        uses_cache=False,
-    ),
+    "cacheless": Dialect(uses_cache=False),
     # A program that takes cache reads out of the input before it writes, and leaves writes in.
-    "reads-outside": Dialect(
-        input_holds_cached=False, input_holds_cache_creation=True, total_is_sum=False
-    ),
+    "reads-outside": _READS_OUTSIDE,
     # All inside, from a framework that added Anthropic's cache writes and did not keep them apart.
-    "writes-within": Dialect(
-        input_holds_cached=True,
-        input_holds_cache_creation=True,
-        total_is_sum=True,
-        input_hides_cache_creation=True,
-    ),
+    "writes-within": Dialect(input_hides_cache_creation=True),
     # Reads outside, and writes that the provider stated outside of the input were added to it.
-    "writes-hidden": Dialect(
-        input_holds_cached=False,
-        input_holds_cache_creation=True,
-        total_is_sum=False,
-        input_hides_cache_creation=True,
-    ),
+    "writes-hidden": replace(_READS_OUTSIDE, input_hides_cache_creation=True),
 }
 
 

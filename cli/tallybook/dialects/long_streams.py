@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tallybook.dialects.responses import SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.streams import (
@@ -13,10 +12,10 @@ from tallybook.dialects.streams import (
     has_ended,
     merge_stream,
     opened,
+    told_by_answer,
     told_by_item,
     told_together,
 )
-from tallybook.dialects.tools import NOTED, note_of
 from tallybook.values import storable, text
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
@@ -79,17 +78,9 @@ def cut_down(event: Body) -> Body:
     for key in ("choices", "candidates"):
         if isinstance(inner.get(key), list):
             kept[key] = [_choice(choice) for choice in inner[key][:1]]
-    kept.update(told_by_item(inner))
-    if ran := searches(inner):
-        kept[SEARCHES] = ran
-    if (note := note_of([inner])) is not None:
-        kept[NOTED] = note
+    kept |= {**told_by_item(inner), **told_by_answer(inner)}
     if "response" in kept:
-        response = mapping(inner["response"])
-        if ran := searches(response):
-            kept["response"][SEARCHES] = ran
-        if (note := note_of([response])) is not None:
-            kept["response"][NOTED] = note
+        kept["response"] |= told_by_answer(mapping(inner["response"]))
     return kept
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects.served import METRICS, Body, mapping, told_by_body
-from tallybook.dialects.shape import follow
+from tallybook.dialects.shape import at, fetch, follow
 from tallybook.dialects.tools import Tools, tools_in_answer
 from tallybook.values import instant, text
 
@@ -35,7 +35,10 @@ _ITSELF: Final = (
 _MODELS: Final = ("model", "modelVersion", "model_version", "model_name")
 _IDS: Final = ("id", "responseId", "response_id")
 _REQUEST_IDS: Final = ("request-id", "x-request-id", "x-amzn-requestid")
+_BOTO_ID: Final = ("ResponseMetadata", "RequestId")
 _TIMES: Final = ("created", "created_at", "createTime")
+# The tier that served the call; in a Responses object `auto` repeats only what was asked.
+_TIERS: Final = at("service_tier", "serviceTier/type", "serviceTier")
 _BEDROCK_HEADERS: Final = "x-amzn-bedrock-"  # counts and latencies of an invocation
 # Up to Gemini 2.5 a prompt with any search is charged for once, from 3 on each query is.
 _CHARGED_ONCE: Final = re.compile(r"gemini-(?:1|2)\b")
@@ -131,9 +134,9 @@ def _find(body: Body) -> Response | None:
         or _said(metadata, "model_name", "model")
         or inner.get("modelId"),
         response_id=_said(metadata, "id") or _said(body, *_IDS, own) or _said(inner, "id"),
-        request_id=_said(body, "request_id", "requestId") or _said_by_boto(body),
+        request_id=_said(body, "request_id", "requestId") or text(follow(body, _BOTO_ID)),
         thread_id=_thread(body),
-        service_tier=_service_tier(body),
+        service_tier=text(fetch(body, _TIERS)),
         created=_created(body, inner),
         finished=_finished(body),
         is_refusal=body.get("stop_reason") == "refusal",
@@ -187,14 +190,16 @@ def _usage_elsewhere(body: Body) -> Body | None:
 
 def _from_metadata(metadata: Body) -> dict[str, Any]:
     """Counts that older versions of the AI SDK keep apart from the usage."""
-    found: dict[str, Any] = {}
-    anthropic, openai = mapping(metadata.get("anthropic")), mapping(metadata.get("openai"))
-    for part, keys in (
-        (anthropic, ("cacheCreationInputTokens", "cacheReadInputTokens")),
-        (openai, ("cachedPromptTokens", "reasoningTokens")),
-    ):
-        found |= {key: part[key] for key in keys if part.get(key) is not None}
-    return found
+    stated = (
+        (key, mapping(metadata.get(part)).get(key)) for part, keys in _APART.items() for key in keys
+    )
+    return {key: value for key, value in stated if value is not None}
+
+
+_APART: Final = {
+    "anthropic": ("cacheCreationInputTokens", "cacheReadInputTokens"),
+    "openai": ("cachedPromptTokens", "reasoningTokens"),
+}
 
 
 def _is_response(body: Body) -> bool:
@@ -211,23 +216,8 @@ def _is_response(body: Body) -> bool:
     )
 
 
-_OBJECTS: Final = frozenset(
-    {
-        "chat.completion",
-        "chat.completion.chunk",
-        "response",
-        "response.compaction",
-        "text_completion",
-    }
-)
-
-
-def _service_tier(body: Body) -> str | None:
-    """The tier that served the call; in a Responses object `auto` repeats only what was asked."""
-    tier = body.get("service_tier")
-    tier = tier if tier is not None else follow(body, ("serviceTier", "type"))
-    tier = tier if tier is not None else body.get("serviceTier")
-    return text(tier)
+_CHATS: Final = ("chat.completion", "chat.completion.chunk", "text_completion")
+_OBJECTS: Final = frozenset({*_CHATS, "response", "response.compaction"})
 
 
 def _thread(body: Body) -> str | None:
@@ -266,10 +256,6 @@ def _said(place: Body, *keys: str) -> str | None:
         if value and isinstance(value, str):
             return value
     return None
-
-
-def _said_by_boto(body: Body) -> str | None:
-    return text(follow(body, ("ResponseMetadata", "RequestId")))
 
 
 def searches(body: Mapping[str, Any], model: str | None = None) -> int | None:

@@ -88,7 +88,7 @@ def merge_stream(events: Iterable[Body]) -> Body | None:
     seen = [inner for event in events for inner in opened(event)]
     for tells, merge in _MERGES:
         if any(tells(event) for event in seen):
-            return merge(seen)
+            return merge(seen) if merge else _last(seen, tells)
     return None
 
 
@@ -111,10 +111,6 @@ def _unpacked(packed: str) -> Iterator[Body]:
         return
     if inner is not None:
         yield inner
-
-
-def _is_anthropic(event: Body) -> bool:
-    return event.get("type") in ("message_start", "message_delta")
 
 
 def _merge_anthropic(events: Sequence[Body]) -> Body:
@@ -196,7 +192,11 @@ def told_by_item(event: Body) -> Body:
         return {}
     if SEARCHES in event or NOTED in event:
         return {key: event[key] for key in (SEARCHES, NOTED) if key in event}
-    answer = {"output": [mapping(event.get("item"))]}
+    return told_by_answer({"output": [mapping(event.get("item"))]})
+
+
+def told_by_answer(answer: Body) -> Body:
+    """What an answer, or a part of one, tells of searches and tools."""
     told = {SEARCHES: searches(answer), NOTED: note_of([answer])}
     return {key: value for key, value in told.items() if value is not None}
 
@@ -210,10 +210,6 @@ def told_together(told: Iterable[Body]) -> dict[str, Any]:
 
 
 _ITEM_DONE: Final = "response.output_item.done"
-
-
-def _is_gemini(event: Body) -> bool:
-    return not {"usageMetadata", "usage_metadata", "candidates"}.isdisjoint(event)
 
 
 def _merge_gemini(events: Sequence[Body]) -> Body:
@@ -231,7 +227,8 @@ def _merge_gemini(events: Sequence[Body]) -> Body:
         body[SEARCHES] = ran
     if (note := note_of(events)) is not None:
         body[NOTED] = note
-    candidates = [candidate for event in events for candidate in _candidates(event)]
+    listed = (event.get("candidates") for event in events)
+    candidates = [each for found in listed if isinstance(found, list) for each in found]
     broken_off = candidates and not any(map(has_ended, candidates))
     return {**body, CUT_OFF: True} if broken_off else body
 
@@ -294,18 +291,9 @@ def _succeeded(before: Body, stated: Body) -> dict[str, Any]:
     return {**left, **stated}
 
 
-def _candidates(event: Body) -> Sequence[object]:
-    found = event.get("candidates")
-    return found if isinstance(found, list) else ()
-
-
 def has_ended(choice: object) -> bool:
     """Whether a choice of a chat, or a candidate of Gemini's, says why it ended."""
     return any(follow(choice, (key,)) for key in ("finish_reason", "finishReason", "ended"))
-
-
-def _is_chat(event: Body) -> bool:
-    return isinstance(event.get("choices"), list)
 
 
 def _merge_chat(events: Sequence[Body]) -> Body:
@@ -313,12 +301,9 @@ def _merge_chat(events: Sequence[Body]) -> Body:
     body: dict[str, Any] = {}
     for event in events:
         stated = {key: event[key] for key in (*_KEPT, *_LATEST) if event.get(key)}
-        inner = follow(event, ("choices", 0, "usage"))
-        if isinstance(inner, Mapping):
-            stated.setdefault("usage", inner)
-        groq = follow(event, ("x_groq", "usage"))
-        if isinstance(groq, Mapping):
-            stated.setdefault("usage", groq)
+        for path in (("choices", 0, "usage"), ("x_groq", "usage")):
+            if isinstance(inner := follow(event, path), Mapping):
+                stated.setdefault("usage", inner)
         last: dict[str, Any] = {key: stated[key] for key in _LATEST if key in stated}
         body = {**stated, **body, **last}
     return {**body, "object": "chat.completion", "choices": []}
@@ -356,18 +341,6 @@ def _merge_cohere(events: Sequence[Body]) -> Body:
     return {"id": start.get("id") or end.get("id"), "usage": usage}
 
 
-def _is_metered(event: Body) -> bool:
-    return _has(event, METRICS)
-
-
-def _states_usage(event: Body) -> bool:
-    return _has(event, "usage")
-
-
-def _is_refusal(event: Body) -> bool:
-    return bool(event.get("error"))
-
-
 def _has(event: Body, key: str) -> bool:
     return isinstance(event.get(key), Mapping)
 
@@ -376,20 +349,20 @@ def _last(events: Sequence[Body], tells: Callable[[Body], bool]) -> Body:
     return next((event for event in reversed(events) if tells(event)), {})
 
 
-def _last_of(tells: Callable[[Body], bool]) -> Callable[[Sequence[Body]], Body]:
-    return lambda events: _last(events, tells)
-
-
-_MERGES: Final[tuple[tuple[Callable[[Body], bool], Callable[[Sequence[Body]], Body]], ...]] = (
-    (_is_anthropic, _merge_anthropic),
+_GEMINI_KEYS: Final = frozenset({"usageMetadata", "usage_metadata", "candidates"})
+# What tells the events of a kind, and how they are merged; where nothing is said, the last stands.
+_MERGES: Final[
+    tuple[tuple[Callable[[Body], bool], Callable[[Sequence[Body]], Body] | None], ...]
+] = (
+    (lambda event: event.get("type") in ("message_start", "message_delta"), _merge_anthropic),
     (_is_responses, _merge_responses),
-    (_is_gemini, _merge_gemini),
-    (_is_chat, _merge_chat),
+    (lambda event: not _GEMINI_KEYS.isdisjoint(event), _merge_gemini),
+    (lambda event: isinstance(event.get("choices"), list), _merge_chat),
     (_is_ollama, _merge_ollama),
     (_is_converse, _merge_converse),
     (_is_cohere, _merge_cohere),
-    (_is_metered, _last_of(_is_metered)),
+    (lambda event: _has(event, METRICS), None),
     # Chunks of no known kind: each repeats the counts so far.
-    (_states_usage, _last_of(_states_usage)),
-    (_is_refusal, _last_of(_is_refusal)),
+    (lambda event: _has(event, "usage"), None),
+    (lambda event: bool(event.get("error")), None),
 )

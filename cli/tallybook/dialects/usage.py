@@ -315,10 +315,8 @@ def _settle(read: Usage, found: ShapePaths, provider: str | None, problems: list
     read.assumed = list(verdict.assumed) or None
     if verdict.ambiguous:
         problems.append("ambiguous-dialect")
-        read.reported_cached_tokens = None
-        read.reported_cache_creation_tokens = None
-        read.reported_cache_creation_5m_tokens = None
-        read.reported_cache_creation_1h_tokens = None
+        for name in ("reported_cached_tokens", *_WRITES):
+            setattr(read, name, None)
 
 
 def _counts(read: Usage) -> StatedCounts:

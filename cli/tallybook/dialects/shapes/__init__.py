@@ -5,19 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.dialects.shape import Shape
-from tallybook.dialects.shapes.agents import AGENTS
 from tallybook.dialects.shapes.chat import CHATS
 from tallybook.dialects.shapes.clouds import CLOUDS
 from tallybook.dialects.shapes.frameworks import FRAMEWORKS, PLAIN
 from tallybook.dialects.shapes.responses import RESPONSES
-from tallybook.dialects.shapes.telemetry import TELEMETRY
 
-SHAPES: Final[tuple[Shape, ...]] = (
-    *CHATS,
-    *RESPONSES,
-    *CLOUDS,
-    *FRAMEWORKS,
-    *AGENTS,
-    *TELEMETRY,
-    *PLAIN,
-)
+SHAPES: Final[tuple[Shape, ...]] = (*CHATS, *RESPONSES, *CLOUDS, *FRAMEWORKS, *PLAIN)

@@ -1,4 +1,4 @@
-"""Usage as frameworks restate it, in one form for many providers."""
+"""Usage as frameworks, agents and telemetry restate it, in one form for many providers."""
 
 from __future__ import annotations
 
@@ -139,14 +139,117 @@ _LANGFUSE: Final = Shape(
     total=at("total"),
 )
 
+# What a client sums up of Anthropic's counts.
+_CLIENT: Final = Shape(
+    rule="anthropic-camel",
+    keys=any_of("inputTokens cacheCreationInputTokens", "inputTokens cacheCreationTokens"),
+    dialects=("anthropic",),
+    input=at("inputTokens"),
+    cached=at("cacheReadInputTokens", "cacheReadTokens", "cachedInputTokens"),
+    creation=at("cacheCreationInputTokens", "cacheCreationTokens"),
+    output=at("outputTokens"),
+    reasoning=at("thinkingTokens"),
+    web_searches=at("webSearchRequests"),
+    cost=at("costUSD"),
+)
+# Cursor and Cline count them outside, Copilot inside.
+_CAMEL: Final = Shape(
+    rule="cache-tokens-beside-camel",
+    keys=any_of("inputTokens cacheReadTokens", "inputTokens cacheWriteTokens"),
+    dialects=("openai", "bedrock", "anthropic"),
+    doubt=AMBIGUOUS,
+    hints={"cursor": "anthropic", "cline": "anthropic", "copilot": "openai"},
+    input=at("inputTokens"),
+    cached=at("cacheReadTokens"),
+    creation=at("cacheWriteTokens"),
+    output=at("outputTokens"),
+    reasoning=at("reasoningTokens"),
+    total=at("totalTokens"),
+    cost=at("cost"),
+)
+# Pydantic AI, Copilot and Goose count them inside.
+_SNAKE: Final = Shape(
+    rule="cache-tokens-beside",
+    keys=any_of("input_tokens cache_read_tokens", "input_tokens cache_write_tokens"),
+    dialects=("openai", "bedrock", "anthropic"),
+    doubt=ASSUMED,
+    hints={"pydantic-ai": "openai", "copilot": "openai", "goose": "openai"},
+    input=at("input_tokens"),
+    cached=at("cache_read_tokens"),
+    creation=at("cache_write_tokens"),
+    output=at("output_tokens"),
+    reasoning=at("reasoning_tokens", "details/reasoning_tokens"),
+    total=at("total_tokens"),
+    cost=at("cost"),
+)
+_OPENCODE: Final = Shape(
+    rule="opencode",
+    keys=any_of("input output cache"),
+    # Reasoning was inside of the output before the sixth AI SDK; the total tells.
+    dialects=("disjoint", "bedrock"),
+    doubt=ASSUMED,
+    input=at("input"),
+    cached=at("cache/read"),
+    creation=at("cache/write"),
+    output=at("output"),
+    reasoning=at("reasoning"),
+    total=at("total"),
+)
+_OTEL: Final = Shape(
+    rule="opentelemetry",
+    keys=any_of("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
+    # The convention has caches inside; Anthropic's instrumentations before it had them outside.
+    dialects=("openai", "anthropic"),
+    doubt=ASSUMED,
+    hints=_CACHE_INSIDE,
+    input=at("gen_ai.usage.input_tokens"),
+    cached=at("gen_ai.usage.cache_read.input_tokens"),
+    creation=at("gen_ai.usage.cache_creation.input_tokens"),
+    output=at("gen_ai.usage.output_tokens"),
+    reasoning=at("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    total=at("gen_ai.usage.total_tokens"),
+    cost=at("gen_ai.usage.cost"),
+    folds_writes=True,
+)
+# Names from before the convention had any for caches.
+_UNDERSCORED: Final = replace(
+    _OTEL,
+    rule="opentelemetry-underscored",
+    keys=any_of(
+        "gen_ai.usage.input_tokens gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.input_tokens gen_ai.usage.cache_creation_input_tokens",
+    ),
+    doubt=AMBIGUOUS,
+    cached=at("gen_ai.usage.cache_read_input_tokens"),
+    creation=at("gen_ai.usage.cache_creation_input_tokens"),
+)
+_OLD: Final = replace(
+    _OTEL,
+    rule="opentelemetry-old",
+    keys=any_of("gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"),
+    input=at("gen_ai.usage.prompt_tokens"),
+    output=at("gen_ai.usage.completion_tokens"),
+)
+# Anthropic's caches lay outside until November 2025.
+_OPENINFERENCE: Final = Shape(
+    rule="openinference",
+    keys=any_of("llm.token_count.prompt", "llm.token_count.completion"),
+    dialects=("openai", "anthropic"),
+    doubt=AMBIGUOUS,
+    hints=_CACHE_INSIDE,
+    input=at("llm.token_count.prompt"),
+    cached=at("llm.token_count.prompt_details.cache_read"),
+    creation=at("llm.token_count.prompt_details.cache_write"),
+    output=at("llm.token_count.completion"),
+    reasoning=at("llm.token_count.completion_details.reasoning"),
+    total=at("llm.token_count.total"),
+    folds_writes=True,
+)
+
 FRAMEWORKS: Final = (
-    _LANGCHAIN,
-    _PYDANTIC,
-    _AI_SDK_6,
-    _AI_SDK_MODEL,
-    _AI_SDK_5,
-    _AI_SDK_4,
-    _LANGFUSE,
+    *(_LANGCHAIN, _PYDANTIC, _AI_SDK_6, _AI_SDK_MODEL, _AI_SDK_5, _AI_SDK_4, _LANGFUSE),
+    *(_CLIENT, _CAMEL, _SNAKE, _OPENCODE),
+    *(_UNDERSCORED, _OTEL, _OLD, _OPENINFERENCE),
 )
 
 # Two counts and perhaps a total: nothing tells whether the input holds a cache.
