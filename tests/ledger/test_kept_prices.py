@@ -11,6 +11,7 @@ from tallybook.ledger.kept_prices import at, keep
 from tallybook.pricing import rates as pricing
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.rates import Rates, Table
+from tallybook.pricing.tariff import Key
 
 
 @pytest.fixture
@@ -34,14 +35,15 @@ def test_the_same_digest_gives_the_same_prices(tmp_path: Path, folder: Path) -> 
     assert len(list(folder.iterdir())) == 2
     again, note = at(folder, first.digest[:8])
     assert (again.digest, again.sources, note) == (first.digest, first.sources, None)
-    assert again.lookup("m").rates == first.lookup("m").rates != second.lookup("m").rates
+    then, anew, later = (each.quote(Key(model="m")).rates for each in (first, again, second))
+    assert anew == then != later
 
 
 def test_a_whole_list_is_kept(folder: Path) -> None:
     today = pricing.load(None, None)
     keep(folder, today)
     again, _ = at(folder, today.digest)
-    assert again.lookup("gpt-5.4") == today.lookup("gpt-5.4")
+    assert again.quote(Key(model="gpt-5.4")) == today.quote(Key(model="gpt-5.4"))
 
 
 def test_a_day_means_the_prices_that_were_in_use_then(tmp_path: Path, folder: Path) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tallybook.pricing import rates as pricing
-from tallybook.pricing.table import per_million
+from tallybook.pricing.table import micros, per_million
+from tallybook.pricing.tariff import Key
 
 FIXTURES: Final = Path(__file__).parents[2] / "fixtures"
 _LITELLM: Final = {
@@ -72,9 +73,9 @@ def _periods(provider: str, model: str, periods: list[dict[str, Any]]) -> Iterat
 def differences(theirs: Listed, ours: pricing.Rates) -> str | None:
     """The line on what is different; None where nothing is, or where we have no such model."""
     since = theirs.since or datetime.now(UTC)
-    tariff = ours.lookup(theirs.model, theirs.provider, since).tariff
+    tariff = ours.quote(Key(theirs.provider, theirs.model), since).tariff
     # Of peak hours the other lists have the dearer price, or the cheaper one: any of ours will do.
-    _, rows = tariff.in_force(pricing.micros(since), None)
+    _, rows = tariff.in_force(micros(since), None)
     if not rows or tariff.match is None or tariff.match.assumed:
         return None
     found = []

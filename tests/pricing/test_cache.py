@@ -14,14 +14,16 @@ from tallybook.pricing import rates as cache
 from tallybook.pricing import rates as pricing
 from tallybook.pricing.corrections import read_corrections
 from tallybook.pricing.installed import installed_version
+from tallybook.pricing.tariff import Key
 
 WARM = """
 import sys
 import tomllib
 from pathlib import Path
 from tallybook.pricing import rates as pricing
+from tallybook.pricing.tariff import Key
 rates = pricing.load(Path(sys.argv[1]), None)
-assert rates.lookup("claude-opus-4-8").rates
+assert rates.quote(Key(model="claude-opus-4-8")).rates
 print(sorted({"genai_prices", "pydantic", "polars"} & set(sys.modules)))
 """
 
@@ -38,7 +40,7 @@ def test_what_was_kept_is_what_was_built(tmp_path: Path, rates: pricing.Rates) -
     built, kept = (pricing.load(tmp_path, None) for _ in range(2))
     assert [path.name for path in tmp_path.iterdir()] == ["rates.json"]
     assert built.digest == kept.digest == rates.digest
-    assert built.lookup("o3") == kept.lookup("o3")
+    assert built.quote(Key(model="o3")) == kept.quote(Key(model="o3"))
     day = read_corrections().looked_at
     list_ = f"genai-prices {installed_version()} (installed)"
     assert kept.sources == [list_, f"corrections {day}"]
@@ -65,7 +67,7 @@ def test_a_damaged_or_foreign_table_is_built_again(
         file.write_bytes(damaged[damage])
     again = pricing.load(tmp_path, None)
     assert again.digest == rates.digest
-    assert again.lookup("claude-opus-4-8") == rates.lookup("claude-opus-4-8")
+    assert again.quote(Key(model="claude-opus-4-8")) == rates.quote(Key(model="claude-opus-4-8"))
     if damage != "folder":
         assert file.read_bytes() == content
 

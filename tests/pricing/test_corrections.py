@@ -17,6 +17,7 @@ import pytest
 from tallybook.pricing import rates as pricing
 from tallybook.pricing.build import build_providers
 from tallybook.pricing.corrections import read_corrections
+from tallybook.pricing.tariff import Key
 from tests.pricing.calls import claude, price_one
 
 EACH: dict[str, Any] = claude("1000000/1000000/1000000/0", context_tokens=1000)
@@ -241,13 +242,13 @@ def test_sources_that_contradict_each_other_bound_a_price(
 
 
 def test_what_is_corrected_says_who_says_so_and_why(rates: pricing.Rates) -> None:
-    before = rates.lookup("claude-sonnet-5-5", at=at("2026-10-01")).rates[0]
+    before = rates.quote(Key(model="claude-sonnet-5-5"), at("2026-10-01")).rates[0]
     assert (before.basis, before.source) == (
         "correction",
         "platform.claude.com, the page of the launch; claudit 1.9.1 and 1.9.2",
     )
     assert before.reason == "the list has the cache price of after the cut for all days"
-    after = rates.lookup("claude-sonnet-5-5", at=at("2026-10-08")).rates[0]
+    after = rates.quote(Key(model="claude-sonnet-5-5"), at("2026-10-08")).rates[0]
     assert (after.basis, after.source, after.reason) == ("list", "", "")
 
 

@@ -10,6 +10,7 @@ import pytest
 from tallybook.pricing import rates as pricing
 from tallybook.pricing.names import ALIAS, EXACT, PREFIX, SUFFIX_REMOVED
 from tallybook.pricing.table import per_million
+from tallybook.pricing.tariff import Key
 
 BEDROCK = "anthropic.claude-opus-4-8-v1:0"
 CASES = [
@@ -53,7 +54,7 @@ CASES = [
 def test_a_name_is_found(
     rates: pricing.Rates, provider: str | None, logged: str, found: tuple[str, str, str]
 ) -> None:
-    match = rates.lookup(logged, provider).tariff.match
+    match = rates.quote(Key(provider, logged)).tariff.match
     assert match is not None
     assert (match.provider, match.model.id, match.kind) == found
     assert not match.assumed
@@ -83,7 +84,7 @@ def test_a_name_is_found(
     ],
 )
 def test_a_name_that_merely_begins_alike_is_not(rates: pricing.Rates, logged: str) -> None:
-    quote = rates.lookup(logged)
+    quote = rates.quote(Key(model=logged))
     assert quote.tariff.match is None
     assert quote.rates == ()
 
@@ -95,13 +96,13 @@ def test_a_name_that_merely_begins_alike_is_not(rates: pricing.Rates, logged: st
 def test_the_makers_price_for_another_seller_is_assumed(
     rates: pricing.Rates, provider: str, logged: str
 ) -> None:
-    match = rates.lookup(logged, provider).tariff.match
+    match = rates.quote(Key(provider, logged)).tariff.match
     assert match is not None
     assert match.assumed
 
 
 def test_a_lookup_tells_the_way_and_the_rates(rates: pricing.Rates) -> None:
-    quote = rates.lookup("claude-opus-4-8-fast", at=datetime(2026, 9, 1, tzinfo=UTC))
+    quote = rates.quote(Key(model="claude-opus-4-8-fast"), datetime(2026, 9, 1, tzinfo=UTC))
     assert quote.path == (
         "logged as claude-opus-4-8-fast",
         "without -fast",
@@ -112,7 +113,7 @@ def test_a_lookup_tells_the_way_and_the_rates(rates: pricing.Rates) -> None:
 
 
 def test_a_lookup_shows_every_tier(rates: pricing.Rates) -> None:
-    quote = rates.lookup("gpt-5.5", "openai")
+    quote = rates.quote(Key("openai", "gpt-5.5"))
     assert [(rate.above, per_million(rate.output)) for rate in quote.rates] == [
         (0, Decimal(30)),
         (272_000, Decimal(45)),

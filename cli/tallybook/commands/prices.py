@@ -183,7 +183,7 @@ def _put_rates(  # noqa: PLR0913, PLR0917 - what is asked, and how it is to be w
 
 
 def _asked(span: Span | None) -> str | None:
-    from tallybook.pricing.rates import micros
+    from tallybook.pricing.table import micros
     from tallybook.report.prices import time_of
 
     return None if span is None else time_of(micros(span.first))

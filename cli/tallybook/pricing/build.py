@@ -17,7 +17,6 @@ from tallybook.pricing.table import (
     FAST,
     FLEX,
     LIST,
-    NO_RATE,
     PRIORITY,
     RATES,
     RULE,
@@ -27,10 +26,9 @@ from tallybook.pricing.table import (
     Model,
     Provider,
     Rate,
-    borrow,
-    femto_per_request,
-    femto_per_token,
-    media_rates,
+    femto,
+    micros,
+    new_rate,
 )
 
 if TYPE_CHECKING:
@@ -118,11 +116,10 @@ def _rates(model: g.ModelInfo) -> Iterator[Rate]:
         for start in (None, *starts):
             rows = list(_windows(model, variant, context, start or _before(starts)))
             if not periods or periods[-1][1] != rows:
-                periods.append((_micros(start), rows))
+                periods.append((None if start is None else micros(start), rows))
         ends = [start for start, _ in periods[1:]] + [None]
         for (start_at, rows), end in zip(periods, ends, strict=True):
-            for row in rows:
-                yield msgspec.structs.replace(row, valid_from=start_at, valid_to=end)
+            yield from (row.during(start_at, end) for row in rows)
 
 
 def _price_sets(model: g.ModelInfo) -> list[g.ModelPrice]:
@@ -236,16 +233,7 @@ def _row(
     media: Sequence[int | None],
     basis: str = LIST,
 ) -> Rate:
-    borrowed = borrow(rates)
-    return msgspec.structs.replace(
-        NO_RATE,
-        **rates,
-        above=above,
-        variant=variant,
-        borrowed=borrowed,
-        basis=basis,
-        media=media_rates(media),
-    )
+    return new_rate(rates, media, above=above, variant=variant, basis=basis)
 
 
 def _thresholds(*price_sets: g.ModelPrice) -> list[int]:
@@ -260,16 +248,13 @@ def _thresholds(*price_sets: g.ModelPrice) -> list[int]:
 def _values(prices: g.ModelPrice, above: int) -> dict[str, int | None]:
     values: dict[str, int | None] = {}
     for name in RATES:
-        convert = femto_per_request if name == "search" else femto_per_token
         found = (_price(prices, key, above) for key in _PRICE_KEYS[name])
-        price = next((price for price in found if price is not None), None)
-        values[name] = None if price is None else convert(price)
+        values[name] = femto(name, next((price for price in found if price is not None), None))
     return values
 
 
 def _media(prices: g.ModelPrice, above: int) -> list[int | None]:
-    found = (_price(prices, key, above) for key in _MEDIA_KEYS)
-    return [None if price is None else femto_per_token(price) for price in found]
+    return [femto(key, _price(prices, key, above)) for key in _MEDIA_KEYS]
 
 
 def _price(prices: g.ModelPrice, key: str, above: int) -> Decimal | None:
@@ -287,9 +272,3 @@ def _seconds(clock: time) -> int:
     utc = datetime.combine(_LONG_AGO, clock if clock.tzinfo else clock.replace(tzinfo=UTC))
     utc = utc.astimezone(UTC)
     return utc.hour * 3600 + utc.minute * 60 + utc.second
-
-
-def _micros(start: date | None) -> int | None:
-    if start is None:
-        return None
-    return int(datetime.combine(start, time(), UTC).timestamp()) * 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, time
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +18,6 @@ from tallybook.pricing.table import (
     DAY,
     EVERY_DAY,
     MEDIA_KEYS,
-    NO_RATE,
-    RATES,
     STANDARD,
     TOKEN_RATES,
     Clause,
@@ -27,10 +25,11 @@ from tallybook.pricing.table import (
     Model,
     Provider,
     Rate,
-    borrow,
+    femto,
     femto_per_request,
-    femto_per_token,
     media_rates,
+    micros,
+    new_rate,
 )
 from tallybook.schema import TOOL_COUNTS
 
@@ -63,16 +62,12 @@ class Stated(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             "output": self.output,
             "search": self.web_search,
         }
-        return {
-            name: femto_per_request(rate) if name == "search" else femto_per_token(rate)
-            for name, rate in found.items()
-            if rate is not None
-        }
+        rates = ((name, femto(name, dollars)) for name, dollars in found.items())
+        return {name: rate for name, rate in rates if rate is not None}
 
     def media(self, base: Stated | None = None) -> tuple[int | None, ...]:
         """The rates of what is not text; what is not stated here is that of `base`."""
-        found = (getattr(self, key) for key in MEDIA_KEYS)
-        own = tuple(None if rate is None else femto_per_token(rate) for rate in found)
+        own = [femto(key, getattr(self, key)) for key in MEDIA_KEYS]
         of_base = base.media() if base else ()
         pairs = zip(own, of_base or (None,) * len(own), strict=True)
         return media_rates(other if rate is None else rate for rate, other in pairs)
@@ -250,7 +245,7 @@ def _corrected(model: Model, fact: Fact) -> Model:
         model = msgspec.structs.replace(model, equals=(*model.equals, *fact.names))
     rates: list[Rate] = []
     for start, end in _periods(model.rates, fact):
-        rows = [_cut(row, start, end) for row in model.rates if _overlaps(row, start, end)]
+        rows = [row.during(start, end) for row in model.rates if _overlaps(row, start, end)]
         if isinstance(fact, Name) or not _within(fact, start):
             rates += rows
         elif isinstance(fact, Change):
@@ -266,7 +261,7 @@ def _periods(rows: Sequence[Rate], fact: Fact) -> Iterator[tuple[int | None, int
     edges |= {instant(fact.valid_from), instant(fact.valid_to)}
     if isinstance(fact, Price):
         days = (day for peak in fact.peaks for day in peak.but)
-        edges |= {edge for day in days for edge in (_midnight(day), _midnight(day) + _DAY)}
+        edges |= {edge for day in days for edge in (micros(day), micros(day) + _DAY)}
     ordered = sorted(edge for edge in edges if edge is not None)
     yield from zip([None, *ordered], [*ordered, None], strict=True)
 
@@ -276,13 +271,7 @@ _DAY: Final = DAY * 1_000_000
 
 def instant(stated: date | None) -> int | None:
     """Microseconds since 1970 of a date (its first moment in UTC) or of a time with an offset."""
-    if stated is None or not isinstance(stated, datetime):
-        return None if stated is None else _midnight(stated)
-    return int(stated.timestamp()) * 1_000_000
-
-
-def _midnight(day: date) -> int:
-    return int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000
+    return None if stated is None else micros(stated)
 
 
 def _within(fact: Fact, start: int | None) -> bool:
@@ -297,10 +286,6 @@ def _overlaps(row: Rate, start: int | None, end: int | None) -> bool:
     return begins and (row.valid_to is None or start is None or start < row.valid_to)
 
 
-def _cut(row: Rate, start: int | None, end: int | None) -> Rate:
-    return msgspec.structs.replace(row, valid_from=start, valid_to=end)
-
-
 def _changed(rows: Sequence[Rate], fact: Change) -> Iterator[Rate]:
     stated = fact.rates()
     base = _base(rows, STANDARD)
@@ -313,7 +298,7 @@ def _changed(rows: Sequence[Rate], fact: Change) -> Iterator[Rate]:
 def _replaced(
     rows: Sequence[Rate], fact: Price, start: int | None, end: int | None
 ) -> Iterator[Rate]:
-    own = [_cut(row, start, end) for row in _own_rows(fact, start)]
+    own = [row.during(start, end) for row in _own_rows(fact, start)]
     yield from own
     if fact.variant != STANDARD:
         yield from (row for row in rows if row.variant != fact.variant)
@@ -373,7 +358,7 @@ def _own_rows(fact: Price, start: int | None) -> Iterator[Rate]:
 
 
 def _is_off(peak: Peak, start: int | None) -> bool:
-    return start is not None and any(_midnight(day) == start - start % _DAY for day in peak.but)
+    return start is not None and any(micros(day) == start - start % _DAY for day in peak.but)
 
 
 def _seconds(hours: str) -> tuple[int, int]:
@@ -392,18 +377,14 @@ def _between(taken: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 def _own_row(
     stated: dict[str, int], fact: Price, above: int, media: tuple[int | None, ...]
 ) -> Rate:
-    rates: dict[str, int | None] = dict.fromkeys(RATES) | stated
-    borrowed = borrow(rates)
-    return msgspec.structs.replace(
-        NO_RATE,
-        **rates,
+    return new_rate(
+        stated,
+        media,
         above=above,
         variant=fact.variant,
-        borrowed=borrowed,
         basis=CORRECTION,
         source=fact.source,
         reason=fact.reason,
-        media=media,
         doubt=fact.doubt,
     )
 
@@ -416,10 +397,10 @@ def _joined(rows: Sequence[Rate]) -> Iterator[Rate]:
     """The rows with those made one that follow each other and say the same."""
     open_rows: dict[Rate, Rate] = {}  # what a row says without its period, and the row so far
     for row in rows:
-        same = _cut(row, None, None)
+        same = row.during(None, None)
         before = open_rows.get(same)
         if before is not None and before.valid_to == row.valid_from is not None:
-            open_rows[same] = _cut(row, before.valid_from, row.valid_to)
+            open_rows[same] = row.during(before.valid_from, row.valid_to)
             continue
         if before is not None:
             yield before

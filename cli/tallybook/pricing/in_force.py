@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
 from tallybook.pricing import media, tools
-from tallybook.pricing.rates import LATEST, MONDAY, Rates, micros
+from tallybook.pricing.rates import LATEST, MONDAY, Rates
 from tallybook.pricing.rules import (
     SOME_SEARCHES_FREE,
     WRITES_FOR_NOTHING,
@@ -19,7 +20,7 @@ from tallybook.pricing.rules import (
     WRITTEN_FOR_AN_HOUR,
     is_claude,
 )
-from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate
+from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate, holds_at, micros
 from tallybook.pricing.tariff import Key, Layer, Tariff, tier_of_prompt
 
 KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
@@ -79,18 +80,14 @@ def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.Dat
         maintain_order="left",
     )
     calls = calls.with_columns(situation=_situations(calls, grid)).drop("tariff")
-    found = [
-        rates_in_force(number, grid) for number in calls["situation"].unique(maintain_order=True)
-    ]
-    table = pl.DataFrame(found, schema=SCHEMA, orient="row")
-    if media.are_stated(calls):
-        others = [(values[0], *media_in_force(values[0], grid)) for values in found]
-        more = pl.DataFrame(others, schema=media.SCHEMA, orient="row")
-        table = table.join(more, on="situation", maintain_order="left")
-    if tools.are_stated(calls):
-        fees = [(values[0], *tools_in_force(values[0], grid)) for values in found]
-        more = pl.DataFrame(fees, schema=tools.SCHEMA, orient="row")
-        table = table.join(more, on="situation", maintain_order="left")
+    schema, parts = SCHEMA, [_rates]
+    for module, part in ((media, _media), (tools, _fees)):
+        if module.are_stated(calls):
+            schema, parts = schema | module.SCHEMA, [*parts, part]
+    numbers = calls["situation"].unique(maintain_order=True)
+    found = [(number, _situated(number, grid)) for number in numbers]
+    rows = [(n, *chain.from_iterable(part(each) for part in parts)) for n, each in found]
+    table = pl.DataFrame(rows, schema=schema, orient="row")
     return calls.join(table, on="situation", how="left", maintain_order="left")
 
 
@@ -167,31 +164,16 @@ def _largest_prompt(calls: pl.DataFrame) -> pl.Series:
     return calls.select(pl.coalesce("context_tokens", whole, pl.lit(LATEST)))["context_tokens"]
 
 
-def rates_in_force(situation: int, grid: _Grid) -> tuple[Any, ...]:
-    """Values of SCHEMA for one situation: the tariff's rates then, of the tier of its prompt."""
-    tariff, instant, layer, rows = _situated(situation, grid)
-    if layer is None or not rows:
-        return (situation, *_unknown(tariff, instant))
-    return (situation, *_priced(tariff, layer, rows))
+class _Situation(NamedTuple):
+    """A tariff at an instant, and the rates in force then of the tier of a prompt."""
+
+    tariff: Tariff
+    instant: int
+    layer: Layer | None
+    rows: tuple[Rate, ...]
 
 
-def media_in_force(situation: int, grid: _Grid) -> list[Any]:
-    """Values of media.SCHEMA after the first, for one situation."""
-    tariff, _, layer, rows = _situated(situation, grid)
-    if layer is None or not rows:
-        return [None] * (len(media.SCHEMA) - 1)
-    base = _base(rows)
-    others = [row for row in rows if row is not base]
-    return media.rates_of([base, *others], tariff.provider, tariff.model)
-
-
-def tools_in_force(situation: int, grid: _Grid) -> list[int | None]:
-    """Values of tools.SCHEMA after the first, for one situation."""
-    tariff, instant, _, _ = _situated(situation, grid)
-    return tools.fees_of([fee for fee in tariff.fees if fee.holds_at(instant)])
-
-
-def _situated(situation: int, grid: _Grid) -> tuple[Tariff, int, Layer | None, tuple[Rate, ...]]:
+def _situated(situation: int, grid: _Grid) -> _Situation:
     left, is_open = divmod(situation, 2)
     places = []
     for edges in reversed(grid.axes):
@@ -202,7 +184,28 @@ def _situated(situation: int, grid: _Grid) -> tuple[Tariff, int, Layer | None, t
     instant = _instant(period, grid)
     layer, rows = tariff.in_force(instant, _second(window, grid))
     largest = grid.sizes[size - 1] + 1 if size else 0
-    return tariff, instant, layer, tier_of_prompt(rows, largest, is_exact=not is_open)
+    return _Situation(tariff, instant, layer, tier_of_prompt(rows, largest, is_exact=not is_open))
+
+
+def _rates(found: _Situation) -> Iterable[Any]:
+    """Values of SCHEMA after the first."""
+    if found.layer is None or not found.rows:
+        return _unknown(found.tariff, found.instant)
+    return _priced(found.tariff, found.layer, found.rows)
+
+
+def _media(found: _Situation) -> Iterable[Any]:
+    """Values of media.SCHEMA."""
+    if found.layer is None or not found.rows:
+        return [None] * len(media.SCHEMA)
+    base = _base(found.rows)
+    others = [row for row in found.rows if row is not base]
+    return media.rates_of([base, *others], found.tariff.provider, found.tariff.model)
+
+
+def _fees(found: _Situation) -> Iterable[Any]:
+    """Values of tools.SCHEMA."""
+    return tools.fees_of([fee for fee in found.tariff.fees if holds_at(fee, found.instant)])
 
 
 def _instant(period: int, grid: _Grid) -> int:

@@ -18,7 +18,6 @@ _INPUTS: Final = (
 _READS: Final = frozenset(read for _, read in _INPUTS)
 _OUTPUTS: Final = ("audio_output_tokens", "image_output_tokens")
 SCHEMA: Final[dict[str, Any]] = {
-    "situation": pl.Int64,
     **{f"{name}{bound}": pl.Int64 for bound in ("_rate", "_low", "_high") for name in MEDIA_COUNTS},
     "image_input_assumed": pl.Boolean,
 }
@@ -35,7 +34,7 @@ def are_stated(calls: pl.DataFrame) -> bool:
 
 
 def rates_of(rows: Sequence[Rate], provider: str | None, model: str | None) -> list[Any]:
-    """Values of SCHEMA after the first: rates, bounds over `rows`, the base tier's row first."""
+    """Values of SCHEMA: rates, bounds over `rows`, the base tier's row first."""
     found = [_rates(row, provider, model) for row in rows]
     bounds = [[rate for rate in each if rate is not None] for each in zip(*found, strict=True)]
     own = rows[0].media

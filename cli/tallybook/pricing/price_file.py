@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from hashlib import sha256
@@ -16,14 +16,12 @@ import msgspec
 from tallybook.errors import UsageError
 from tallybook.pricing.table import (
     MEDIA_KEYS,
-    NO_RATE,
     OVERRIDE,
     RATES,
     Rate,
-    borrow,
-    femto_per_request,
-    femto_per_token,
-    media_rates,
+    femto,
+    micros,
+    new_rate,
     scale,
 )
 
@@ -265,8 +263,9 @@ def _price(entry: _Entry, currencies: Sequence[_Currency]) -> Price:
     start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
     if start is not None and end is not None and start >= end:
         entry.fail("valid_to", "has to be later than valid_from")
-    media = media_rates(_rate(entry, key) for key in MEDIA_KEYS)
-    rows = [_row(dict(tiers[above]), above, start, end, media) for above in sorted(tiers)]
+    media = [_rate(entry, key) for key in MEDIA_KEYS]
+    period = {"valid_from": start, "valid_to": end, "basis": OVERRIDE}
+    rows = [new_rate(tiers[above], media, above=above, **period) for above in sorted(tiers)]
     in_dollars = tuple(_in_dollars(entry, rows, currencies))
     return Price(entry.text("model").lower(), entry.optional("provider"), in_dollars)
 
@@ -285,8 +284,7 @@ def _in_dollars(
             start = max(filter(None, (row.valid_from, each.valid_from)), default=None)
             end = min(filter(None, (row.valid_to, each.valid_to)), default=None)
             if start is None or end is None or start < end:
-                held = msgspec.structs.replace(row, valid_from=start, valid_to=end)
-                yield scale(held, each.dollars, names=RATES)
+                yield scale(row.during(start, end), each.dollars, names=RATES)
 
 
 def _currencies(entry: _Entry, sign: str, currencies: Sequence[_Currency]) -> Sequence[_Currency]:
@@ -330,26 +328,6 @@ def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[s
     return found
 
 
-def _row(
-    rates: dict[str, int | None],
-    above: int,
-    start: int | None,
-    end: int | None,
-    media: tuple[int | None, ...],
-) -> Rate:
-    borrowed = borrow(rates)
-    return msgspec.structs.replace(
-        NO_RATE,
-        **rates,
-        above=above,
-        valid_from=start,
-        valid_to=end,
-        borrowed=borrowed,
-        basis=OVERRIDE,
-        media=media,
-    )
-
-
 def _rates(entry: _Entry) -> dict[str, int | None]:
     return {name: _rate(entry, key) for key, name in _RATE_KEYS.items()}
 
@@ -358,7 +336,7 @@ def _rate(entry: _Entry, key: str) -> int | None:
     if key not in entry.values:
         return None
     number = entry.number(key, "a price", "Dollars per million tokens, 0 or more.")
-    return femto_per_request(number) if key == "web_search" else femto_per_token(number)
+    return femto(_RATE_KEYS.get(key, key), number)
 
 
 def _instant(entry: _Entry, key: str) -> int | None:
@@ -372,10 +350,7 @@ def _instant(entry: _Entry, key: str) -> int | None:
             entry.fail(key, f"{_shown(value)} is not a date", "Like 2026-11-20.")
     if not isinstance(value, date):
         entry.fail(key, f"{_shown(value)} is not a date", "Like 2026-11-20.")
-    moment = value if isinstance(value, datetime) else datetime.combine(value, time())
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return micros(value)
 
 
 def _alias(entry: _Entry) -> Alias:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 from tallybook.errors import TallybookError
 from tallybook.pricing.installed import corrections_digest, installed_version, rules_digest
 from tallybook.pricing.price_file import Overrides, read_overrides
-from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate
+from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate, micros
 from tallybook.private import aside, make_folder, read_own, sweep
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def _build(version: str) -> tuple[Table, bytes]:
 
 
 def _digest(payload: bytes) -> str:
-    return hashlib.sha256(payload).hexdigest()
+    return sha256(payload).hexdigest()
 
 
 def _read(path: Path, version: str, origin: str = "installed") -> Table | None:
@@ -153,7 +152,6 @@ def _write(path: Path, content: bytes) -> None:
 # Later than every period begins: the price in force last.
 LATEST: Final = 2**62
 MONDAY: Final = 3 * DAY  # 1970-01-01 was a Thursday
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +205,6 @@ class Rates:
             self._tariffs[key] = tariff_of(key, self._names, self.overrides)
         return self._tariffs[key]
 
-    def lookup(self, model: str, provider: str | None = None, at: datetime | None = None) -> Quote:
-        """The standard rates of a model at `at` (aware; None: the last in force), and why these."""
-        from tallybook.pricing.tariff import Key  # noqa: PLC0415 - as above
-
-        return self.quote(Key(provider, model), at)
-
     def provider_id(self, stated: str | None) -> str | None:
         """Id of the provider that a log calls `stated`; None where the list does not have it."""
         return self._names.provider_id(stated)
@@ -231,7 +223,7 @@ class Rates:
                 yield Key(provider, model.id)
 
     def quote(self, key: Key, at: datetime | None = None) -> Quote:
-        """The rates for all that a call states, at `at`; see `lookup`."""
+        """The rates for all that a call states at `at` (aware; None: the last), and why these."""
         tariff = self.tariff(key)
         if at is None:
             return Quote(tariff, *tariff.in_force(LATEST, None))
@@ -253,11 +245,6 @@ def load(
     """
     overrides = read_overrides(price_file, read)
     return Rates(load_table(cache_folder), overrides)
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970 UTC."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def week_second(instant: int) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -78,10 +79,9 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     media: tuple[int | None, ...] = ()  # per token, one for each of MEDIA_COUNTS; or none at all
     doubt: tuple[int, ...] = ()
 
-    def holds_at(self, instant: int) -> bool:
-        """Whether `instant` (microseconds) lies in the period."""
-        started = self.valid_from is None or self.valid_from <= instant
-        return started and (self.valid_to is None or instant < self.valid_to)
+    def during(self, begin: int | None, end: int | None) -> Rate:
+        """The same rate in another period."""
+        return msgspec.structs.replace(self, valid_from=begin, valid_to=end)
 
     def holds_in_week(self, second: int) -> bool:
         """Whether `second` of the UTC week (from Monday) lies in the window."""
@@ -89,7 +89,10 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
         return bool(self.weekdays >> day & 1) and self.day_from <= of_day < self.day_to
 
 
-NO_RATE: Final = Rate(None, None, None, None, None, None)
+def holds_at(period: Any, instant: int) -> bool:
+    """Whether `instant` (microseconds) lies in what has a `valid_from` and a `valid_to`."""
+    started = period.valid_from is None or period.valid_from <= instant
+    return started and (period.valid_to is None or instant < period.valid_to)
 
 
 class Clause(msgspec.Struct, frozen=True, array_like=True):
@@ -125,11 +128,6 @@ class Fee(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""
     reason: str = ""
 
-    def holds_at(self, instant: int) -> bool:
-        """Whether `instant` (microseconds) lies in the period."""
-        started = self.valid_from is None or self.valid_from <= instant
-        return started and (self.valid_to is None or instant < self.valid_to)
-
 
 class Provider(msgspec.Struct, frozen=True, array_like=True):
     """A seller: how it is called, which bare model names are its own, whose models it resells."""
@@ -140,6 +138,23 @@ class Provider(msgspec.Struct, frozen=True, array_like=True):
     resells: tuple[str, ...]
     models: tuple[Model, ...]
     fees: tuple[Fee, ...] = ()
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(at: date) -> int:
+    """Microseconds since 1970 UTC of a time (without an offset in UTC), or where a day begins."""
+    moment = at if isinstance(at, datetime) else datetime.combine(at, time())
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def femto(name: str, dollars: Decimal | None) -> int | None:
+    """What a rate of RATES is in the table; stated per thousand of searches, per million tokens."""
+    if dollars is None:
+        return None
+    return femto_per_request(dollars) if name == "search" else femto_per_token(dollars)
 
 
 def femto_per_token(dollars_per_million: Decimal) -> int:
@@ -157,21 +172,25 @@ def per_million(femto: int | None) -> Decimal | None:
     return None if femto is None else Decimal(femto).scaleb(-9)
 
 
-def borrow(rates: dict[str, int | None]) -> tuple[str, ...]:
-    """Fill missing cache rates from the next broader one, in place; returns which were filled.
+def new_rate(
+    rates: Mapping[str, int | None], media: Iterable[int | None] = (), **more: Any
+) -> Rate:
+    """A rate of RATES and of MEDIA_COUNTS, none of which has to be stated; `more` as in Rate.
 
-    A provider that lists no cache price bills cached prompt tokens as prompt tokens.
+    A missing cache rate is borrowed from the next broader one: a provider that lists no cache price
+    bills cached prompt tokens as prompt tokens.
     """
+    found: dict[str, Any] = dict.fromkeys(RATES) | dict(rates)
     filled = []
     for name, source in (
         ("cached", "uncached"),
         ("creation_5m", "uncached"),
         ("creation_1h", "creation_5m"),
     ):
-        if rates[name] is None and rates[source] is not None:
-            rates[name] = rates[source]
+        if found[name] is None and found[source] is not None:
+            found[name] = found[source]
             filled.append(name)
-    return tuple(filled)
+    return Rate(**found, borrowed=tuple(filled), media=media_rates(media), **more)
 
 
 def media_rates(rates: Iterable[int | None]) -> tuple[int | None, ...]:
@@ -179,7 +198,7 @@ def media_rates(rates: Iterable[int | None]) -> tuple[int | None, ...]:
 
     Takes one for each of MEDIA_COUNTS, and gives nothing where none is stated.
     """
-    audio, cached_audio, image, cached_image, *made = rates
+    audio, cached_audio, image, cached_image, *made = tuple(rates) or (None,) * len(MEDIA_KEYS)
     found = (
         audio,
         audio if cached_audio is None else cached_audio,

@@ -33,6 +33,7 @@ from tallybook.pricing.table import (
     ULTRAFAST,
     Fee,
     Rate,
+    holds_at,
     scale,
 )
 
@@ -92,7 +93,7 @@ class Tariff:
         `second` of the UTC week picks the daily window; None gives the rates of all windows.
         """
         for layer in self.layers:
-            rows = [row for row in layer.rates if row.holds_at(instant)]
+            rows = [row for row in layer.rates if holds_at(row, instant)]
             if second is not None:
                 rows = [row for row in rows if row.holds_in_week(second)]
             if rows:
@@ -190,8 +191,7 @@ def _discounted(row: Rate, discounts: Sequence[Discount]) -> Iterator[Rate]:
     )
     for start, end in zip([starts, *inner], [*inner, ends], strict=True):
         factors = [each.factor for each in discounts if _is_in_force(each, start)]
-        part = msgspec.structs.replace(row, valid_from=start, valid_to=end)
-        yield scale(part, factors[-1] if factors else Fraction(1), names=RATES)
+        yield scale(row.during(start, end), factors[-1] if factors else Fraction(1), names=RATES)
 
 
 def _is_in_force(discount: Discount, start: int | None) -> bool:

@@ -21,7 +21,6 @@ def _most(name: str) -> str:
 
 
 SCHEMA: Final[dict[str, Any]] = {
-    "situation": pl.Int64,
     **dict.fromkeys(map(fee_of, TOOL_COUNTS), pl.Int64),
     **dict.fromkeys(map(_most, TOOL_COUNTS), pl.Int64),
 }
@@ -37,7 +36,7 @@ def are_stated(calls: pl.DataFrame) -> bool:
 
 
 def fees_of(fees: Iterable[Fee]) -> list[int | None]:
-    """Values of SCHEMA after the first; of several fees of a tool the last holds."""
+    """Values of SCHEMA; of several fees of a tool the last holds."""
     found = {fee.tool: fee for fee in fees}
     own = [found[name].per_call if name in found else None for name in TOOL_COUNTS]
     return [*own, *(found[name].most if name in found else None for name in TOOL_COUNTS)]

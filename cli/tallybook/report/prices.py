@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 
 from tallybook.pricing.cost import BEFORE_FIRST_PRICE, UNPRICED
-from tallybook.pricing.rates import LATEST, Rates, micros, week_second
+from tallybook.pricing.rates import LATEST, Rates, week_second
 from tallybook.pricing.table import (
     BATCH,
     CORRECTION,
@@ -28,6 +27,8 @@ from tallybook.pricing.table import (
     TOKEN_RATES,
     Fee,
     Rate,
+    holds_at,
+    micros,
     per_million,
 )
 from tallybook.pricing.tariff import Key, Layer, Tariff
@@ -152,7 +153,7 @@ def fees_of(rates: Rates, key: Key, span: Span | None = None) -> list[Row]:
 def _holds_in(period: Rate | Fee, first: int, last: int | None) -> bool:
     """Whether a period has a part between two instants, or holds the one."""
     if last is None:
-        return period.holds_at(first)
+        return holds_at(period, first)
     begins = period.valid_from is None or period.valid_from < last
     return begins and (period.valid_to is None or period.valid_to > first)
 
@@ -200,7 +201,7 @@ def _rates(tariff: Tariff, span: Span | None) -> list[tuple[Layer, Rate]]:
     first = micros(span.first)
     if span.last is None:
         second = week_second(first)
-        return [e for e in found if e[1].holds_at(first) and e[1].holds_in_week(second)]
+        return [e for e in found if holds_at(e[1], first) and e[1].holds_in_week(second)]
     last = micros(span.last)
     return [(layer, rate) for layer, rate in found if _holds_in(rate, first, last)]
 
@@ -217,16 +218,11 @@ def _effective(tariff: Tariff) -> Iterator[tuple[Layer, Rate]]:
         for rate in held if layer else ():
             same = periods.setdefault((tariff.layers.index(layer), rate), [])
             if same and same[-1].valid_to == begin:
-                same[-1] = _in_period(rate, same[-1].valid_from, end)
+                same[-1] = rate.during(same[-1].valid_from, end)
             else:
-                same.append(_in_period(rate, begin, end))
+                same.append(rate.during(begin, end))
     for (number, _), found in periods.items():
         yield from ((tariff.layers[number], rate) for rate in found)
-
-
-def _in_period(rate: Rate, begin: int | None, end: int | None) -> Rate:
-    """The same rate in another period."""
-    return msgspec.structs.replace(rate, valid_from=begin, valid_to=end)
 
 
 def _place(rate: Rate) -> tuple[int, ...]:
@@ -259,13 +255,13 @@ def _folded(found: Iterable[tuple[Layer, Rate]]) -> Iterator[tuple[Layer, list[R
         number += begin > end
         until = LATEST if rate.valid_to is None else rate.valid_to
         stretches[entry] = number, max(end, until)
-        alike = _in_period(rate, None, None) if rate.source else rate
+        alike = rate.during(None, None) if rate.source else rate
         same.setdefault((*entry, number, alike), (layer, []))[1].append(rate)
     yield from same.values()
 
 
 def _row(rates: Rates, key: Key, served: str, layer: Layer, same: Sequence[Rate]) -> Row:
-    rate = _in_period(same[0], same[0].valid_from, same[-1].valid_to)
+    rate = same[0].during(same[0].valid_from, same[-1].valid_to)
     tariff = rates.tariff(key)
     is_whole = (rate.day_from, rate.day_to) == (0, DAY)
     return {
