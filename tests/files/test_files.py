@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,12 @@ import pytest
 
 from tallybook.files import blocks as module
 from tallybook.files.blocks import blocks, open_log
-from tallybook.files.find import walk
+from tallybook.files.find import folders_of_copies, neighbours, walk
 from tallybook.files.known_places import known_places, survey
 from tallybook.files.read import FileReading
+from tallybook.sources import sources
 from tests.rows_of_files import read_files
+from tests.test_fixtures import FIXTURES
 
 LINES = b"".join(b'{"n":%d}\n' % number for number in range(5000))
 
@@ -241,3 +244,14 @@ def test_only_what_has_the_suffix_and_not_the_form_is_no_compressed_stream(
     row = read_files([(write(tmp_path / name, content), 1)]).to_pylist()[0]
     assert row["problems"] == said
     assert ("not a ." in row["detail"]) == (said == ["unreadable"])
+
+
+def test_a_source_states_the_names_of_all_logs_that_something_lies_beside() -> None:
+    names = {path.name.removesuffix(".sql") for path in FIXTURES.rglob("*.*")}
+    for source in sources().values():
+        told = {name for name in names if neighbours(source, name)}
+        if source.copies:
+            told |= {name for name in names if folders_of_copies(name)}
+        stated = {name for name in names if any(fnmatchcase(name, p) for p in source.accompanied)}
+        assert stated == told, source.name
+        assert bool(told) == bool(source.neighbour or source.copies), source.name

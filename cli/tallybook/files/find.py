@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -54,11 +55,12 @@ class Found(NamedTuple):
     copy: str = ""  # where the content of a pipe lies
 
 
+_devices: Final[dict[int, int]] = {}  # the number of each, held once for all of its files
 # By URL size and mark of an object that may be any file, and whether a source claims it.
 Verdicts = dict[str, tuple[int, int, bool]]
 _NO_COPIES: Final[Mapping[str, str]] = {}
-_NOTHING: Final = "(?!)"  # without a pattern no name fits
-Matcher = Callable[[str], re.Match[str] | None]
+_PLAIN: Final = re.compile(r"[^*?\[]+")  # a pattern, or its end, that stands for itself
+Matcher = Callable[[str], object]  # true where a name fits
 State: TypeAlias = "os.stat_result | ObjectState"
 
 
@@ -117,22 +119,20 @@ def walk(
     look_around = _LookAround(search, by_hand=by_hand)
     for path in search.searched:
         _enter(str(path), look_around, copies)
-    search.found = sorted(_without_compressed(search.found))
+    search.found.sort()
+    search.found = _without_compressed(search.found)
     search.passed_over = dict(sorted(search.passed_over.items()))
     return search
 
 
-def _without_compressed(found: Sequence[Found]) -> Iterator[Found]:
+def _without_compressed(found: list[Found]) -> list[Found]:
     """The files without those whose plain form is there."""
-    packed = {each.path[: -len(_ZSTD)] for each in found if _is_zstd(each.path)}
-    plain = {each.path for each in found if each.path in packed}
-    for each in found:
-        if not _is_zstd(each.path) or each.path[: -len(_ZSTD)] not in plain:
-            yield each
-
-
-def _is_zstd(path: str) -> bool:
-    return compression_of(path).lower() == _ZSTD
+    packed = {each.path for each in found if each.path.lower().endswith(_ZSTD)}
+    if not packed:
+        return found
+    paths = {each.path for each in found}
+    twice = {path for path in packed if path[: -len(_ZSTD)] in paths}
+    return [each for each in found if each.path not in twice]
 
 
 def look(path: str) -> Found:
@@ -163,7 +163,8 @@ def _stat(path: str) -> State | None:
 
 
 def _found(path: str, state: State, beside: Neighbours) -> Found:
-    return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, beside)
+    device = _devices.setdefault(state.st_dev, state.st_dev)
+    return Found(path, state.st_size, state.st_mtime_ns, state.st_ino, device, beside)
 
 
 def _enter(top: str, look_around: _LookAround, copies: Mapping[str, str]) -> None:
@@ -207,7 +208,7 @@ def _take_named(top: str, look_around: _LookAround, copies: Mapping[str, str]) -
 def _entries(folder: str) -> Entries:
     """What lies in a folder, by name and in its order. Raises OSError."""
     with os.scandir(path_of(folder)) as scanned:
-        entries = sorted(scanned, key=lambda entry: entry.name)
+        entries = sorted(scanned, key=attrgetter("name"))
     return {text_of(entry.name): entry for entry in entries}
 
 
@@ -220,7 +221,7 @@ class _LookAround:
         self._named: dict[str, set[str]] = {}  # names by folder
         for path in search.searched:
             self._named.setdefault(str(path.parent), set()).add(path.name)
-        self._seen: set[tuple[int, int]] = set()
+        self._seen: dict[int, set[int]] = {}  # inodes by device
         self._beside: set[str] = set()  # what says something about a log
         self._listed: Listing = {}  # of the storage that is walked through
 
@@ -238,15 +239,16 @@ class _LookAround:
 
     def is_new(self, state: State) -> bool:
         """Whether a file or folder is met for the first time."""
-        identity = (state.st_dev, state.st_ino)
-        if state.st_ino and identity in self._seen:
-            return False
-        self._seen.add(identity)
+        inode = state.st_ino
+        seen = self._seen.setdefault(state.st_dev, set())
+        if inode in seen:
+            return not inode
+        seen.add(inode)
         return True
 
     def __call__(self, folder: str, here: Entries) -> Iterator[tuple[str, State]]:
         """Takes the logs of a folder; yields the folders in it."""
-        loud, is_barren = _loud(), _holds_no_logs(folder)
+        loud, is_barren, within = _loud(), _holds_no_logs(folder), _join(folder, "")
         left: list[str] = []
         self._beside.clear()
         for name, entry in here.items():
@@ -256,14 +258,14 @@ class _LookAround:
                     if name in _NEVER:
                         self.search.pass_over(f"{name}/")
                     else:
-                        yield _join(folder, name), entry.stat()
+                        yield within + name, entry.stat()
                     continue
                 plain = _plain(name)
-                is_loud = loud(plain) is not None
+                is_loud = bool(loud(plain))
                 if is_barren or (is_loud and _is_ignored(folder, plain)):
                     continue
                 if is_loud or self._may_be_one(folder, plain):
-                    self._take(folder, name, here, is_loud=is_loud, left=left)
+                    self._take(within, name, here, is_loud=is_loud, left=left)
                 else:
                     left.append(name)
             except OSError as error:
@@ -277,10 +279,10 @@ class _LookAround:
         return (is_quiet or bool(_quiet()(plain))) and not _is_ignored(folder, plain)
 
     def _take(
-        self, folder: str, name: str, here: Entries, *, is_loud: bool, left: list[str]
+        self, within: str, name: str, here: Entries, *, is_loud: bool, left: list[str]
     ) -> None:
-        """Takes a file if it is a log, else leaves its name. Raises OSError."""
-        path, entry = _join(folder, name), here[name]
+        """Takes a file of a folder if it is a log, else leaves its name. Raises OSError."""
+        path, entry = within + name, here[name]
         assert entry is not None  # noqa: S101 - for the type checker
         state = entry.stat()
         here[name] = None
@@ -292,10 +294,10 @@ class _LookAround:
         if not is_regular:
             raise NotRegularError(path)
         if self.is_new(state):
-            found = _found(path, state, _beside(name, folder, here, self._listed))
-            self.search.found.append(found)
-            if found.beside:
-                self._beside.update(name for name, _, _ in found.beside)
+            names = _names_beside(name)
+            beside = _beside(names, within, here, self._listed) if names else ()
+            self.search.found.append(_found(path, state, beside))
+            self._beside.update(name for name, _, _ in beside)
 
     def _is_foreign(self, path: str, state: State) -> bool:
         """Whether no source claims a file; what cannot be read is none, nobody knows."""
@@ -344,37 +346,47 @@ def _suffix(suffix: str) -> str:
     return f".{suffix.lower()}" if _WORD.fullmatch(suffix) else ""
 
 
-def _beside(name: str, folder: str, here: Entries, listed: Listing) -> Neighbours:
-    states = [(each, _state_of(each, folder, here, listed)) for each in _names_beside(name)]
+def _beside(names: list[str], within: str, here: Entries, listed: Listing) -> Neighbours:
+    states = [(each, _state_of(each, within, here, listed)) for each in names]
     return tuple((each, state.st_size, state.st_mtime_ns) for each, state in states if state)
 
 
-def _state_of(name: str, folder: str, here: Entries, listed: Listing) -> State | None:
+def _state_of(name: str, within: str, here: Entries, listed: Listing) -> State | None:
     entry = here.get(name)
     if entry is not None:
         return entry.stat()
-    if is_url(folder):
-        above, _, name = f"{folder.rstrip('/')}/{name}".rpartition("/")
+    if is_url(within):
+        above, _, name = f"{within}{name}".rpartition("/")
         there = listed.get(above, {}).get(name)
         return there.stat() if there else None
-    return _stat(_join(folder, name)) if name in here or "/" in name else None
+    return _stat(within + name) if name in here or "/" in name else None
 
 
-def folders_of(found: Iterable[Found]) -> dict[str, int]:
-    """The folders of files, and those where something may come to lie beside them; with mtime."""
+def folders_of(paths: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
+    """The folders of files, and those where something may come to lie beside them; with mtime.
+
+    `known` are those of which the time is known.
+    """
     folders = set()
-    for each in found:
-        if is_url(each.path):
+    for path in paths:
+        if is_url(path):
             continue  # no folder there has a time
-        folder, name = os.path.split(each.path)
+        folder, name = os.path.split(path)
         folders.add(folder)
-        beside = (os.path.dirname(other) for other in _names_beside(name) if "/" in other)
-        folders |= {_join(folder, other) for other in beside}
-    states = ((folder, _stat(folder)) for folder in sorted(folders))
-    return {folder: state.st_mtime_ns for folder, state in states if state}
+        beside = [os.path.dirname(other) for other in _names_beside(name) if "/" in other]
+        folders.update(_join(folder, other) for other in beside)
+    states = ((folder, _stat(folder)) for folder in sorted(folders - known.keys()))
+    return {folder: state.st_mtime_ns for folder, state in states if state} | dict(known)
 
 
-def _names_beside(name: str) -> Iterator[str]:
+def _names_beside(name: str) -> list[str]:
+    """What may lie beside a file of this name that says something about it."""
+    if name.endswith(_USUAL) and not _accompanied()(name):
+        return []  # nearly always
+    return [*_named_beside(name)]
+
+
+def _named_beside(name: str) -> Iterator[str]:
     plain = _plain(name)
     for source in _with_neighbours():
         try:
@@ -435,6 +447,12 @@ def _with_copies() -> list[Source]:
 
 
 @cache
+def _accompanied() -> Matcher:
+    """Tells whether something may lie beside a log of this plain name, for a source."""
+    return _any_of(pattern for source in sources().values() for pattern in source.accompanied)
+
+
+@cache
 def _loud() -> Matcher:
     """Tells whether a plain name is that of a log, and not of any sort of file."""
     patterns = {pattern for source in sources().values() for pattern in source.patterns}
@@ -453,15 +471,13 @@ def _quiet_patterns() -> set[str]:
 
 def _holds_no_logs(folder: str) -> bool:
     """Whether all files below a folder are known to hold no usage."""
-    return _ignored()[0](f"{_posix(folder)}/") is not None
+    return bool(_ignored()[0](f"{_posix(folder)}/"))
 
 
 def _is_ignored(folder: str, name: str) -> bool:
     """Whether a file of this plain name is known to hold no usage, wherever else it could be."""
     _, names, last_names, paths = _ignored()
-    if names(name):
-        return True
-    return last_names(name) is not None and paths(f"{_posix(folder)}/{name}") is not None
+    return bool(names(name) or (last_names(name) and paths(f"{_posix(folder)}/{name}")))
 
 
 @cache
@@ -484,8 +500,15 @@ def _ignored() -> tuple[Matcher, Matcher, Matcher, Matcher]:
 
 
 def _any_of(patterns: Iterable[str]) -> Matcher:
-    found = "|".join(translate(_with_low_suffix(each)) for each in sorted(patterns))
-    return re.compile(found or _NOTHING).match
+    """Tells whether a name fits any of them: by its end, or as a whole."""
+    named = {_with_low_suffix(each) for each in patterns}
+    ends = {each for each in named if each[:1] == "*" and _PLAIN.fullmatch(each, 1)}
+    end = tuple(sorted(each[1:] for each in ends))
+    found = "|".join(translate(each) for each in sorted(named - ends))
+    if not found:
+        return lambda name: name.endswith(end)
+    fits = re.compile(found).match
+    return lambda name: name.endswith(end) or fits(name)
 
 
 def logical_name(path: Path) -> Path:

@@ -49,8 +49,10 @@ class KnownPlaces:
 
     def hold(self, path: str) -> bool:
         """Whether a file lies in one of them."""
-        if path.startswith(self._places):
-            return True
+        is_below = path.startswith(self._places)
+        return is_below or (bool(self._aliases) and self._is_linked(path))
+
+    def _is_linked(self, path: str) -> bool:
         return any(
             (real + path.removeprefix(root)).startswith(self._places)
             for root, real in self._aliases

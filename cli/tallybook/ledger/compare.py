@@ -163,6 +163,10 @@ class _Candidates:
                 key = entry.place.head_length, entry.place.head
                 self._heads.setdefault(key, []).append(entry)
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._inodes or self._heads)
+
     def by_inode(self, found: Found) -> Entry | None:
         """The entry of the same inode."""
         return self._inodes.get((found.device, found.inode))
@@ -184,6 +188,9 @@ class _Candidates:
 def _place_new(comparison: FileComparison, new: list[Found], candidates: _Candidates) -> set[str]:
     """Sorts new files into moved ones and such that are to be read; returns the paths taken up."""
     taken: set[str] = set()
+    if not candidates:
+        comparison.tasks += new
+        return taken
     for found in new:
         entry = candidates.by_inode(found)
         if entry is not None and entry.path not in taken and _is_untouched(entry, found):

@@ -324,7 +324,7 @@ class _Opened:
             apart=self.question.apart,
             foreign=self.search.foreign,
             not_looked_at=self.search.passed_over,
-            folders=folders_of(comparison.found.values()) | self.search.folders,
+            folders=folders_of(comparison.found, self.search.folders),
             missing=[
                 *comparison.gone,
                 *(

@@ -15,7 +15,7 @@ from tallybook.files.engine import HERE, Engine
 from tallybook.files.find import Found, logical_name
 from tallybook.ledger.compare import FileComparison
 from tallybook.ledger.gather import Gathered, Outcome, Task, as_task, gather
-from tallybook.ledger.manifest import Entry, Manifest
+from tallybook.ledger.manifest import Entry, Manifest, name_once
 from tallybook.ledger.store import Store
 from tallybook.sources import sources
 from tallybook.wording import counted
@@ -81,12 +81,13 @@ def refresh(  # noqa: PLR0913, PLR0917 - what to read, where to put it, and who 
         store.take_states(gathered.states)
         for task, outcome in zip(map(as_task, tasks), gathered.outcomes, strict=True):
             _count(changes.counts, task, outcome)
+            name_once(outcome.rows + outcome.tentative, {"": gathered.part})
             entry = _entry(comparison, manifest, task, outcome, store)
-            entry.has_state = outcome.has_state
             changes.entries[entry.path] = entry
-            replaced = _replaced(comparison, entry.path, outcome)
-            entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
-            changes.removed |= replaced
+            if entry.path in comparison.origins:
+                replaced = _replaced(comparison, entry.path, outcome)
+                entry.known = entry.known or any(manifest.entries[path].known for path in replaced)
+                changes.removed |= replaced
     # What no source has claimed held nothing to be remembered.
     changes.removed |= {
         p for p, e in comparison.gone.items() if e.place.source is None and not e.lost
@@ -193,16 +194,17 @@ def _entry(
         inode=task.found.inode,
         device=task.found.device,
         beside=task.found.beside,
-        encoded_place=_held_once(msgspec.msgpack.encode(outcome.place)),
-        rows=tuple(outcome.rows),
-        tentative=tuple(outcome.tentative),
+        encoded_place=_held_once(outcome.place),
+        has_state=outcome.has_state,
+        rows=outcome.rows,
+        tentative=outcome.tentative,
         code=comparison.code,
         known=comparison.is_known(task.found.path) or (known is not None and bool(known.known)),
     )
     if outcome.failed:
         # Whether it can be read may change without a trace in its size or time.
         entry.mtime_ns = -1
-    was_begun = outcome.is_ours and outcome.place.source is not None
+    was_begun = outcome.is_ours and outcome.is_told
     if outcome.failed and known is not None and not was_begun:
         entry.encoded_place = known.encoded_place
         entry.rows, entry.deleted = known.rows, known.deleted

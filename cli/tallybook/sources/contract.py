@@ -103,6 +103,9 @@ class Source:
     # File name -> where the file beside it may be, relative to its folder; the first is taken.
     neighbour: Callable[[str], str | Sequence[str] | None] | None = None
     neighbour_bytes: int = 64 << 10  # as much of it as is read
+    # Patterns of all names that `neighbour` and `copies` know something for. Others are not told
+    # to them: asking four sources about each of very many files takes as long as finding it.
+    accompanied: tuple[str, ...] = ()
     # Names of documents and line files whose records bear ids of their own however often they are
     # written: what is taken out of one can be told, as it can of a database, and a ledger keeps it.
     own_ids: tuple[str, ...] = ()

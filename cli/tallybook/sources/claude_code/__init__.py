@@ -53,5 +53,6 @@ SOURCE: Final = Source(
         ".claude.json*",
     ),
     states_totals=True,
+    accompanied=("agent-*.jsonl*",),
     neighbour=Later("tallybook.sources.claude_code.sniff", "neighbour"),
 )

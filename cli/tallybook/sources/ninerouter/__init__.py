@@ -54,6 +54,7 @@ SOURCE: Final = Source(
     false_zeros=True,
     prompt_surplus=2000,
     began=(r"_(\d{8}_\d{6}_\d{3})[/\\]5_res_provider\.", "%Y%m%d_%H%M%S_%3f"),
+    accompanied=("request-details.json", "request-details.sqlite", "data.sqlite"),
     neighbour=Later("tallybook.sources.ninerouter.sniff", "neighbour"),
     neighbour_bytes=32 << 20,
     copies=Later("tallybook.sources.ninerouter.sniff", "copies"),

@@ -23,6 +23,7 @@ SOURCE: Final = Source(
         "configs/*.toml",
     ),
     own_ids=("traces.jsonl",),
+    accompanied=("results.jsonl", "traces.jsonl"),
     neighbour=Later("tallybook.sources.verifiers.sniff", "neighbours"),
     whole=Later("tallybook.sources.verifiers.sniff", "is_description"),
 )
