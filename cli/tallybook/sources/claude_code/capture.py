@@ -43,7 +43,7 @@ from tallybook.sources.claude_code.threads import (
     Link,
     capture_chain,
     identity,
-    thread,
+    put_thread,
 )
 from tallybook.sources.claude_code.transcript import totals
 from tallybook.values import count, money, storable, text
@@ -123,25 +123,18 @@ def _rows(  # noqa: PLR0913, PLR0917 - the parts of one message and where it sta
     chain_id: str | None,
     cwd: str | None,
 ) -> list[Reported]:
-    columns = {
-        "record": record,
-        "part": part,
-        "evidence": CAPTURE_LINE,
-        "project": cwd,
-        "request_id": text(line.request_id),
-        "record_id": text(line.uuid),
-        "chain_id": chain_id,
-        **_whose(line),
-    }
-    return response(message, line.timestamp, text(line.session_id), columns)
+    row = Reported(record=record, part=part, evidence=CAPTURE_LINE, project=cwd, chain_id=chain_id)
+    row.request_id, row.record_id = text(line.request_id), text(line.uuid)
+    _put_whose(row, line)
+    return response(row, message, line.timestamp, text(line.session_id))
 
 
-def _whose(line: Line) -> dict[str, Any]:
-    """Thread columns: a sub-agent is known by the tool call that waits for it."""
-    session, tool_use = text(line.session_id), text(line.parent_tool_use_id)
-    if tool_use is None:
-        return thread(session)
-    return {**thread(session, tool_use), "caller": SUBAGENT, "sidechain": True}
+def _put_whose(row: Reported, line: Line) -> None:
+    """Put on a row whose it is: a sub-agent is known by the tool call that waits for it."""
+    tool_use = text(line.parent_tool_use_id)
+    put_thread(row, text(line.session_id), tool_use)
+    if tool_use is not None:
+        row.caller, row.sidechain = SUBAGENT, True
 
 
 def read_event(line: Line, record: int, part: str | None, state: State) -> list[Reported]:
@@ -219,8 +212,8 @@ def _orphan(line: Line, event: Event, record: int, part: str | None, state: Stat
         calls=None,
         project=_capture(line, state).cwd,
         detail="message_delta without its message_start",
-        **_whose(line),
     )
+    _put_whose(row, line)
     put_counts(row, usage_counts(event.usage, problems))
     row.problems = codes(problems)
     return row
@@ -233,37 +226,32 @@ def read_result(line: Line, record: int, part: str | None, state: State) -> list
     """
     capture = _capture(line, state)
     problems: list[str] = []
-    columns: dict[str, Any] = {
-        "record": record,
-        "kind": SUM,
-        "evidence": CAPTURE_TOTAL,
-        "record_id": text(line.uuid),
-        "project": capture.cwd,
-        "timestamp": moment(line.timestamp, problems),
-        **thread(capture.session),
-    }
+    row = Reported(record=record, part=part, kind=SUM, evidence=CAPTURE_TOTAL, project=capture.cwd)
+    row.record_id, row.timestamp = text(line.uuid), moment(line.timestamp, problems)
+    put_thread(row, capture.session)
     cost_problems: list[str] = []
     cost = _spent(line, capture, cost_problems)
     served, capture.models = capture.models or [capture.announced_model or ""], []
     model = (served[0] or None) if len(served) == 1 else None
     if isinstance(line.model_usage, dict) and line.model_usage:
-        rows = _run_totals(line.model_usage, part, problems, columns)
+        rows = _run_totals(row, line.model_usage, problems)
         _put_turn(rows, model, line, begins=not capture.has_result and _restarts(capture.version))
         capture.has_result = True
     elif line.usage is None and cost is None:
         return []
     else:
-        rows = [_turn(line, part, model, cost, problems + cost_problems, columns)]
-        _tell_last(rows[0], line, capture)
+        _put_sum(row, line, model, cost, problems + cost_problems)
+        _tell_last(row, line, capture)
+        rows = [row]
     capture.last, capture.earlier = None, (0, 0, 0, 0)
     return [row for row in rows if not _is_nothing(row)]
 
 
 def _run_totals(
-    model_usage: dict[str, Any], part: str | None, problems: list[str], columns: dict[str, Any]
+    begun: Reported, model_usage: dict[str, Any], problems: list[str]
 ) -> list[Reported]:
     rows = []
-    for model, row in totals(model_usage, part, problems, **columns):
+    for model, row in totals(begun, model_usage, problems):
         row.series = f"{row.thread_id or ''}|{model}"
         rows.append(row)
     return rows
@@ -327,27 +315,15 @@ def _is_nothing(row: Reported) -> bool:
     return not unsound and not any(stated) and any(value is not None for value in stated)
 
 
-def _turn(  # noqa: PLR0913, PLR0917 - the parts of one message and where it stands
-    line: Line,
-    part: str | None,
-    model: str | None,
-    cost: Decimal | None,
-    problems: list[str],
-    columns: dict[str, Any],
-) -> Reported:
-    row = Reported(
-        **columns,
-        part=part if line.usage is None else within(part, "usage"),
-        dialect=DIALECT,
-        calls=None,
-        model=model,
-        provider=provider(model),
-        reported_cost_usd=cost,
-    )
+def _put_sum(
+    row: Reported, line: Line, model: str | None, cost: Decimal | None, problems: list[str]
+) -> None:
+    row.part = row.part if line.usage is None else within(row.part, "usage")
+    row.dialect, row.calls, row.reported_cost_usd = DIALECT, None, cost
+    row.model, row.provider = model, provider(model)
     put_counts(row, usage_counts(line.usage, problems))
     put_terms(row, line.usage, problems)
     row.problems = codes(problems)
-    return row
 
 
 def _tell_last(row: Reported, line: Line, capture: Capture) -> None:

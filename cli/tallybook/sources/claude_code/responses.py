@@ -13,14 +13,15 @@ import msgspec
 from tallybook.dialects import fallback_model, left_out
 from tallybook.schema import EVENT, MOST_AT_BEGIN, Reported
 from tallybook.sources.claude_code.lines import Line, Message, inside
-from tallybook.sources.claude_code.threads import identity, is_minted
+from tallybook.sources.claude_code.threads import identity
 from tallybook.values import count, instant, money, text
 
 DIALECT: Final = "anthropic"
 REFUSAL: Final = "refusal"  # a stop reason; without any output nothing is billed
 SYNTHETIC: Final = "<synthetic>"  # the model of lines the client wrote itself
 
-_CLOUDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
+_CLOUDS: Final = {"msg_bdrk_": "aws", "msg_vrtx_": "google"}
+_CLOUD: Final = len("msg_bdrk_")
 
 # From here on a response has a stop reason as soon as its counts are final.
 _SAYS_WHEN_FINAL: Final = (2, 1, 92)
@@ -131,15 +132,13 @@ def moment(value: object, problems: list[str]) -> datetime | None:
 
 def provider(model: str | None, message_id: str | None = None) -> str | None:
     """Who served the response, where its id or the model's name tells."""
-    for prefix, cloud in _CLOUDS:
-        if message_id and message_id.startswith(prefix):
-            return cloud
-    return "anthropic" if model and model.startswith("claude") else None
+    cloud = _CLOUDS.get(message_id[:_CLOUD]) if message_id else None
+    return cloud or ("anthropic" if model and model.startswith("claude") else None)
 
 
 def codes(problems: list[str]) -> list[str] | None:
     """Each problem once, in a fixed order; None for none."""
-    return sorted(set(problems)) or None
+    return sorted(set(problems)) if problems else None
 
 
 _ADVISOR: Final = "advisor_message"
@@ -152,29 +151,31 @@ _TIME_PROBLEMS: Final = ("no-time", "assumed-time")
 
 
 def response(
+    row: Reported,
     message: Message,
     timestamp: object,
-    elsewise: str | None,
-    columns: dict[str, Any],
+    elsewise: str | None = None,
     line: Line = _NO_LINE,
 ) -> list[Reported]:
     """The row of a response and a row of each iteration that its own counts leave out.
 
-    `elsewise` tells responses apart that have no ids; `line` says what a transcript has beside the
-    message; `columns` are those of the record itself.
+    `row` says whose it is, and holds the ids of the record; `elsewise` tells responses apart that
+    have none; `line` says what a transcript has beside the message.
     """
-    if text(message.model) == SYNTHETIC:
-        return [_event(message, timestamp, columns)]
-    row = _call(message, timestamp, line, columns)
-    message_id = text(message.id)
+    row.dialect = DIALECT
+    if message.model == SYNTHETIC:
+        return [_event(row, message, timestamp)]
+    message_id, usage = text(message.id), message.usage
+    _put_call(row, message, message_id, timestamp, line)
     row.identity = identity(message_id, row.request_id, row.chain_id, elsewise)
-    row.response_id = message_id if message_id and is_minted(message_id) else None
-    entries = inside(message.usage, "iterations")
+    if row.identity == message_id:
+        row.response_id = message_id
+    entries = inside(usage, "iterations")
     if not isinstance(entries, list):
         return [row]
     row.context_tokens = _context(entries)
     row.model = fallback_model({"iterations": entries}) or row.model
-    return [row, *_iterations(row, entries, text(line.advisor_model), text(message.id))]
+    return [row, *_iterations(row, entries, text(line.advisor_model), message_id)]
 
 
 def within(part: str | None, inner: str) -> str:
@@ -182,32 +183,26 @@ def within(part: str | None, inner: str) -> str:
     return f"{part}.{inner}" if part else inner
 
 
-def _call(message: Message, timestamp: object, line: Line, columns: dict[str, Any]) -> Reported:
+def _put_call(
+    row: Reported, message: Message, message_id: str | None, timestamp: object, line: Line
+) -> None:
     problems: list[str] = [] if isinstance(message.usage, dict) else ["bad-number"]
-    row = Reported(**columns)
-    row.dialect, row.model = DIALECT, text(message.model)
-    row.provider = provider(row.model, text(message.id))
+    row.model = text(message.model)
+    row.provider = provider(row.model, message_id)
     put_counts(row, usage_counts(message.usage, problems))
     put_terms(row, message.usage, problems)
     row.timestamp = moment(timestamp, problems)
     row.reported_cost_usd = money(line.cost, problems)
     row.finished = finished(message.stop_reason, row.reported_output_tokens, line.version)
-    row.problems = codes(problems)
     row.refused = message.stop_reason == REFUSAL and row.reported_output_tokens == 0
-    return row
+    row.problems = codes(problems)
 
 
-def _event(message: Message, timestamp: object, columns: dict[str, Any]) -> Reported:
+def _event(row: Reported, message: Message, timestamp: object) -> Reported:
     """A line that the client wrote in the model's place: no request, so it has no identity."""
     problems: list[str] = []
-    row = Reported(
-        **columns,
-        kind=EVENT,
-        calls=None,
-        dialect=DIALECT,
-        model=SYNTHETIC,
-        timestamp=moment(timestamp, problems),
-    )
+    row.kind, row.calls, row.model = EVENT, None, SYNTHETIC
+    row.timestamp = moment(timestamp, problems)
     put_counts(row, usage_counts(message.usage, problems))
     row.problems = codes(problems)
     return row

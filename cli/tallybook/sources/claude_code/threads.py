@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from tallybook.schema import Reported
 from tallybook.sources.claude_code.lines import Line, inside
 from tallybook.sources.claude_code.sniff import AGENT_FILE
 from tallybook.sources.contract import FileFacts
@@ -182,23 +183,22 @@ def label(agent: str) -> str | None:
     return "aside_question" if found[1] == "side_question" else found[1]
 
 
-def whose(line: Line, place: FileIdentity, run: int) -> dict[str, Any]:
-    """Thread columns of a transcript line; `run` numbers the inline sidechains of the file."""
+def put_whose(row: Reported, line: Line, place: FileIdentity, run: int) -> None:
+    """Put on the row of a transcript line whose it is; `run` numbers the file's sidechains."""
     stated = text(line.session)
     session = place.session or stated
-    strayed = place.session is not None and stated not in (None, place.session)
-    forked = bool(line.forked_from) or text(line.asking_session) not in (None, session)
     agent = place.agent or _agent(line, run)
+    row.is_copy = stated is not None and stated != session
+    if line.forked_from or line.asking_session is not None:
+        row.is_copy |= bool(line.forked_from) or text(line.asking_session) not in (None, session)
     if agent is None:
-        return {**thread(session), "is_copy": strayed or forked}
+        put_thread(row, session)
+        return
     # A lead's line in a sub-agent's file was carried over from the lead's own file.
-    carried = place.agent is not None and line.is_sidechain is False
-    return {
-        **thread(session, agent, place.spawner),
-        "caller": place.agent_type or text(line.agent_type) or place.label or SUBAGENT,
-        "sidechain": True,
-        "is_copy": strayed or carried or forked,
-    }
+    row.is_copy |= place.agent is not None and line.is_sidechain is False
+    put_thread(row, session, agent, place.spawner)
+    row.caller = place.agent_type or text(line.agent_type) or place.label or SUBAGENT
+    row.sidechain = True
 
 
 def _agent(line: Line, run: int) -> str | None:
@@ -208,17 +208,14 @@ def _agent(line: Line, run: int) -> str | None:
     return f"sidechain-{run}" if named is None and line.is_sidechain is True else named
 
 
-def thread(
-    session: str | None, agent: str | None = None, spawner: str | None = None
-) -> dict[str, Any]:
-    """Thread columns of a session, or of an agent in it."""
-    if agent is None:
-        return {"thread_id": session, "root_thread_id": session}
-    return {
-        "thread_id": _path(session, agent),
-        "parent_thread_id": _path(session, spawner) if spawner else session,
-        "root_thread_id": session,
-    }
+def put_thread(
+    row: Reported, session: str | None, agent: str | None = None, spawner: str | None = None
+) -> None:
+    """Put on a row that it is of a session, or of an agent in it."""
+    row.thread_id = row.root_thread_id = session
+    if agent is not None:
+        row.thread_id = _path(session, agent)
+        row.parent_thread_id = _path(session, spawner) if spawner else session
 
 
 def _path(session: str | None, agent: str) -> str:

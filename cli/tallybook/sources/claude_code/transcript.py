@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from tallybook.schema import (
     ASSERTION,
     BROKEN_OFF,
@@ -31,20 +33,27 @@ from tallybook.sources.claude_code.responses import (
 )
 from tallybook.sources.claude_code.skip import TRUNCATED
 from tallybook.sources.claude_code.state import State
-from tallybook.sources.claude_code.threads import SUBAGENT, Link, chain, is_minted, thread, whose
+from tallybook.sources.claude_code.threads import (
+    SUBAGENT,
+    Link,
+    chain,
+    is_minted,
+    put_thread,
+    put_whose,
+)
 from tallybook.values import count, money, text
 
 
 def totals(
-    model_usage: dict[str, Any], part: str | None, problems: list[str], **columns: Any
+    begun: Reported, model_usage: dict[str, Any], problems: list[str]
 ) -> Iterator[tuple[str, Reported]]:
-    """Each model with the row of its total; `problems` are those of the record as a whole."""
+    """Each model with the row of its total; `begun` and `problems` are the record's as a whole."""
     for model, total in model_usage.items():
         found = list(problems)
-        row = Reported(
-            **columns,
+        row = msgspec.structs.replace(
+            begun,
             **total_counts(total, found),
-            part=within(part, f"modelUsage.{model}"),
+            part=within(begun.part, f"modelUsage.{model}"),
             dialect=DIALECT,
             calls=None,
             model=text(model),
@@ -61,29 +70,30 @@ def read_assistant(line: Line, record: int, part: str | None, state: State) -> l
     message = _with_usage(line)
     if message is None:
         return []
-    uuid, request_id = text(line.uuid), text(line.request_id)
-    columns = {
-        "record": record,
-        "part": part,
-        "project": text(line.cwd),
-        "request_id": request_id,
-        "record_id": uuid,
-        "chain_id": chain(state.links, uuid, text(line.parent_uuid), _link(message, request_id)),
-        "block_index": count(line.block_index, []),
-        "requested_model": text(line.requested_model),
-        **whose(line, state.place, state.sidechain_run),
-    }
-    elsewise = _elsewise(line, line.timestamp)
-    rows = response(message, line.timestamp, elsewise, columns, line)
+    row = _begun(line, record, part, state)
+    row.request_id, row.record_id = text(line.request_id), text(line.uuid)
+    link = _link(message, row.request_id)
+    row.chain_id = chain(state.links, row.record_id, text(line.parent_uuid), link)
+    row.block_index = count(line.block_index, [])
+    row.requested_model = text(line.requested_model)
+    elsewise = None if row.request_id else _elsewise(line, line.timestamp)
+    rows = response(row, message, line.timestamp, elsewise, line)
     _mark_older(rows, state)
-    if rows[0].kind == CALL and (state.place.agent is not None or not rows[0].sidechain):
-        state.model = rows[0].model
+    if row.kind == CALL and (state.place.agent is not None or not row.sidechain):
+        state.model = row.model
     word = "streamCutCause" if line.cut_cause is not None else "isAbortedMidStream"
     if line.cut_cause is None and line.is_aborted is not True:
         return rows
-    if rows[0].kind == EVENT:  # what the client wrote in the place of the rest
+    if row.kind == EVENT:  # what the client wrote in the place of the rest
         return rows + read_cut_off(line, record, within(part, word), state)
-    return [*rows, _cut_off(rows[0].identity, line, within(part, word), record, state)]
+    return [*rows, _cut_off(row.identity, line, within(part, word), record, state)]
+
+
+def _begun(line: Line, record: int, part: str | None, state: State) -> Reported:
+    """A row that says where it stands, and whose it is."""
+    row = Reported(record=record, part=part, project=text(line.cwd))
+    put_whose(row, line, state.place, state.sidechain_run)
+    return row
 
 
 def _link(message: Message, request_id: str | None) -> Link:
@@ -125,19 +135,12 @@ def _without_counts(
     line: Line, record: int, part: str | None, state: State, begin: str
 ) -> Reported:
     """A call of which the line says that it was made; `begin` is that of its identity."""
-    uuid = text(line.uuid)
-    row = Reported(
-        record=record,
-        part=part,
-        dialect=DIALECT,
-        **whose(line, state.place, state.sidechain_run),
-        identity=f"{begin}{uuid}" if uuid else None,
-        record_id=uuid,
-        project=text(line.cwd),
-        model=state.model,
-        model_ahead=state.model is None,
-        provider=provider(state.model),
-    )
+    row = _begun(line, record, part, state)
+    row.record_id = text(line.uuid)
+    row.identity = row.record_id and f"{begin}{row.record_id}"
+    row.dialect = DIALECT
+    row.model, row.model_ahead = state.model, state.model is None
+    row.provider = provider(state.model)
     problems = ["no-counts"]
     row.timestamp = moment(line.timestamp, problems)
     row.problems = codes(problems)
@@ -158,17 +161,10 @@ def _cut_off(
     identity: str | None, line: Line, part: str | None, record: int, state: State
 ) -> Reported:
     """An event that says of the response with that identity that its counts are not final."""
-    return Reported(
-        record=record,
-        part=part,
-        kind=EVENT,
-        calls=None,
-        identity=identity,
-        finished=False,
-        project=text(line.cwd),
-        timestamp=moment(line.timestamp, []),
-        **whose(line, state.place, state.sidechain_run),
-    )
+    row = _begun(line, record, part, state)
+    row.kind, row.calls, row.identity, row.finished = EVENT, None, identity, False
+    row.timestamp = moment(line.timestamp, [])
+    return row
 
 
 def read_agent_end(
@@ -196,8 +192,8 @@ def read_agent_end(
         timestamp=moment(line.timestamp, problems),
         finished=True,
         reported_total_tokens=total,
-        **thread(session, agent),
     )
+    put_thread(row, session, agent)
     put_counts(row, counts)
     row.problems = codes(problems)
     return [row]
@@ -233,32 +229,22 @@ def read_progress(line: Line, record: int, part: str | None, state: State) -> li
         return []
     if carried.message is None or carried.message.usage is None:
         return []
-    uuid = text(carried.uuid)
-    request_id = text(carried.request_id)
-    columns = {
-        "record": record,
-        "part": part,
-        "evidence": COPY,
-        "project": text(line.cwd),
-        "request_id": request_id,
-        "record_id": uuid,
-        "chain_id": chain(state.links, uuid, None, _link(carried.message, request_id)),
-        **_waited_for(line, carried, state),
-    }
+    message = carried.message
+    row = Reported(record=record, part=part, evidence=COPY, project=text(line.cwd))
+    row.request_id, row.record_id = text(carried.request_id), text(carried.uuid)
+    row.chain_id = chain(state.links, row.record_id, None, _link(message, row.request_id))
+    _put_waited_for(row, line, carried, state)
     time = line.timestamp if carried.timestamp is None else carried.timestamp
-    return response(carried.message, time, _elsewise(line, carried.timestamp), columns)
+    return response(row, message, time, _elsewise(line, carried.timestamp))
 
 
-def _waited_for(line: Line, carried: Carried, state: State) -> dict[str, Any]:
-    """Thread columns of the sub-agent in a progress line."""
+def _put_waited_for(row: Reported, line: Line, carried: Carried, state: State) -> None:
+    """Put on a row that it is of the sub-agent in a progress line."""
     named = text(line.data.agent_id) if line.data else None
     agent = named or text(line.waiting_tool_use_id) or SUBAGENT
-    return {
-        **thread(state.place.session or text(line.session), agent),
-        "caller": text(carried.agent_type) or SUBAGENT,
-        "sidechain": True,
-        "is_copy": True,
-    }
+    put_thread(row, state.place.session or text(line.session), agent)
+    row.caller = text(carried.agent_type) or SUBAGENT
+    row.sidechain = row.is_copy = True
 
 
 def read_cost_state(line: Line, record: int, part: str | None) -> list[Reported]:
@@ -267,6 +253,6 @@ def read_cost_state(line: Line, record: int, part: str | None) -> list[Reported]
         return []
     session = text(line.session)
     begun = line.start_time if isinstance(line.start_time, str | int | float) else ""
-    series = f"{session or ''}|{begun}"
-    columns = {"record": record, "kind": ASSERTION, "series": series, **thread(session)}
-    return [row for _, row in totals(line.model_usage, part, [], **columns)]
+    row = Reported(record=record, part=part, kind=ASSERTION, series=f"{session or ''}|{begun}")
+    put_thread(row, session)
+    return [total for _, total in totals(row, line.model_usage, [])]
