@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from tallybook import schema
 from tallybook.dialects import DIALECTS
+from tallybook.errors import words_of
 from tallybook.ledger import older
 from tallybook.ledger.catalog import NAME, Rows
 from tallybook.ledger.manifest import Damaged, Entry, Segment
@@ -42,6 +43,10 @@ _LARGEST: Final = 2**63 - 1
 _PIECE: Final = 1 << 20
 _PART: Final = pattern(r"[0-9a-f]{32}\.parquet")
 _FILE_ID: Final = pattern(r"[0-9a-f]{1,64}")
+# Fields of an entry that are looked at by themselves, or not believed at all.
+_LOOKED_AT: Final = frozenset(
+    ["path", "file_id", "encoded_place", "has_state", "beside", "rows", "tentative", "deleted"]
+)
 _KINDS: Final = (*schema.COUNTED_KINDS, schema.ASSERTION, schema.EVENT, schema.RESPONSE)
 _HISTORIES: Final = (schema.OWN, schema.INHERITED, schema.BEFORE_TURN, schema.AFTER_TURN)
 _DIRECTIONS: Final = ("input", "output")
@@ -97,7 +102,10 @@ def claimed(folder: Path, refused: list[Refused]) -> Claimed:
 def _claims(folder: Path, refused: list[Refused]) -> _Claims:
     path = folder / NAME
     if not os.path.lexists(path):
-        return _older_claims(folder, refused)
+        claims, damage = older.first_sound(folder, _manifest_claims)
+        if damage:
+            refused.append(Refused(older.NAME, f"{damage}; the one before is taken"))
+        return claims or _Claims()
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
     if size > _CATALOG_BYTES:
@@ -111,19 +119,6 @@ def _claims(folder: Path, refused: list[Refused]) -> _Claims:
         path: msgspec.Raw(content) for path, content in rows.files.items()
     }
     return _Claims(found, list(rows.corrections))
-
-
-def _older_claims(folder: Path, refused: list[Refused]) -> _Claims:
-    """What the manifest of an older ledger says, or the one before where that is damaged."""
-    try:
-        return _manifest_claims(folder / older.NAME)
-    except (Damaged, OSError) as error:
-        try:
-            claims = _manifest_claims(folder / older.PREVIOUS)
-        except (Damaged, OSError):
-            raise error from None
-        refused.append(Refused(older.NAME, f"{_words(error)}; the one before is taken"))
-        return claims
 
 
 def _manifest_claims(path: Path) -> _Claims:
@@ -166,21 +161,8 @@ def _fault(path: str, entry: Entry) -> str | None:
         return "its source is unknown"
     if not _FILE_ID.fullmatch(entry.file_id):
         return "its file id is none"
-    if not all(map(_is_sound, msgspec.structs.astuple(entry.place))):
-        return "a number or a word of its entry is out of bounds"
-    own = msgspec.structs.asdict(entry)
-    for name in (
-        "path",
-        "file_id",
-        "encoded_place",
-        "has_state",
-        "beside",
-        "rows",
-        "tentative",
-        "deleted",
-    ):
-        del own[name]
-    if not all(map(_is_sound, own.values())):
+    own = [getattr(entry, name) for name in entry.__struct_fields__ if name not in _LOOKED_AT]
+    if not all(map(_is_sound, (*msgspec.structs.astuple(entry.place), *own))):
         return "a number or a word of its entry is out of bounds"
     return _misplaced(entry.segments())
 
@@ -252,7 +234,7 @@ def _copy(part: Path, path: Path) -> None:
     try:
         file = open_regular(part)
     except OSError as error:
-        raise Damaged(_words(error)) from error
+        raise Damaged(words_of(error)) from error
     with file, path.open("wb") as copy:
         if os.fstat(file.fileno()).st_size > _PART_BYTES:
             raise Damaged("too large")
@@ -269,18 +251,16 @@ def _read(file: BinaryIO) -> bytes:
     try:
         return file.read(_PIECE)
     except OSError as error:
-        raise Damaged(_words(error)) from error
+        raise Damaged(words_of(error)) from error
 
 
 def _check_schema(path: Path, wanted: pa.Schema) -> None:
     """Raise Damaged where a part has other types, or unpacks to more than anybody has room for."""
     expected = pl.DataFrame(wanted.empty_table()).schema
-    try:
+    with _or_damaged("no table"):
         found = pl.read_parquet_schema(openable(path))
         groups = pq.read_metadata(openable(path))
         sizes = [groups.row_group(n).total_byte_size for n in range(groups.num_row_groups)]
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise Damaged("no table") from error
     wrong = [name for name in expected if name in found and found[name] != expected[name]]
     if wrong:
         raise Damaged(f"{wrong[0]} is {found[wrong[0]]}, not {expected[wrong[0]]}")
@@ -292,13 +272,15 @@ def _faults(name: str, entries: Sequence[Entry], store: StoredRows) -> dict[str,
     """What is wrong with the rows of entries in a part, by path. Raises Damaged."""
     held = _held(name, entries)
     begin, faults = 0, dict[str, str]()
+    is_elsewhere = pl.col("path") != pl.col("own_path")
+    elsewhere = pl.when(is_elsewhere).then(pl.lit("rows of another file"))
     try:
         for rows in store.slices(name, READ.names):
             here = _rows_here(held, begin, rows.height)
             looked_at = rows.select("path", fault=row_fault()).with_row_index("row", begin)
             wrong = (
                 here.join(looked_at.cast({"row": pl.Int64}), on="row")
-                .with_columns(fault=pl.coalesce("fault", _elsewhere()))
+                .with_columns(fault=pl.coalesce("fault", elsewhere))
                 .filter(pl.col("fault").is_not_null())
                 .unique("entry", keep="first", maintain_order=True)
             )
@@ -338,11 +320,6 @@ def _rows_here(held: pl.DataFrame, begin: int, count: int) -> pl.DataFrame:
     )
 
 
-def _elsewhere() -> pl.Expr:
-    """What is wrong with a row that says it is of another file than its entry."""
-    return pl.when(pl.col("path") != pl.col("own_path")).then(pl.lit("rows of another file"))
-
-
 def take_corrections(
     names: Sequence[str], source: Path, target: Path, refused: list[Refused]
 ) -> pa.Table:
@@ -356,7 +333,10 @@ def take_corrections(
             with aside(target) as path:
                 _copy(source / name, path)
                 _check_schema(path, CORRECTIONS)
-                rows = _table(path, CORRECTIONS)
+                with _or_damaged("its rows cannot be read"):
+                    rows = pl.read_parquet(
+                        openable(path), columns=CORRECTIONS.names, memory_map=False, glob=False
+                    )
                 path.unlink()
         except Damaged as error:
             refused.append(Refused("corrections", f"part {name}: {error}"))
@@ -368,15 +348,13 @@ def take_corrections(
     return pa.concat_tables(tables)
 
 
-def _table(path: Path, wanted: pa.Schema) -> pl.DataFrame:
+@contextmanager
+def _or_damaged(words: str) -> Iterator[None]:
+    """Raise Damaged where a part cannot be read as a table."""
     try:
-        return pl.read_parquet(openable(path), columns=wanted.names, memory_map=False, glob=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise Damaged("its rows cannot be read") from error
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise Damaged(words) from error
 
 
 def row_fault() -> pl.Expr:
@@ -422,12 +400,8 @@ def _first_of(faults: list[tuple[pl.Expr, str]]) -> pl.Expr:
 @cache
 def _always() -> list[str]:
     """The columns that no reader leaves without a value: those with a default that is one."""
-    empty = Reported(record=0)
-    return [name for name, value in _fields(empty) if value is not None and name != "calls"]
-
-
-def _fields(row: Reported) -> list[tuple[str, Any]]:
-    return [(name, getattr(row, name)) for name in row.__struct_fields__]
+    empty = msgspec.structs.asdict(Reported(record=0))
+    return [name for name, value in empty.items() if value is not None and name != "calls"]
 
 
 def _counts(table: Any) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 import polars as pl
 
 from tallybook.ledger.folder import Folder
+from tallybook.ledger.groups import batches
 from tallybook.ledger.manifest import Entry, Manifest, Segment
 from tallybook.ledger.parts import PartWriter
 from tallybook.ledger.rows import StoredRows
@@ -16,35 +18,29 @@ from tallybook.ledger.store import Store
 from tallybook.tables import READ
 
 PART_ROWS: Final = 65_536
-_HELD_PARTS: Final = 8
+_HELD_PARTS: Final = 8  # in memory, those that were used last
+Part = Callable[[str], pl.DataFrame]  # the rows of a part; raises PartDamaged
 
 
 def compacted(folder: Folder, manifest: Manifest) -> Manifest:
     """The manifest with its rows in new parts. Raises PartDamaged, OSError."""
-    loader = _Loader(StoredRows(Store([folder.parts])))
+    stored = StoredRows(Store([folder.parts]))
+    # The rows of a file may lie in several parts, and those of the next one in the same.
+    part = lru_cache(_HELD_PARTS)(lambda name: stored.part(name, READ.names))
+    old = [manifest.entries[path] for path in sorted(manifest.entries)]
+    sizes = [sum(segment.rows for segment in entry.segments()) for entry in old]
     entries: dict[str, Entry] = {}
-    for batch in _batches([manifest.entries[path] for path in sorted(manifest.entries)]):
-        entries |= {entry.path: entry for entry in _rewritten(folder, loader, batch)}
+    for some in batches(sizes, PART_ROWS):
+        new = _rewritten(folder, part, [old[number] for number in some])
+        entries |= {entry.path: entry for entry in new}
     return msgspec.structs.replace(manifest, entries=entries)
 
 
-def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    rows = 0
-    for entry in entries:
-        batch.append(entry)
-        rows += sum(segment.rows for segment in entry.segments())
-        if rows >= PART_ROWS:
-            yield batch
-            batch, rows = [], 0
-    yield batch
-
-
-def _rewritten(folder: Folder, loader: _Loader, entries: Sequence[Entry]) -> list[Entry]:
+def _rewritten(folder: Folder, part: Part, entries: Sequence[Entry]) -> list[Entry]:
     writer = PartWriter(folder.parts)
     written = [
         [
-            _copied(writer, loader, entry, segments)
+            _copied(writer, part, entry, segments)
             for segments in (entry.rows, entry.tentative, entry.deleted)
         ]
         for entry in entries
@@ -67,30 +63,13 @@ def _rewritten(folder: Folder, loader: _Loader, entries: Sequence[Entry]) -> lis
 
 
 def _copied(
-    writer: PartWriter, loader: _Loader, entry: Entry, segments: Sequence[Segment]
+    writer: PartWriter, part: Part, entry: Entry, segments: Sequence[Segment]
 ) -> list[Segment]:
     """The rows of some segments as one."""
     if not segments:
         return []
-    rows = pl.concat([loader.rows(segment) for segment in segments])
+    parts = ((part(segment.part), segment) for segment in segments)
+    rows = pl.concat([frame.slice(own.start, own.rows) for frame, own in parts])
     if entry.renamed:
         rows = rows.with_columns(path=pl.lit(entry.path))
     return [writer.add_table(rows.to_arrow().cast(READ), entry.code, entry.file_id)]
-
-
-class _Loader:
-    """Rows of segments, with the parts that were used last held in memory."""
-
-    def __init__(self, store: StoredRows) -> None:
-        self._store = store
-        self._parts: dict[str, pl.DataFrame] = {}
-
-    def rows(self, segment: Segment) -> pl.DataFrame:
-        """The rows of a segment. Raises PartDamaged."""
-        part = self._parts.pop(segment.part, None)
-        if part is None:
-            part = self._store.part(segment.part, READ.names)
-            if len(self._parts) >= _HELD_PARTS:
-                del self._parts[next(iter(self._parts))]
-        self._parts[segment.part] = part
-        return part.slice(segment.start, segment.rows)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 
 from tallybook.errors import TallybookError, words_of
-from tallybook.ledger.catalog import load, prepared, save
+from tallybook.ledger.catalog import load
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Manifest
 from tallybook.ledger.part_files import openable, put_in_place
 from tallybook.ledger.parts import options
+from tallybook.ledger.upkeep import committed, writing
 from tallybook.private import aside
 from tallybook.tables import CORRECTIONS
 
 _KEY = ("call_id", "direction")
-_WAIT_SECONDS = 30.0
 
 
 def corrections(ledger: Path, manifest: Manifest | None = None) -> pa.Table:
@@ -50,29 +49,16 @@ def clear_corrections(ledger: Path) -> int:
 
 
 def _change(ledger: Path, table: pa.Table | None, without: Collection[tuple[str, str]]) -> set[str]:
-    folder = Folder(ledger)
-    try:
-        folder.make()
-        with folder.lock(_WAIT_SECONDS) as held:
-            if not held:
-                raise TallybookError(f"another run is writing the ledger {ledger}")
-            manifest, _ = prepared(ledger)
-            before = read_corrections(folder, manifest)
-            after = before.slice(0, 0)
-            if table is not None:
-                after = joined([_left(before, without), table])
-            new = new_of(before, after) if table is not None else new_of(after, before)
-            if new or after.num_rows != before.num_rows:
-                changed = msgspec.structs.replace(
-                    manifest,
-                    generation=manifest.generation + 1,
-                    corrections=put_corrections(folder, after),
-                )
-                save(ledger, changed, manifest)
-                folder.sweep(changed)
-            return new
-    except (Damaged, OSError) as error:
-        raise TallybookError(f"cannot write the ledger {ledger}: {words_of(error)}") from error
+    with writing(ledger) as (folder, manifest):
+        before = read_corrections(folder, manifest)
+        after = before.slice(0, 0)
+        if table is not None:
+            after = joined([_left(before, without), table])
+        new = new_of(before, after) if table is not None else new_of(after, before)
+        if new or after.num_rows != before.num_rows:
+            names = put_corrections(folder, after)
+            folder.sweep(committed(folder, manifest, corrections=names))
+        return new
 
 
 def joined(tables: list[pa.Table]) -> pa.Table:

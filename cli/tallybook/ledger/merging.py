@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
 
 from tallybook.errors import TallybookError, UsageError, words_of
-from tallybook.ledger.catalog import save
 from tallybook.ledger.checks import Claimed, Refused, claimed, take_corrections, take_parts
 from tallybook.ledger.corrections import put_corrections, read_corrections, united
 from tallybook.ledger.digests import reading_digest
@@ -18,7 +17,7 @@ from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Damaged, Entry
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
-from tallybook.ledger.upkeep import writing
+from tallybook.ledger.upkeep import committed, writing
 from tallybook.names import path_of
 from tallybook.urls import is_url
 
@@ -50,15 +49,11 @@ def merge(ledger: Path, other: Path) -> Merged:
         sound = take_parts(new, source.parts, folder.parts, refused)
         taken = _taken(ours.entries, sound, StoredRows(Store([folder.parts])))
         added = take_corrections(theirs.corrections, source.parts, folder.parts, refused)
-        after = msgspec.structs.replace(
-            ours, generation=ours.generation + 1, entries=ours.entries | taken
-        )
+        changes: dict[str, Any] = {"entries": ours.entries | taken} if taken else {}
         if added.num_rows:
             mine = read_corrections(folder, ours)
-            after.corrections = put_corrections(folder, united(mine, added))
-        if taken or added.num_rows:
-            save(folder.root, after, ours)
-        folder.sweep(after)
+            changes["corrections"] = put_corrections(folder, united(mine, added))
+        folder.sweep(committed(folder, ours, **changes) if changes else ours)
         return Merged(len(taken), refused)
 
 

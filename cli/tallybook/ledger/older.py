@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -30,14 +30,19 @@ class _Written(msgspec.Struct, kw_only=True):
 
 
 def load(folder: Path) -> tuple[Manifest | None, str | None]:
-    """What such a ledger holds, None where there is none, and a word where it was damaged.
+    """What such a ledger holds, None where there is none, and a word where it was damaged."""
+    return first_sound(folder, _read)
 
-    The generation before stands in for a damaged one. Raises Damaged where neither can be used.
+
+def first_sound(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, str | None]:
+    """What is `read` of the manifest, or of the one before where that is damaged, with a word then.
+
+    None where there is neither. Raises Damaged where neither can be used.
     """
     damage = None
     for name in (NAME, PREVIOUS):
         try:
-            return _read(folder / name), damage
+            return read(folder / name), damage
         except FileNotFoundError:
             continue
         except Foreign:

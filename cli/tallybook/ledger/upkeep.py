@@ -47,6 +47,13 @@ def writing(ledger: Path) -> Iterator[tuple[Folder, Manifest]]:
         raise TallybookError(f"cannot write the ledger {ledger}: {words_of(error)}") from error
 
 
+def committed(folder: Folder, before: Manifest, **changes: Any) -> Manifest:
+    """The next generation of a ledger, with some changes, once it is kept. Raises OSError."""
+    after = msgspec.structs.replace(before, generation=before.generation + 1, **changes)
+    save(folder.root, after, before)
+    return after
+
+
 def held(ledger: Path) -> tuple[Manifest, str | None]:
     """What a ledger holds, and a word where that was damaged; see `load`.
 
@@ -122,13 +129,9 @@ def _change(ledger: Path, keep: Callable[[Entry], bool], *, always: bool = False
         entries = {path: entry for path, entry in manifest.entries.items() if keep(entry)}
         count = len(manifest.entries) - len(entries)
         if count or always:
-            before = manifest
-            after = compacted(folder, msgspec.structs.replace(manifest, entries=entries))
+            left = compacted(folder, msgspec.structs.replace(manifest, entries=entries)).entries
             # Twice, so that the generation before does not hold what was to be forgotten either.
-            for _ in range(2):
-                after = msgspec.structs.replace(after, generation=before.generation + 1)
-                save(folder.root, after, before)
-                before = after
+            after = committed(folder, committed(folder, manifest, entries=left))
             folder.sweep(after)
             folder.clear()
         return count
