@@ -64,7 +64,8 @@ def _states() -> list[pl.Expr]:
     split = ~summed & of_call("uncached").is_not_null()
     counts = [of_call(name) for name in ("uncached", "cached", "creation", "unsplit")]
     total = pl.when(pl.any_horizontal(count.is_not_null() for count in counts))
-    no_cache = or_zero(of_call("creation")) == 0
+    no_writes = split & (or_zero(of_call("creation")) == 0) & of_call("source").is_in(FALSE_ZEROS)
+    more = of_evidence("output") >= of_call("output")
     altered = of_call("source").is_in(list(BUFFERED))
     return [
         total.then(pl.sum_horizontal(counts)).alias("_total"),
@@ -72,16 +73,12 @@ def _states() -> list[pl.Expr]:
         (split & of_call("cached").is_null()).alias("_exclusive"),
         (split & of_call("cached").is_not_null()).alias("_whole"),
         # A split with no cache at all, from a tool that is known to have lost such counts.
-        (
-            split & true(of_call("cached") == 0) & no_cache & of_call("source").is_in(FALSE_ZEROS)
-        ).alias("_zero"),
+        (no_writes & true(of_call("cached") == 0)).alias("_zero"),
         # As above, of what was written to the cache.
-        (split & true(no_cache) & of_call("source").is_in(FALSE_ZEROS)).alias("_no_writes"),
+        no_writes.alias("_no_writes"),
         ((of_evidence("method") == BODY) & altered).alias("_is_body"),
         # The counts that a stream begins with, beside those that it ended with.
-        (of_call("begun") & ~altered & (of_evidence("output") >= of_call("output"))).alias(
-            "_begun"
-        ),
+        (of_call("begun") & ~altered & more).alias("_begun"),
     ]
 
 
@@ -162,31 +159,21 @@ def _rules(uncached: pl.Expr, buffered: str = "") -> list[Rule]:
     sums = complete & pl.col("_summed") & same_cache
     split = complete & pl.col("_exclusive")
     bare = of_call("cached").is_null() & of_call("creation").is_null()
-    states = (
-        ("same prompt", sums & (pl.col("_total") == total)),
-        ("same uncached prompt", split & (of_call("uncached") == uncached) & _same("creation")),
-        (
-            "same split",
-            complete & pl.col("_whole") & (of_call("uncached") == uncached) & same_cache,
-        ),
-        ("false zero", complete & pl.col("_zero") & more & (pl.col("_total") == total)),
-        (
-            "false zero of the writes",
-            complete & pl.col("_no_writes") & _states_writes() & (pl.col("_total") == total),
-        ),
-        (
-            "prompt without its cache",
-            sums & of_call("open") & bare & more & (of_call("unsplit") == uncached),
-        ),
-        (
-            "prompt with its cache",
-            split & of_call("open") & bare & more & (of_call("uncached") == total),
-        ),
-        ("counts of the stream's begin", complete & _began(total)),
-        ("cache added twice", complete & _folded_twice(uncached, cache)),
-        ("cache taken from the prompt too often", complete & _held_once(uncached, cache)),
-    )
-    return [Rule(f"{words}{name}", holds, uncached, creation) for words, holds in states]
+    same, same_uncached = pl.col("_total") == total, of_call("uncached") == uncached
+    open_and_bare = of_call("open") & bare & more
+    states = {
+        "same prompt": sums & same,
+        "same uncached prompt": split & same_uncached & _same("creation"),
+        "same split": complete & pl.col("_whole") & same_uncached & same_cache,
+        "false zero": complete & pl.col("_zero") & more & same,
+        "false zero of the writes": complete & pl.col("_no_writes") & _states_writes() & same,
+        "prompt without its cache": sums & open_and_bare & (of_call("unsplit") == uncached),
+        "prompt with its cache": split & open_and_bare & (of_call("uncached") == total),
+        "counts of the stream's begin": complete & _began(total),
+        "cache added twice": complete & _folded_twice(uncached, cache),
+        "cache taken from the prompt too often": complete & _held_once(uncached, cache),
+    }
+    return [Rule(f"{words}{name}", holds, uncached, creation) for words, holds in states.items()]
 
 
 def _states_writes() -> pl.Expr:
@@ -227,10 +214,8 @@ def _buffered() -> list[Rule]:
 
 def _without_prompt() -> list[Rule]:
     """Rules where one of the two does not state its prompt at all."""
-    cached, creation = (
-        of_evidence("cached"),
-        pl.coalesce(of_evidence("creation"), of_call("creation")),
-    )
+    cached = of_evidence("cached")
+    creation = pl.coalesce(of_evidence("creation"), of_call("creation"))
     cache = cached + or_zero(creation)
     no_prompt = (
         of_evidence("uncached").is_null() & of_evidence("unsplit").is_null() & cached.is_not_null()
@@ -240,34 +225,18 @@ def _without_prompt() -> list[Rule]:
     agreed = _same("cached") & _same("creation")
     whole = of_evidence("uncached").is_not_null() & cached.is_not_null() & ~of_evidence("open")
     unstated = ~pl.col("_summed") & ~pl.col("_exclusive") & ~pl.col("_whole")
+    summed = pl.col("_summed") & ~of_call("open")
+    no_writes = pl.col("_no_writes") & ~pl.col("_zero") & _states_writes()
     states = (
-        (
-            "cache of a stated prompt",
-            pl.col("_summed") & ~of_call("open") & agreed & (rest >= 0),
-            rest,
-        ),
+        ("cache of a stated prompt", summed & agreed & (rest >= 0), rest),
         ("cache beside a prompt", pl.col("_exclusive") & ~of_call("open"), of_call("uncached")),
         ("cache beside a smaller prompt", of_call("open") & (rest < 0), pl.col("_total")),
         ("false zero", pl.col("_zero") & (cache > 0) & (rest >= 0), rest),
-        (
-            "false zero of the writes",
-            pl.col("_no_writes") & ~pl.col("_zero") & _states_writes() & (rest >= 0),
-            rest,
-        ),
+        ("false zero of the writes", no_writes & (rest >= 0), rest),
     )
-    rules = [
-        Rule(n, usable & holds, uncached, creation, silent=True) for n, holds, uncached in states
-    ]
-    return [
-        *rules,
-        Rule(
-            "only the answer states it",
-            whole & unstated,
-            of_evidence("uncached"),
-            creation,
-            silent=True,
-        ),
-    ]
+    found = [(name, usable & holds, uncached) for name, holds, uncached in states]
+    found.append(("only the answer states it", whole & unstated, of_evidence("uncached")))
+    return [Rule(*rule, creation, silent=True) for rule in found]
 
 
 def _same(name: str) -> pl.Expr:

@@ -73,7 +73,7 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
     `input_fill` and `output_fill` are what would be filled, and from where; the first is null where
     nothing follows. `fills` is all of it in one text, by which two answers are told apart.
     """
-    ruled = pl.col("rule").is_not_null()
+    ruled, known = pl.col("rule").is_not_null(), pl.col("fill_output").is_not_null()
     by_reach: list[str | pl.Expr] = [
         pl.col("_cache") == 0,
         pl.col("seen_creation").is_null(),
@@ -87,7 +87,7 @@ def edges(pairs: pl.DataFrame) -> pl.DataFrame:
         .group_by("call", "seen_group", maintain_order=True)
         .agg(
             pl.struct(*INPUT_FILLS, "rule", *_PLACE).filter(ruled).first().alias("input_fill"),
-            pl.struct(*OUTPUT_FILLS, *_PLACE).filter(_output_known()).first().alias("output_fill"),
+            pl.struct(*OUTPUT_FILLS, *_PLACE).filter(known).first().alias("output_fill"),
             pl.col("_input_rank").min(),
             pl.col("_output_rank").min(),
             pl.col("distance").abs().min(),
@@ -144,18 +144,10 @@ def _ranked(pairs: pl.DataFrame) -> pl.LazyFrame:
     )
 
 
-def _output_known() -> pl.Expr:
-    return pl.col("fill_output").is_not_null()
-
-
 def _fills() -> pl.Expr:
-    texts = [
-        pl.col("input_fill").struct.field(name).cast(pl.String).fill_null("-")
-        for name in INPUT_FILLS
-    ] + [
-        pl.col("output_fill").struct.field(name).cast(pl.String).fill_null("-")
-        for name in OUTPUT_FILLS
-    ]
+    inputs = [pl.col("input_fill").struct.field(name) for name in INPUT_FILLS]
+    outputs = [pl.col("output_fill").struct.field(name) for name in OUTPUT_FILLS]
+    texts = [count.cast(pl.String).fill_null("-") for count in (*inputs, *outputs)]
     return pl.concat_str(texts, separator="/")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
@@ -26,9 +26,6 @@ from tallybook.ledger.reading import Reading
 from tallybook.pricing.cost import SCHEMA
 from tallybook.schema import BOUND, COUNTED_KINDS, RESPONSE
 from tallybook.tables import CORRECTIONS
-
-if TYPE_CHECKING:
-    from tallybook.pricing.rates import Rates
 
 # Columns that neither prices nor reports of a plan look at; a reading may have a great many rows.
 _LEFT_OUT: Final = (
@@ -106,13 +103,14 @@ def make_plan(
     is_filled = pl.col("call_id").is_in(proposal.corrections["call_id"].implode())
     rest, before = counted.filter(~is_filled), counted.filter(is_filled)
     del counted
+    filled = apply(before.drop(list(SCHEMA), strict=False), proposal.corrections)
     return BackfillPlan(
         corrections=proposal.corrections,
         unrecoverable=proposal.unrecoverable,
         unused=proposal.unused,
         reasons=REASONS,
         before=before,
-        after=_filled(before, proposal.corrections, reading.rates).select(before.columns),
+        after=priced(filled, reading.rates).select(before.columns),
         rest=rest,
     )
 
@@ -126,11 +124,6 @@ def _kept(
         seen(batch)
         kept.append(batch.filter(counted).select(pl.exclude(_LEFT_OUT)))
         yield batch
-
-
-def _filled(calls: pl.DataFrame, corrections: pl.DataFrame, rates: Rates) -> pl.DataFrame:
-    bare = calls.drop(_cost_columns(calls))
-    return priced(apply(bare, corrections), rates)
 
 
 def fill(reading: Reading, zone: str) -> None:
@@ -204,7 +197,3 @@ def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:
     )
     kept = pl.concat([stated.filter(~is_copy), others])
     return kept.with_columns(kind=pl.lit(RESPONSE), duplicate_of=pl.lit(None, pl.String))
-
-
-def _cost_columns(rows: pl.DataFrame) -> list[str]:
-    return [name for name in SCHEMA if name in rows.columns]

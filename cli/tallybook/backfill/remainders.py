@@ -288,12 +288,11 @@ def _take_totals(search: _Search, found: Told, calls: pl.DataFrame) -> None:
     places = held.select("row", "path", "record", "part")
     totals = asserted(best_of(held.select("row", *ASSERTED))).join(places, on="row")
     members = _members(search, found, calls)
+    order = ("source", "thread", "model")
     rests = [
         rest
-        for total in totals.sort("source", "thread", "model").iter_rows(named=True)
-        for rest in _rests(
-            members.get((total["source"], total["thread"], total["model"])), total, search
-        )
+        for total in totals.sort(order).iter_rows(named=True)
+        for rest in _rests(members.get(tuple(total[name] for name in order)), total, search)
     ]
     filled = -1
     while filled < len(search.filled):
@@ -303,10 +302,6 @@ def _take_totals(search: _Search, found: Told, calls: pl.DataFrame) -> None:
 
 
 _Key: TypeAlias = tuple[str | None, ...]
-
-
-def _key(total: dict[str, Any]) -> _Key:
-    return (total["source"], total["thread"], total["model"])
 
 
 def _keys(row: dict[str, Any]) -> set[_Key]:
