@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tallybook.backfill.ninerouter.rates import Overrides, RowCounts, cost_of, rates_of
+from tallybook.schema import OUTPUT
 from tallybook.sources.ninerouter import tokens as shapes
 from tallybook.sources.ninerouter.eras import states_writes, upstream_of
 from tallybook.sources.ninerouter.tokens import SHORT, TWIN, convert
@@ -65,10 +66,6 @@ class AppliedChanges:
     def rows(self) -> int:
         """How many rows were changed."""
         return len(self.records)
-
-
-INPUT: Final = "input"
-OUTPUT: Final = "output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,16 +238,8 @@ def _stated(text: str | None, *, has_endpoint: bool) -> _Stated | None:
     tokens = convert(raw, problems)
     if tokens is None or problems or not isinstance(raw, dict):
         return None
-    found = shapes.counts(tokens, has_endpoint=has_endpoint)
-    return _Stated(
-        found.shape,
-        found.prompt,
-        found.completion,
-        found.read,
-        found.written,
-        found.reasoning,
-        raw,
-    )
+    c = shapes.counts(tokens, has_endpoint=has_endpoint)
+    return _Stated(c.shape, c.prompt, c.completion, c.read, c.written, c.reasoning, raw)
 
 
 def _corrected(made: _Stated, before: _Stated, correction: Correction, row: Row) -> _Stated | str:

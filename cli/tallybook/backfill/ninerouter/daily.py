@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
-from tallybook.backfill.ninerouter.change import Change, Row, RowState
+from tallybook.backfill.ninerouter.change import Change, DayLeft, Row, RowState
 from tallybook.sources.ninerouter import tokens as shapes
 from tallybook.values import instant
 
@@ -57,6 +57,22 @@ def day_of(
     return None
 
 
+class DaySum(NamedTuple):
+    """The sums of a day and the UTC times between which it lies."""
+
+    day: str
+    data: Day
+    bounds: tuple[datetime, datetime]
+
+
+def day_sum(day: str, data: Any, rows: Sequence[Known]) -> DaySum | DayLeft:
+    """The sums of a day that are those of its rows, see `day_of`; or why they cannot be told."""
+    if not isinstance(data, dict):
+        return DayLeft(day, "unreadable")
+    bounds = day_of(day, data, rows)
+    return DayLeft(day, "other-rows") if bounds is None else DaySum(day, data, bounds)
+
+
 def days_near(time: datetime | None) -> set[str]:
     """The local days, as keys of sums, in which a time may lie, wherever the server stands."""
     if time is None or not _FIRST < time < _LAST:
@@ -72,7 +88,21 @@ def _offsets(begin: datetime) -> Iterator[tuple[datetime, datetime]]:
             yield begin - offset, begin - offset + timedelta(hours=hours)
 
 
-def adjusted(day: Day, changes: Iterable[Change]) -> Day:
+def adjusted(
+    days: Sequence[DaySum | DayLeft], changes: Sequence[Change]
+) -> tuple[list[tuple[str, Day]], list[DayLeft]]:
+    """The days whose sums change, with the new ones, and the days of changes that have none."""
+    known = [each for each in days if isinstance(each, DaySum)]
+    own, near = _by_day(changes, {each.day: each.bounds for each in known})
+    sums = [
+        (each.day, data)
+        for each in known
+        if (data := _with_changes(each.data, own[each.day])) != each.data
+    ]
+    return sums, [each for each in days if isinstance(each, DayLeft) and each.day in near]
+
+
+def _with_changes(day: Day, changes: Iterable[Change]) -> Day:
     """The sums of a day with the changes of its rows; the day itself is left as it is."""
     copied = {
         name: {key: dict(c) if isinstance(c, dict) else c for key, c in value.items()}
@@ -91,7 +121,7 @@ def adjusted(day: Day, changes: Iterable[Change]) -> Day:
     return copied
 
 
-def by_day(
+def _by_day(
     changes: Sequence[Change], bounds: Mapping[str, tuple[datetime, datetime]]
 ) -> tuple[dict[str, list[Change]], set[str]]:
     """The changes of each day by the UTC times between which it lies, and the days of the others.

@@ -7,7 +7,6 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +34,10 @@ from tallybook.backfill.ninerouter.change import (
     plan_rows,
 )
 from tallybook.backfill.ninerouter.daily import (
+    DaySum,
     Known,
     adjusted,
-    by_day,
-    day_of,
+    day_sum,
     days_near,
     json_text,
 )
@@ -51,7 +50,6 @@ from tallybook.backfill.ninerouter.restore import (
     made_of,
     recorded,
     way_back,
-    whole_copies,
 )
 from tallybook.errors import TallybookError
 from tallybook.sources.ninerouter.prices import overrides_in_database
@@ -105,7 +103,7 @@ def plan_changes(
     _require_layout(connection)
     overrides = _overrides(connection)
     plan_rows(changes, wanted, lambda record: _row(connection, record), overrides)
-    sums, changes.days_left = _adjusted(_days(connection, changes.rows), changes.rows)
+    sums, changes.days_left = adjusted(_days(connection, changes.rows), changes.rows)
     changes.days = len(sums)
     return changes
 
@@ -151,18 +149,17 @@ def restore(path: Path) -> AppliedChanges:
     """Take back what all runs changed: the rows state again what they did before the first.
 
     Rows that came since stay, and count in their days; what others changed since is left. Raises
-    TallybookError where no backup is whole, or the database cannot be written to.
+    TallybookError where there is no whole backup, or the database cannot be written to.
     """
-    found = backups(path)
-    if not found:
-        raise TallybookError("there is no backup beside it")
-    applied = AppliedChanges()
+    found, applied = backups(path), AppliedChanges()
     with _opened(path) as connection:
         _require_layout(connection)
-        copies = _copies(connection, found, applied)
-        back, left = way_back(copies, lambda key: _row_of(connection, key))
-        applied.skipped += left
-        applied.backup = copies[0].path
+        named = {each.record for backup in found for each in recorded(backup) or ()}
+
+        def read(backup: Path, changed: Sequence[Changed] | None) -> Copy:
+            return _copy(connection, backup, changed, named)
+
+        back = way_back(found, read, lambda key: _row_of(connection, key), applied)
         if back:
             _write(connection, back, applied, lambda _: None)
     return applied
@@ -258,8 +255,9 @@ def _write(
                 written.append(change)
             else:
                 applied.skipped.append(Skipped(change.row.record, "changed-since"))
-        sums, applied.days_left = _adjusted(days, written)
-        connection.executemany("UPDATE usageDaily SET data = ? WHERE dateKey = ?", sums)
+        sums, applied.days_left = adjusted(days, written)
+        texts = [(json_text(data), day) for day, data in sums]
+        connection.executemany("UPDATE usageDaily SET data = ? WHERE dateKey = ?", texts)
         applied.days = len(sums)
         same = row_counts(connection) == counts
         if not same or connection.total_changes - changed != len(written) + applied.days:
@@ -274,30 +272,15 @@ def _write(
         raise
 
 
-@dataclass(slots=True)
-class _DaySum:
-    key: str
-    data: dict[str, Any]
-    bounds: tuple[datetime, datetime]
-
-
-def _days(connection: sqlite3.Connection, rows: Iterable[Change]) -> list[_DaySum | DayLeft]:
+def _days(connection: sqlite3.Connection, rows: Iterable[Change]) -> list[DaySum | DayLeft]:
     """The sums in which the rows are counted, or why those of a day cannot be told."""
-    found: list[_DaySum | DayLeft] = []
+    select = "SELECT data FROM usageDaily WHERE dateKey = ?"
     near = {key for change in rows for key in days_near(instant(change.row.timestamp))}
-    for key in sorted(near):
-        stored = connection.execute(
-            "SELECT data FROM usageDaily WHERE dateKey = ?", (key,)
-        ).fetchone()
-        if stored is None:
-            continue
-        data = _object(stored[0])
-        if data is None:
-            found.append(DayLeft(key, "unreadable"))
-            continue
-        bounds = day_of(key, data, _known(connection, key))
-        found.append(DayLeft(key, "other-rows") if bounds is None else _DaySum(key, data, bounds))
-    return found
+    return [
+        day_sum(key, _object(stored[0]), _known(connection, key))
+        for key in sorted(near)
+        if (stored := connection.execute(select, (key,)).fetchone()) is not None
+    ]
 
 
 def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
@@ -315,20 +298,6 @@ def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
     )
 
 
-def _adjusted(
-    days: Sequence[_DaySum | DayLeft], written: Sequence[Change]
-) -> tuple[list[tuple[str, str]], list[DayLeft]]:
-    """The new sums, each with the key of its day, and the days of changes that have none."""
-    known = [day for day in days if isinstance(day, _DaySum)]
-    own, near = by_day(written, {day.key: day.bounds for day in known})
-    sums = [
-        (json_text(data), day.key)
-        for day in known
-        if (data := adjusted(day.data, own[day.key])) != day.data
-    ]
-    return sums, [day for day in days if isinstance(day, DayLeft) and day.day in near]
-
-
 def _object(text: Any) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
@@ -343,18 +312,6 @@ def _row_of(connection: sqlite3.Connection, key: Key) -> Row | None:
     record, time = key
     row = _row(connection, record)
     return row if row is not None and row.timestamp == time else None
-
-
-def _copies(
-    connection: sqlite3.Connection, found: Sequence[Path], applied: AppliedChanges
-) -> list[Copy]:
-    """The whole ones of the backups, the oldest first. Raises TallybookError where none is."""
-    named = {each.record for backup in found for each in recorded(backup) or ()}
-
-    def read(backup: Path, changed: Sequence[Changed] | None) -> Copy:
-        return _copy(connection, backup, changed, named)
-
-    return whole_copies(found, applied, read)
 
 
 def _copy(

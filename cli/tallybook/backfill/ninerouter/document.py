@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from tallybook.backfill.ninerouter.change import (
     is_sound,
     plan_rows,
 )
-from tallybook.backfill.ninerouter.daily import Known, adjusted, by_day, day_of, json_text
+from tallybook.backfill.ninerouter.daily import DaySum, Known, adjusted, day_sum, json_text
 from tallybook.backfill.ninerouter.restore import (
     Changed,
     Copy,
@@ -40,7 +39,6 @@ from tallybook.backfill.ninerouter.restore import (
     encode,
     made_of,
     way_back,
-    whole_copies,
 )
 from tallybook.errors import TallybookError
 from tallybook.values import count, instant
@@ -95,18 +93,12 @@ def restore_document(path: Path) -> AppliedChanges:
     """Take back what all runs changed: the rows state again what they did before the first.
 
     Rows that came since stay, and count in their days; what others changed since is left. Raises
-    TallybookError where no backup is whole, or the document cannot be written.
+    TallybookError where there is no whole backup, or the document cannot be written.
     """
-    found = backups(path)
-    if not found:
-        raise TallybookError("there is no backup beside it")
-    applied = AppliedChanges()
+    found, applied = backups(path), AppliedChanges()
     content, before = _read(path)
     now = _keyed(_history(_document(content)))
-    copies = whole_copies(found, applied, _copy)
-    back, left = way_back(copies, now.get)
-    applied.skipped += left
-    applied.backup = copies[0].path
+    back = way_back(found, _copy, now.get, applied)
     if back:
         document, _ = _changed(content, back, applied)
         try:
@@ -195,7 +187,7 @@ def _changed(
     """The document with the changes of those rows that are still as planned, and of their days."""
     document = _document(content)
     history = _history(document)
-    days = _days(document, rows)
+    days = _days(document) if rows else []
     written = []
     for change in rows:
         record = change.row.record
@@ -209,42 +201,23 @@ def _changed(
         else:
             history[record - 1]["cost"] = change.after.cost
     applied.records = [change.row.record for change in written]
-    _put_days(document, days, written, applied)
+    sums, applied.days_left = adjusted(days, written)
+    applied.days = len(sums)
+    document |= {"dailySummary": document["dailySummary"] | dict(sums)} if sums else {}
     return document, written
 
 
-def _days(document: Document, rows: Iterable[Change]) -> Mapping[str, tuple[datetime, datetime]]:
-    """Between which times the days lie whose sums can be told."""
+def _days(document: Document) -> list[DaySum | DayLeft]:
+    """The sums of each day, or why they cannot be told."""
     stored = document.get("dailySummary")
-    if not isinstance(stored, dict) or not rows:
-        return {}
+    if not isinstance(stored, dict):
+        return []
     known = sorted(
         Known(time, row.state.prompt or 0, row.state.completion or 0)
         for record in range(1, len(_history(document)) + 1)
         if (row := _row(_history(document), record)) and (time := instant(row.timestamp))
     )
-    found = {k: day_of(k, data, known) for k, data in stored.items() if isinstance(data, dict)}
-    return {key: bounds for key, bounds in found.items() if bounds is not None}
-
-
-def _put_days(
-    document: Document,
-    days: Mapping[str, tuple[datetime, datetime]],
-    written: Sequence[Change],
-    applied: AppliedChanges,
-) -> None:
-    own, near = by_day(written, days)
-    for key, changes in own.items():
-        after = adjusted(document["dailySummary"][key], changes)
-        applied.days += after != document["dailySummary"][key]
-        document["dailySummary"][key] = after
-    stored = document.get("dailySummary")
-    left = sorted(near & stored.keys() - days.keys()) if isinstance(stored, dict) else []
-    applied.days_left = [DayLeft(key, _why_left(document["dailySummary"][key])) for key in left]
-
-
-def _why_left(day: Any) -> str:
-    return "other-rows" if isinstance(day, dict) else "unreadable"
+    return [day_sum(day, data, known) for day, data in sorted(stored.items())]
 
 
 def _replace(path: Path, document: Document, before: _Mark, applied: AppliedChanges) -> None:

@@ -78,16 +78,32 @@ def made_of(
     return {key: each.after for each in changed if (key := key_of.get(each.record)) is not None}
 
 
-def whole_copies(
+Reader = Callable[[Path, Sequence[Changed] | None], Copy]
+
+
+def way_back(
     backups: Sequence[Path],
+    read: Reader,
+    now: Callable[[Key], Row | None],
     applied: AppliedChanges,
-    read: Callable[[Path, Sequence[Changed] | None], Copy],
-) -> list[Copy]:
-    """The whole ones of the backups, the oldest first; the others are put into `applied`.
+) -> list[Change]:
+    """The changes that make the rows what they were before the oldest whole backup's run.
 
     `read` gives what a backup states, with what its run changed where that is known: behind a copy
-    that is not whole it is not. Raises TallybookError where none is whole.
+    that is not whole it is not. `now` gives the row of a key as it is. What is left out is put into
+    `applied`. Raises TallybookError where there is no backup, or none is whole.
     """
+    if not backups:
+        raise TallybookError("there is no backup beside it")
+    copies = _whole(backups, read, applied)
+    back, left = _taken_back(copies, now)
+    applied.skipped += left
+    applied.backup = copies[0].path
+    return back
+
+
+def _whole(backups: Sequence[Path], read: Reader, applied: AppliedChanges) -> list[Copy]:
+    """The whole ones of the backups, the oldest first."""
     copies: list[Copy] = []
     is_known = True  # whether the next run's changes are known
     for backup in reversed(backups):
@@ -104,10 +120,10 @@ def whole_copies(
     return copies[::-1]
 
 
-def way_back(
+def _taken_back(
     copies: Sequence[Copy], now: Callable[[Key], Row | None]
 ) -> tuple[list[Change], list[Skipped]]:
-    """The changes that make the rows what they were before the oldest copy's run.
+    """The changes, and the records that stay as they are.
 
     The runs are taken back one after the other, the last first. What a run made of a row goes back
     to what the row was before; a row that states anything else by now was changed by others and
