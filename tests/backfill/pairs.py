@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from tallybook.backfill import propose as backfill
 from tests.reported import settled
 
 START = datetime(2026, 6, 28, 9, tzinfo=UTC)
@@ -24,6 +25,11 @@ WHO: dict[str, Any] = {
     "connection_id": "c1",
     "path": "data.sqlite",
 }
+
+
+def propose(given: pl.DataFrame) -> backfill.Proposal:
+    """What is proposed of the rows, in one batch, with folders named in UTC."""
+    return backfill.propose([given.lazy()], "UTC")
 
 
 def call(number: int = 1, *, at: int = 0, **fields: Any) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.backfill.propose import propose
 from tallybook.derive.corrections import apply
-from tests.backfill.pairs import answer, call, rows
+from tests.backfill.pairs import answer, call, propose, rows
 
 
 def applied(*given: dict[str, Any], **changed: Any) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from tallybook.backfill.propose import propose
 from tallybook.commands import app
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply
 from tallybook.files.find import walk
 from tests.backfill.database import write
 from tests.backfill.history import EVICTED, Made, history
+from tests.backfill.pairs import propose
 from tests.backfill.test_history import is_exact, is_least, is_suspect, row_of
 from tests.rows_of_files import read_files
 

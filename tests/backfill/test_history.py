@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.backfill.propose import REASONS, propose
+from tallybook.backfill.propose import REASONS
 from tallybook.derive.corrections import apply
 from tests.backfill.history import EVICTED, KEPT, Made, history
+from tests.backfill.pairs import propose
 from tests.backfill.stated import settled_history
 
 Rows = dict[int, dict[str, Any]]

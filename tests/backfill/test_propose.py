@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tallybook.backfill.propose import Proposal, propose
-from tests.backfill.pairs import START, WHO, answer, call, rows
+from tallybook.backfill.propose import Proposal
+from tests.backfill.pairs import START, WHO, answer, call, propose, rows
 
 INPUT = ("uncached_input_tokens", "cached_input_tokens", "cache_creation_input_tokens")
 

@@ -18,13 +18,14 @@ import pytest
 from typer.testing import CliRunner
 
 from tallybook.backfill.plan import BackfillPlan, stated
-from tallybook.backfill.propose import Proposal, propose
+from tallybook.backfill.propose import Proposal
 from tallybook.commands import app
 from tallybook.derive.chain import corrected, derive, priced
 from tallybook.files.find import walk
 from tallybook.pricing.rates import load
 from tallybook.report.query import Query
 from tallybook.report.summary import summarise_batches
+from tests.backfill.pairs import propose
 from tests.rows_of_files import read_files
 
 SESSION = "aaaaaaaa-0000-4000-8000-000000000001"

@@ -16,11 +16,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tallybook.backfill.propose import propose
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply
 from tallybook.files.find import walk
 from tallybook.pricing.rates import Rates, load
+from tests.backfill.pairs import propose
 from tests.rows_of_files import read_files
 
 SCHEMA = """

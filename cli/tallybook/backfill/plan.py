@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from tallybook.backfill.evidence import in_doubt
-from tallybook.backfill.propose import REASONS, Proposal, propose_of
+from tallybook.backfill.propose import REASONS, Proposal, propose
 from tallybook.derive.chain import priced
 from tallybook.derive.corrections import (
     COUNTS,
@@ -179,7 +179,7 @@ def _proposal(
     batches: Iterator[pl.DataFrame], zone: str, responses: Reading | None = None
 ) -> Proposal:
     more = map(_evidence_only, responses.batches()) if responses is not None else ()
-    return propose_of((rows.lazy() for rows in chain(batches, more)), zone)
+    return propose((rows.lazy() for rows in chain(batches, more)), zone)
 
 
 def _evidence_only(rows: pl.DataFrame) -> pl.DataFrame:

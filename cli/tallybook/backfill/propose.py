@@ -99,17 +99,12 @@ class Proposal:
     unused: int
 
 
-def propose(rows: pl.DataFrame | pl.LazyFrame, zone: str = "UTC") -> Proposal:
-    """What can be filled in USAGE rows of every kind, after normalising and deduplicating.
+def propose(batches: Iterable[pl.LazyFrame], zone: str) -> Proposal:
+    """What can be filled in batches of USAGE rows of every kind, normalised and deduplicated.
 
     A direction is proposed as a whole, and only where call and evidence agree on what both state.
     `zone` is that of folders of captures, which are named in local time.
     """
-    return propose_of([rows.lazy()], zone)
-
-
-def propose_of(batches: Iterable[pl.LazyFrame], zone: str = "UTC") -> Proposal:
-    """As `propose`, of rows that come in batches, at least one."""
     calls, yielded, names, evidence, told = gather(batches, zone)
     search = Search(calls.drop(_SAID_LATER), names, evidence.drop(_PLACES.values()))
     if not evidence.is_empty():

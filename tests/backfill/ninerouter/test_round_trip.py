@@ -11,10 +11,10 @@ import polars as pl
 
 from tallybook.backfill.ninerouter.change import Correction, PlannedChanges
 from tallybook.backfill.ninerouter.database import apply, plan_changes, restore
-from tallybook.backfill.propose import propose
 from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply as put_beside
 from tests.backfill import test_upgraded as upgraded
+from tests.backfill.pairs import propose
 from tests.built import built
 from tests.rows_of_files import read_files
 from tests.test_fixtures import FIXTURES
