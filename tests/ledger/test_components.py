@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tallybook.ledger import reading as module
 from tallybook.ledger import settling
 from tallybook.ledger.derived import Component, Derived
 from tallybook.ledger.open import with_usage
+from tallybook.ledger.reading import Reading
 from tests.examples import tries
 from tests.ledger.homes import asked, document, opened, put, session, transcript
 from tests.rows_of_files import read_files
@@ -82,6 +84,30 @@ def test_runs_of_one_id_are_settled_alike_in_components(
     paths = [mixed / "deer-flow" / name for name in pair]
     assert all(path.is_dir() for path in paths)
     assert together(paths).equals(apart(paths, None), null_equal=True)
+
+
+def test_small_components_are_put_together_in_the_order_that_they_have_apart(
+    read: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles, apart = replace(read), replace(read)
+    together = bundles.rows.drop("component")
+    monkeypatch.setattr(settling, "_BUNDLES", sys.maxsize)
+    assert together.equals(apart.rows.drop("component"), null_equal=True)
+    assert len(bundles.components()) < len(apart.components()) / 4
+
+
+def test_one_file_more_changes_one_of_many_bundles(tmp_path: Path) -> None:
+    """Named anew is that bundle, or its two halves; all others are there already."""
+    for number in range(300):
+        put(transcript(tmp_path, number), session(number, calls=1))
+    ledger = tmp_path / "ledger"
+    with opened(tmp_path, ledger) as reading:
+        before = {each.name for each in reading.components()}
+    put(transcript(tmp_path, 300, "-home-a-other"), session(300, calls=1))
+    with opened(tmp_path, ledger) as reading:
+        after = {each.name for each in reading.components()}
+    assert 2 < len(before) < 30
+    assert 1 <= len(after - before) <= 2
 
 
 def test_what_was_derived_for_all_outlives_questions_about_some(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tallybook.files.find import walk
 from tallybook.files.resume import ReadPosition
+from tallybook.ledger import reading as module
+from tallybook.ledger import settling
 from tallybook.ledger.catalog import load, save
 from tallybook.ledger.manifest import Entry, Manifest, Segment, encoded
 from tallybook.ledger.open import usage
 from tallybook.ledger.question import Question
 from tallybook.ledger.reading import Reading
+from tests.ledger.homes import document, home_of, opened
 
 FILES = 4000
 SOME = 300  # are enough where they are read
@@ -120,3 +125,26 @@ def test_a_file_of_a_folder_is_lean(tmp_path: Path) -> None:
     now, most = held(lambda: walk([tmp_path]), LISTED)
     assert now < 450
     assert most < 750
+
+
+def test_no_batch_is_held_while_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has some megabytes, and is made of as many more."""
+    monkeypatch.setattr(module, "BATCH_ROWS", 2)
+    batches: list[weakref.ref[pl.DataFrame]] = []
+    settled, finished = settling.settled, settling.finished
+
+    def made(*given: Any) -> pl.DataFrame:
+        assert all(batch() is None for batch in batches)
+        return settled(*given)
+
+    def passed_on(*given: Any, **more: Any) -> pl.DataFrame:
+        batches.append(weakref.ref(rows := finished(*given, **more)))
+        return rows
+
+    monkeypatch.setattr(settling, "settled", made)
+    monkeypatch.setattr(settling, "finished", passed_on)
+    with opened(home_of(tmp_path), None) as reading:
+        document(reading)
+    assert len(batches) > 3

@@ -14,6 +14,9 @@ import polars as pl
 import pytest
 
 from tallybook.ledger import reading as module
+from tallybook.ledger.groups import linked
+from tallybook.ledger.reading import Reading
+from tallybook.ledger.rows import StoredRows
 from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
 from tallybook.report.summary import summarise
@@ -217,11 +220,16 @@ def test_what_is_direct_is_not_said_to_be_counted_twice(surplus: Path) -> None:
     assert (found["calls"], found["may_be_counted_twice"]["calls"]) == (6, 0)
 
 
+def groups(reading: Reading) -> list[list[int]]:
+    """Numbers of the files that can influence each other."""
+    return list(linked(reading.entries, StoredRows(reading.store), None))
+
+
 def test_a_router_alone_and_sessions_elsewhere_are_read_apart(surplus: Path) -> None:
     other = surplus / "claude/projects/q" / "163dd5a9-18e3-45e9-8004-c4240c7922dc.jsonl"
     transcript(other, other.stem, [(10, 20, 999)], tool="tool")
     with opened(NOWHERE, None, [surplus]) as reading:
-        files = [{Path(entry.path).name for entry in each.entries} for each in reading.components()]
+        files = [{Path(reading.entries[n].path).name for n in group} for group in groups(reading)]
     assert {other.name} in files
     assert {"data.sqlite", f"{ROUTED}.jsonl"} in files
 
@@ -337,10 +345,10 @@ def test_stored_answers_hang_together_where_a_router_comes_by_and_nowhere_else(
     for number in range(3):
         answer(tmp_path / "answers" / f"{number}.json", number, 600)
     with opened(NOWHERE, None, [tmp_path]) as reading:
-        assert [len(each.entries) for each in reading.components()] == [1, 1, 1]
+        assert groups(reading) == [[0], [1], [2]]
     router(tmp_path / "db/data.sqlite", [{"at": 3.1, "prompt": 1000, "cached": 0, "output": 80}])
     with opened(NOWHERE, None, [tmp_path]) as reading:
-        assert [len(each.entries) for each in reading.components()] == [4]
+        assert groups(reading) == [[0, 1, 2, 3]]
 
 
 def test_a_rollout_without_counts_is_counted_by_the_router_in_whatever_order_they_are_read(

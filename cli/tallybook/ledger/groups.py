@@ -10,6 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import polars as pl
 
@@ -77,7 +78,7 @@ COLUMNS = (
 _OUTPUT: Final = RUNNING_COUNTS.index("reported_output_tokens")
 
 
-def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> list[list[int]]:
+def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> Iterator[list[int]]:
     """The numbers of the entries in groups that can influence each other; see `components`.
 
     `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
@@ -89,7 +90,16 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> l
     with Keys() as links:
         for name, keys in _keys(list(held), store, cache):
             links.add(_of_files(keys, held[name]))
-        return components(len(entries), map(met, links.ranges()))
+        yield from components(len(entries), (met(several(some)) for some in links.ranges()))
+
+
+def several(keys: pl.DataFrame) -> pl.DataFrame:
+    """Those that more than one row has, by value; few do. No other links anything.
+
+    They are sorted for that: groups of so many values take ten times the memory.
+    """
+    ordered, key = keys.sort("key"), pl.col("key")
+    return ordered.filter((key == key.shift()) | (key == key.shift(-1)))
 
 
 class _Held:
@@ -389,29 +399,65 @@ def hashed(
     return rows.select("row", "path", pl.when(stated).then(told).alias("key")).drop_nulls("key")
 
 
-def components(files: int, links: Iterable[pl.DataFrame]) -> list[list[int]]:
+_BUNDLED: Final = 64  # groups of a bundle, about
+_FEWEST: Final = 8  # such groups as are small fit into one
+
+
+def components(files: int, links: Iterable[pl.DataFrame]) -> Iterator[list[int]]:
     """The files 0 to `files` in groups that share keys, each and all in ascending order.
 
     `links` have a `file` and a `key` a row, all of one key in one frame.
     """
-    parents = list(range(files))
+    parents = array("L", range(files))
     for one, other in (edge for some in links for edge in _edges(some)):
         a, b = _root(parents, one), _root(parents, other)
         if a != b:
             parents[max(a, b)] = min(a, b)
-    groups: dict[int, list[int]] = {}
+    others: dict[int, list[int]] = {}
     for file in range(files):
-        groups.setdefault(_root(parents, file), []).append(file)
-    return list(groups.values())
+        if (root := _root(parents, file)) != file:
+            others.setdefault(root, []).append(file)
+    for file in range(files):
+        if parents[file] == file:
+            yield [file, *others.get(file, ())]
+
+
+def bundled(
+    groups: Iterable[list[int]], entries: Sequence[Entry], most: int
+) -> Iterator[list[int]]:
+    """The groups in their order, small ones put together to bundles of `most` rows.
+
+    Each that is derived apart is named and looked up, which takes longer than a few calls. The
+    paths tell where a bundle begins, so that another file in the ledger changes no more than one.
+    """
+    held: list[int] = []
+    count = 0
+    for group in groups:
+        rows = sum(part.rows for number in group for part in entries[number].segments())
+        is_large = rows * _FEWEST > most
+        is_first = crc32(entries[group[0]].path.encode(errors="surrogatepass")) % _BUNDLED == 0
+        # Rows stand in the order of their groups, and within one in that of its files.
+        if held and (is_large or is_first or count + rows > most or group[0] < held[-1]):
+            yield held
+            held, count = [], 0
+        if is_large:
+            yield group
+        else:
+            held += group
+            count += rows
+    if held:
+        yield held
 
 
 def _edges(links: pl.DataFrame) -> Iterator[tuple[int, int]]:
-    first = pl.col("file").min().over("key").alias("first")
-    pairs = links.lazy().select("file", first).filter(pl.col("file") != pl.col("first")).unique()
-    yield from pairs.collect().iter_rows()
+    """Pairs of files, each of those with a key and of the next one that has it."""
+    key, file = pl.col("key"), pl.col("file")
+    before = file.shift().alias("before")
+    pairs = links.sort("key").select(pl.when(key == key.shift()).then(before), file).drop_nulls()
+    yield from pairs.filter(file != pl.col("before")).unique().iter_rows()
 
 
-def _root(parents: list[int], file: int) -> int:
+def _root(parents: array[int], file: int) -> int:
     while parents[file] != file:
         parents[file] = parents[parents[file]]
         file = parents[file]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -130,8 +132,7 @@ class Reading:
         others = {name for name in names if not derived.has(name)}
         others |= {*names} if self.apart else self._corrected(names)
         if others or self.failed is not None or not names:
-            for rows in self.batches(others):
-                yield rows.select(columns)
+            yield from map(methodcaller("select", columns), self.batches(others))
         yield from derived.frames([name for name in names if name not in others], columns)
         derived.close(names)
 
@@ -163,9 +164,12 @@ class Reading:
         chosen = [each for each in every if only is None or each.name in only]
         # A stretch comes alone, for its rows could not be told from others of its file.
         sizes = [BATCH_ROWS if each.is_stretch else each.rows for each in chosen]
+        # A batch is let go as soon as it has been passed on, here and below: the next is as large.
+        finished = partial(
+            settling.finished, corrections=self.corrections, rates=self.rates, apart=self.apart
+        )
         for batch in settling.batches(sizes, BATCH_ROWS):
-            for rows in self._usage([chosen[n] for n in batch], derived):
-                yield settling.finished(rows, self.corrections, self.rates, apart=self.apart)
+            yield from map(finished, self._usage([chosen[n] for n in batch], derived))
         if self.failed is not None or not chosen:
             yield settling.unentered(self.failed, self.rates)
         derived.close(component.name for component in every)

@@ -17,7 +17,7 @@ from tallybook.ledger.store import PartDamaged, Store
 from tallybook.tables import DEFAULTS, READ
 
 # So many rows are looked through at once where not all of their columns are needed.
-SLICE_ROWS: Final = 32_768
+SLICE_ROWS: Final = 16_384
 
 
 class StoredRows:

@@ -11,7 +11,7 @@ import polars as pl
 from tallybook.derive.chain import as_recorded, corrected, derive, priced
 from tallybook.ledger.derived import Component, component
 from tallybook.ledger.digests import code_digest
-from tallybook.ledger.groups import batches, linked
+from tallybook.ledger.groups import batches, bundled, linked
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.rows import StoredRows, empty_rows
 from tallybook.ledger.store import Store
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tallybook.pricing.rates import Rates
 
 _PRICED_ROWS: Final = 16_384  # at once
+_BUNDLES: Final = 16  # of small files, in a batch, at least
 
 __all__ = ["batches", "components", "finished", "in_order", "settled", "unentered"]
 
@@ -36,7 +37,8 @@ def components(
     `kept` is a folder for what takes long to find. Raises PartDamaged.
     """
     stored = StoredRows(store)
-    for group in linked(entries, stored, kept):
+    groups = bundled(linked(entries, stored, kept), entries, most // _BUNDLES)
+    for group in groups:
         yield from _cut([entries[n] for n in group], stored, kept, most)
 
 
@@ -69,15 +71,15 @@ def settled(
     frames = [rows.drop(SCHEMA) for _, rows in there]
     new = [each for each in components if each.name not in names]
     if new:
-        rows = StoredRows(store).rows([entry for each in new for entry in each.entries])
-        usage = _named(derive(rows, None), new)
-        frames.append(usage)
+        # Nothing else may hold the rows, nor the frames in between: each is as large.
+        entries = [entry for each in new for entry in each.entries]
+        frames.append(_named(derive(StoredRows(store).rows(entries), None), new))
     usage = in_order(pl.concat(frames), [each.name for each in components])
     del frames
     # Prices are dear in memory, and know nothing of other rows.
     pieces = [*usage.iter_slices(_PRICED_ROWS)] or [usage]
     del usage
-    return pl.concat([priced(some, rates) for some in pieces])
+    return pl.concat([priced(pieces.pop(0), rates) for _ in range(len(pieces))])
 
 
 def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:

@@ -24,6 +24,7 @@ from tallybook.ledger.groups import (
     numbered_rows,
     request_keys,
     router_keys,
+    several,
     told,
 )
 from tallybook.ledger.keys import Keys
@@ -210,10 +211,11 @@ def _inverse(order: pl.Series) -> pl.Series:
 
 def _reach(keys: pl.DataFrame) -> pl.DataFrame:
     """From where to where each key reaches that several rows have, which few do."""
-    key = pl.col("key")
-    several = keys.select("row", "key").sort("key")
-    several = several.filter((key == key.shift()) | (key == key.shift(-1)))
-    reach = several.group_by("key").agg(first=pl.col("row").min(), last=pl.col("row").max())
+    reach = (
+        several(keys.select("row", "key"))
+        .group_by("key")
+        .agg(first=pl.col("row").min(), last=pl.col("row").max())
+    )
     return reach.drop("key").filter(pl.col("first") < pl.col("last"))
 
 

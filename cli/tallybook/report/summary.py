@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -270,5 +271,6 @@ def answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report
 
 def _answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report:
     older = usage.older
-    partials = (partial(rows, query, older) for rows in usage.frames(ASKED))
+    # A loop would hold each frame while the next one is made.
+    partials = map(functools.partial(partial, query=query, older=older), usage.frames(ASKED))
     return report(added_up(partials, query), query, read)
