@@ -124,7 +124,8 @@ class Derived:
         for known in self._index.known.values():
             if known is not self._known:
                 for some, rows in _read(self, known, left):
-                    left = [name for name in left if name not in some]
+                    found = set(some)
+                    left = [name for name in left if name not in found]
                     yield some, rows
 
     def slices(self, component: Component, most: int) -> Iterator[pl.DataFrame]:
@@ -148,11 +149,13 @@ class Derived:
             (self._known[name] for name in names), key=lambda each: (each.part, each.start)
         )
         some: list[Segment] = []
+        count = 0
         for segment in _divided(segments):
-            if some and sum(each.rows for each in some) + segment.rows > _SCANNED_ROWS:
+            if some and count + segment.rows > _SCANNED_ROWS:
                 yield self._scanned(some, columns)
-                some = []
+                some, count = [], 0
             some.append(segment)
+            count += segment.rows
         if some:
             yield self._scanned(some, columns)
 
