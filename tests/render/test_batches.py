@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tallybook.render.batches as batches_module
-from tallybook.render.batches import Write, write_csv, write_jsonl, write_parquet
+from tallybook.render.batches import write_csv, write_jsonl, write_parquet
 from tallybook.report.export import COLUMNS, OWN_TEXT, calls, tables
 from tallybook.report.query import Query
 from tallybook.report.summary import summarise
@@ -51,13 +51,20 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+Write = Callable[..., int]
+GIVEN: dict[Any, dict[str, Any]] = {
+    write_csv: {"own_text": OWN_TEXT},
+    write_parquet: {"metadata": METADATA},
+}
+
+
 def exported(rows: list[dict[str, Any]] | None = None, **asked: Any) -> pl.DataFrame:
     return calls(usage_frame(rows or ROWS).lazy(), Query(**asked)).collect()
 
 
 def written(write: Write, frame: pl.DataFrame) -> bytes:
     stream = io.BytesIO()
-    assert write([frame], stream, own_text=OWN_TEXT, metadata=METADATA) == frame.height
+    assert write([frame], stream, **GIVEN.get(write, {})) == frame.height
     return stream.getvalue()
 
 
@@ -157,7 +164,7 @@ def test_batches_are_written_as_they_come(write: Write, monkeypatch: pytest.Monk
             held.append(stream.tell())
             yield frame
 
-    assert write(batches(), stream, own_text=OWN_TEXT, metadata=METADATA) == 12
+    assert write(batches(), stream, **GIVEN.get(write, {})) == 12
     assert held[4] > held[0]
 
 

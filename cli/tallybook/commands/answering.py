@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,8 +20,6 @@ from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
     from tallybook.report.summary import Report
@@ -99,14 +97,22 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
     With `backfill` what can be filled is filled first. A command that `keeps` its answers gives one
     again where it still holds; nothing is read then, and nothing made.
     """
-    answers = _answers(question, query) if keeps and not backfill else None
+    answers = None
+    if keeps and not backfill:
+        from tallybook.ledger.digests import basis
+
+        answers = Answers(question, query, basis(question))
     known = answers.find() if answers is not None and problems is None else None
     if known is not None:
         return known, None
 
     def of(reading: Reading) -> tuple[Answer, T]:
+        from tallybook.report.sums import left
+
         if backfill:
-            _fill(reading, query)
+            from tallybook.backfill.plan import fill
+
+            fill(reading, query.timezone)
         report = report_of(reading, query)
         found = Answer(
             envelope_of(command, report, reading),
@@ -119,29 +125,10 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
         if answers is not None:
             answers.keep(found, reading)
         made = make(reading, report)
-        write_problems(problems, _left(reading, report.query))
+        write_problems(problems, (left(rows, report.query) for rows in reading.batches()))
         return found, made
 
     return read(question, of)
-
-
-def _left(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
-    """The rows of every kind that a report speaks of."""
-    from tallybook.report.sums import left
-
-    return (left(rows, query) for rows in reading.batches())
-
-
-def _answers(question: Question, query: Query) -> Answers:
-    from tallybook.ledger.digests import basis
-
-    return Answers(question, query, basis(question))
-
-
-def _fill(reading: Reading, query: Query) -> None:
-    from tallybook.backfill.plan import fill
-
-    fill(reading, query.timezone)
 
 
 def report_of(reading: Reading, query: Query) -> Report:

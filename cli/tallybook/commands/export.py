@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tallybook.ledger.reading import Reading
-    from tallybook.render.batches import Write
     from tallybook.report.query import Query
     from tallybook.report.summary import Report
 
@@ -179,15 +179,15 @@ def _write(wanted: Wanted, rows: Iterator[pl.DataFrame]) -> int:
     from tallybook.render import batches
     from tallybook.report.export import OWN_TEXT
 
-    write: Write = {
-        ".csv": batches.write_csv,
-        ".parquet": batches.write_parquet,
+    writers: dict[str, Callable[..., int]] = {
+        ".csv": partial(batches.write_csv, own_text=OWN_TEXT),
+        ".parquet": partial(batches.write_parquet, metadata=wanted.metadata),
         ".jsonl": batches.write_jsonl,
-    }[wanted.target.suffix.lower()]
+    }
     with writing(wanted.target) as stream:
         if wanted.bom:
             batches.with_byte_order_mark(stream)
-        return write(_told(wanted, rows), stream, own_text=OWN_TEXT, metadata=wanted.metadata)
+        return writers[wanted.target.suffix.lower()](_told(wanted, rows), stream)
 
 
 def _is_folder(named: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,7 @@ from tallybook.backfill.ninerouter.change import (
     REASONS,
     AppliedChanges,
     Correction,
-    DayLeft,
     PlannedChanges,
-    Skipped,
 )
 from tallybook.backfill.ninerouter.database import apply as apply_to_database
 from tallybook.backfill.ninerouter.database import plan_changes
@@ -27,7 +26,7 @@ from tallybook.backfill.ninerouter.database import restore as restore_database
 from tallybook.backfill.ninerouter.document import apply_document, plan_document, restore_document
 from tallybook.backfill.plan import BackfillPlan
 from tallybook.commands import terminal
-from tallybook.errors import TallybookError
+from tallybook.errors import TallybookError, words_of
 from tallybook.files.sqlite import connect, is_database
 from tallybook.ledger.open import find
 from tallybook.names import path_of, text_of
@@ -51,12 +50,13 @@ def write(plan: BackfillPlan, *, apply: bool) -> tuple[list[Row], set[str]]:
     for path, (corrections, calls) in _by_file(plan):
         row = _file(path, calls=len(set(calls.values())))
         files.append(row)
-        with _LeavingAlone(row):
+        with _left_alone(row):
             changes = _planned(path, corrections)
             if not apply:
                 _say_rows(row, _WOULD_CHANGE, len(changes.rows), changes)
                 continue
-            applied = _applied(path, changes)
+            put = apply_to_database if is_database(path) else apply_document
+            applied = put(_opened(path), changes)
             _say_rows(row, _CHANGED, applied.rows, applied)
             changed.update(calls[record] for record in applied.records)
     return files, changed
@@ -75,32 +75,22 @@ def restore(paths: list[Path] | None) -> list[Row]:
     for path in files:
         row = _file(path)
         rows.append(row)
-        with _LeavingAlone(row):
+        with _left_alone(row):
             take_back = restore_database if is_database(path) else restore_document
             restored = take_back(_opened(path))
             _say_rows(row, _RESTORED, restored.rows, restored)
     return rows
 
 
-class _LeavingAlone:
-    """Notes on a file's row why it is left alone, where it is."""
-
-    def __init__(self, row: Row) -> None:
-        self._row = row
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if not isinstance(error, TallybookError | OSError | sqlite3.Error):
-            return False
-        words = str(error)
-        if isinstance(error, TallybookError):
-            words = ". ".join(filter(None, [error.message, error.hint]))
-        elif isinstance(error, OSError):
-            words = error.strerror or words
-        self._row |= {"state": _LEFT_ALONE, "error": words}
-        return True
+@contextmanager
+def _left_alone(row: Row) -> Iterator[None]:
+    """Note on a file's row why it is left alone, where it is."""
+    try:
+        yield
+    except TallybookError as error:
+        row |= {"state": _LEFT_ALONE, "error": ". ".join(filter(None, [error.message, error.hint]))}
+    except (OSError, sqlite3.Error) as error:
+        row |= {"state": _LEFT_ALONE, "error": words_of(error)}
 
 
 def _opened(path: Path) -> Path:
@@ -130,8 +120,14 @@ def _say_rows(row: Row, state: str, count: int, found: PlannedChanges | AppliedC
         "state": state if count else _NOTHING,
         "rows": count,
         "days": found.days,
-        "days_left": list(_days_left(found.days_left)),
-        "skipped": list(_skipped(found.skipped)),
+        "days_left": [
+            {"day": day, "reason": reason, "meaning": DAY_REASONS[reason]}
+            for day, reason in found.days_left
+        ],
+        "skipped": [
+            {"reason": reason, "rows": rows, "meaning": REASONS[reason]}
+            for reason, rows in sorted(Counter(each.reason for each in found.skipped).items())
+        ],
     }
     if isinstance(found, AppliedChanges):
         row |= {
@@ -140,16 +136,6 @@ def _say_rows(row: Row, state: str, count: int, found: PlannedChanges | AppliedC
             "lost": found.lost,
             "other_names": found.names,
         }
-
-
-def _days_left(days: Sequence[DayLeft]) -> Iterator[Row]:
-    for day, reason in days:
-        yield {"day": day, "reason": reason, "meaning": DAY_REASONS[reason]}
-
-
-def _skipped(skipped: Sequence[Skipped]) -> Iterator[Row]:
-    for reason, rows in sorted(Counter(each.reason for each in skipped).items()):
-        yield {"reason": reason, "rows": rows, "meaning": REASONS[reason]}
 
 
 def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dict[int, str]]]]:
@@ -161,7 +147,7 @@ def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dic
         (
             as_path(str(path)),
             (
-                [Correction(**row) for row in _dicts(group.select(names))],
+                [Correction(**row) for row in group.select(names).iter_rows(named=True)],
                 dict(group.select("record", "call_id").iter_rows()),
             ),
         )
@@ -169,10 +155,6 @@ def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dic
             "path", maintain_order=True
         )
     ]
-
-
-def _dicts(frame: pl.DataFrame) -> Iterator[Row]:
-    yield from frame.iter_rows(named=True)
 
 
 def _planned(path: Path, corrections: list[Correction]) -> PlannedChanges:
@@ -187,10 +169,3 @@ def _planned(path: Path, corrections: list[Correction]) -> PlannedChanges:
     if changes.rows:
         require_writable(_opened(path))
     return changes
-
-
-def _applied(path: Path, changes: PlannedChanges) -> AppliedChanges:
-    write: Callable[[Path, PlannedChanges], AppliedChanges] = (
-        apply_to_database if is_database(path) else apply_document
-    )
-    return write(_opened(path), changes)

@@ -255,7 +255,9 @@ def write_problems(file: Path | None, batches: Iterable[pl.DataFrame]) -> None:
             count += int(part["count"].sum())
             yield part
 
-    write = formats.write_csv if file.suffix.lower() == ".csv" else formats.write_jsonl
     with writing(file) as stream:
-        lines = write(passing(), stream, own_text={"code"}, metadata={})
+        if file.suffix.lower() == ".csv":
+            lines = formats.write_csv(passing(), stream, {"code"})
+        else:
+            lines = formats.write_jsonl(passing(), stream)
     say(f"{counted(count, 'problem')} written to {file}, in {counted(lines, 'line')}")

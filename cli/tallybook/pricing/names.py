@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,18 +84,6 @@ def _reach_of_text(clause: Clause, name: str, lead_matters: bool) -> int | None:
     return at + len(text)
 
 
-def find_provider(providers: Mapping[str, Provider], name: str) -> Provider | None:
-    """The provider that a lower-case name means, by id or else by how it is named elsewhere."""
-    if name in providers:
-        return providers[name]
-    return next((p for p in providers.values() if holds(p.named, name)), None)
-
-
-def owner(providers: Sequence[Provider], name: str) -> Provider | None:
-    """The provider whose own models are called like the bare, lower-case `name`."""
-    return next((provider for provider in providers if holds(provider.owns, name)), None)
-
-
 # No model is called like this; beyond it lie prompts and blobs in the wrong field.
 _LONGEST: Final = 300
 
@@ -147,8 +135,10 @@ class Names:
         name = (stated or "").strip().lower()
         if not name or "-compatible" in name:
             return None
-        found = find_provider(self._providers, PROVIDER_NAMES.get(name, name))
-        return found.id if found else None
+        name = PROVIDER_NAMES.get(name, name)
+        if name in self._providers:
+            return name
+        return next((p.id for p in self._providers.values() if holds(p.named, name)), None)
 
     def fees(self, provider: str, model: str) -> tuple[Fee, ...]:
         """What a provider asks for tools that a model of its ran (both ids)."""
@@ -193,7 +183,7 @@ class Names:
         for prefixes, provider in _OWNERS:
             if name.startswith(prefixes):
                 return self._providers.get(provider)
-        return owner(list(self._providers.values()), name)
+        return next((p for p in self._providers.values() if holds(p.owns, name)), None)
 
     def _assumed(
         self, stated: str | None, seller: str | None, spelling: Spelling, place: Provider

@@ -112,7 +112,8 @@ def tariff_of(key: Key, names: Names, overrides: Overrides) -> Tariff:
     if _is_free(logged, key, sellers, overrides):
         layers.append(Layer((_FREE,), notes=("costs nothing at this provider",)))
     elif match is not None and match.model.rates:
-        layers.append(_list_layer(key, match, _discounts(sellers, overrides)))
+        discounts = [each for each in overrides.discounts if each.provider in sellers]
+        layers.append(_list_layer(key, match, discounts))
     model = match.model.id if match else own[0].model if own else None
     seller = match.provider if match else own[0].provider if own else None
     if match is None and layers and not own:
@@ -174,10 +175,6 @@ def _is_free(logged: Key, key: Key, sellers: frozenset[str], overrides: Override
     if overrides.free & sellers or is_local(stated, key.model):
         return True
     return any((k.model or "").strip().lower().endswith(":free") for k in (logged, key))
-
-
-def _discounts(sellers: frozenset[str], overrides: Overrides) -> list[Discount]:
-    return [each for each in overrides.discounts if each.provider in sellers]
 
 
 def _discounted(row: Rate, discounts: Sequence[Discount]) -> Iterator[Rate]:

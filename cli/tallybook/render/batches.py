@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 import polars as pl
 import polars.selectors as cs
@@ -18,29 +18,11 @@ GROUP_ROWS: Final = 100_000
 _ODD: Final = r"[\p{C}\p{Z}&&[^ ]]"
 
 
-class Write(Protocol):
-    """Writes the batches, all in the schema of the first, and returns how many rows there were."""
+def write_csv(batches: Iterable[pl.DataFrame], stream: IO[bytes], own_text: Collection[str]) -> int:
+    """RFC 4180: CR LF, null is empty, no cell that a spreadsheet would run. Number of rows.
 
-    def __call__(
-        self,
-        batches: Iterable[pl.DataFrame],
-        stream: IO[bytes],
-        *,
-        own_text: Collection[str],
-        metadata: Mapping[str, str],
-    ) -> int:
-        """`own_text`: columns whose text came out of no log. `metadata`: said in Parquet only."""
-
-
-def write_csv(
-    batches: Iterable[pl.DataFrame],
-    stream: IO[bytes],
-    *,
-    own_text: Collection[str],
-    metadata: Mapping[str, str],
-) -> int:
-    """RFC 4180: CR LF, null is empty, no cell that a spreadsheet would run."""
-    del metadata  # comma-separated values have no place for it
+    All batches are in the schema of the first. `own_text`: columns whose text came out of no log.
+    """
     written = 0
     for number, batch in enumerate(batches):
         flat = batch.with_columns(cs.list().list.join(" ").replace("", None)).pipe(_as_text)
@@ -51,33 +33,22 @@ def write_csv(
     return written
 
 
-def write_jsonl(
-    batches: Iterable[pl.DataFrame],
-    stream: IO[bytes],
-    *,
-    own_text: Collection[str],
-    metadata: Mapping[str, str],
-) -> int:
+def write_jsonl(batches: Iterable[pl.DataFrame], stream: IO[bytes]) -> int:
     """One JSON object a line; null is null, decimals are strings, times ISO 8601 in UTC."""
-    del own_text, metadata
     written = 0
     for batch in batches:
         lines = batch.pipe(_as_text).write_ndjson().encode()
         # JSON itself escapes no more than what is below the space.
-        stream.write(lines if lines.isascii() and b"\x7f" not in lines else _visible(lines))
+        plain = lines.isascii() and b"\x7f" not in lines
+        stream.write(lines if plain else visible_json(lines.decode()).encode())
         written += batch.height
     return written
 
 
 def write_parquet(
-    batches: Iterable[pl.DataFrame],
-    stream: IO[bytes],
-    *,
-    own_text: Collection[str],
-    metadata: Mapping[str, str],
+    batches: Iterable[pl.DataFrame], stream: IO[bytes], metadata: Mapping[str, str]
 ) -> int:
     """Zstandard, every column nullable, `metadata` in the schema's key-value metadata."""
-    del own_text
     part = ParquetPart(stream, metadata)
     for batch in batches:
         part.hold(batch)
@@ -151,10 +122,6 @@ def _plain(table: Any, pa: Any) -> Any:
         for field in table.schema
     ]
     return table.cast(pa.schema(fields))
-
-
-def _visible(lines: bytes) -> bytes:
-    return visible_json(lines.decode()).encode()
 
 
 def _as_text(batch: pl.DataFrame) -> pl.DataFrame:

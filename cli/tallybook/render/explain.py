@@ -15,14 +15,13 @@ from tallybook.render.formats import (
     priced_by,
     with_digest,
 )
-from tallybook.render.table import Column
+from tallybook.render.table import BOLD, DIM, PLAIN, Column
 from tallybook.render.text import display_width, keep_ends, visible, wrapped
 from tallybook.report.codes import REASONS
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _LABEL: Final = 11  # cells of the words in front of a line of a call
 _GAP: Final = "  "
 _ORIGIN: Final = 4  # column of a bucket's origin
@@ -95,7 +94,7 @@ _HEADINGS: Final = ("", "Count", "Rate", "Cost", "How it is known")
 
 def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
     """The title, the calls, what else there is, and the total."""
-    bold, dim = (_BOLD, _DIM) if colour else ("", "")
+    bold, dim = (BOLD, DIM) if colour else ("", "")
     for text in wrapped(title(answer), width):
         yield _styled(text, bold)
     yield "\n"
@@ -329,7 +328,7 @@ def _is_quiet(line: str) -> bool:
 
 
 def _styled(text: str, style: str) -> str:
-    return f"{style}{text}{_PLAIN if style else ''}\n"
+    return f"{style}{text}{PLAIN if style else ''}\n"
 
 
 def csv_of(answer: Row) -> Iterator[str]:

@@ -11,7 +11,7 @@ from tallybook.render.text import Cut, display_width, keep_ends, shortened
 
 _GAP = "  "
 _RULE = "─"
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 # Cells that names get before further columns do, by the number of name columns.
 _NAME_CELLS = {1: 22, 2: 16}
 _FEWEST_NAME_CELLS = 10
@@ -65,7 +65,7 @@ def table_lines(
     shown = fitted(columns, width) if width else list(columns)
     is_long = bool(shown) and len(shown[0].cells) > _MOST_DRAWN
     draw = padding(shown) if is_long else drawing(shown)
-    bold, dim = (_BOLD, _DIM) if colour else ("", "")
+    bold, dim = (BOLD, DIM) if colour else ("", "")
     yield from _styled(draw([[column.title for column in shown]]), bold)
     yield from _styled(draw([]), dim)
     rows = zip(*(column.cells for column in shown), strict=True)
@@ -128,7 +128,7 @@ def _padded(column: Column, cell: str, width: int) -> str:
 
 def _styled(lines: Iterable[str], style: str) -> Iterator[str]:
     for line in lines:
-        yield f"{style}{line[:-1]}{_PLAIN}\n" if style else line
+        yield f"{style}{line[:-1]}{PLAIN}\n" if style else line
 
 
 def fitted(

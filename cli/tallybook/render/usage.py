@@ -17,10 +17,8 @@ from tallybook.render.cells import ABOUT, AT_LEAST, NULL, UNKNOWN, at_least, cou
 from tallybook.render.formats import csv_lines
 from tallybook.render.table import Column
 from tallybook.render.text import ELLIPSIS, keep_ends, keep_tail, visible, wrapped
-from tallybook.report.fields import UNKNOWN as UNSTATED
-from tallybook.report.fields import together
+from tallybook.report.fields import FLAT, flat, together
 from tallybook.report.query import KEYS, TIME_KEYS, whose
-from tallybook.schema import ORIGINS
 
 Row = Mapping[str, Any]
 _ALL: Final = "all"  # in a row that is the sum of those of its period
@@ -161,20 +159,11 @@ def usage_csv(answer: Row) -> Iterator[str]:
     """The rows without nesting: the same fields whatever they hold, no totals."""
     totals = answer["totals"]
     sums = [name for name, value in totals.items() if not isinstance(value, (Mapping, list))]
-    unknown = {f"unknown_{name}": name for name in UNSTATED}
-    origins = {f"origin_{name}": name for name in ORIGINS}
-    rows = (
-        {
-            **row,
-            **{field: row["unknown"].get(name, 0) for field, name in unknown.items()},
-            **{field: row["origins"].get(name, 0) for field, name in origins.items()},
-        }
-        for row in answer["rows"]
-    )
     by = answer["query"]["by"]
     fields = [KEYS[key] for key in by]
-    fields += [*sums, *unknown, *origins, *whose(by), "rest", formats.PRICE_DIGEST]
-    return csv_lines(fields, formats.with_digest(answer, rows), numbers=sums)
+    fields += [*sums, *FLAT, *whose(by), "rest", formats.PRICE_DIGEST]
+    rows = formats.with_digest(answer, map(flat, answer["rows"]))
+    return csv_lines(fields, rows, numbers=sums)
 
 
 def columns(answer: Row, *, is_cut: bool = False) -> list[Column]:

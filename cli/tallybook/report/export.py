@@ -9,11 +9,11 @@ from typing import Final
 import polars as pl
 
 from tallybook.pricing.cost import dollars
-from tallybook.report.fields import COSTS, COUNTS, UNKNOWN
+from tallybook.report.fields import COSTS, COUNTS, FLAT, flat
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, Row
 from tallybook.report.sums import selected
-from tallybook.schema import BUCKETS, ORIGINS, SUBCOUNTS
+from tallybook.schema import BUCKETS, SUBCOUNTS
 
 EXPORT_VERSION: Final = 1
 UNDATED: Final = "__HIVE_DEFAULT_PARTITION__"  # what readers of a lake take for null
@@ -110,15 +110,9 @@ def _table(query: Query, rows: Iterable[Row]) -> pl.DataFrame:
         "unpriced_tokens": pl.Int64,
         "records_without_calls": pl.Int64,
         "lower_bound": pl.Boolean,
-        **{f"unknown_{name}": pl.Int64 for name in UNKNOWN},
-        **{f"origin_{name}": pl.Int64 for name in ORIGINS},
+        **dict.fromkeys(FLAT, pl.Int64),
         **dict.fromkeys(query.whose, pl.String),
     }
-    flat = [
-        row
-        | {f"unknown_{name}": row["unknown"].get(name, 0) for name in UNKNOWN}
-        | {f"origin_{name}": row["origins"].get(name, 0) for name in ORIGINS}
-        for row in rows
-    ]
-    frame = pl.DataFrame([[row[name] for name in schema] for row in flat], schema, orient="row")
+    found = [[row[name] for name in schema] for row in map(flat, rows)]
+    frame = pl.DataFrame(found, schema, orient="row")
     return frame.with_columns(pl.col(money).cast(pl.Decimal(38, 15)))

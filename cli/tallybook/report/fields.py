@@ -56,6 +56,17 @@ UNKNOWN: Final = (
 )
 
 
+# What a row says of unknown buckets and of origins, as fields of their own.
+FLAT: Final = (*(f"unknown_{name}" for name in UNKNOWN), *(f"origin_{name}" for name in ORIGINS))
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without nesting, with FLAT."""
+    counts = [row["unknown"].get(name, 0) for name in UNKNOWN]
+    counts += [row["origins"].get(name, 0) for name in ORIGINS]
+    return {**row, **dict(zip(FLAT, counts, strict=True))}
+
+
 def together(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sums of several rows of one report, in the fields of a row; of none everything is 0."""
     rows = list(rows)
