@@ -14,7 +14,7 @@ def attribute(rows: pl.DataFrame) -> pl.DataFrame:
 
     Rows must be in the order of their files' records.
     """
-    return rows.pipe(_with_model_ahead).pipe(_with_caller).pipe(_with_root)
+    return rows.pipe(_with_model_ahead).pipe(_with_caller).pipe(with_root)
 
 
 def _with_model_ahead(rows: pl.DataFrame) -> pl.DataFrame:
@@ -30,7 +30,7 @@ def _with_caller(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(caller=pl.when(lead).then(pl.lit("lead")).otherwise("caller"))
 
 
-def _with_root(rows: pl.DataFrame) -> pl.DataFrame:
+def with_root(rows: pl.DataFrame) -> pl.DataFrame:
     """The stated root, else the end of the chain of parents, else the thread itself.
 
     Each source has its own: what a program that drives a thread calls its root is not what the

@@ -27,6 +27,7 @@ _LEAST_ROWS: Final = 100_000
 _GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
 _SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
 _SETS: Final = 8
+_MOST_PARTS: Final = 4096
 # Other libraries cannot read a file with whole numbers of 128 bits in it.
 _KEPT_FEMTO: Final = pl.Decimal(38, 0)
 
@@ -34,26 +35,34 @@ _KEPT_FEMTO: Final = pl.Decimal(38, 0)
 class _Index(msgspec.Struct):
     """Where rows are: by the digest of their prices and the name of their component.
 
-    `sets` names the components of what was asked for last, by all that they are made of.
+    `sets` names the components of what was asked for last, by all that they are made of; `parts`
+    are those of the ledger in the order in which they came.
     """
 
     known: dict[str, dict[str, Segment]] = {}
     sets: dict[str, list[str]] = {}
+    parts: list[str] = []
 
 
 class Component(NamedTuple):
-    """Files, or some rows of them, that can influence each other and nobody else."""
+    """Files, or some rows of them, that can influence each other and nobody else.
+
+    Of files that grew it may be a piece, with the name of all their rows as a component in `of`.
+    """
 
     name: str  # changes with anything that the derived rows depend on
     entries: list[Entry]
     rows: int
     is_stretch: bool = False  # other rows of the files are in other components
+    of: str = ""
 
 
-def component(entries: list[Entry], salt: str, *, is_stretch: bool = False) -> Component:
+def component(
+    entries: list[Entry], salt: str, *, is_stretch: bool = False, of: str = ""
+) -> Component:
     """The component of some files; `salt` stands for all else that the derived rows depend on."""
     rows = sum(part.rows for e in entries for part in e.segments())
-    return Component(name_of(entries, salt), entries, rows, is_stretch)
+    return Component(name_of(entries, salt), entries, rows, is_stretch, of)
 
 
 def name_of(entries: Iterable[Entry], salt: str) -> str:
@@ -75,12 +84,27 @@ class Derived:
         self._folder, self._prices = folder, prices
         self._index = _read_index(folder) if folder else _Index()
         self._known = self._index.known.setdefault(prices, {})
+        self._ages = {part: age for age, part in enumerate(self._index.parts)}
         self._whole: set[str] = set()  # packs that were looked through
         self._is_changed = False
 
     def has(self, name: str) -> bool:
         """Whether the rows of a component are there."""
         return name in self._known
+
+    def is_known(self, name: str) -> bool:
+        """Whether the rows of a component are there with any prices."""
+        return any(name in known for known in self._index.known.values())
+
+    def age(self, part: str) -> int:
+        """The place of a part among those of the ledger, the oldest first; new ones have one."""
+        return self._ages.get(part, len(self._ages))
+
+    def take_in(self, parts: Iterable[str]) -> None:
+        """Take down which parts there are by now."""
+        new = sorted({*parts} - self._ages.keys())
+        self._index.parts = [*self._index.parts, *new][-_MOST_PARTS:]
+        self._is_changed |= bool(new)
 
     def names_of(self, name: str) -> list[str] | None:
         """The components of a set of files, where they were found before."""

@@ -83,13 +83,13 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> I
 
     `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
     """
-    held: dict[str, _Held] = {}
+    held: dict[str, Runs] = {}
     for number, entry in enumerate(entries):
         for part in entry.segments():
-            held.setdefault(part.part, _Held()).add(number, part)
+            held.setdefault(part.part, Runs()).add(number, part)
     with Keys() as links:
-        for name, keys in _keys(list(held), store, cache):
-            links.add(_of_files(keys, held[name]))
+        for name, keys in keys_of_parts(list(held), store, cache):
+            links.add(of_runs(keys, held[name]))
         yield from components(len(entries), (met(several(some)) for some in links.ranges()))
 
 
@@ -102,7 +102,7 @@ def several(keys: pl.DataFrame) -> pl.DataFrame:
     return ordered.filter((key == key.shift()) | (key == key.shift(-1)))
 
 
-class _Held:
+class Runs:
     """The runs of rows of a part: number of the file, first row, last row + 1.
 
     In arrays, for there are several a file.
@@ -171,7 +171,7 @@ def _own(keys: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([own, clients.filter(key.is_in(routed))])
 
 
-def _keys(
+def keys_of_parts(
     names: Sequence[str], store: StoredRows, cache: Path | None
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """The keys of parts: those that are kept, and those of the others, to be kept from now on.
@@ -240,7 +240,7 @@ def _together(
         yield held
 
 
-def _of_files(keys: pl.DataFrame, held: _Held) -> pl.DataFrame:
+def of_runs(keys: pl.DataFrame, held: Runs) -> pl.DataFrame:
     """The keys of a part by the files that hold its rows."""
     runs = held.frame().filter(pl.col("begin") < pl.col("end")).sort("begin")
     if runs.is_empty():

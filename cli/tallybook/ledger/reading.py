@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
@@ -124,11 +125,12 @@ class Reading:
         """
         derived = self._kept()
         name = name_of(self.entries, f"{code_digest()} {BATCH_ROWS}")
-        names = derived.names_of(name)
-        if names is None:
+        names = derived.names_of(name) or []
+        derived.check(names)
+        if not names or not all(map(derived.has, names)):
             names = [each.name for each in self.components()]
             derived.remember(name, names)
-        derived.check(names)
+            derived.check(names)
         others = {name for name in names if not derived.has(name)}
         others |= {*names} if self.apart else self._corrected(names)
         if others or self.failed is not None or not names:
@@ -162,14 +164,16 @@ class Reading:
 
         derived, every = self._kept(), self.components()
         chosen = [each for each in every if only is None or each.name in only]
+        wholes = [list(some) for _, some in groupby(chosen, lambda each: each.of or each.name)]
         # A stretch comes alone, for its rows could not be told from others of its file.
-        sizes = [BATCH_ROWS if each.is_stretch else each.rows for each in chosen]
+        sizes = [BATCH_ROWS if some[0].is_stretch else sum(c.rows for c in some) for some in wholes]
         # A batch is let go as soon as it has been passed on, here and below: the next is as large.
         finished = partial(
             settling.finished, corrections=self.corrections, rates=self.rates, apart=self.apart
         )
         for batch in settling.batches(sizes, BATCH_ROWS):
-            yield from map(finished, self._usage([chosen[n] for n in batch], derived))
+            some = [each for n in batch for each in wholes[n]]
+            yield from map(finished, self._usage(some, derived))
         if self.failed is not None or not chosen:
             yield settling.unentered(self.failed, self.rates)
         derived.close(component.name for component in every)
@@ -184,32 +188,33 @@ class Reading:
         from tallybook.ledger import settling  # noqa: PLC0415 - see `batches`
 
         if self._found is None:
-            found = settling.components(self.entries, self.store, self.derived, BATCH_ROWS)
+            kept = self._kept()
+            found = settling.components(self.entries, self.store, kept, self.derived, BATCH_ROWS)
             self._found = [each for each in found if each.rows]
+            kept.take_in(part.part for entry in self.entries for part in entry.rows)
         return self._found
 
     def _usage(self, chosen: Sequence[Component], derived: Derived) -> Iterator[pl.DataFrame]:
-        """The USAGE rows of components, of one alone that may be large in slices."""
-        first, *more = chosen
-        if not more:
-            yield from derived.slices(first, BATCH_ROWS)
-        if more or not derived.has(first.name):
-            yield from self._batch(chosen, derived).iter_slices(BATCH_ROWS)
+        """The USAGE rows of components, those of one that is large in slices, piece by piece."""
+        if len(chosen) > 1 and sum(each.rows for each in chosen) <= BATCH_ROWS:
+            yield self._batch(chosen, derived)
+            return
+        for each in chosen:
+            yield from derived.slices(each, BATCH_ROWS)
+            if not derived.has(each.name):
+                yield from self._batch([each], derived).iter_slices(BATCH_ROWS)
 
     def _batch(self, chosen: Sequence[Component], derived: Derived) -> pl.DataFrame:
         """The USAGE rows of components, one component after the other."""
         from tallybook.ledger import settling  # noqa: PLC0415 - see `batches`
 
-        known = list(derived.rows(chosen))
-        names = [name for some, _ in known for name in some]
-        frames = [frame for _, frame in known]
+        frames = [frame for _, frame in derived.rows(chosen)]
         new = [each for each in chosen if not derived.has(each.name)]
         if new:
             there = list(derived.priced_otherwise([each.name for each in new]))
             usage = settling.settled(new, there, self.store, self.rates)
             derived.add(usage, {each.name: each.rows for each in new})
             frames.append(usage)
-            names += [each.name for each in new]
-        found = pl.concat(frames)
-        wanted = [each.name for each in chosen]
-        return found if names == wanted else settling.in_order(found, wanted)
+        wholes = {name: place for place, name in enumerate(each.of or each.name for each in chosen)}
+        places = {each.name: wholes[each.of or each.name] for each in chosen}
+        return settling.in_order(pl.concat(frames), places)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from tallybook.derive.chain import as_recorded, corrected, derive, priced
-from tallybook.ledger.derived import Component, component
+from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.digests import code_digest
 from tallybook.ledger.groups import batches, bundled, linked
 from tallybook.ledger.manifest import Entry
 from tallybook.ledger.rows import StoredRows, empty_rows
+from tallybook.ledger.seams import in_pieces
 from tallybook.ledger.store import Store
 from tallybook.ledger.stretches import stretches
 from tallybook.pricing.cost import SCHEMA
@@ -30,23 +31,24 @@ __all__ = ["batches", "components", "finished", "in_order", "settled", "unentere
 
 
 def components(
-    entries: Sequence[Entry], store: Store, kept: Path | None, most: int
+    entries: Sequence[Entry], store: Store, derived: Derived, kept: Path | None, most: int
 ) -> Iterator[Component]:
     """Files that can influence each other, those of more than `most` rows in stretches.
 
-    `kept` is a folder for what takes long to find. Raises PartDamaged.
+    Of what grew, what is settled and the rest are pieces where neither needs the other. `kept` is a
+    folder for what takes long to find. Raises PartDamaged.
     """
     stored = StoredRows(store)
     groups = bundled(linked(entries, stored, kept), entries, most // _BUNDLES)
-    for group in groups:
-        yield from _cut([entries[n] for n in group], stored, kept, most)
+    wholes = [component([entries[n] for n in group], code_digest()) for group in groups]
+    pieces = in_pieces(wholes, derived, stored, kept, most) if kept else {}
+    for number, whole in enumerate(wholes):
+        yield from pieces.get(number) or _cut(whole, stored, kept, most)
 
 
-def _cut(
-    entries: list[Entry], store: StoredRows, kept: Path | None, most: int
-) -> Iterator[Component]:
+def _cut(whole: Component, store: StoredRows, kept: Path | None, most: int) -> Iterator[Component]:
     """Files that belong together as one component, or as several where they are large."""
-    whole = component(entries, code_digest())
+    entries = whole.entries
     if whole.rows <= most:
         yield whole
         return
@@ -69,12 +71,12 @@ def settled(
     """
     names = {name for some, _ in there for name in some}
     frames = [rows.drop(SCHEMA) for _, rows in there]
-    new = [each for each in components if each.name not in names]
-    if new:
+    for new in _rounds(each for each in components if each.name not in names):
         # Nothing else may hold the rows, nor the frames in between: each is as large.
         entries = [entry for each in new for entry in each.entries]
         frames.append(_named(derive(StoredRows(store).rows(entries), None), new))
-    usage = in_order(pl.concat(frames), [each.name for each in components])
+    places = {each.name: place for place, each in enumerate(components)}
+    usage = in_order(pl.concat(frames), places)
     del frames
     # Prices are dear in memory, and know nothing of other rows.
     pieces = [*usage.iter_slices(_PRICED_ROWS)] or [usage]
@@ -91,12 +93,30 @@ def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame
     return usage.with_columns(component=name)
 
 
-def in_order(usage: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """The rows of components in the order of their names, those of each as they are."""
-    if len(names) == 1:
+def _rounds(components: Iterable[Component]) -> Iterator[list[Component]]:
+    """The components, so that no two pieces of a file are together: their rows tell the file."""
+    left = list(components)
+    while left:
+        some, paths, others = list[Component](), set[str](), list[Component]()
+        for each in left:
+            own = {entry.path for entry in each.entries}
+            (others if paths & own else some).append(each)
+            paths |= own
+        yield some
+        left = others
+
+
+def in_order(usage: pl.DataFrame, places: Mapping[str, int]) -> pl.DataFrame:
+    """The rows of components by the places of their names, those of each as they are.
+
+    Pieces in one place are put together, in the order of path, record and part.
+    """
+    if len(places) == 1:
         return usage
-    numbers = {name: number for number, name in enumerate(names)}
-    place = usage["component"].replace_strict(numbers, return_dtype=pl.UInt32)
+    place = usage["component"].replace_strict(places, return_dtype=pl.UInt32)
+    if len({*places.values()}) < len(places):
+        part = pl.col("part").fill_null("")
+        return usage.sort(place, "path", "record", part, maintain_order=True)
     return usage if place.is_sorted() else usage.sort(place, maintain_order=True)
 
 

@@ -1,0 +1,261 @@
+"""Finds what files have grown by that can be derived apart from the rows that were there before.
+
+Nearly all calls of a log say nothing of those before them: what one adds to a total is worked out
+as it is read. Here that is proved of new rows, by all that any stage looks at beyond a row itself.
+In doubt they are derived with the old ones, as if nothing were settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import polars as pl
+
+from tallybook.derive.attribute import with_root
+from tallybook.derive.duplicates.routes import STORED
+from tallybook.ledger.derived import Component, Derived, component
+from tallybook.ledger.digests import code_digest
+from tallybook.ledger.groups import OWN_KEY, Runs, hashed, keys_of_parts, of_runs
+from tallybook.ledger.manifest import Damaged, sealed, unsealed
+from tallybook.ledger.rows import StoredRows
+from tallybook.private import read_own, write_aside
+from tallybook.schema import (
+    CALL,
+    COMPACT,
+    COMPACTED,
+    COUNTED_KINDS,
+    EVENT,
+    LOG,
+    OWN,
+    PROBLEM,
+    RESPONSE,
+)
+
+_MOST_PIECES: Final = 8  # each costs a question a little
+_KIND: Final = b"seams-"
+_THREADS: Final = ("thread_id", "root_thread_id", "parent_thread_id")
+_FACTS: Final = ("source", *_THREADS, "is_copy")
+_COLUMNS: Final = (
+    *_FACTS, "path", "kind", "record", "evidence", "history", "history_thread_ids", "running",
+    "route", "log_source", "model_ahead", "identity", "segment_id", "sequence", "caller", "repeat",
+)  # fmt: skip
+_COUNTER: Final = ("source", "thread_id", "segment_id", "sequence")
+_PLACES: Final = {"group": pl.UInt32, "piece": pl.UInt32, "file": pl.UInt32, "is_new": pl.Boolean}
+
+
+class Grown(NamedTuple):
+    """Files that belong together: the pieces of them that are settled, and what came since."""
+
+    known: list[Component]
+    new: Component
+
+    def pieces(self) -> list[Component]:
+        """All that have rows, in the order in which they came."""
+        return [*self.known, self.new] if self.new.rows else self.known
+
+
+def in_pieces(
+    wholes: Sequence[Component], derived: Derived, store: StoredRows, cache: Path, most: int
+) -> dict[int, list[Component]]:
+    """By number those components of which a part is settled, and the rest needs nothing of it.
+
+    Of several files they have no more than `most` rows, for these have to be put in order. `cache`
+    is a folder where it may be kept what parts say. Raises PartDamaged.
+    """
+    found: dict[int, Grown] = {}
+    for number, whole in enumerate(wholes):
+        is_ordered = len(whole.entries) == 1 or whole.rows <= most
+        grown = _grown(whole, derived) if is_ordered and not derived.is_known(whole.name) else None
+        if grown is not None:
+            found[number] = grown
+    asked = {number: grown for number, grown in found.items() if grown.new.rows}
+    together = _together(asked, store, cache) if asked else set()
+    return {number: each.pieces() for number, each in found.items() if number not in together}
+
+
+def _grown(whole: Component, derived: Derived) -> Grown | None:
+    """What of a component is settled; None where its beginning is not."""
+    if any(entry.tentative or entry.deleted for entry in whole.entries):
+        return None
+    ages = sorted({derived.age(part.part) for entry in whole.entries for part in entry.rows})
+    if len(ages) < 2:
+        return None
+    known: list[tuple[int, Component]] = []
+    while piece := _next(whole, derived, ages, known):
+        known.append(piece)
+    if not known:
+        return None
+    new = _piece(whole, derived, known, ages[-1])
+    if new.rows and len(known) >= _MOST_PIECES:
+        del known[1:]
+        new = _piece(whole, derived, known, ages[-1])
+    return Grown([piece for _, piece in known], new)
+
+
+def _next(
+    whole: Component, derived: Derived, ages: list[int], known: list[tuple[int, Component]]
+) -> tuple[int, Component] | None:
+    """The longest piece behind those that are known, with the age of its last part."""
+    for age in reversed(ages):
+        piece = _piece(whole, derived, known, age)
+        if derived.is_known(piece.name):
+            return age, piece
+        if not piece.rows:
+            break
+    return None
+
+
+def _piece(
+    whole: Component, derived: Derived, known: list[tuple[int, Component]], age: int
+) -> Component:
+    """What a component has in the parts up to an age that are younger than all that is known.
+
+    It is named by what it is behind of as well: with other rows before it, it may be another.
+    """
+    after, last = known[-1] if known else (-1, None)
+    entries = [
+        msgspec.structs.replace(
+            entry,
+            rows=tuple(part for part in entry.rows if after < derived.age(part.part) <= age),
+        )
+        for entry in whole.entries
+    ]
+    salt = f"{code_digest()} {last.name}" if last else code_digest()
+    return component([each for each in entries if each.rows], salt, of=whole.name)
+
+
+def _together(asked: Mapping[int, Grown], store: StoredRows, cache: Path) -> set[int]:
+    """Numbers of those whose new rows may have to do with the old ones."""
+    places, runs = _places(asked)
+    said = pl.concat(_said(part, some, store, cache) for part, some in runs.items())
+    said = places[said["place"]].hstack(said)
+    counters = said.select("group", "is_new", key="counters").explode("key").drop_nulls()
+    found = [_odd(said), _out_of_order(said), _of_other_roots(said), _meeting(counters)]
+    keys = pl.concat(
+        of_runs(keys.filter(pl.col("side") == OWN_KEY), runs[part])
+        for part, keys in keys_of_parts(list(runs), store, cache)
+    )
+    # A thread says no more than its root, and that is looked at.
+    named = said.select(*_THREADS, row="first", path="place")
+    threads = pl.concat(hashed(named, "thread", name).select("key") for name in _THREADS)
+    others = places[keys["file"]].hstack(keys.select("key")).join(threads, on="key", how="anti")
+    return {number for each in [*found, _meeting(others)] for number in each}
+
+
+def _places(asked: Mapping[int, Grown]) -> tuple[pl.DataFrame, dict[str, Runs]]:
+    """Whose each run of rows is, and by part the runs, numbered so."""
+    runs: dict[str, Runs] = {}
+    places: list[tuple[int, int, int, bool]] = []
+    files: dict[tuple[int, str], int] = {}
+    for group, grown in asked.items():
+        for number, piece in enumerate(grown.pieces()):
+            for entry in piece.entries:
+                file = files.setdefault((group, entry.path), len(files))
+                for segment in filter(lambda each: each.rows, entry.rows):
+                    runs.setdefault(segment.part, Runs()).add(len(places), segment)
+                    places.append((group, number, file, piece is grown.new))
+    return pl.DataFrame(places, schema=_PLACES, orient="row"), runs
+
+
+def _said(part: str, runs: Runs, store: StoredRows, cache: Path) -> pl.DataFrame:
+    """What the rows of runs say, see `_sayings`, with the `place` of each."""
+    said, run = _sayings(part, store, cache), runs.frame()
+    first, last = (
+        said["first"].search_sorted(row, "right").cast(pl.Int64) - 1
+        for row in (run["begin"], run["end"] - 1)
+    )
+    met = pl.select(place=run["file"], said=pl.int_ranges(first, last + 1)).explode("said")
+    return said[met["said"]].hstack(met.select("place"))
+
+
+def _odd(said: pl.DataFrame) -> pl.Series:
+    """Groups with rows of which it is not known that they say nothing of others.
+
+    What says that a conversation was shortened means the call that was made for it.
+    """
+    shortened, made = pl.col("shortened"), pl.col("made")
+    new = pl.col("is_new")
+    meet = ((new & shortened).any() & made.any()) | ((new & made).any() & shortened.any())
+    return said.group_by("group").agg(odd=pl.col("odd").any() | meet).filter("odd")["group"]
+
+
+def _out_of_order(said: pl.DataFrame) -> pl.Series:
+    """Groups in which new rows of a file stand before old ones, or repeat what is not new."""
+    new = pl.col("is_new")
+    first = {name: pl.col(name).filter(new).min() for name in ("first_record", "repeat", "stated")}
+    is_before = pl.col("last_record").filter(~new).max() >= first["first_record"]
+    repeats = first["repeat"] <= first["stated"].fill_null(first["repeat"])
+    odd = pl.any_horizontal(is_before, repeats)
+    return said.group_by("group", "file").agg(odd=odd).filter("odd")["group"]
+
+
+def _of_other_roots(said: pl.DataFrame) -> pl.Series:
+    """Groups in which a row has another root by all rows than by those of its piece."""
+    facts = said.select("group", "piece", *_FACTS).unique().sort("piece")
+    together = with_root(facts)["root_thread_id"]
+    apart = [with_root(some)["root_thread_id"] for some in facts.partition_by("piece")]
+    return facts.filter(together.ne_missing(pl.concat(apart)))["group"]
+
+
+def _meeting(keys: pl.DataFrame) -> pl.Series:
+    """Groups in which new rows have a key of old ones."""
+    old, new = keys.filter(~pl.col("is_new")), keys.filter("is_new")
+    return new.join(old, on=("group", "key"), how="semi")["group"]
+
+
+def _sayings(part: str, store: StoredRows, cache: Path) -> pl.DataFrame:
+    """What the rows of a part say, a line for consecutive ones that tell the same facts."""
+    path = cache / f"{part.partition('.')[0]}.{pl.__version__}.seams.links"
+    kind = _KIND + code_digest().encode()
+    with suppress(OSError, Damaged, pl.exceptions.PolarsError):
+        return pl.read_ipc(unsealed(kind, read_own(path)))
+    found, start = [], 0
+    for rows in store.slices(part, _COLUMNS):
+        found.append(_lines(rows, start))
+        start += rows.height
+    said = pl.concat(found)
+    with suppress(OSError):
+        buffer = BytesIO()
+        said.write_ipc(buffer)
+        write_aside(path, sealed(kind, buffer.getvalue()), sync=False)
+    return said
+
+
+def _lines(rows: pl.DataFrame, start: int) -> pl.DataFrame:
+    told = pl.struct("path", *_FACTS)
+    counter = pl.when(pl.col("sequence").is_not_null()).then(pl.struct(_COUNTER).hash())
+    is_shortened = pl.col("identity").str.starts_with(COMPACTED).fill_null(value=False)
+    is_repeat, record = pl.col("repeat").is_not_null(), pl.col("record")
+    is_counted = pl.col("kind").is_in(COUNTED_KINDS)
+    numbered = rows.with_row_index("first", start)
+    return numbered.group_by(run=told.rle_id(), maintain_order=True).agg(
+        pl.col("first", *_FACTS).first(),
+        odd=_is_odd().any(),
+        shortened=is_shortened.any(),
+        made=((pl.col("caller") == COMPACT).fill_null(value=False) & ~is_shortened).any(),
+        first_record=record.min(),
+        last_record=record.max(),
+        repeat=record.filter(is_repeat).min(),
+        stated=record.filter(is_counted & ~is_repeat).min(),
+        counters=counter.drop_nulls(),
+    )
+
+
+def _is_odd() -> pl.Expr:
+    """Rows that may say something of others of their thread or file, or be told of by them."""
+    kind = pl.col("kind")
+    nameless = pl.col("identity").is_null() & pl.col("sequence").is_null()
+    return (
+        ~kind.is_in([CALL, RESPONSE, EVENT, PROBLEM])
+        | ((kind == CALL) & nameless)
+        | (pl.col("evidence") != LOG)
+        | (pl.col("history") != OWN)
+        | (pl.col("source") == STORED)
+        | pl.any_horizontal("running", "model_ahead")
+        | pl.any_horizontal(pl.col("history_thread_ids", "route", "log_source").is_not_null())
+    )
