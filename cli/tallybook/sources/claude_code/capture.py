@@ -23,9 +23,11 @@ from tallybook.schema import (
 from tallybook.sources.claude_code.lines import Event, Line, Message, inside
 from tallybook.sources.claude_code.responses import (
     DIALECT,
+    PROMPT_COUNTS,
     SYNTHETIC,
     TOTALS,
     codes,
+    counted,
     is_older,
     moment,
     prompt_counts,
@@ -34,7 +36,6 @@ from tallybook.sources.claude_code.responses import (
     put_terms,
     response,
     total_counts,
-    usage_counts,
     within,
 )
 from tallybook.sources.claude_code.state import Answered, Capture, Held, State
@@ -214,7 +215,7 @@ def _orphan(line: Line, event: Event, record: int, part: str | None, state: Stat
         detail="message_delta without its message_start",
     )
     _put_whose(row, line)
-    put_counts(row, usage_counts(event.usage, problems))
+    put_counts(row, event.usage, problems)
     row.problems = codes(problems)
     return row
 
@@ -270,8 +271,7 @@ def _put_turn(rows: list[Reported], model: str | None, line: Line, *, begins: bo
             risen = inside(line.model_usage if begins else line.turn_usage, str(row.model))
             row.turn_counts = _whole_turn(risen)
         return
-    uncached, cached, written, _, _, output, reasoning = usage_counts(line.usage, [])
-    turn = [uncached, cached, written, output, reasoning]
+    turn = [getattr(counted(line.usage), name) for name in RUNNING_COUNTS]
     restores = inside(line.subagent_stats, "spawned") == 0  # only builds that may restore a total
     asked = [row for row in rows if row.model == model is not None] or [
         row for row in rows if _holds(row, turn)
@@ -300,7 +300,7 @@ def _whole_turn(usage: object) -> list[int | None] | None:
 
 
 def _prompt(row: Reported) -> int:
-    return sum(getattr(row, name) or 0 for name in RUNNING_COUNTS[:3])
+    return sum(getattr(row, name) or 0 for name in PROMPT_COUNTS)
 
 
 def _restarts(version: str | None) -> bool:
@@ -321,7 +321,7 @@ def _put_sum(
     row.part = row.part if line.usage is None else within(row.part, "usage")
     row.dialect, row.calls, row.reported_cost_usd = DIALECT, None, cost
     row.model, row.provider = model, provider(model)
-    put_counts(row, usage_counts(line.usage, problems))
+    put_counts(row, line.usage, problems)
     put_terms(row, line.usage, problems)
     row.problems = codes(problems)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tallybook.dialects import fallback_model, left_out
-from tallybook.schema import EVENT, MOST_AT_BEGIN, Reported
+from tallybook.schema import EVENT, MOST_AT_BEGIN, RUNNING_COUNTS, Reported
 from tallybook.sources.claude_code.lines import Line, Message, inside
 from tallybook.sources.claude_code.threads import identity
 from tallybook.values import count, instant, money, text
@@ -28,6 +28,7 @@ _SAYS_WHEN_FINAL: Final = (2, 1, 92)
 _VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?!\d)", re.ASCII)
 
 _NOTHING: Final[dict[str, Any]] = {}
+PROMPT_COUNTS: Final = RUNNING_COUNTS[:3]
 # Members of a running total per model; the oldest transcript lines use the same names.
 TOTALS: Final = {
     "reported_input_tokens": "inputTokens",
@@ -41,42 +42,38 @@ TOTALS: Final = {
 }
 
 
-def usage_counts(usage: object, problems: list[str]) -> list[int | None]:
-    """What an API usage object counts, as `put_counts` takes it; what it does not state is None."""
-    stated = (usage if isinstance(usage, dict) else _NOTHING).get
-    written, details = stated("cache_creation"), stated("output_tokens_details")
-    return [
-        count(stated("input_tokens"), problems),
-        count(stated("cache_read_input_tokens"), problems),
-        count(stated("cache_creation_input_tokens"), problems),
-        count(inside(written, "ephemeral_5m_input_tokens"), problems),
-        count(inside(written, "ephemeral_1h_input_tokens"), problems),
-        count(stated("output_tokens"), problems),
-        count(inside(details, "thinking_tokens"), problems),
-    ]
+def _members(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else _NOTHING
 
 
-def put_counts(row: Reported, counts: list[int | None]) -> None:
-    """Put on a row the counts of a usage object."""
-    (
-        row.reported_input_tokens,
-        row.reported_cached_tokens,
-        row.reported_cache_creation_tokens,
-        row.reported_cache_creation_5m_tokens,
-        row.reported_cache_creation_1h_tokens,
-        row.reported_output_tokens,
-        row.reported_reasoning_tokens,
-    ) = counts
+def put_counts(row: Reported, usage: object, problems: list[str]) -> None:
+    """Put on a row what an API usage object counts; what it does not state is None."""
+    stated = _members(usage).get
+    written, details = _members(stated("cache_creation")).get, stated("output_tokens_details")
+    row.reported_input_tokens = count(stated("input_tokens"), problems)
+    row.reported_cached_tokens = count(stated("cache_read_input_tokens"), problems)
+    row.reported_cache_creation_tokens = count(stated("cache_creation_input_tokens"), problems)
+    row.reported_cache_creation_5m_tokens = count(written("ephemeral_5m_input_tokens"), problems)
+    row.reported_cache_creation_1h_tokens = count(written("ephemeral_1h_input_tokens"), problems)
+    row.reported_output_tokens = count(stated("output_tokens"), problems)
+    row.reported_reasoning_tokens = count(inside(details, "thinking_tokens"), problems)
+
+
+def counted(usage: object) -> Reported:
+    """A row with nothing but what an API usage object counts."""
+    row = Reported(record=0)
+    put_counts(row, usage, [])
+    return row
 
 
 def prompt_counts(usage: object) -> list[int | None]:
     """What the prompt of a response took: input, cache reads, cache writes."""
-    return usage_counts(usage, [])[:3]
+    return [getattr(counted(usage), name) for name in PROMPT_COUNTS]
 
 
 def put_terms(row: Reported, usage: object, problems: list[str]) -> None:
     """Put on a row what else a usage object says that the price depends on."""
-    stated = (usage if isinstance(usage, dict) else _NOTHING).get
+    stated = _members(usage).get
     searches = inside(stated("server_tool_use"), "web_search_requests")
     row.service_tier = text(stated("service_tier"))
     row.speed = text(stated("speed"))
@@ -93,8 +90,10 @@ def total_counts(total: object, problems: list[str]) -> dict[str, Any]:
 
 def prompt(usage: object) -> int | None:
     """Tokens of the whole prompt of one request, as far as stated; None if nothing is."""
-    uncached, cached, written, for_5m, for_1h, *_ = usage_counts(usage, [])
-    return _sum([uncached, cached, written or _sum([for_5m, for_1h])])
+    row = counted(usage)
+    split = [row.reported_cache_creation_5m_tokens, row.reported_cache_creation_1h_tokens]
+    written = row.reported_cache_creation_tokens or _sum(split)
+    return _sum([row.reported_input_tokens, row.reported_cached_tokens, written])
 
 
 def _sum(numbers: Sequence[int | None]) -> int | None:
@@ -189,7 +188,7 @@ def _put_call(
     problems: list[str] = [] if isinstance(message.usage, dict) else ["bad-number"]
     row.model = text(message.model)
     row.provider = provider(row.model, message_id)
-    put_counts(row, usage_counts(message.usage, problems))
+    put_counts(row, message.usage, problems)
     put_terms(row, message.usage, problems)
     row.timestamp = moment(timestamp, problems)
     row.reported_cost_usd = money(line.cost, problems)
@@ -203,7 +202,7 @@ def _event(row: Reported, message: Message, timestamp: object) -> Reported:
     problems: list[str] = []
     row.kind, row.calls, row.model = EVENT, None, SYNTHETIC
     row.timestamp = moment(timestamp, problems)
-    put_counts(row, usage_counts(message.usage, problems))
+    put_counts(row, message.usage, problems)
     row.problems = codes(problems)
     return row
 
@@ -252,7 +251,7 @@ def _iteration(
         reported_cost_usd=None,
         requested_model=row.requested_model if model == row.model else None,
     )
-    put_counts(extra, usage_counts(entry, problems))
+    put_counts(extra, entry, problems)
     put_terms(extra, entry, problems)
     # Tier and region are the request's; another model may run at another speed.
     extra.service_tier = extra.service_tier or row.service_tier

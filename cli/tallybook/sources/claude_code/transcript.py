@@ -28,7 +28,6 @@ from tallybook.sources.claude_code.responses import (
     put_counts,
     response,
     total_counts,
-    usage_counts,
     within,
 )
 from tallybook.sources.claude_code.skip import TRUNCATED
@@ -175,26 +174,16 @@ def read_agent_end(
     The tool states them when the stream is over, so the output is the last one.
     """
     problems: list[str] = []
-    counts, total = usage_counts(ended.usage, problems), count(ended.total_tokens, problems)
-    session = state.place.session or text(line.session)
-    agent = text(ended.agent_id) or f"sidechain-{state.sidechain_run}"
-    if total is None and count(inside(ended.usage, "output_tokens"), []) is None:
+    row = Reported(record=record, part=part, kind=RESPONSE, dialect=DIALECT, finished=True)
+    put_counts(row, ended.usage, problems)
+    row.reported_total_tokens = count(ended.total_tokens, problems)
+    if row.reported_total_tokens is None and row.reported_output_tokens is None:
         return []
-    uuid = text(line.uuid)
-    row = Reported(
-        record=record,
-        part=part,
-        kind=RESPONSE,
-        dialect=DIALECT,
-        identity=uuid and f"end:{uuid}",
-        record_id=uuid,
-        project=text(line.cwd),
-        timestamp=moment(line.timestamp, problems),
-        finished=True,
-        reported_total_tokens=total,
-    )
-    put_thread(row, session, agent)
-    put_counts(row, counts)
+    agent = text(ended.agent_id) or f"sidechain-{state.sidechain_run}"
+    put_thread(row, state.place.session or text(line.session), agent)
+    row.record_id, row.project = text(line.uuid), text(line.cwd)
+    row.identity = row.record_id and f"end:{row.record_id}"
+    row.timestamp = moment(line.timestamp, problems)
     row.problems = codes(problems)
     return [row]
 
