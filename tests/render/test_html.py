@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from tallybook.render.html import page
 from tallybook.render.html.chart import between, chart, shares, stacks, unit
-from tallybook.render.html.page import sections
+from tallybook.render.html.page import page, sections
 from tallybook.report.query import Query
 from tallybook.report.summary import Report, summarise
 from tests.frames import usage_frame

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from tallybook import __version__
-from tallybook.commands import options
+from tallybook.commands import completion, options
 from tallybook.commands.answering import answer, judge, remark
 from tallybook.commands.options import UsageOptions, with_options
 from tallybook.commands.output import say, writing
@@ -74,7 +74,15 @@ def export(
             help="What to write: .csv, .parquet or .jsonl; or a folder (DIR/) of Parquet by month.",
         ),
     ],
-    by: options.ExportBy = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="KEY[,KEY]...",
+            help="Write the rows of a report instead of the calls.",
+            autocompletion=completion.keys,
+        ),
+    ] = None,
     money: Money = "decimal",
     bom: Bom = False,
 ) -> None:

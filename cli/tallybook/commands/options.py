@@ -94,34 +94,6 @@ By = Annotated[
         autocompletion=completion.keys,
     ),
 ]
-ExportBy = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--by",
-        metavar="KEY[,KEY]...",
-        help="Write the rows of a report instead of the calls.",
-        autocompletion=completion.keys,
-    ),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(metavar="DATE", help="First day: 2026-11-01, 20261101, or 7d for seven days."),
-]
-Until = Annotated[
-    str | None, typer.Option(metavar="DATE", help="Last day, included; written as --since.")
-]
-TimeZone = Annotated[
-    str | None, typer.Option(metavar="TZ", help="IANA zone of all days; default: the machine's.")
-]
-SourceFilter = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="VALUE",
-        help="Only this source. Every filter may be repeated, and takes a name, the beginning of "
-        "one, or with * a pattern.",
-        autocompletion=completion.sources,
-    ),
-]
 
 
 def _filter(what: str, column: str) -> Any:
@@ -130,11 +102,6 @@ def _filter(what: str, column: str) -> Any:
     return typer.Option(metavar="VALUE", help=f"Only this {what}.", autocompletion=names)
 
 
-ProviderFilter = Annotated[list[str] | None, _filter("provider", "provider")]
-ModelFilter = Annotated[list[str] | None, _filter("model", "model")]
-ThreadFilter = Annotated[list[str] | None, _filter("thread, without its sub-agents", "thread_id")]
-ProjectFilter = Annotated[list[str] | None, _filter("project", "project")]
-CallerFilter = Annotated[list[str] | None, _filter("caller, such as lead", "caller")]
 Sort = Annotated[
     Literal["cost", "tokens", "calls", "name", "time"] | None,
     typer.Option(
@@ -185,12 +152,6 @@ Columns = Annotated[
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide the table gets.")]
-AsRecorded = Annotated[
-    bool,
-    typer.Option(
-        "--as-recorded", help="Use no backfill: what the logs do not state stays unknown."
-    ),
-]
 Backfill = Annotated[
     bool,
     typer.Option("--backfill", help="Fill now what can be filled, and record nothing of it."),
@@ -215,13 +176,6 @@ Prices = Annotated[
         "folder of your settings, where there is one.",
     ),
 ]
-PricesAt = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIGEST|DATE",
-        help="The prices that an earlier report was made with: its digest, or its day.",
-    ),
-]
 Engine = Annotated[
     str | None,
     typer.Option(
@@ -230,7 +184,6 @@ Engine = Annotated[
         "cluster that see the same files; the answer is the same.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")]
 Problems = Annotated[
     Path | None,
     typer.Option(
@@ -247,23 +200,54 @@ class UsageOptions:
 
     paths: Paths = None
     everything: All = False
-    since: Since = None
-    until: Until = None
-    timezone: TimeZone = None
-    source: SourceFilter = None
-    provider: ProviderFilter = None
-    model: ModelFilter = None
-    thread: ThreadFilter = None
-    project: ProjectFilter = None
-    caller: CallerFilter = None
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="First day: 2026-11-01, 20261101, or 7d for seven days."),
+    ] = None
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Last day, included; written as --since.")
+    ] = None
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="TZ", help="IANA zone of all days; default: the machine's."),
+    ] = None
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Only this source. Every filter may be repeated, and takes a name, the beginning "
+            "of one, or with * a pattern.",
+            autocompletion=completion.sources,
+        ),
+    ] = None
+    provider: Annotated[list[str] | None, _filter("provider", "provider")] = None
+    model: Annotated[list[str] | None, _filter("model", "model")] = None
+    thread: Annotated[list[str] | None, _filter("thread, without its sub-agents", "thread_id")] = (
+        None
+    )
+    project: Annotated[list[str] | None, _filter("project", "project")] = None
+    caller: Annotated[list[str] | None, _filter("caller, such as lead", "caller")] = None
     problems: Problems = None
-    as_recorded: AsRecorded = False
+    as_recorded: Annotated[
+        bool,
+        typer.Option(
+            "--as-recorded", help="Use no backfill: what the logs do not state stays unknown."
+        ),
+    ] = False
     ledger: Ledger = None
     no_ledger: NoLedger = False
     prices: Prices = None
-    prices_at: PricesAt = None
+    prices_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGEST|DATE",
+            help="The prices that an earlier report was made with: its digest, or its day.",
+        ),
+    ] = None
     engine: Engine = None
-    strict: Strict = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 3 where something is incomplete.")
+    ] = False
 
     def query(
         self,

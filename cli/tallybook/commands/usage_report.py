@@ -86,7 +86,7 @@ def _nothing(_reading: Reading, _report: Report) -> str:
 
 def _page(reading: Reading, report: Report) -> str:
     """The page, which takes more reports than the one that is asked for."""
-    from tallybook.render.html import page, sections
+    from tallybook.render.html.page import page, sections
 
     more = sections(lambda query: report_of(reading, query), report.query)
     apart = {name: envelope_of(_COMMAND, each, reading) for name, each in more.items()}

@@ -15,7 +15,7 @@ import polars as pl
 
 from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
 from tallybook.ledger.part_files import is_whole, openable, put_in_place
-from tallybook.ledger.segments import cover, pick
+from tallybook.ledger.rows import cover, pick
 from tallybook.ledger.store import PartDamaged
 from tallybook.private import aside, read_own, write_aside
 

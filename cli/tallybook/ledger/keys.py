@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from io import BytesIO
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import IO, Final
 
 import polars as pl
@@ -33,12 +32,7 @@ class Keys:
     def __enter__(self) -> Keys:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
 

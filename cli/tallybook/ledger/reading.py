@@ -9,7 +9,6 @@ from functools import partial
 from itertools import groupby
 from operator import methodcaller
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -64,12 +63,7 @@ class Reading:
     def __enter__(self) -> Reading:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ _USUAL: Final = frozenset({"standard", "default", "auto", "on_demand", "global",
 _EXAMPLES: Final = 3  # records of a call, or of a reason, that are named on a page
 
 # Fields of a line of CSV: of the call, and of one priced count of it.
-_CALL: Final = (
+_FIELDS: Final = (
     "call_id",
     "source",
     "provider",
@@ -72,11 +72,11 @@ _CALL: Final = (
     "record",
     "part",
     "kind",
-)
-_PART: Final = ("bucket", "count", "unit", "usd_per_unit", "cost_usd")
-_FIELDS: Final = (
-    *_CALL,
-    *_PART,
+    "bucket",
+    "count",
+    "unit",
+    "usd_per_unit",
+    "cost_usd",
     "origin",
     "how",
     "dialect",
@@ -89,7 +89,6 @@ _FIELDS: Final = (
     "duplicate_of",
     PRICE_DIGEST,
 )
-_HEADINGS: Final = ("", "Count", "Rate", "Cost", "How it is known")
 
 
 def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
@@ -385,8 +384,8 @@ def markdown(answer: Row) -> Iterator[str]:
 
 
 def _columns(cells: list[tuple[str, ...]]) -> list[Column]:
-    texts = (True, False, False, False, True)
+    cuts = {"": keep_ends, "Count": None, "Rate": None, "Cost": None, "How it is known": keep_ends}
     return [
-        Column(heading, list(column), cut=keep_ends if is_text else None)
-        for heading, column, is_text in zip(_HEADINGS, zip(*cells, strict=True), texts, strict=True)
+        Column(heading, column, cut=cut)
+        for (heading, cut), column in zip(cuts.items(), zip(*cells, strict=True), strict=True)
     ]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _LABELS: Final = 8  # names below the bars, at most
 # So many stand in a narrow window as well; of more every third does.
@@ -29,8 +28,7 @@ _FIRST_DAY: Final[Mapping[str, Callable[[str], date]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """What the series `series` (its place in the legend) has in a stack; from the top, per cent."""
 
     y: float
@@ -38,8 +36,7 @@ class Bar:
     series: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(NamedTuple):
     """The bars of one time, where they stand in per cent of the width, and the words on them."""
 
     left: float
@@ -50,16 +47,14 @@ class Stack:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line across, in per cent of the height from the top."""
 
     at: float
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """The name of a time, in per cent of the width; not `is_main`: only where there is room."""
 
     at: float
@@ -68,8 +63,7 @@ class Name:
     is_main: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(NamedTuple):
     """All that a template has to write down; per cents, so that it fits a window of any width."""
 
     stacks: Sequence[Stack]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -143,8 +143,7 @@ def _problems(coverage: Row) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """A figure of the whole report, and what must be known of it."""
 
     heading: str
@@ -256,8 +255,7 @@ def _newest_first(time: Row) -> Row:
     return {**time, "rows": _periods(time)[::-1], "query": query}
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """What a cell shows, its class, and the number that it sorts by where that is another."""
 
     text: str
