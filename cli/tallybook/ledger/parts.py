@@ -154,7 +154,9 @@ def _kept(sink: pa.NativeFile) -> pq.ParquetWriter:
 
 def _passing(sink: pa.NativeFile) -> pa.ipc.RecordBatchFileWriter:
     """What writes rows as they are in memory, small enough for a disk that is one's memory."""
-    return pa.ipc.new_file(sink, PART, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False))
+    return pa.ipc.new_file(
+        sink, PART, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    )
 
 
 def _placed(rows: pa.Table, runs: list[tuple[Where, int]]) -> pa.Table:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from tallybook.dialects.responses import is_search
-from tallybook.values import UNDECODABLE, decode
+from tallybook.values import MAX_COUNT, UNDECODABLE, count, decode
 
 _EVENTS: Final = (
     rb"token_count|thread_settings_applied|task_started|entered_review_mode|exited_review_mode"
 )
 
 # The start of a line in the order that Codex writes. Anything that it does not match is looked at
-# with MARKER, so another key order or spacing costs time and never a line.
+# with MARKER, so another key order or spacing costs time and never a line. Nearly all are told by
+# the first letter of their type.
 BYPASS: Final = re.compile(
-    rb'\{"timestamp":"[^"\\\n]*",(?:"ordinal":\d+,)?"type":"'
-    rb'(?:response_item","payload":\{"type":"(?!web_search_call")[^"\\]*+"|world_state"'
-    rb'|event_msg","payload":\{"type":"(?!(?:' + _EVENTS + rb')")[^"\\]*+")'
+    rb'\{"timestamp":"[^"\\\n]*+",(?:"ordinal":\d+,)?+"type":"(?:'
+    rb'response_item","payload":\{"type":"(?:[^w\\]|(?!web_search_call")[^"\\]*+")|world_state"'
+    rb'|event_msg","payload":\{"type":"(?:[^te\\]|(?!(?:' + _EVENTS + rb')")[^"\\]*+"))'
 )
 
 # Values, not keys: inside a text the closing quote would be escaped, so no message can match. The
@@ -66,18 +66,6 @@ def find_answer(block: bytes, begin: int, end: int, review: Review) -> tuple[boo
     return False, review
 
 
-# The key of the call that a tool's result answers; the result has it too, but another type.
-_TOOL_CALL: Final = re.compile(
-    rb'"type"[ \t]*:[ \t]*"(?:function_call|custom_tool_call|local_shell_call)"'
-    rb'[^\n]*?(?<!\\)"call_id"[ \t]*:[ \t]*"([^"\\]{1,200})"'
-)
-
-
-def tool_ids(block: bytes, begin: int, end: int) -> list[str]:
-    """The ids of the tool calls that a model asks for in the lines."""
-    return [name.decode("ascii", "replace") for name in _TOOL_CALL.findall(block, begin, end)]
-
-
 _SEARCH: Final = b'"web_search_call"'
 
 
@@ -89,22 +77,28 @@ def runs_search(line: bytes) -> bool:
     value = decode(line) if _SEARCH in line else None
     if not isinstance(value, dict) or value.get("type") != "response_item":
         return False
+    from tallybook.dialects.responses import is_search  # noqa: PLC0415 - loads all, for a few lines
+
     return is_search(value.get("payload"))
 
 
-# Scalars are `Any` on purpose: a text where a number belongs must cost that number, not the line.
+BAD_COUNT: Final = -1  # what is no count, as `values.count` has it; nor is this one
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=BAD_COUNT, le=MAX_COUNT)] | None
+
+# Other scalars are `Any`, and a line with other counts is read twice: a text where a number belongs
+# must cost that number, not the line.
 
 
 class Usage(msgspec.Struct, gc=False):
     """Token counts of one response, one turn or one thread, as logged."""
 
-    input_tokens: Any = None
-    cached_input_tokens: Any = None
-    cache_write_input_tokens: Any = None
-    cache_creation_input_tokens: Any = None  # the same, as a fork for Claude names it
-    output_tokens: Any = None
-    reasoning_output_tokens: Any = None
-    total_tokens: Any = None
+    input_tokens: Count = None
+    cached_input_tokens: Count = None
+    cache_write_input_tokens: Count = None
+    cache_creation_input_tokens: Count = None  # the same, as a fork for Claude names it
+    output_tokens: Count = None
+    reasoning_output_tokens: Count = None
+    total_tokens: Count = None
     service_tier: Any = None
 
 
@@ -204,6 +198,7 @@ class Misshapen(msgspec.Struct):
     complaint: str  # names the place, never the content
 
 
+_COUNTS: Final = frozenset(Usage.__struct_fields__) - {"service_tier"}
 _DECODER: Final = msgspec.json.Decoder(Line)
 
 
@@ -219,12 +214,24 @@ def _parse_odd(line: bytes) -> Line | Misshapen | None:
     value = decode(line)
     if not isinstance(value, dict):
         return None
+    _put_whole_counts(value)
     try:
         return msgspec.convert(value, Line)
     except msgspec.ValidationError as error:
         payload = value.get("payload") or value.get("msg")
         event = payload.get("type") if isinstance(payload, dict) else None
         return Misshapen(_name(value.get("type")), _name(event), str(error))
+
+
+def _put_whole_counts(value: Any, levels: int = 4) -> None:
+    """Put the numbers that they are in place of counts, and BAD_COUNT where they are none."""
+    if isinstance(value, dict) and levels:
+        for name in _COUNTS & value.keys():
+            problems = list[str]()
+            number = count(value[name], problems)
+            value[name] = BAD_COUNT if problems else number
+        for inner in value.values():
+            _put_whole_counts(inner, levels - 1)
 
 
 def _name(value: object) -> str | None:

@@ -32,7 +32,6 @@ from tallybook.sources.codex.lines import (
     find_answer,
     parse,
     runs_search,
-    tool_ids,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
 from tallybook.sources.codex.silence import (
@@ -179,11 +178,11 @@ def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     watched, found = 0, jsonl.spans(block, state, BYPASS)
     look = watch(state.strays, block, "codex", _OWN)
-    stated = 0  # where the last line that states usage ends
+    gap, silence = Gap(block), state.silence
     for record, begin, end in jsonl.candidates(block, MARKER, found, look):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
-        watched = begin
+        watched = gap.end = begin
         line = parse(block[begin:end])
         if line is None:
             yield jsonl.unreadable(record, block[begin:end], is_last=end == len(block))
@@ -191,27 +190,30 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         if line.type == "response_item" and runs_search(block[begin:end]):
             state.searches += state.is_own
             continue
-        row = _read_line(line, state, record, Gap(block, stated, begin))
-        yield from take_over(state.silence)
-        if row is not None:
-            if may_be_routed(row):
-                row.routed = True
-                row.tool_ids = [*state.tool_ids, *tool_ids(block, stated, begin)] or None
-            state.tool_ids = []
-            _put_searches(state, row)
-            if row is not state.silence.row:
-                yield row
-        else:
+        row = _read_line(line, state, record, gap)
+        if silence.over:
+            yield from take_over(silence)
+        if row is None:
             look(record, begin, end)
-        if row is not None or line.type == "compacted":  # a history that was answered long ago
-            stated = end
-            restart(state.silence)
-        elif line.type == "turn_context" and _counts_come_first(state):
-            stated = end
-    _watch(block, watched, len(block), state)
+        else:
+            _put_answer(state, row, gap)
+            if row is not silence.row:
+                yield row
+        if row is not None or _begins_anew(state, line):
+            gap.begin = end
+            restart(silence)
+    gap.end = len(block)
+    _watch(block, watched, gap.end, state)
     if is_routed(state.context.turn_model, state.thread.provider):
-        state.tool_ids = [*state.tool_ids, *tool_ids(block, stated, len(block))][-REMEMBERED_IDS:]
-    hear(state.silence, Gap(block, stated, len(block)))
+        state.tool_ids = [*state.tool_ids, *gap.tool_ids()][-REMEMBERED_IDS:]
+    hear(silence, gap)
+
+
+def _begins_anew(state: State, line: Line | Misshapen) -> bool:
+    """Whether what stands before the line is of no answer whose usage is still to come."""
+    if line.type == "turn_context":
+        return _counts_come_first(state)
+    return line.type == "compacted"  # a history that was answered long ago
 
 
 def _counts_come_first(state: State) -> bool:
@@ -219,10 +221,17 @@ def _counts_come_first(state: State) -> bool:
     return state.silence.follows is False and not state.keeps_records
 
 
-def _put_searches(state: State, row: Reported) -> None:
-    """The first row with the counts of an answer has its searches: another may state it again."""
-    is_answer = row.kind == CALL and row.reported_input_tokens and row.repeat is None
-    if state.searches and is_answer and row.part is None:
+def _put_answer(state: State, row: Reported, gap: Gap) -> None:
+    """Put the tools on the row that its answer asked for, and the searches that it ran.
+
+    The first row with the counts of an answer has its searches: another may state it again.
+    """
+    if may_be_routed(row):
+        row.routed = True
+        row.tool_ids = [*state.tool_ids, *gap.tool_ids()] or None
+    state.tool_ids = []
+    is_first = row.kind == CALL and row.repeat is None and row.part is None
+    if state.searches and is_first and row.reported_input_tokens:
         row.web_search_requests, state.searches = state.searches, 0
 
 
@@ -235,17 +244,19 @@ def _read_line(line: Line | Misshapen, state: State, record: int, gap: Gap) -> R
     if isinstance(line, Misshapen):
         states_usage = _STATES_USAGE & {line.type, line.event}
         return lines.problem(record, "bad-line", line.complaint) if states_usage else None
-    row = _dispatch(state, line, record, gap)
-    state.is_counted = state.is_counted or (row is not None and not is_silent_answer(row))
+    if line.payload is not None:
+        row = _read_envelope(state, line, line.payload, record, gap)
+    elif line.msg is not None:
+        row = read_message(state, line, line.msg, record)
+    else:
+        row = _read_bare(state, line, record)
+    if row is not None and not state.is_counted:
+        state.is_counted = not is_silent_answer(row)
     state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
     return row
 
 
-def _dispatch(state: State, line: Line, record: int, gap: Gap) -> Reported | None:
-    if line.payload is not None:
-        return _read_envelope(state, line, line.payload, record, gap)
-    if line.msg is not None:
-        return read_message(state, line, line.msg, record)
+def _read_bare(state: State, line: Line, record: int) -> Reported | None:
     match line.type:
         case "thread.started":
             begin_capture(state, line)
@@ -254,7 +265,7 @@ def _dispatch(state: State, line: Line, record: int, gap: Gap) -> Reported | Non
         case None if line.workdir is not None:
             configure(state, line)
         case _:
-            _read_bare(state, line)
+            _read_early(state, line)
     return None
 
 
@@ -299,7 +310,7 @@ def _read_event(
     return None
 
 
-def _read_bare(state: State, line: Line) -> None:
+def _read_early(state: State, line: Line) -> None:
     """A line from before the envelope: none states usable counts, the first one is a header."""
     thread, stated = state.thread, text(line.id)
     if line.record_type is None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from tallybook.schema import CALL, EVENT
-from tallybook.sources.codex.lines import Usage
-from tallybook.values import MAX_COUNT, count
+from tallybook.sources.codex.lines import BAD_COUNT, Usage
 
 # input, cached, cache write, output, reasoning, total; None where not stated
 Vector = tuple[int | None, int | None, int | None, int | None, int | None, int | None]
@@ -43,7 +42,7 @@ class Pairs(msgspec.Struct):
     adjacent: bool = False  # no other statement since the last of `counts`
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, gc=False):
     """What a statement adds."""
 
     counts: Vector | None
@@ -58,29 +57,24 @@ def vector(usage: Usage | None, problems: list[str]) -> Vector | None:
     """The counts of a usage object; None where it states none at all."""
     if usage is None:
         return None
+    written, other = usage.cache_write_input_tokens, usage.cache_creation_input_tokens
+    if other is not None and not written:
+        written = other
     stated = (
         usage.input_tokens,
         usage.cached_input_tokens,
-        usage.cache_write_input_tokens or _named_otherwise(usage),
+        written,
         usage.output_tokens,
         usage.reasoning_output_tokens,
         usage.total_tokens,
     )
     if stated == _NOTHING:
         return None
-    for value in stated:
-        if value is not None and (type(value) is not int or not 0 <= value <= MAX_COUNT):
-            break
-    else:
-        return stated  # nearly always
-    a, b, c, d, e, f = (count(value, problems) for value in stated)
-    return a, b, c, d, e, f
-
-
-def _named_otherwise(usage: Usage) -> Any:
-    """Cache writes under the other name, or the zero or nothing under Codex's own."""
-    other = usage.cache_creation_input_tokens
-    return usage.cache_write_input_tokens if other is None else other
+    if BAD_COUNT in stated:
+        problems.append("bad-number")
+        a, b, c, d, e, f = (None if value == BAD_COUNT else value for value in stated)
+        return a, b, c, d, e, f
+    return stated
 
 
 def agree(one: Vector | None, other: Vector | None) -> bool:
@@ -122,13 +116,20 @@ def settle(counter: Counter, pairs: Pairs, stated: Pair, *, fresh: bool) -> Step
     repeated = _take_record(pairs, stated)
     step = _advance(counter, stated, fresh=fresh, certain=repeated)
     if is_zero(step.counts) and (repeated or step.repeat is None):
-        return step._replace(kind=EVENT, mismatch=None)
-    if repeated:
-        return step._replace(kind=CALL, repeat=SAME_CALL_OTHER_FORM, mismatch=None, inherited=False)
-    if step.repeat is None:
-        pairs.counts = [*pairs.counts[1 - REMEMBERED :], stated]
+        step.kind, step.mismatch = EVENT, None
+    elif repeated:
+        step.kind, step.repeat = CALL, SAME_CALL_OTHER_FORM
+        step.mismatch, step.inherited = None, False
+    elif step.repeat is None:
+        _remember(pairs.counts, stated)
         pairs.adjacent = True
     return step
+
+
+def _remember(known: list[Any], value: Any) -> None:
+    """Put a value behind the last ones that are kept."""
+    known.append(value)
+    del known[:-REMEMBERED]
 
 
 def settle_record(pairs: Pairs, stated: Pair) -> str | None:
@@ -139,7 +140,7 @@ def settle_record(pairs: Pairs, stated: Pair) -> str | None:
         if _is_same_call(stated, pairs.counts[index], nearest=nearest):
             del pairs.counts[index]
             return SAME_CALL_OTHER_FORM
-    pairs.records = [*pairs.records[1 - REMEMBERED :], stated]
+    _remember(pairs.records, stated)
     return None
 
 
@@ -196,7 +197,7 @@ def _rose(counter: Counter, total: Vector) -> bool:
 
 def _follow(counter: Counter, total: Vector) -> None:
     counter.total = counter.seen = total
-    counter.recent = [*counter.recent[1 - REMEMBERED :], total]
+    _remember(counter.recent, total)
     counter.filled = is_zero(total) and bool(total[TOTAL])
 
 
@@ -250,11 +251,17 @@ def _size(counts: Vector) -> int:
 
 
 def _is_sum(total: Vector, before: Vector, last: Vector) -> bool:
-    """Whether `total` is what `before` becomes with `last`; faster than to add them up."""
-    for a, b, c in zip(total, before, last, strict=True):
-        if a != (None if b is None or c is None else b + c):
-            return False
-    return True
+    """Whether `total` is what `before` becomes with `last`; faster than to add them up.
+
+    Where a build leaves a count out, it is the third one.
+    """
+    a, b, c, d, e, f = before
+    u, v, w, x, y, z = last
+    try:
+        fast = a + u, b + v, None if w is None else c + w, d + x, e + y, f + z  # type: ignore[operator]
+    except TypeError:
+        return total == _plus(before, last)
+    return total == fast
 
 
 def _minus(total: Vector, before: Vector) -> Vector:

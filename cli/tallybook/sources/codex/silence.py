@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -23,13 +23,24 @@ _TELLING_START: Final = re.compile(
     rb'|event_msg","payload":\{"type":"(?!entered_review|exited_review|item_|task_started")[a-z_]+")'
 )
 
+# The key of the call that a tool's result answers; the result has it too, but another type.
+_TOOL_CALL: Final = re.compile(
+    rb'"type"[ \t]*:[ \t]*"(?:function_call|custom_tool_call|local_shell_call)"'
+    rb'[^\n]*?(?<!\\)"call_id"[ \t]*:[ \t]*"([^"\\]{1,200})"'
+)
 
-class Gap(NamedTuple):
+
+class Gap(msgspec.Struct, gc=False):
     """The lines of a block since usage was last stated."""
 
     block: bytes
-    begin: int
-    end: int
+    begin: int = 0
+    end: int = 0
+
+    def tool_ids(self) -> list[str]:
+        """The ids of the tool calls that a model asks for in them."""
+        found = _TOOL_CALL.findall(self.block, self.begin, self.end)
+        return [name.decode("ascii", "replace") for name in found]
 
     def find_answer(self, review: Review, *, by_events: bool) -> tuple[bool, Review]:
         """Whether a model has answered in them, and how a review stands where it has not.
@@ -81,9 +92,10 @@ def hear(silence: Silence, gap: Gap) -> bool:
 
 def state_usage(silence: Silence, gap: Gap) -> None:
     """Usage of a call is stated: of the one that seemed to leave none, if none answered since."""
-    if silence.row is not None and not hear(silence, gap):
-        _withdraw(silence.row)
-    end_request(silence)
+    if silence.row is not None:
+        if not hear(silence, gap):
+            _withdraw(silence.row)
+        end_request(silence)
     silence.asked = None
     if silence.follows is None:
         silence.follows = hear(silence, gap)

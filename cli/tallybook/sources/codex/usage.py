@@ -38,6 +38,7 @@ from tallybook.values import instant, text
 DIALECT: Final = "openai"
 EMBEDDED: Final = "latest_token_usage_record"
 COMPACT: Final = "compact"
+_NOTHING: Final = Info()
 _COPYING: Final = timedelta(seconds=1)  # a copied history is written at once, nearly always
 # The item that a provider puts in place of the history; the second name is the older one.
 _COMPACTIONS: Final = frozenset({"compaction", "compaction_summary"})
@@ -53,18 +54,18 @@ def read_count(
     provider states no usage. The row of such a call is `state.silence.row`.
     """
     problems: list[str] = []
-    info = info or Info()
+    info = info or _NOTHING
     stated = _pair(info.last_token_usage, info.total_token_usage, problems)
+    is_empty = stated == (None, None)
     whose = bounds.history(state.boundary, line.ordinal)
-    is_old = stated == (None, None) or agree(stated[1], state.counter.total)
     if gap is not None:
-        if not is_old:
+        if not is_empty and not agree(stated[1], state.counter.total):
             state_usage(state.silence, gap)
         elif _is_silent(state, gap):
             end_request(state.silence)
             state.silence.row = without_counts(state, line, record, None)
             return state.silence.row
-    if stated == (None, None):
+    if is_empty:
         return _silent_answer(state, line, record, whose, gap)
     fresh = not bounds.inherits(state.boundary) and not state.thread.continues
     step = settle(state.counter, state.pairs, stated, fresh=fresh)
@@ -246,6 +247,8 @@ def _model_in_force(state: State, whose: str) -> str | None:
 
 
 def _stated_model(info: Info) -> str | None:
+    if info.model is None and info.model_name is None and info.metadata is None:
+        return None  # nearly always
     deeper = info.metadata.get("model") if isinstance(info.metadata, dict) else None
     return text(info.model) or text(info.model_name) or text(deeper)
 
@@ -282,5 +285,6 @@ def put_counts(row: Reported, counts: Vector | None) -> None:
 def close(row: Reported, line: Line, problems: list[str]) -> Reported:
     """The row with its time and its problems, each code once."""
     row.timestamp = instant(line.timestamp, problems)
-    row.problems = list(dict.fromkeys(problems)) or None
+    if problems:
+        row.problems = list(dict.fromkeys(problems))
     return row
