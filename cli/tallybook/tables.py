@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from types import NoneType
 from typing import Any, Final, get_args
@@ -12,6 +12,7 @@ import pyarrow as pa
 from msgspec.structs import FieldInfo, astuple, fields
 
 from tallybook.schema import Reported
+from tallybook.values import EPOCH
 
 _TOKENS = pa.int64()
 _TEXT = pa.string()
@@ -28,8 +29,7 @@ _TYPES: Final = {
     list[str]: pa.list_(_TEXT),
     list[int | None]: pa.list_(pa.int64()),
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+_SINCE: Final = pa.duration("us")  # 1970
 
 
 def _column(field: FieldInfo) -> tuple[str, pa.DataType]:
@@ -72,8 +72,11 @@ def table(rows: Sequence[Reported]) -> pa.Table:
     """Columns in REPORTED's order and types; no rows give an empty table of that schema."""
     if not rows:
         return REPORTED.empty_table()
-    columns = zip(*map(astuple, rows), strict=True)
-    arrays = [array(values, field.type) for values, field in zip(columns, REPORTED, strict=True)]
+    flat = list[Any]()  # a list with a column in every so many steps is faster than to zip tuples
+    for row in rows:
+        flat += astuple(row)
+    width = len(REPORTED)
+    arrays = [array(flat[place::width], field.type) for place, field in enumerate(REPORTED)]
     return pa.Table.from_arrays(arrays, schema=REPORTED)
 
 
@@ -99,11 +102,10 @@ def columns(count: int, values: Mapping[str, Any]) -> pa.Table:
 def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """The values, at least one; where all are the same, repeating one is ten times as fast."""
     first, count = values[0], len(values)
-    if values.count(first) < count:
-        return pa.array(_micros(values) if pa.types.is_timestamp(kind) else values, kind)
-    return pa.nulls(count, kind) if first is None else pa.repeat(pa.scalar(first, kind), count)
-
-
-def _micros(times: Iterable[datetime | None]) -> list[int | None]:
-    """Microseconds since 1970, which Arrow takes over at twice the speed."""
-    return [None if time is None else (time - _EPOCH) // _MICROSECOND for time in times]
+    if values[-1] == first and values.count(first) == count:
+        return pa.nulls(count, kind) if first is None else pa.repeat(pa.scalar(first, kind), count)
+    if not pa.types.is_timestamp(kind):
+        return pa.array(values, kind)
+    # Arrow takes these over at four times the speed of times with a zone.
+    since = [None if time is None else time - EPOCH for time in values]
+    return pa.array(since, _SINCE).view(TIMESTAMP)
