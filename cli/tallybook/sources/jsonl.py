@@ -136,7 +136,7 @@ def rows(
             yield unreadable(record, block[begin:end], is_last=end == len(block))
 
 
-class Lines(msgspec.Struct):
+class Lines(msgspec.Struct, array_like=True):
     """The state of a format in which each line says all that there is to know of it."""
 
     records: int = 0

@@ -14,7 +14,7 @@ from tallybook.wording import counted
 OTHER = "other-format"
 
 
-class Strays(msgspec.Struct):
+class Strays(msgspec.Struct, array_like=True):
     """How many such lines there are, and whose the first one is."""
 
     count: int = 0

@@ -13,7 +13,7 @@ from tallybook.sources.claude_code.threads import FileIdentity, Link
 from tallybook.sources.strays import Strays
 
 
-class Answered(msgspec.Struct):
+class Answered(msgspec.Struct, array_like=True):
     """A response of the main loop in a saved standard output."""
 
     message_id: str | None
@@ -24,7 +24,7 @@ class Answered(msgspec.Struct):
     output: int  # as far as its messages state it
 
 
-class Capture(msgspec.Struct):
+class Capture(msgspec.Struct, array_like=True):
     """The run whose standard output is being read."""
 
     session: str | None = None
@@ -38,7 +38,7 @@ class Capture(msgspec.Struct):
     has_result: bool = False
 
 
-class Held(msgspec.Struct):
+class Held(msgspec.Struct, array_like=True):
     """A streamed response whose last event has not been seen yet."""
 
     record: int
@@ -47,7 +47,7 @@ class Held(msgspec.Struct):
     chain_id: str | None = None
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, array_like=True):
     """Small, plain and serialisable."""
 
     place: FileIdentity = FileIdentity()

@@ -19,7 +19,7 @@ _SHORTEST_MINTED: Final = 16  # some gateways imitate the prefix with a constant
 _LINKS_KEPT: Final = 64  # blocks of one response follow each other closely, but for parallel agents
 
 
-class Link(msgspec.Struct):
+class Link(msgspec.Struct, array_like=True):
     """A record of a response, for the record that follows it.
 
     `prompt` are its input counts: the link between messages that do not name the record before
@@ -123,7 +123,7 @@ _LABEL: Final = re.compile(r"a([a-z][a-z_-]*)-[0-9a-f]+")
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
-class FileIdentity(msgspec.Struct, frozen=True):
+class FileIdentity(msgspec.Struct, array_like=True, frozen=True):
     """What a file's name and its neighbour say about every line in it."""
 
     session: str | None = None

@@ -11,7 +11,7 @@ from tallybook.schema import AFTER_TURN, BEFORE_TURN, INHERITED, OWN
 from tallybook.values import count, instant, text, uuid_time
 
 
-class Boundary(msgspec.Struct):
+class Boundary(msgspec.Struct, array_like=True):
     """What the lines so far say about where the thread's own part begins."""
 
     born: datetime | None = None  # when the thread came to be, to the millisecond

@@ -25,7 +25,7 @@ STALE_TOTAL: Final = "stale-total"
 SAME_CALL_OTHER_FORM: Final = "twin"
 
 
-class Counter(msgspec.Struct):
+class Counter(msgspec.Struct, array_like=True):
     """The running total of a thread as its log tells it."""
 
     total: Vector | None = None  # what the next call is added to
@@ -34,7 +34,7 @@ class Counter(msgspec.Struct):
     filled: bool = False  # the total is the context window put in place of the counts
 
 
-class Pairs(msgspec.Struct):
+class Pairs(msgspec.Struct, array_like=True):
     """Statements of the two forms that have not met the same call in the other form."""
 
     records: list[Pair] = msgspec.field(default_factory=list)

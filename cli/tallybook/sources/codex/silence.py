@@ -69,7 +69,7 @@ class Gap(msgspec.Struct, gc=False):
         return False, review
 
 
-class Silence(msgspec.Struct):
+class Silence(msgspec.Struct, array_like=True):
     """What is known of answers since usage was last stated."""
 
     is_answered: bool = False

@@ -16,7 +16,7 @@ from tallybook.sources.strays import Strays
 REMEMBERED_IDS = 64
 
 
-class Thread(msgspec.Struct):
+class Thread(msgspec.Struct, array_like=True):
     """Who the file's thread is, by its first header."""
 
     id: str | None = None
@@ -31,7 +31,7 @@ class Thread(msgspec.Struct):
     continues: bool = False  # the file goes on from another file of the thread
 
 
-class Context(msgspec.Struct):
+class Context(msgspec.Struct, array_like=True):
     """What is in force for the next call."""
 
     turn_model: str | None = None
@@ -46,7 +46,7 @@ class Context(msgspec.Struct):
     responses: list[str] = msgspec.field(default_factory=list)
 
 
-class Capture(msgspec.Struct):
+class Capture(msgspec.Struct, array_like=True):
     """The thread that a saved standard output speaks of."""
 
     thread_id: str | None = None
@@ -54,7 +54,7 @@ class Capture(msgspec.Struct):
     problems: list[str] = msgspec.field(default_factory=list)
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, array_like=True):
     """The fold's state: plain values, bounded whatever the size of the file."""
 
     records: int = 0  # lines read

@@ -8,7 +8,7 @@ from tallybook.sources.strays import Strays
 from tallybook.sources.symphony.tokens import Tokens
 
 
-class Chain(msgspec.Struct):
+class Chain(msgspec.Struct, array_like=True):
     """Where the chain of an audit file's records stands."""
 
     is_checked: bool = True  # exports leave records out and redact others
@@ -17,7 +17,7 @@ class Chain(msgspec.Struct):
     date: str | None = None  # of the last record that follows none
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, array_like=True):
     """The fold's state; its maps grow with the runs and threads of a file, not with its records."""
 
     form: str | None = None
