@@ -12,6 +12,7 @@ import polars as pl
 from tallybook.pricing import media, tools
 from tallybook.pricing.in_force import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
+from tallybook.pricing.table import RATES
 from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS, TOOL_COUNTS, TOOL_FEES
 
 # The words of `price_status`.
@@ -38,9 +39,9 @@ COSTS: Final = (*BUCKET_COSTS, "cost", "cost_low", "cost_high")
 
 _ONE_HOUR: Final = "cache_creation_1h_input_tokens"
 
-_NO_TOOLS: Final = pl.lit(None, pl.Int128).alias(tools.COST)
 # Costs are whole femto-dollars (1e-15 USD): sums in any order are the same to the last digit.
 FEMTO: Final = pl.Int128
+_NARROW: Final = 2**59  # costs below it are worked out with half the digits, in half the time
 SCHEMA: Final[dict[str, Any]] = {
     **dict.fromkeys(COSTS, FEMTO),
     # What of the highest cost is for an output that may be this call's or that of another one.
@@ -115,14 +116,27 @@ def dollars(femto: pl.Expr) -> pl.Expr:
 
 
 def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
-    calls = add_rates(calls, rates, now).with_columns(_counts()).with_columns(_bucket_costs())
+    calls = add_rates(calls, rates, now).with_columns(_counts())
     has_media, has_tools = "image_input_assumed" in calls.columns, tools.are_stated(calls)
+    if has_media or has_tools or _are_dear(calls):
+        calls = calls.with_columns(pl.col(_TOKENS).cast(FEMTO))
+    calls = calls.with_columns(_bucket_costs())
     if has_media:
         calls = media.add_costs(calls)
-    calls = tools.add_costs(calls) if has_tools else calls.with_columns(_NO_TOOLS)
+    if has_tools:
+        calls = tools.add_costs(calls)
     for step in _steps(has_media, has_tools):
         calls = calls.with_columns(step)
     return calls
+
+
+def _are_dear(calls: pl.DataFrame) -> bool:
+    """Whether costs may need more digits than whole numbers of 64 bits have."""
+    most = calls.select(pl.col(*_TOKENS, *_HIGHEST).max()).row(0, named=True)
+    rates = (most[name] or 0 for name in _HIGHEST if name != "search_high")
+    tokens = (most[name] or 0 for name in _TOKENS)
+    searches = (most["web_search_requests"] or 0) * (most["search_high"] or 0)
+    return max(tokens) * max(rates) + searches >= _NARROW
 
 
 @cache
@@ -148,6 +162,7 @@ def _bucket_costs() -> list[pl.Expr]:
         _cost("output_tokens", "output").alias("output_cost"),
         _cost("perhaps_output_tokens", "output_high").alias("perhaps_output_cost"),
         _cost("web_search_requests", "search").alias("web_search_cost"),
+        pl.lit(None, pl.Int64).alias(tools.COST),
     ]
 
 
@@ -167,7 +182,7 @@ def _steps(has_media: bool, has_tools: bool) -> tuple[list[pl.Expr], ...]:
     whole = _if_known(pl.sum_horizontal(BUCKET_COSTS))
     sums = {"cost": whole, "cost_low": _if_known(low), "cost_high": bounded}
     billed = [
-        pl.when("counted").then(pl.when("refused").then(pl.lit(0, FEMTO)).otherwise(name))
+        pl.when("counted").then(pl.when("refused").then(0).otherwise(name)).cast(FEMTO).alias(name)
         for name in COSTS
     ]
     return (
@@ -176,7 +191,7 @@ def _steps(has_media: bool, has_tools: bool) -> tuple[list[pl.Expr], ...]:
             _status(has_media).alias("price_status"),
             *(value.alias(name) for name, value in sums.items()),
         ],
-        [value.alias(name) for value, name in zip(billed, COSTS, strict=True)],
+        [*billed, pl.col("perhaps_output_cost").cast(FEMTO)],
     )
 
 
@@ -191,8 +206,12 @@ def _known_sum(*columns: str) -> pl.Expr:
 
 def _cost(tokens: str, rate: str) -> pl.Expr:
     """Null where the count or its rate is unknown; nothing costs nothing, whatever the rate."""
-    count = pl.col(tokens).cast(FEMTO)
-    return pl.when(pl.col(tokens) == 0).then(pl.lit(0, FEMTO)).otherwise(count * pl.col(rate))
+    return pl.when(pl.col(tokens) == 0).then(0).otherwise(_at(tokens, rate))
+
+
+def _at(tokens: str, rate: str) -> pl.Expr:
+    """The same in a sum, where what is null adds nothing."""
+    return pl.col(tokens) * pl.col(rate)
 
 
 # The counts that are priced, each with its rate and the column of its cost.
@@ -206,18 +225,25 @@ PRICED_COUNTS: Final = (
 )
 
 
+_TOKENS: Final = (
+    *(tokens for tokens, _ in PRICED_COUNTS),
+    "uncached_input_tokens",
+    "unsplit_input_tokens",
+    "perhaps_uncached_tokens",
+    "perhaps_output_tokens",
+)
+_HIGHEST: Final = tuple(f"{name}_high" for name in (*RATES, "input"))
+
+
 def _any_stated() -> pl.Expr:
     return pl.any_horizontal(pl.col(tokens).is_not_null() for tokens, _ in PRICED_COUNTS)
 
 
 def _unpriced(has_media: bool) -> pl.Expr:
-    missing = [
-        (pl.col(tokens) != 0).fill_null(value=False) & pl.col(rate).is_null()
-        for tokens, rate in PRICED_COUNTS
-    ]
+    missing = [(pl.col(tokens) != 0) & pl.col(rate).is_null() for tokens, rate in PRICED_COUNTS]
     if has_media:
-        missing.append(pl.col(media.UNPRICED).fill_null(value=False))
-    return pl.any_horizontal(*missing, _unknown_without_price())
+        missing.append(pl.col(media.UNPRICED))
+    return pl.any_horizontal(*missing, _unknown_without_price()).fill_null(value=False)
 
 
 def _unknown_without_price() -> pl.Expr:
@@ -232,13 +258,13 @@ def _if_known(cost: pl.Expr) -> pl.Expr:
 
 def _low() -> pl.Expr:
     return pl.sum_horizontal(
-        _cost("uncached_input_tokens", "uncached_low"),
-        _cost("unsplit_input_tokens", "input_low"),
-        _cost("cached_input_tokens", "cached_low"),
-        _cost("five_minutes", "creation_5m_low"),
-        _cost("one_hour", "creation_1h_low"),
-        _cost("output_tokens", "output_low"),
-        _cost("web_search_requests", "search_low"),
+        _at("uncached_input_tokens", "uncached_low"),
+        _at("unsplit_input_tokens", "input_low"),
+        _at("cached_input_tokens", "cached_low"),
+        _at("five_minutes", "creation_5m_low"),
+        _at("one_hour", "creation_1h_low"),
+        _at("output_tokens", "output_low"),
+        _at("web_search_requests", "search_low"),
     )
 
 
@@ -249,48 +275,40 @@ def _high() -> pl.Expr:
     unknown_writes = pl.col("cache_creation_input_tokens").is_null()
     return pl.sum_horizontal(
         pl.when(unknown_writes)
-        .then(_cost("uncached_input_tokens", "input_high"))
-        .otherwise(_cost("uncached_input_tokens", "uncached_high")),
-        _cost("perhaps_uncached_tokens", "uncached_high"),
-        _cost("unsplit_input_tokens", "input_high"),
-        _cost("cached_input_tokens", "cached_high"),
+        .then(_at("uncached_input_tokens", "input_high"))
+        .otherwise(_at("uncached_input_tokens", "uncached_high")),
+        _at("perhaps_uncached_tokens", "uncached_high"),
+        _at("unsplit_input_tokens", "input_high"),
+        _at("cached_input_tokens", "cached_high"),
         pl.when(unknown_lifetime)
-        .then(_cost("five_minutes", "creation_1h_high"))
-        .otherwise(_cost("five_minutes", "creation_5m_high")),
-        _cost("one_hour", "creation_1h_high"),
-        _cost("output_tokens", "output_high"),
+        .then(_at("five_minutes", "creation_1h_high"))
+        .otherwise(_at("five_minutes", "creation_5m_high")),
+        _at("one_hour", "creation_1h_high"),
+        _at("output_tokens", "output_high"),
         "perhaps_output_cost",
-        _cost("web_search_requests", "search_high"),
+        _at("web_search_requests", "search_high"),
     )
 
 
 def _status(has_media: bool) -> pl.Expr:
     borrowed = pl.any_horizontal(
-        (pl.col(tokens) > 0).fill_null(value=False)
-        & pl.col(f"{rate}_borrowed").fill_null(value=False)
-        for tokens, rate in PRICED_COUNTS[1:4]
+        (pl.col(tokens) > 0) & pl.col(f"{rate}_borrowed") for tokens, rate in PRICED_COUNTS[1:4]
     )
     assumed = pl.col("timestamp").is_null() | pl.col("assumed")
     if has_media:
         assumed |= pl.col(media.ASSUMED).fill_null(value=False)
-    return (
-        pl.when(~pl.col("counted"))
-        .then(pl.lit(NOT_COUNTED))
-        .when("refused")
-        .then(pl.lit(NOT_BILLED))
-        .when(~pl.col("_stated"))
-        .then(pl.lit(NO_COUNTS))
-        .when(pl.col("_unpriced") & pl.col("too_early"))
-        .then(pl.lit(BEFORE_FIRST_PRICE))
-        .when(pl.col("_unpriced"))
-        .then(pl.lit(UNPRICED))
-        .when("free")
-        .then(pl.lit(FREE))
-        .when("tier_open")
-        .then(pl.lit(TIER_UNKNOWN))
-        .when(assumed)
-        .then(pl.lit(ASSUMED_LIST_PRICE))
-        .when(borrowed)
-        .then(pl.lit(PRICED_FALLBACK_RATE))
-        .otherwise(pl.lit(PRICED))
+    found = (
+        (~pl.col("counted"), NOT_COUNTED),
+        (pl.col("refused"), NOT_BILLED),
+        (~pl.col("_stated"), NO_COUNTS),
+        (pl.col("_unpriced") & pl.col("too_early"), BEFORE_FIRST_PRICE),
+        (pl.col("_unpriced"), UNPRICED),
+        (pl.col("free"), FREE),
+        (pl.col("tier_open"), TIER_UNKNOWN),
+        (assumed, ASSUMED_LIST_PRICE),
+        (borrowed, PRICED_FALLBACK_RATE),
     )
+    number = pl.lit(len(found), pl.UInt8)
+    for place in reversed(range(len(found))):
+        number = pl.when(found[place][0]).then(pl.lit(place, pl.UInt8)).otherwise(number)
+    return pl.lit(pl.Series([*(word for _, word in found), PRICED])).gather(number)

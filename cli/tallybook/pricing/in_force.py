@@ -31,7 +31,6 @@ _CACHED, _CREATION_5M, _CREATION_1H, _SEARCH = (
 _BORROWING: Final = ("cached", "creation_5m", "creation_1h")
 
 SCHEMA: Final[dict[str, Any]] = {
-    "situation": pl.Int64,
     **dict.fromkeys(RATES, pl.Int64),
     **{f"{name}_low": pl.Int64 for name in (*RATES, "input")},
     **{f"{name}_high": pl.Int64 for name in (*RATES, "input")},
@@ -69,26 +68,44 @@ class _Grid:
 
 def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
     """Add the columns of SCHEMA to `calls`, in their order."""
-    keys = calls.select(KEY_COLUMNS).unique(maintain_order=True)
-    tariffs = tuple(rates.tariff(Key(*row)) for row in keys.iter_rows())
+    named = calls.select(KEY_COLUMNS)
+    # A number is found sooner than five texts, and there are few keys.
+    keys = named.hash_rows()
+    firsts = keys.arg_unique()
+    tariffs = tuple(rates.tariff(Key(*row)) for row in named[firsts].iter_rows())
     grid = _grid(tariffs, LATEST if now is None else micros(now))
-    calls = calls.join(
-        keys.with_row_index("tariff"),
-        on=KEY_COLUMNS,
-        how="left",
-        nulls_equal=True,
-        maintain_order="left",
-    )
-    calls = calls.with_columns(situation=_situations(calls, grid)).drop("tariff")
-    schema, parts = SCHEMA, [_rates]
-    for module, part in ((media, _media), (tools, _fees)):
-        if module.are_stated(calls):
-            schema, parts = schema | module.SCHEMA, [*parts, part]
-    numbers = calls["situation"].unique(maintain_order=True)
-    found = [(number, _situated(number, grid)) for number in numbers]
-    rows = [(n, *chain.from_iterable(part(each) for part in parts)) for n, each in found]
-    table = pl.DataFrame(rows, schema=schema, orient="row")
-    return calls.join(table, on="situation", how="left", maintain_order="left")
+    situation = _situations(calls, _numbers(keys, firsts), grid)
+    numbers = situation.unique().sort()
+    found = [_situated(number, grid) for number in numbers]
+    columns: list[pl.Series] = []
+    for schema, part, is_needed in (
+        (SCHEMA, _rates, True),
+        (media.SCHEMA, _media, media.are_stated(calls)),
+        (tools.SCHEMA, _fees, tools.are_stated(calls)),
+    ):
+        if is_needed:
+            values = [tuple(part(each)) for each in found]
+            columns += pl.DataFrame(values, schema=schema, orient="row").get_columns()
+    return calls.hstack(_taken(columns, numbers.search_sorted(situation)))
+
+
+def _numbers(keys: pl.Series, firsts: pl.Series) -> pl.Series:
+    """The number of each key among those that differ, which stand first at `firsts`."""
+    distinct = pl.DataFrame({"key": keys.gather(firsts)}).with_row_index("number")
+    found = pl.DataFrame({"key": keys}).join(distinct, on="key", how="left", maintain_order="left")
+    return found["number"].cast(pl.Int64)
+
+
+def _taken(columns: Iterable[pl.Series], place: pl.Series) -> list[pl.Series]:
+    """What stands in each column at the places; most bounds are the rates, and taken once."""
+    taken: dict[Any, pl.Series] = {}
+    found = []
+    for column in columns:
+        values = (column.dtype, *column)
+        if values not in taken:
+            taken[values] = column.gather(place)
+        found.append(taken[values].alias(column.name))
+    return found
 
 
 def _grid(tariffs: tuple[Tariff, ...], latest: int) -> _Grid:
@@ -115,26 +132,24 @@ def _edges(tariff: Tariff) -> tuple[set[int], set[int], set[int]]:
     return instants, seconds, {row.above for row in rows if row.above}
 
 
-def _situations(calls: pl.DataFrame, grid: _Grid) -> pl.Series:
+def _situations(calls: pl.DataFrame, tariff: pl.Series, grid: _Grid) -> pl.Series:
     """One number for everything that decides the rates: tariff, period, window, prompt size."""
-    time = calls["timestamp"].dt.timestamp("us")
-    second = (time // 1_000_000 + MONDAY) % WEEK
-    is_open = calls["context_tokens"].is_null()
+    time = pl.col("timestamp").dt.timestamp("us")
     places = (
         _place(time, grid.instants, "right"),
-        _place(second, grid.seconds, "right"),
-        _place(_largest_prompt(calls), grid.sizes, "left"),
+        _place((time // 1_000_000 + MONDAY) % WEEK, grid.seconds, "right"),
+        _place(_largest_prompt(), grid.sizes, "left"),
     )
-    tariff = number = calls["tariff"].cast(pl.Int64)
+    number = own = pl.lit(tariff)
     for axis, (edges, place) in enumerate(zip(grid.axes, places, strict=True)):
         width = len(edges) + 2
-        number = number * width + _own_places(grid, axis).gather(tariff * width + place)
-    return number * 2 + is_open.cast(pl.Int64)
+        number = number * width + pl.lit(_own_places(grid, axis)).gather(own * width + place)
+    return calls.select(number * 2 + pl.col("context_tokens").is_null()).to_series()
 
 
-def _place(values: pl.Series, edges: tuple[int, ...], side: Any) -> pl.Series:
-    found = pl.Series(edges, dtype=pl.Int64).search_sorted(values, side).cast(pl.Int64)
-    return found.set(values.is_null(), len(edges) + 1)
+def _place(values: pl.Expr, edges: tuple[int, ...], side: Any) -> pl.Expr:
+    found = pl.lit(pl.Series(edges, dtype=pl.Int64)).search_sorted(values, side).cast(pl.Int64)
+    return pl.when(values.is_null()).then(len(edges) + 1).otherwise(found)
 
 
 def _own_places(grid: _Grid, axis: int) -> pl.Series:
@@ -155,13 +170,13 @@ def _own_places(grid: _Grid, axis: int) -> pl.Series:
     return pl.Series(places, dtype=pl.Int64)
 
 
-def _largest_prompt(calls: pl.DataFrame) -> pl.Series:
+def _largest_prompt() -> pl.Expr:
     """The prompt size, or where unknown the most it can have been.
 
     A sum over several requests holds no request larger than the whole of it.
     """
     whole = pl.when(~pl.col("input_lower_bound")).then("input_tokens")
-    return calls.select(pl.coalesce("context_tokens", whole, pl.lit(LATEST)))["context_tokens"]
+    return pl.coalesce("context_tokens", whole, pl.lit(LATEST))
 
 
 class _Situation(NamedTuple):
@@ -188,7 +203,7 @@ def _situated(situation: int, grid: _Grid) -> _Situation:
 
 
 def _rates(found: _Situation) -> Iterable[Any]:
-    """Values of SCHEMA after the first."""
+    """Values of SCHEMA."""
     if found.layer is None or not found.rows:
         return _unknown(found.tariff, found.instant)
     return _priced(found.tariff, found.layer, found.rows)
@@ -223,10 +238,10 @@ def _second(window: int, grid: _Grid) -> int | None:
 
 
 def _unknown(tariff: Tariff, instant: int) -> Iterable[Any]:
-    """Values of SCHEMA after the first where no rate is in force."""
+    """Values of SCHEMA where no rate is in force."""
     rows = [row for layer in tariff.layers for row in layer.rates]
     starts = [row.valid_from for row in rows if row.valid_from is not None]
-    values = dict.fromkeys(list(SCHEMA)[1:])
+    values = dict.fromkeys(SCHEMA)
     values |= {
         "too_early": any(start > instant for start in starts),
         "price_model": tariff.model,
@@ -236,7 +251,7 @@ def _unknown(tariff: Tariff, instant: int) -> Iterable[Any]:
 
 
 def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[Any]:
-    """Values of SCHEMA after the first: the lowest tier's rates, bounds over all `rows`."""
+    """Values of SCHEMA: the lowest tier's rates, bounds over all `rows`."""
     base = _base(rows)
     rates = [getattr(base, name) for name in RATES]
     bounds = [_known(rows, (name,)) for name in RATES] + [_known(rows, _INPUT_RATES)]
