@@ -39,7 +39,6 @@ _STAGES: Final[tuple[_Stage, ...]] = (
 )
 # So many rows of evidence go through the stages at once.
 EVIDENCE_ROWS: Final = 16_384
-_MANY_ROWS: Final = 16_384  # of which the columns take some 20 MB
 
 
 def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
@@ -49,9 +48,9 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     consequence.
     """
     # Rows come in as many pieces as parts that they were read from, and each step pays for each.
-    frame = pl.DataFrame(reported).rechunk()
+    frame = _narrow(pl.DataFrame(reported).rechunk())
     del reported
-    frame = with_requests(_narrow(_in_order(frame)).with_row_index("row"))
+    frame = with_requests(_in_order(frame).with_row_index("row"))
     parts = list(_apart(frame))
     del frame
     derived = []
@@ -70,42 +69,38 @@ def _apart(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     It is never counted and decides nothing of other rows, so it need not be held with them. Little
     of it is: all would have to be copied into their order again.
     """
-    is_evidence = pl.col("kind") == RESPONSE
-    held = rows.filter(is_evidence)
-    if held.height <= EVIDENCE_ROWS:
+    is_evidence = rows["kind"] == RESPONSE
+    if is_evidence.sum() <= EVIDENCE_ROWS:
         yield rows
         return
     yield rows.filter(~is_evidence)
-    yield from held.iter_slices(EVIDENCE_ROWS)
+    yield from rows.filter(is_evidence).iter_slices(EVIDENCE_ROWS)
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows by path, record and part; sorting copies them all, and most stand so already."""
-    path, record, part = pl.col("path"), pl.col("record"), pl.col("part").fill_null("")
-    later = (record > record.shift()) | ((record == record.shift()) & (part >= part.shift()))
-    ordered = (path > path.shift()) | ((path == path.shift()) & later)
-    if rows.select(ordered.slice(1).all()).item():
-        return rows
-    return rows.sort("path", "record", "part", maintain_order=True)
+    order = rows.select(pl.arg_sort_by("path", "record", "part", maintain_order=True)).to_series()
+    return rows if order.is_sorted() else rows[order]
 
 
 def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
     """The same rows, with columns that hold one value throughout as just that value.
 
-    Of a large log that is most columns: it has one path, one source, and of half the schema no
-    word. Of fewer rows it would cost more time than it saves memory.
+    Of most logs that are half of the columns, and nothing that is done to them costs time then.
     """
-    if rows.height < _MANY_ROWS:
-        return rows
-    likely = [
-        name
-        for name, dtype in rows.schema.items()
-        if dtype in {pl.String, pl.Boolean, pl.Int64} or rows[name].null_count() == rows.height
-    ]
+    schema = rows.schema
+    first, last = (rows.row(at) if rows.height else () for at in (0, -1))
+    ends = zip(schema.items(), first, last, rows.null_count().iter_columns(), strict=False)
+    plain = (pl.String, pl.Boolean, pl.Int64)
+    single, likely = [], []
+    for (name, dtype), one, other, nulls in ends:
+        if nulls[0] == rows.height:
+            single.append(name)
+        elif one == other and dtype in plain:
+            likely.append(name)
     same = rows.select(pl.col(likely).eq_missing(pl.col(likely).first()).all())
-    return rows.with_columns(
-        pl.lit(rows[name][0], rows.schema[name]).alias(name) for name in likely if same[name].item()
-    )
+    single += [each.name for each in same.iter_columns() if each[0]]
+    return rows.with_columns(pl.lit(rows[name][0], schema[name]).alias(name) for name in single)
 
 
 def as_recorded(usage: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from tallybook.derive.problems import has_problem
 from tallybook.schema import EVIDENCE, LOG
 from tallybook.sources import sources
 
+_PLACE: Final = ("path", "thread_id", "sidechain", "is_copy")
 _NEEDED: Final = (
     "row",
     "call_id",
@@ -36,11 +37,16 @@ _NEEDED: Final = (
 def several(rows: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
     """Those of the rows `which` holds for that are of one call, with what ranks them.
 
-    Numbers stand in place of long texts: every window over them looks at each.
+    Numbers stand in place of long texts. `_is_spread`: not all records of the call lie in the same
+    file and thread, and as originals.
     """
     call = pl.when(which).then(pl.col("call_id").hash())
-    numbered = rows.select(*_NEEDED, _call=call, _path=pl.col("path").hash())
-    return numbered.filter(pl.col("_call").is_not_null() & pl.col("_call").is_duplicated())
+    numbered = rows.select(*_NEEDED, _call=call)
+    found = numbered.filter(pl.col("_call").is_not_null() & pl.col("_call").is_duplicated())
+    places = found.select(*_PLACE).hash_rows()
+    lie = found.select("_call", _place=places).group_by("_call").agg(pl.col("_place").n_unique())
+    spread = lie.filter(pl.col("_place") > 1)["_call"]
+    return found.with_columns(_is_spread=pl.col("_call").is_in(spread.implode()))
 
 
 def winners(rows: pl.DataFrame) -> pl.DataFrame:
@@ -52,9 +58,16 @@ def winners(rows: pl.DataFrame) -> pl.DataFrame:
     not, and one with its model one that lost what stood beside it; then the original beats the
     copy, and the later block the earlier.
     """
-    ordered = _sorted(rows, _ranks(rows))
+    spread = pl.col("_is_spread")
+    apart, together = _numbered(rows.filter(spread)), rows.filter(~spread)
+    ordered = [
+        _sorted(apart, _ranks(apart, [_is_replay()], _originals(apart))),
+        _sorted(together, _ranks(together, [], [])),
+    ]
     is_first = pl.col("_call").ne_missing(pl.col("_call").shift())
-    return ordered.select("row", _winner=pl.when(is_first).then("row").forward_fill())
+    return pl.concat(
+        each.select("row", _winner=pl.when(is_first).then("row").forward_fill()) for each in ordered
+    )
 
 
 def owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
@@ -62,11 +75,11 @@ def owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
 
     The best witness gives the counts, but thread and caller are those where the response was made.
     """
-    copied = rows.filter(pl.col("sidechain") | pl.col("is_copy"))
+    copied = rows.filter("_is_spread", pl.col("sidechain") | pl.col("is_copy"))
     copies = copied.filter(pl.col("row").is_in(won.implode())).select("row", "_call", "thread_id")
     if copies.is_empty():
         return copies.select("row", _owner="row")
-    related = rows.join(copies, on="_call", how="semi", maintain_order="left")
+    related = _numbered(rows.join(copies, on="_call", how="semi", maintain_order="left"))
     first = (
         _sorted(related, [(_place(), False), *_originals(related)])
         .unique("_call", keep="first", maintain_order=True)
@@ -77,13 +90,18 @@ def owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
     return found.select("row", "_owner")
 
 
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a number for their path."""
+    return rows.with_columns(_path=pl.col("path").hash())
+
+
 _Rank = tuple[pl.Expr, bool]
 
 
 def _sorted(rows: pl.DataFrame, ranks: Sequence[_Rank]) -> pl.DataFrame:
     """The rows by call, those of one by the ranks, of which most are the same for all."""
     by = rows.select(expression.alias(str(n)) for n, (expression, _) in enumerate(ranks))
-    telling = [each for each in by if each.n_unique() > 1]
+    telling = [each for each in by if rows.height and not each.eq_missing(each[0]).all()]
     falls = [ranks[int(each.name)][1] for each in telling]
     return rows.select("row", "_call", "thread_id", *telling).sort(
         "_call",
@@ -116,7 +134,9 @@ def _originals(rows: pl.DataFrame) -> list[_Rank]:
     ]
 
 
-def _ranks(rows: pl.DataFrame) -> list[_Rank]:
+def _ranks(
+    rows: pl.DataFrame, replays: Sequence[pl.Expr], originals: Sequence[_Rank]
+) -> list[_Rank]:
     """What rows of one call are sorted by, and whether the highest comes first."""
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
@@ -124,12 +144,12 @@ def _ranks(rows: pl.DataFrame) -> list[_Rank]:
     )
     return [
         (_place(), False),
-        *([(_is_replay(), False)] if rows["sidechain"].any() else []),
+        *((each, False) for each in replays),
         (pl.col("output_tokens"), True),
         (has_problem("ambiguous-dialect"), False),
         (splits, True),
         (pl.col("model").is_not_null(), True),
-        *_originals(rows),
+        *originals,
         (pl.col("block_index"), True),
         (pl.col("finished"), True),
         (pl.col("record"), True),
