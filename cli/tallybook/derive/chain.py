@@ -39,6 +39,7 @@ _STAGES: Final[tuple[_Stage, ...]] = (
 )
 # So many rows of evidence go through the stages at once.
 EVIDENCE_ROWS: Final = 16_384
+_MANY_ROWS: Final = 4_096  # to look for columns of one value takes a millisecond
 
 
 def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFrame:
@@ -88,9 +89,11 @@ def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
 
     Of most logs that are half of the columns, and nothing that is done to them costs time then.
     """
+    if rows.height < _MANY_ROWS:
+        return rows
     schema = rows.schema
-    first, last = (rows.row(at) if rows.height else () for at in (0, -1))
-    ends = zip(schema.items(), first, last, rows.null_count().iter_columns(), strict=False)
+    first, last = rows.row(0), rows.row(-1)
+    ends = zip(schema.items(), first, last, rows.null_count().iter_columns(), strict=True)
     plain = (pl.String, pl.Boolean, pl.Int64)
     single, likely = [], []
     for (name, dtype), one, other, nulls in ends:

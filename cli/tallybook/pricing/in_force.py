@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import polars as pl

@@ -61,8 +61,8 @@ def winners(rows: pl.DataFrame) -> pl.DataFrame:
     spread = pl.col("_is_spread")
     apart, together = _numbered(rows.filter(spread)), rows.filter(~spread)
     ordered = [
-        _sorted(apart, _ranks(apart, [_is_replay()], _originals(apart))),
-        _sorted(together, _ranks(together, [], [])),
+        _sorted(apart, _ranks([_is_replay()], _originals(apart))),
+        _sorted(together, _ranks()),
     ]
     is_first = pl.col("_call").ne_missing(pl.col("_call").shift())
     return pl.concat(
@@ -134,9 +134,7 @@ def _originals(rows: pl.DataFrame) -> list[_Rank]:
     ]
 
 
-def _ranks(
-    rows: pl.DataFrame, replays: Sequence[pl.Expr], originals: Sequence[_Rank]
-) -> list[_Rank]:
+def _ranks(replays: Sequence[pl.Expr] = (), originals: Sequence[_Rank] = ()) -> list[_Rank]:
     """What rows of one call are sorted by, and whether the highest comes first."""
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
