@@ -74,6 +74,11 @@ _DEEPEST: Final = 200  # levels; no log is half as deep, and decoders give up at
 _SIGNS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
+def names_in(listed: str) -> tuple[str, ...]:
+    """The names in a long list of them, which stand apart by spaces."""
+    return tuple(listed.split())
+
+
 def text(value: object) -> str | None:
     """A text that says something; anything else is None."""
     return value if isinstance(value, str) and value and not value.isspace() else None

@@ -34,6 +34,7 @@ from tallybook.schema import (
     WITNESS,
 )
 from tallybook.sources import sources
+from tallybook.values import names_in
 
 # How the evidence was kept, in the order in which it is believed.
 TWIN: Final = "twin"  # a second record of the call, whose counts were not stripped
@@ -56,16 +57,7 @@ TOLERANCE: Final = 2_000_000
 # A captured answer is stamped when it began, and a row when it ended.
 LONGEST_ANSWER: Final = 15 * 60 * 1_000_000
 _PARTIES: Final = ("source", "provider", "model", "connection_id")
-_COMPARED: Final = (
-    "group",
-    "method",
-    "dialect",
-    "open",
-    "is_first",
-    "time",
-    "problems",
-    "disagrees",
-)
+_COMPARED: Final = names_in("group method dialect open is_first time problems disagrees")
 _PROMPT: Final = ("seen_uncached", "seen_cached", "seen_creation", "seen_unsplit")
 
 
@@ -239,15 +231,7 @@ def _beside(pairs: pl.DataFrame, calls: pl.DataFrame, evidence: pl.DataFrame) ->
     )
 
 
-_WHO: Final = (
-    "source",
-    "provider",
-    "model",
-    "connection_id",
-    "response_id",
-    "request_id",
-    "problems",
-)
+_WHO: Final = (*_PARTIES, "response_id", "request_id", "problems")
 _WHERE: Final = ("path", "record", "part")
 
 
@@ -383,7 +367,7 @@ def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _alike() -> pl.Expr:
     """Equal for calls that differ in nothing that a sum is asked by, nor in what a token costs."""
     terms = ("service_tier", "speed", "inference_geo", "web_search_requests")
-    whose = (*_WHO[:4], "thread_id", "root_thread_id", "caller", "project")
+    whose = (*_PARTIES, "thread_id", "root_thread_id", "caller", "project")
     # The shortest step in which the days and hours of any two zones lie apart.
     when = pl.col("timestamp").dt.truncate("15m")
     return pl.struct(*whose, *terms, "dialect", *COUNTS.values(), when).hash()

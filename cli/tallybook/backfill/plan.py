@@ -26,37 +26,17 @@ from tallybook.ledger.reading import Reading
 from tallybook.pricing.cost import SCHEMA
 from tallybook.schema import BOUND, COUNTED_KINDS, RESPONSE
 from tallybook.tables import CORRECTIONS
+from tallybook.values import names_in
 
 # Columns that neither prices nor reports of a plan look at; a reading may have a great many rows.
 _LEFT_OUT: Final = (
-    "rule",
-    "assumed",
-    "evidence",
-    "parent_thread_id",
-    "model_ahead",
-    "identity",
-    *(f"{what}_id" for what in ("request", "response", "connection", "record", "chain", "segment")),
-    "log_source",
-    "route",
-    "sequence",
-    "history",
-    "history_thread_ids",
-    "foreign_history",
-    "fresh_counter",
-    "running_total",
-    "repeat",
-    "is_copy",
-    "sidechain",
-    "finished",
-    "block_index",
-    "running",
-    "series",
-    "requested_model",
-    "routed",
-    "tool_ids",
-    "component",
-    *(f"price_{what}" for what in ("status", "model", "provider", "from")),
-    "media_counts",
+    *names_in(
+        "rule assumed evidence parent_thread_id model_ahead identity request_id response_id"
+        " connection_id record_id chain_id segment_id log_source route sequence history"
+        " history_thread_ids foreign_history fresh_counter running_total repeat is_copy sidechain"
+        " finished block_index running series requested_model routed tool_ids component"
+        " price_status price_model price_provider price_from media_counts"
+    ),
     "^reported_.*_tokens$",
 )
 

@@ -16,57 +16,39 @@ from tallybook.dialects.streams import (
     told_by_item,
     told_together,
 )
-from tallybook.values import storable, text
+from tallybook.values import names_in, storable, text
+
+
+def _whole(keys: str) -> dict[str, Any]:
+    """Keys whose values are kept as they are."""
+    return dict.fromkeys(names_in(keys))
+
 
 # Which keys of an event are kept. A key that leads to keys keeps those of what it holds; content
 # is not among them.
-_USAGE: Final[Mapping[str, Any]] = {
-    "usage": None,
-    "usageMetadata": None,
-    "usage_metadata": None,
-    "service_tier": None,
-}
-_BODY: Final[Mapping[str, Any]] = {
+_USAGE: Final = _whole("usage usageMetadata usage_metadata service_tier")
+_BODY: Final = {
     **_USAGE,
-    "id": None,
-    "object": None,
-    "type": None,
-    "role": None,
-    "model": None,
-    "modelVersion": None,
-    "model_version": None,
-    "responseId": None,
-    "response_id": None,
-    "createTime": None,
-    "created": None,
-    "created_at": None,
-    "status": None,
-    "stop_reason": None,
-    "conversation": {"id": None},
-    "conversation_id": None,
-    "meta": {"billed_units": None, "tokens": None},
-    "error": {"type": None, "code": None, "status": None},
+    **_whole("id object type role model modelVersion model_version responseId response_id"),
+    **_whole("createTime created created_at status stop_reason conversation_id"),
+    "conversation": _whole("id"),
+    "meta": _whole("billed_units tokens"),
+    "error": _whole("type code status"),
 }
 _EVENT: Final[Mapping[str, Any]] = {
     **_BODY,
-    "provider": None,
-    "request_id": None,
-    "timings": None,
-    "done": None,
-    "prompt_eval_count": None,
-    "eval_count": None,
-    "event_type": None,
-    "x_groq": {"usage": None},
+    **_whole("provider request_id timings done prompt_eval_count eval_count event_type"),
+    **_whole("prompt_filter_results"),
+    METRICS: None,
+    "x_groq": _whole("usage"),
     "message": _BODY,
     "response": _BODY,
-    "delta": {"stop_reason": None, **_USAGE},
-    "content_block": {"type": None, "to": {"model": None}},
+    "delta": {**_whole("stop_reason"), **_USAGE},
+    "content_block": {**_whole("type"), "to": _whole("model")},
     "metadata": _USAGE,
     "messageStart": {},
-    "messageStop": {"stopReason": None},
+    "messageStop": _whole("stopReason"),
     "output": {},
-    "prompt_filter_results": None,
-    METRICS: None,
 }
 _STARTS: Final = frozenset({"message_start", "response.created", "message-start"})
 

@@ -17,20 +17,14 @@ from tallybook.values import instant, text
 BATCH: Final = "batch"
 CUT_OFF: Final = "tallybook.cut-off"  # put by `merge_stream` on a body whose counts are not final
 SEARCHES: Final = "tallybook.searches"  # put in place of content that told of so many
+_NATIVE: Final = ("prompt", "completion", "reasoning", "cached")
 _ITSELF: Final = (
     frozenset({"prompt_eval_count", "eval_count"}),  # Ollama
     frozenset({"tokens_evaluated", "tokens_predicted", "timings"}),  # llama.cpp
     frozenset({"prompt_token_count", "generation_token_count"}),  # Llama on Bedrock
     frozenset({"inputTextTokenCount", "results"}),  # Titan on Bedrock
-    frozenset(  # a generation record of OpenRouter
-        {
-            "native_tokens_prompt",
-            "native_tokens_completion",
-            "native_tokens_reasoning",
-            "native_tokens_cached",
-            "total_cost",
-        }
-    ),
+    # A generation record of OpenRouter.
+    frozenset({*(f"native_tokens_{name}" for name in _NATIVE), "total_cost"}),
 )
 _MODELS: Final = ("model", "modelVersion", "model_version", "model_name")
 _IDS: Final = ("id", "responseId", "response_id")
@@ -206,7 +200,7 @@ def _is_response(body: Body) -> bool:
     """Whether a body without counts is an answer all the same."""
     kind, name = body.get("type"), body.get("object")
     return (
-        (isinstance(name, str) and name in _OBJECTS)
+        (isinstance(name, str) and name in OBJECTS)
         or (kind == "message" and body.get("role") == "assistant")
         or isinstance(body.get("candidates"), list)
         or ("model" in body and isinstance(body.get("choices"), list))
@@ -217,7 +211,7 @@ def _is_response(body: Body) -> bool:
 
 
 _CHATS: Final = ("chat.completion", "chat.completion.chunk", "text_completion")
-_OBJECTS: Final = frozenset({*_CHATS, "response", "response.compaction"})
+OBJECTS: Final = frozenset({*_CHATS, "response", "response.compaction"})
 
 
 def _thread(body: Body) -> str | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from tallybook.values import names_in
+
 # A step is a key, an index, or (key, value): the element of a list whose `key` is that value.
 Step = str | int | tuple[str, str]
 Path = tuple[Step, ...]
@@ -18,43 +20,12 @@ ASSUMED: Final = "assumed"  # the first that fits, and say that it is a guess
 AMBIGUOUS: Final = "ambiguous"  # leave the input unsplit
 
 # How logs call who served a request, by how usage is counted there; in lower case.
-CLAUDE: Final = (
-    "anthropic",
-    "claude",
-    "claude-code",
-    "aws",
-    "bedrock",
-    "amazon-bedrock",
-    "vertex-anthropic",
-)
-GOOGLE: Final = (
-    "google",
-    "gemini",
-    "gemini-cli",
-    "google-genai",
-    "google-vertex",
-    "vertex",
-    "vertex_ai",
-)
-XAI: Final = ("xai", "x-ai", "grok")
-OPENAI: Final = (
-    "openai",
-    "azure",
-    "azure-openai",
-    "codex",
-    "deepseek",
-    "fireworks",
-    "glm",
-    "groq",
-    "kimi",
-    "minimax",
-    "mistral",
-    "moonshot",
-    "moonshotai",
-    "openrouter",
-    "qwen",
-    "together",
-    "zai",
+CLAUDE: Final = names_in("anthropic claude claude-code aws bedrock amazon-bedrock vertex-anthropic")
+GOOGLE: Final = names_in("google gemini gemini-cli google-genai google-vertex vertex vertex_ai")
+XAI: Final = names_in("xai x-ai grok")
+OPENAI: Final = names_in(
+    "openai azure azure-openai codex deepseek fireworks glm groq kimi minimax mistral moonshot"
+    " moonshotai openrouter qwen together zai"
 )
 
 
@@ -134,7 +105,7 @@ def media_at(
 
 def any_of(*alternatives: str) -> tuple[frozenset[str], ...]:
     """Sets of keys that must be there together, each written with spaces between its keys."""
-    return tuple(frozenset(keys.split()) for keys in alternatives)
+    return tuple(frozenset(names_in(keys)) for keys in alternatives)
 
 
 def at(*paths: str) -> Paths:

@@ -11,33 +11,20 @@ from tallybook.dialects.responses import CUT_OFF, SEARCHES, searches
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
 from tallybook.dialects.tools import NOTED, added_notes, note_of
-from tallybook.values import count, decode, text
+from tallybook.values import count, decode, names_in, text
 
 _DATA: Final = b"data:"
 _TERMINAL: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.done"}
 )
 # Counts that a later event of Anthropic's stream replaces.
-_REPLACED: Final = (
-    "input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation",
-    "cache_read_input_tokens",
-    "output_tokens",
-    "output_tokens_details",
-    "server_tool_use",
-    "iterations",
-    "fallback_credit",
+_REPLACED: Final = names_in(
+    "input_tokens cache_creation_input_tokens cache_creation cache_read_input_tokens output_tokens"
+    " output_tokens_details server_tool_use iterations fallback_credit"
 )
 # What a chunk of a chat says of the whole answer; the last statement of `_LATEST` stands.
 _KEPT: Final = (
-    "id",
-    "created",
-    "model",
-    "provider",
-    "request_id",
-    "x_groq",
-    "prompt_filter_results",
+    *names_in("id created model provider request_id x_groq prompt_filter_results"),
     METRICS,
 )
 _LATEST: Final = ("usage", "service_tier", "timings", "error")

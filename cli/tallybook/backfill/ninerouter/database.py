@@ -53,34 +53,21 @@ from tallybook.backfill.ninerouter.restore import (
 )
 from tallybook.errors import TallybookError
 from tallybook.sources.ninerouter.prices import overrides_in_database
-from tallybook.values import instant
+from tallybook.values import instant, names_in
 
 _BUSY_SECONDS: Final = 10.0
+_COLUMNS: Final = names_in(  # of a row, in the order of `_made`
+    "id timestamp provider model connectionId apiKey endpoint tokens promptTokens completionTokens"
+    " cost"
+)
 _NEEDED: Final = {
-    "usageHistory": frozenset(
-        {
-            "id",
-            "timestamp",
-            "provider",
-            "model",
-            "connectionId",
-            "apiKey",
-            "endpoint",
-            "promptTokens",
-            "completionTokens",
-            "cost",
-            "tokens",
-        }
-    ),
+    "usageHistory": frozenset(_COLUMNS),
     "usageDaily": frozenset({"dateKey", "data"}),
 }
 _TABLES: Final = frozenset(name.casefold() for name in _NEEDED)
 _MENTIONED: Final = re.compile(rf"\b({'|'.join(_NEEDED)})\b", re.IGNORECASE)
 _VIRTUAL: Final = re.compile(r"\s*create\s+virtual\b", re.IGNORECASE)
-_ROW: Final = (
-    "SELECT id, timestamp, provider, model, connectionId, apiKey, endpoint, tokens, promptTokens,"
-    " completionTokens, cost FROM usageHistory"
-)
+_ROW: Final = f"SELECT {', '.join(_COLUMNS)} FROM usageHistory"  # noqa: S608 - names of our own
 _UPDATE: Final = (
     "UPDATE usageHistory SET tokens = ?, promptTokens = ?, completionTokens = ?, cost = ?"
     " WHERE id = ? AND tokens IS ? AND promptTokens IS ? AND completionTokens IS ? AND cost IS ?"

@@ -24,6 +24,7 @@ from tallybook.sources.deer_flow.runs import Run, read_run
 from tallybook.sources.deer_flow.sniff import EVENTS, RUN_COUNTS, RUNS
 from tallybook.sources.deer_flow.values import name
 from tallybook.sources.sqlite_rows import tables_of
+from tallybook.values import names_in
 
 _ROWS: Final = 20_000  # of one table that is given back
 
@@ -56,14 +57,7 @@ def _select(source: str, present: frozenset[str], wanted: Iterable[str]) -> str:
     return f"SELECT rowid, {fields} FROM {source}"  # noqa: S608 - the names are constants
 
 
-_EVENT_COLUMNS: Final = (
-    "thread_id",
-    "run_id",
-    "event_type",
-    "content",
-    "event_metadata",
-    "created_at",
-)
+_EVENT_COLUMNS: Final = names_in("thread_id run_id event_type content event_metadata created_at")
 _USAGE: Final = (*ANSWERS, TASK_END)
 # The runs in which more tasks began than ended.
 _OPEN: Final = (

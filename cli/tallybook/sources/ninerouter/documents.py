@@ -35,10 +35,9 @@ _DETAILS: Final = re.compile(rb'\A\s*\{\s*"records"\s*:')
 
 
 class State(msgspec.Struct):
-    """Where the reading of a document stands; `is_read` once its only block was read."""
+    """What the file's name and its neighbour say of a document, which is read in one block."""
 
     is_copy: bool = False
-    is_read: bool = False
     name: str = ""
     folder: str = ""
     beside: bytes | None = None  # the usage rows beside a document of details
@@ -62,10 +61,9 @@ def begin(facts: FileFacts) -> State:
 
 def read(block: bytes, state: State) -> tuple[Rows, State]:
     """The rows of the document, which is the only block there is."""
-    after = msgspec.structs.replace(state, is_read=True)
     if state.name in (STREAM, WHOLE):
-        return read_answer(block, state.name, state.folder), after
-    return read_document(block, is_copy=state.is_copy, beside=state.beside), after
+        return read_answer(block, state.name, state.folder), state
+    return read_document(block, is_copy=state.is_copy, beside=state.beside), state
 
 
 def finish(_: State) -> list[Reported]:

@@ -6,20 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import Usage
-from tallybook.dialects.shape import follow
+from tallybook.dialects.shape import at, fetch
 from tallybook.sources.ninerouter.eras import exclusive, states_writes
 from tallybook.values import count
-
-_READS: Final = (("prompt_tokens_details", "cached_tokens"), ("prompt_cache_hit_tokens",))
-_WRITES: Final = (
-    ("prompt_tokens_details", "cache_creation_tokens"),
-    ("prompt_tokens_details", "cache_write_tokens"),
-)
-_REASONING: Final = (
-    ("reasoning_tokens",),
-    ("completion_tokens_details", "reasoning_tokens"),
-    ("output_tokens_details", "reasoning_tokens"),
-)
 
 
 class Stated(NamedTuple):
@@ -36,6 +25,26 @@ class Stated(NamedTuple):
     inner_written: int | None
     input_read: int | None
     reasoning: int | None
+
+
+# Where each of them stands, in their order; the first place that states one is taken.
+_PLACES: Final = (
+    at("prompt_tokens"),
+    at("input_tokens"),
+    at("completion_tokens", "output_tokens"),
+    at("total_tokens"),
+    at("cached_tokens"),
+    at("cache_read_input_tokens"),
+    at("cache_creation_input_tokens"),
+    at("prompt_tokens_details/cached_tokens", "prompt_cache_hit_tokens"),
+    at("prompt_tokens_details/cache_creation_tokens", "prompt_tokens_details/cache_write_tokens"),
+    at("input_tokens_details/cached_tokens"),
+    at(
+        "reasoning_tokens",
+        "completion_tokens_details/reasoning_tokens",
+        "output_tokens_details/reasoning_tokens",
+    ),
+)
 
 
 class _Prompt(NamedTuple):
@@ -56,7 +65,7 @@ def read_statement(
     cache counts of such an answer add them to a prompt which holds them already.
     """
     problems: list[str] = []
-    stated = _stated(tokens, problems)
+    stated = Stated(*(count(fetch(tokens, paths), problems) for paths in _PLACES))
     if not any(stated):
         return None
     found = _prompt(stated, upstream)
@@ -85,26 +94,6 @@ def read_statement(
         reported_total_tokens=None if is_merged else total,
         assumed=assumed or None,
         problems=sorted(set(problems)) or None,
-    )
-
-
-def _stated(tokens: Mapping[str, Any], problems: list[str]) -> Stated:
-    def number(*paths: tuple[str, ...]) -> int | None:
-        values = (follow(tokens, path) for path in paths)
-        return count(next((value for value in values if value is not None), None), problems)
-
-    return Stated(
-        prompt=number(("prompt_tokens",)),
-        input=number(("input_tokens",)),
-        output=number(("completion_tokens",), ("output_tokens",)),
-        total=number(("total_tokens",)),
-        cached=number(("cached_tokens",)),
-        read=number(("cache_read_input_tokens",)),
-        written=number(("cache_creation_input_tokens",)),
-        inner_read=number(*_READS),
-        inner_written=number(*_WRITES),
-        input_read=number(("input_tokens_details", "cached_tokens")),
-        reasoning=number(*_REASONING),
     )
 
 

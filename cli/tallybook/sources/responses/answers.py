@@ -16,19 +16,11 @@ from tallybook.dialects import (
     read_usage,
 )
 from tallybook.dialects.served import mapping
-from tallybook.schema import EVENT, MEDIA_COUNTS, TOOL_FEES, Reported
+from tallybook.schema import EVENT, MEDIA_COUNTS, REPORTED_COUNTS, TOOL_FEES, Reported
 from tallybook.sources.pictures import shortened
 from tallybook.sources.responses.exchange import Exchange
 from tallybook.values import error_name, money
 
-_COUNTS: Final = (
-    "reported_input_tokens",
-    "reported_cached_tokens",
-    "reported_cache_creation_tokens",
-    "reported_output_tokens",
-    "reported_reasoning_tokens",
-    "reported_total_tokens",
-)
 _CALLERS: Final = {"advisor_message": "advisor", "compaction": "compact", "message": None}
 _IMAGES_MADE: Final = MEDIA_COUNTS.index("image_output_tokens")
 _FAILED: Final = 400  # HTTP status of refusals, from here on
@@ -123,7 +115,7 @@ def _put_counts(row: Reported, response: Response, found: Exchange) -> None:
         problems: list[str] = []
         row.reported_cost_usd = money(found.cost, problems)
         row.problems = [*(row.problems or []), *problems] or None
-    if all(getattr(row, name) is None for name in _COUNTS):
+    if all(getattr(row, name) is None for name in REPORTED_COUNTS):
         row.problems = [*(row.problems or []), "no-counts"]
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from tallybook.dialects import find_usage, merge_stream, stream_events
 from tallybook.dialects.served import METRICS, mapping, model_of_address, told_by_address
 from tallybook.sources.responses.kinds import Value, is_invocation, is_response
-from tallybook.values import decode, instant, party, text
+from tallybook.values import decode, instant, names_in, party, text
 
 # A proxy's dump has the two sides of an exchange under these names.
 _SIDES: Final = (
@@ -29,15 +29,8 @@ _METERED: Final = (
     ("output", "outputTokenCount"),
 )
 _BODIES: Final = ("body", "body_raw", "json", "content", "data")
-_TIMES: Final = (
-    "response_created_at",
-    "timestamp",
-    "time",
-    "created_at",
-    "endTime",
-    "startTime",
-    "request_created_at",
-    "logged_at",
+_TIMES: Final = names_in(
+    "response_created_at timestamp time created_at endTime startTime request_created_at logged_at"
 )
 
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from tallybook.dialects.responses import OBJECTS
 from tallybook.dialects.served import METRICS, mapping
-from tallybook.dialects.shape import follow
-from tallybook.values import text
+from tallybook.dialects.shape import any_of, follow
+from tallybook.values import names_in, text
 
 Value = Mapping[str, Any]
 
-_OBJECTS: Final = frozenset(
-    {
-        "chat.completion",
-        "chat.completion.chunk",
-        "text_completion",
-        "response",
-        "response.compaction",
-        "realtime.response",
-    }
-)
+_OBJECTS: Final = OBJECTS | {"realtime.response"}
 # What an agent's own log puts beside a message that is otherwise a response.
 _FOREIGN: Final = frozenset(
     {"sessionId", "sessionID", "session_id", "uuid", "parentUuid", "parentId", "cwd", "lc"}
@@ -30,42 +22,22 @@ _ENVELOPE: Final = frozenset(
     {"error", "type", "request_id", "requestId", "status", "code", "user_id"}
 )
 _GEMINI: Final = frozenset(
-    {
-        "modelVersion",
-        "model_version",
-        "responseId",
-        "response_id",
-        "promptFeedback",
-        "prompt_feedback",
-        "embeddings",
-    }
+    names_in(
+        "modelVersion model_version responseId response_id promptFeedback prompt_feedback"
+        " embeddings"
+    )
 )
 _CONVERSE: Final = frozenset(
     {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"}
 )
 _EVENTS: Final = frozenset(
-    {
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-        "ping",
-        "message-start",
-        "message-end",
-    }
+    names_in(
+        "message_start content_block_start content_block_delta content_block_stop message_delta"
+        " message_stop ping message-start message-end"
+    )
 )
-
-
 # How the events of OpenAI's streams are called: of answers, pictures, transcripts and speech.
-_NAMED: Final = (
-    "response.",
-    "image_generation.",
-    "image_edit.",
-    "transcript.text.",
-    "speech.audio.",
-)
+_NAMED: Final = names_in("response. image_generation. image_edit. transcript.text. speech.audio.")
 
 
 def is_response(value: Value) -> bool:
@@ -130,10 +102,6 @@ def _is_chat(value: Value) -> bool:
     return "model" in value and not {"message", "delta"}.isdisjoint(first)
 
 
-def _is_anthropic(value: Value) -> bool:
-    return value.get("type") == "message" and value.get("role") == "assistant" and "model" in value
-
-
 def is_gemini(value: Value) -> bool:
     """Whether the object is Gemini's, be it a whole response or a chunk of one."""
     told = not _GEMINI.isdisjoint(value)
@@ -163,16 +131,6 @@ def _is_cohere(value: Value) -> bool:
     return False
 
 
-def _is_llama_cpp(value: Value) -> bool:
-    return {"tokens_predicted", "tokens_evaluated"} <= value.keys()
-
-
-def _is_of_bedrock(value: Value) -> bool:
-    """The models there that have a form of their own: Llama and Titan."""
-    llama = {"generation", "prompt_token_count", "generation_token_count"}
-    return llama <= value.keys() or {"inputTextTokenCount", "results"} <= value.keys()
-
-
 def _is_image(value: Value) -> bool:
     shown = not {"b64_json", "url"}.isdisjoint(mapping(follow(value, ("data", 0))))
     return shown and "created" in value and "input_tokens" in mapping(value.get("usage"))
@@ -181,14 +139,6 @@ def _is_image(value: Value) -> bool:
 def _is_transcript(value: Value) -> bool:
     kind = mapping(value.get("usage")).get("type")
     return isinstance(value.get("text"), str) and kind in ("tokens", "duration")
-
-
-def _is_generation(value: Value) -> bool:
-    return "native_tokens_prompt" in mapping(value.get("data"))
-
-
-def _is_metered(value: Value) -> bool:
-    return _has(value, METRICS)
 
 
 def _is_batched(value: Value) -> bool:
@@ -205,20 +155,32 @@ def _has(value: Value, key: str) -> bool:
     return inner is not None and isinstance(inner, Mapping)  # mostly absent, and asking is dear
 
 
-_TELLS: Final = (
+def _with(keys: frozenset[str]) -> Callable[[Value], bool]:
+    return lambda value: keys <= value.keys()
+
+
+# Keys that no other answer has together: of llama.cpp, and of Llama and Titan on Bedrock.
+_KEYS: Final = any_of(
+    "tokens_predicted tokens_evaluated",
+    "generation prompt_token_count generation_token_count",
+    "inputTextTokenCount results",
+)
+_TELLS: Final[tuple[Callable[[Value], bool], ...]] = (
     _is_openai,
     _is_chat,
-    _is_anthropic,
+    # Anthropic's.
+    lambda value: (
+        value.get("type") == "message" and value.get("role") == "assistant" and "model" in value
+    ),
     is_gemini,
     _is_converse,
     _is_dashscope,
     _is_ollama,
     _is_cohere,
-    _is_llama_cpp,
-    _is_of_bedrock,
+    *map(_with, _KEYS),
     _is_image,
     _is_transcript,
-    _is_generation,
-    _is_metered,
+    lambda value: "native_tokens_prompt" in mapping(value.get("data")),  # of OpenRouter
+    lambda value: _has(value, METRICS),
     _is_batched,
 )
