@@ -17,17 +17,15 @@ def prices_read_once() -> Iterator[None]:
     read = rates._read
 
     @cache
-    def once(
-        path: Path, version: str, origin: str, _state: tuple[int, int, int]
-    ) -> rates.Table | None:
-        return read(path, version, origin)
+    def once(path: Path, origin: str, _state: tuple[int, int, int]) -> rates.Table | None:
+        return read(path, origin)
 
-    def kept(path: Path, version: str, origin: str = "installed") -> rates.Table | None:
+    def kept(path: Path, origin: str = "installed") -> rates.Table | None:
         try:
             state = path.stat()
         except OSError:
             return None
-        return once(path, version, origin, (state.st_ino, state.st_size, state.st_mtime_ns))
+        return once(path, origin, (state.st_ino, state.st_size, state.st_mtime_ns))
 
     with patch.object(rates, "_read", kept):
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,7 +16,6 @@ from tallybook.pricing.table import (
     DAY,
     FAST,
     FLEX,
-    LIST,
     PRIORITY,
     RATES,
     RULE,
@@ -111,10 +110,11 @@ def _rates(model: g.ModelInfo) -> Iterator[Rate]:
     if not any(vars(prices) for prices in _price_sets(model)):
         return
     starts = _starts(model)
+    before = starts[0] - timedelta(days=1) if starts else _LONG_AGO
     for variant, context in [(STANDARD, None), *_variants(model)]:
         periods: list[tuple[int | None, list[Rate]]] = []
         for start in (None, *starts):
-            rows = list(_windows(model, variant, context, start or _before(starts)))
+            rows = list(_windows(model, variant, context, start or before))
             if not periods or periods[-1][1] != rows:
                 periods.append((None if start is None else micros(start), rows))
         ends = [start for start, _ in periods[1:]] + [None]
@@ -138,10 +138,6 @@ def _constraints(model: g.ModelInfo) -> Iterator[object]:
 def _starts(model: g.ModelInfo) -> list[date]:
     found = (getattr(constraint, "start_date", None) for constraint in _constraints(model))
     return sorted({start for start in found if start is not None})
-
-
-def _before(starts: list[date]) -> date:
-    return starts[0] - timedelta(days=1) if starts else _LONG_AGO
 
 
 def _variants(model: g.ModelInfo) -> Iterator[tuple[str, dict[str, str]]]:
@@ -208,7 +204,8 @@ def _projected(
         rates = {name: _ratio(now[name], base[name], target[name]) for name in TOKEN_RATES}
         triples = zip(*(_media(prices, above) for prices in (standard, then, sold)), strict=True)
         media = [_ratio(*triple) for triple in triples]
-        yield _row(variant, above, {**rates, "search": now["search"]}, media, RULE)
+        rates["search"] = now["search"]
+        yield new_rate(rates, media, above=above, variant=variant, basis=RULE)
 
 
 def _at(day: date, instant: datetime) -> datetime:
@@ -223,17 +220,8 @@ def _ratio(now: int | None, base: int | None, target: int | None) -> int | None:
 
 def _rows(variant: str, prices: g.ModelPrice) -> Iterator[Rate]:
     for above in _thresholds(prices):
-        yield _row(variant, above, _values(prices, above), _media(prices, above))
-
-
-def _row(
-    variant: str,
-    above: int,
-    rates: dict[str, int | None],
-    media: Sequence[int | None],
-    basis: str = LIST,
-) -> Rate:
-    return new_rate(rates, media, above=above, variant=variant, basis=basis)
+        rates, media = _values(prices, above), _media(prices, above)
+        yield new_rate(rates, media, above=above, variant=variant)
 
 
 def _thresholds(*price_sets: g.ModelPrice) -> list[int]:

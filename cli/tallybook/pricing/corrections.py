@@ -339,7 +339,8 @@ def _told(row: Rate, rates: dict[str, int | None], fact: Fact, variant: str | No
 
 def _own_rows(fact: Price, start: int | None) -> Iterator[Rate]:
     """The rows of a whole price, in its tiers and windows, without a period."""
-    peaks = [peak for peak in fact.peaks if not _is_off(peak, start)]
+    day = None if start is None else start - start % _DAY
+    peaks = [peak for peak in fact.peaks if day not in [*map(micros, peak.but)]]
     windows = [(hours, peak) for peak in peaks for hours in map(_seconds, peak.hours)]
     base = fact.rates()
     for above, tier in ((0, None), *((tier.above, tier) for tier in fact.tiers)):
@@ -355,10 +356,6 @@ def _own_rows(fact: Price, start: int | None) -> Iterator[Rate]:
             dear = _own_row({**rates, **peak.rates()}, fact, above, media)
             yield _in_window(dear, hours, _WORKDAYS)
             yield _in_window(row, hours, EVERY_DAY & ~_WORKDAYS)
-
-
-def _is_off(peak: Peak, start: int | None) -> bool:
-    return start is not None and any(micros(day) == start - start % _DAY for day in peak.but)
 
 
 def _seconds(hours: str) -> tuple[int, int]:

@@ -148,9 +148,12 @@ def _overrides(path: Path, document: Mapping[str, Any], content: bytes) -> Overr
         name=path.name,
         digest=sha256(content).hexdigest(),
         prices=tuple(_price(entry, currencies) for entry in sections["price"]),
-        aliases=tuple(_alias(entry) for entry in sections["alias"]),
+        aliases=tuple(
+            Alias(entry.text("from").lower(), entry.optional("provider"), entry.text("to"))
+            for entry in sections["alias"]
+        ),
         discounts=tuple(_discount(entry) for entry in sections["discount"]),
-        free=frozenset(_free(entry) for entry in sections["free"]),
+        free=frozenset(entry.text("provider").lower() for entry in sections["free"]),
         content=content.decode("utf-8-sig"),
     )
 
@@ -353,17 +356,9 @@ def _instant(entry: _Entry, key: str) -> int | None:
     return micros(value)
 
 
-def _alias(entry: _Entry) -> Alias:
-    return Alias(entry.text("from").lower(), entry.optional("provider"), entry.text("to"))
-
-
 def _discount(entry: _Entry) -> Discount:
     if "factor" not in entry.values:
         entry.fail("factor", "is missing", _FACTOR_HINT)
     factor = entry.number("factor", "a factor", _FACTOR_HINT)
     start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
     return Discount(entry.text("provider").lower(), Fraction(factor), start, end)
-
-
-def _free(entry: _Entry) -> str:
-    return entry.text("provider").lower()

@@ -64,18 +64,16 @@ def load_table(folder: Path | None) -> Table:
     The latter is read from `folder`, or built and left there. Raises TallybookError where there is
     neither.
     """
-    version, shipped = installed_version(), _header(SHIPPED)
+    version, shipped = installed_version(), _read(SHIPPED, "shipped")
     if shipped and (version is None or _numbers(version) <= _numbers(shipped.version)):
-        table = _read(SHIPPED, shipped.version, "shipped")
-        if table is not None:
-            return table
+        return shipped
     if version is None:
         raise TallybookError(
             "the price list is missing from this installation",
             "Install it with: pip install 'tallybook[prices]'",
         )
-    kept = _read(folder / _FILE, version) if folder else None
-    if kept is not None:
+    kept = _read(folder / _FILE) if folder else None
+    if kept is not None and kept.version == version:
         return kept
     table, content = _build(version)
     if folder:
@@ -85,14 +83,6 @@ def load_table(folder: Path | None) -> Table:
 
 def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
-
-
-def _header(path: Path) -> _Header | None:
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.readline(), type=_Header)
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def ship() -> None:
@@ -125,18 +115,17 @@ def _digest(payload: bytes) -> str:
     return sha256(payload).hexdigest()
 
 
-def _read(path: Path, version: str, origin: str = "installed") -> Table | None:
+def _read(path: Path, origin: str = "installed") -> Table | None:
+    """The table of a file; None where that is damaged, or not of this program's making."""
     try:
         head, _, payload = read_own(path).partition(b"\n")
         header = msgspec.json.decode(head, type=_Header)
-        made_of = (header.version, header.table_version, header.corrections)
-        if made_of != (version, TABLE_VERSION, corrections_digest()):
-            return None
-        if header.digest != _digest(payload):
-            return None
     except (OSError, msgspec.MsgspecError):
         return None
-    return Table(version, header.digest, payload, header.corrected, origin)
+    made = (header.table_version, header.corrections, header.digest)
+    if made != (TABLE_VERSION, corrections_digest(), _digest(payload)):
+        return None
+    return Table(header.version, header.digest, payload, header.corrected, origin)
 
 
 def _write(path: Path, content: bytes) -> None:
