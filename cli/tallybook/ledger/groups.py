@@ -83,13 +83,13 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> I
 
     `cache` is a folder where the keys of a part may be kept. Raises PartDamaged.
     """
-    held: dict[str, Runs] = {}
+    runs = Runs()
     for number, entry in enumerate(entries):
         for part in entry.segments():
-            held.setdefault(part.part, Runs()).add(number, part)
+            runs.add(number, part)
     with Keys() as links:
-        for name, keys in keys_of_parts(list(held), store, cache):
-            links.add(of_runs(keys, held[name]))
+        for keys in runs.of(keys_of_parts(runs.parts, store, cache)):
+            links.add(keys)
         yield from components(len(entries), (met(several(some)) for some in links.ranges()))
 
 
@@ -103,27 +103,67 @@ def several(keys: pl.DataFrame) -> pl.DataFrame:
 
 
 class Runs:
-    """The runs of rows of a part: number of the file, first row, last row + 1.
+    """Runs of rows of parts: number of the file, first row, last row + 1.
 
-    In arrays, for there are several a file.
+    In arrays, for there are several a file. Rows are numbered through all parts.
     """
 
     def __init__(self) -> None:
-        self.columns = {name: array("Q") for name in ("file", "begin", "end")}
+        self._parts: dict[str, int] = {}
+        self._columns = {name: array("Q") for name in ("file", "begin", "end")}
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the parts that have some."""
+        return list(self._parts)
 
     def add(self, number: int, segment: Segment) -> None:
         """Put one more behind the others."""
-        run = (number, segment.start, segment.start + segment.rows)
-        for column, value in zip(self.columns.values(), run, strict=True):
+        begin = self._parts.setdefault(segment.part, len(self._parts)) * _PART_ROWS + segment.start
+        run = (number, begin, begin + segment.rows)
+        for column, value in zip(self._columns.values(), run, strict=True):
             column.append(value)
 
     def frame(self) -> pl.DataFrame:
-        """The runs, one a row."""
-        return pl.DataFrame(
-            [pl.Series(name, each, pl.UInt32) for name, each in self.columns.items()]
-        )
+        """Those with rows, one a line, in order."""
+        columns = [pl.Series(name, each, pl.UInt64) for name, each in self._columns.items()]
+        return pl.DataFrame(columns).filter(pl.col("begin") < pl.col("end")).sort("begin")
+
+    def numbered(self, found: Sequence[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+        """What is known of a `row` of parts, with its number among all."""
+        before = [self._parts[part] * _PART_ROWS for part, _ in found]
+        sizes = [each.height for _, each in found]
+        first = pl.select(pl.lit(pl.Series(before, dtype=pl.UInt64)).repeat_by(pl.Series(sizes)))
+        number = pl.col("row") + first.to_series().explode()
+        return pl.concat([each for _, each in found]).with_columns(number)
+
+    def of(self, found: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[pl.DataFrame]:
+        """The keys of parts by the files that hold their rows, those of many parts together."""
+        runs = self.frame()
+        for some in _some(found):
+            keys = self.numbered(some)
+            place = runs["begin"].search_sorted(keys["row"], "right").cast(pl.Int64) - 1
+            run = runs[place.clip(0)] if runs.height else runs
+            yield keys.select(run["file"].cast(pl.UInt32), "key", "side").filter(
+                (keys["row"] >= run["begin"]) & (keys["row"] < run["end"])
+            )
 
 
+def _some(found: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[list[tuple[str, pl.DataFrame]]]:
+    """As many at once as are not much to hold."""
+    held: list[tuple[str, pl.DataFrame]] = []
+    count = 0
+    for part, keys in found:
+        held.append((part, keys))
+        count += keys.height
+        if count > SLICE_ROWS:
+            yield held
+            held, count = [], 0
+    if held:
+        yield held
+
+
+_PART_ROWS: Final = 1 << 32  # more than any part has
 # Of more keys the file of a part, and what is made of it, would be larger than all else.
 _MOST_KEPT: Final = 1 << 22
 _NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64, "side": pl.UInt8})
@@ -209,7 +249,7 @@ def _keys_of(names: Sequence[str], store: StoredRows) -> Iterator[tuple[str, pl.
     A part may be one large database, so no more than some slices are held with all that is looked
     at. Most are small, and are looked at together: a look takes five milliseconds of itself.
     """
-    for slices in _together(names, store):
+    for slices in together(names, store, COLUMNS):
         # Of one file as of two, where its rows are in two slices.
         path = pl.col("path").hash()
         rows = pl.concat([some.with_columns(path + n) for n, (_, _, some) in enumerate(slices)])
@@ -221,15 +261,15 @@ def _keys_of(names: Sequence[str], store: StoredRows) -> Iterator[tuple[str, pl.
             begin += some.height
 
 
-def _together(
-    names: Iterable[str], store: StoredRows
+def together(
+    names: Iterable[str], store: StoredRows, columns: Sequence[str]
 ) -> Iterator[list[tuple[str, int, pl.DataFrame]]]:
     """Slices of parts, each with the number of its first row, of so many rows together."""
     held: list[tuple[str, int, pl.DataFrame]] = []
     count = 0
     for name in names:
         start = 0
-        for rows in store.slices(name, COLUMNS):
+        for rows in store.slices(name, columns):
             if held and count + rows.height > SLICE_ROWS:
                 yield held
                 held, count = [], 0
@@ -238,18 +278,6 @@ def _together(
             count += rows.height
     if held:
         yield held
-
-
-def of_runs(keys: pl.DataFrame, held: Runs) -> pl.DataFrame:
-    """The keys of a part by the files that hold its rows."""
-    runs = held.frame().filter(pl.col("begin") < pl.col("end")).sort("begin")
-    if runs.is_empty():
-        return keys.clear().select(pl.col("row").alias("file"), "key", "side")
-    place = runs["begin"].search_sorted(keys["row"], "right").cast(pl.Int64) - 1
-    run = runs[place.clip(0)]
-    return keys.select(run["file"], "key", "side").filter(
-        (keys["row"] >= run["begin"]) & (keys["row"] < run["end"])
-    )
 
 
 def link_keys(rows: pl.DataFrame) -> pl.DataFrame:

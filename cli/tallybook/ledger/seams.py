@@ -7,7 +7,7 @@ In doubt they are derived with the old ones, as if nothing were settled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +20,8 @@ from tallybook.derive.attribute import with_root
 from tallybook.derive.duplicates.routes import STORED
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.digests import code_digest
-from tallybook.ledger.groups import OWN_KEY, Runs, hashed, keys_of_parts, of_runs
-from tallybook.ledger.manifest import Damaged, sealed, unsealed
+from tallybook.ledger.groups import OWN_KEY, Runs, hashed, keys_of_parts, together
+from tallybook.ledger.manifest import Damaged, Segment, sealed, unsealed
 from tallybook.ledger.rows import StoredRows
 from tallybook.private import read_own, write_aside
 from tallybook.schema import (
@@ -83,11 +83,11 @@ def _grown(whole: Component, derived: Derived) -> Grown | None:
     if any(entry.tentative or entry.deleted for entry in whole.entries):
         return None
     ages = sorted({derived.age(part.part) for entry in whole.entries for part in entry.rows})
-    if len(ages) < 2:
-        return None
     known: list[tuple[int, Component]] = []
-    while piece := _next(whole, derived, ages, known):
-        known.append(piece)
+    ends = ages[:-1]  # the whole is not settled
+    while found := _next(whole, derived, known, ends):
+        known.append(found)
+        ends = [age for age in ages if age > found[0]]
     if not known:
         return None
     new = _piece(whole, derived, known, ages[-1])
@@ -98,16 +98,11 @@ def _grown(whole: Component, derived: Derived) -> Grown | None:
 
 
 def _next(
-    whole: Component, derived: Derived, ages: list[int], known: list[tuple[int, Component]]
+    whole: Component, derived: Derived, known: list[tuple[int, Component]], ends: Sequence[int]
 ) -> tuple[int, Component] | None:
-    """The longest piece behind those that are known, with the age of its last part."""
-    for age in reversed(ages):
-        piece = _piece(whole, derived, known, age)
-        if derived.is_known(piece.name):
-            return age, piece
-        if not piece.rows:
-            break
-    return None
+    """The longest piece that is settled behind those that are known, with the age of its end."""
+    pieces = ((age, _piece(whole, derived, known, age)) for age in reversed(ends))
+    return next((each for each in pieces if derived.is_known(each[1].name)), None)
 
 
 def _piece(
@@ -132,45 +127,55 @@ def _piece(
 def _together(asked: Mapping[int, Grown], store: StoredRows, cache: Path) -> set[int]:
     """Numbers of those whose new rows may have to do with the old ones."""
     places, runs = _places(asked)
-    said = pl.concat(_said(part, some, store, cache) for part, some in runs.items())
-    said = places[said["place"]].hstack(said)
+    said = _said(places, runs, store, cache)
     counters = said.select("group", "is_new", key="counters").explode("key").drop_nulls()
     found = [_odd(said), _out_of_order(said), _of_other_roots(said), _meeting(counters)]
-    keys = pl.concat(
-        of_runs(keys.filter(pl.col("side") == OWN_KEY), runs[part])
-        for part, keys in keys_of_parts(list(runs), store, cache)
-    )
     # A thread says no more than its root, and that is looked at.
-    named = said.select(*_THREADS, row="first", path="place")
-    threads = pl.concat(hashed(named, "thread", name).select("key") for name in _THREADS)
-    others = places[keys["file"]].hstack(keys.select("key")).join(threads, on="key", how="anti")
-    return {number for each in [*found, _meeting(others)] for number in each}
+    named = said.filter("is_new").select(*_THREADS, row="row", path="group")
+    threads = pl.concat(hashed(named, "thread", name)["key"] for name in _THREADS).implode()
+    new = {piece.part for grown in asked.values() for piece in _segments(grown.new)}
+
+    def keys(parts: Sequence[str], which: pl.Expr) -> pl.DataFrame:
+        every = keys_of_parts(parts, store, cache)
+        of = runs.of((part, some.filter(pl.col("side") == OWN_KEY, which)) for part, some in every)
+        met = pl.concat(of)
+        return places[met["file"]].hstack(met.select("key"))
+
+    own = keys([part for part in runs.parts if part in new], ~pl.col("key").is_in(threads))
+    wanted = own.filter("is_new")["key"].unique().implode()
+    found.append(_meeting(keys(runs.parts, pl.col("key").is_in(wanted))))
+    return {number for each in found for number in each}
 
 
-def _places(asked: Mapping[int, Grown]) -> tuple[pl.DataFrame, dict[str, Runs]]:
-    """Whose each run of rows is, and by part the runs, numbered so."""
-    runs: dict[str, Runs] = {}
+def _segments(piece: Component) -> Iterator[Segment]:
+    return (segment for entry in piece.entries for segment in entry.rows)
+
+
+def _places(asked: Mapping[int, Grown]) -> tuple[pl.DataFrame, Runs]:
+    """Whose each run of rows is, and the runs, numbered so."""
+    runs = Runs()
     places: list[tuple[int, int, int, bool]] = []
     files: dict[tuple[int, str], int] = {}
     for group, grown in asked.items():
         for number, piece in enumerate(grown.pieces()):
             for entry in piece.entries:
                 file = files.setdefault((group, entry.path), len(files))
-                for segment in filter(lambda each: each.rows, entry.rows):
-                    runs.setdefault(segment.part, Runs()).add(len(places), segment)
+                for segment in entry.rows:
+                    runs.add(len(places), segment)
                     places.append((group, number, file, piece is grown.new))
     return pl.DataFrame(places, schema=_PLACES, orient="row"), runs
 
 
-def _said(part: str, runs: Runs, store: StoredRows, cache: Path) -> pl.DataFrame:
-    """What the rows of runs say, see `_sayings`, with the `place` of each."""
-    said, run = _sayings(part, store, cache), runs.frame()
+def _said(places: pl.DataFrame, runs: Runs, store: StoredRows, cache: Path) -> pl.DataFrame:
+    """What the rows of runs say, see `_sayings`, with whose they are."""
+    said = runs.numbered(list(_sayings(runs.parts, store, cache))).sort("row")
+    run = runs.frame()
     first, last = (
-        said["first"].search_sorted(row, "right").cast(pl.Int64) - 1
+        said["row"].search_sorted(row, "right").cast(pl.Int64) - 1
         for row in (run["begin"], run["end"] - 1)
     )
     met = pl.select(place=run["file"], said=pl.int_ranges(first, last + 1)).explode("said")
-    return said[met["said"]].hstack(met.select("place"))
+    return places[met["place"]].hstack(said[met["said"]])
 
 
 def _odd(said: pl.DataFrame) -> pl.Series:
@@ -208,41 +213,56 @@ def _meeting(keys: pl.DataFrame) -> pl.Series:
     return new.join(old, on=("group", "key"), how="semi")["group"]
 
 
-def _sayings(part: str, store: StoredRows, cache: Path) -> pl.DataFrame:
-    """What the rows of a part say, a line for consecutive ones that tell the same facts."""
-    path = cache / f"{part.partition('.')[0]}.{pl.__version__}.seams.links"
+def _sayings(
+    parts: Sequence[str], store: StoredRows, cache: Path
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """What the rows of parts say, a line from each `row` on that tells other facts."""
     kind = _KIND + code_digest().encode()
-    with suppress(OSError, Damaged, pl.exceptions.PolarsError):
-        return pl.read_ipc(unsealed(kind, read_own(path)))
-    found, start = [], 0
-    for rows in store.slices(part, _COLUMNS):
-        found.append(_lines(rows, start))
-        start += rows.height
-    said = pl.concat(found)
-    with suppress(OSError):
-        buffer = BytesIO()
-        said.write_ipc(buffer)
-        write_aside(path, sealed(kind, buffer.getvalue()), sync=False)
-    return said
+    files = {p: cache / f"{p.partition('.')[0]}.{pl.__version__}.seams.links" for p in parts}
+    new = []
+    for part in parts:
+        try:
+            yield part, pl.read_ipc(unsealed(kind, read_own(files[part])))
+        except (OSError, Damaged, pl.exceptions.PolarsError):
+            new.append(part)
+    found: dict[str, list[pl.DataFrame]] = {}
+    for slices in together(new, store, _COLUMNS):
+        lines = _lines(
+            pl.concat(
+                some.with_row_index("row", start).with_columns(part=pl.lit(part))
+                for part, start, some in slices
+            )
+        )
+        for (part,), some in lines.partition_by("part", as_dict=True, include_key=False).items():
+            found.setdefault(part, []).append(some)
+    for part, pieces in found.items():
+        said = pl.concat(pieces)
+        with suppress(OSError):
+            buffer = BytesIO()
+            said.write_ipc(buffer)
+            write_aside(files[part], sealed(kind, buffer.getvalue()), sync=False)
+        yield part, said
 
 
-def _lines(rows: pl.DataFrame, start: int) -> pl.DataFrame:
-    told = pl.struct("path", *_FACTS)
+def _lines(rows: pl.DataFrame) -> pl.DataFrame:
     counter = pl.when(pl.col("sequence").is_not_null()).then(pl.struct(_COUNTER).hash())
     is_shortened = pl.col("identity").str.starts_with(COMPACTED).fill_null(value=False)
     is_repeat, record = pl.col("repeat").is_not_null(), pl.col("record")
     is_counted = pl.col("kind").is_in(COUNTED_KINDS)
-    numbered = rows.with_row_index("first", start)
-    return numbered.group_by(run=told.rle_id(), maintain_order=True).agg(
-        pl.col("first", *_FACTS).first(),
-        odd=_is_odd().any(),
-        shortened=is_shortened.any(),
-        made=((pl.col("caller") == COMPACT).fill_null(value=False) & ~is_shortened).any(),
-        first_record=record.min(),
-        last_record=record.max(),
-        repeat=record.filter(is_repeat).min(),
-        stated=record.filter(is_counted & ~is_repeat).min(),
-        counters=counter.drop_nulls(),
+    return (
+        rows.group_by(run=pl.struct("part", "path", *_FACTS).rle_id(), maintain_order=True)
+        .agg(
+            pl.col("part", "row", *_FACTS).first(),
+            odd=_is_odd().any(),
+            shortened=is_shortened.any(),
+            made=((pl.col("caller") == COMPACT).fill_null(value=False) & ~is_shortened).any(),
+            first_record=record.min(),
+            last_record=record.max(),
+            repeat=record.filter(is_repeat).min(),
+            stated=record.filter(is_counted & ~is_repeat).min(),
+            counters=counter.drop_nulls(),
+        )
+        .drop("run")
     )
 
 
