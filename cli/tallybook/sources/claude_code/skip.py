@@ -12,9 +12,8 @@ from tallybook.sources.jsonl import SPACE, blanks, hides
 # A line as its client writes it: the id of the line before, then plain members up to what it is.
 # A text in them is without a backslash, so no quote is inside it. Another order of the keys costs
 # time and never a line.
-_LINK: Final = b'{"parentUuid":"'
-_LINK_BEGIN: Final = len(_LINK)
-_LINK_END: Final = _LINK_BEGIN + 36  # a UUID long
+_LINK_END: Final = len('{"parentUuid":"') + 36  # a UUID long
+_QUOTES: Final = 3  # in front of that; of what is inside of another object there are more
 _VALUE: Final = rb'(?:"[^"\\\n]*+"|true|false|null|\{[^{}\\\n]*+\})'
 _MEMBERS: Final = re.compile(
     rb'","isSidechain":(?:(true)|false),(?:"(?!(?:sub)?type"|message")[A-Za-z]++":'
@@ -84,7 +83,8 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
     # Nearly all lines have the members of the line before, and equal bytes need no pattern.
     known: dict[bytes, tuple[bytes, ...]] = {}
     begin, record, size, width = 0, state.records, len(block), 0
-    find, starts, aside = block.find, block.startswith, state.in_sidechain
+    find, starts, quotes = block.find, block.startswith, block.count
+    aside = state.in_sidechain
     while begin < size:
         end = find(b"\n", begin)
         if end < 0:
@@ -100,11 +100,7 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
                 known, width = _learn(block, begin, state) or (known, width)
                 needed = known.get(block[begin + _LINK_END : begin + width])
             # Behind its link, the members are the line's own.
-            if (
-                needed is not None
-                and starts(_LINK, begin)
-                and find(b'"', begin + _LINK_BEGIN) == begin + _LINK_END
-            ):
+            if needed is not None and quotes(b'"', begin, begin + _LINK_END) == _QUOTES:
                 is_response = needed is _ALWAYS
                 passed = not is_response and (
                     needed is _NEVER
