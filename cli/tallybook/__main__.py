@@ -33,11 +33,11 @@ from tallybook import __version__  # noqa: E402
 # has a use for them.
 _UNUSED = ("numpy", "pandas")
 # Libraries look here when they are loaded. By themselves, what was freed they keep for ten seconds
-# (polars) or for good (pyarrow), longer than most runs take: a third of their memory. And polars 2
+# (polars, for four threads a core) or for good (pyarrow): a third of their memory. And polars 2
 # streams each frame through its threads; those here are small or were cut, and without it a run
 # takes a tenth less memory and a tenth (report) to a quarter (export) less time.
 _LIBRARIES = {
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:0",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:0,narenas:2",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "POLARS_ENGINE_AFFINITY": "in-memory",
 }

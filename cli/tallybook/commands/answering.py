@@ -91,11 +91,13 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
     problems: Path | None = None,
     backfill: bool = False,
     keeps: bool = False,
+    again: bool = False,
 ) -> tuple[Answer, T | None]:
     """The answer of a command over usage, and what it makes of the usage and the report.
 
     With `backfill` what can be filled is filled first. A command that `keeps` its answers gives one
-    again where it still holds; nothing is read then, and nothing made.
+    again where it still holds; nothing is read then, and nothing made. What goes over the usage
+    `again` finds it derived.
     """
     answers = None
     if keeps and not backfill:
@@ -109,6 +111,8 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
     def of(reading: Reading) -> tuple[Answer, T]:
         from tallybook.report.sums import left
 
+        if again:
+            reading.derive_aside()
         if backfill:
             from tallybook.backfill.plan import fill
 

@@ -67,6 +67,7 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         problems=usage.problems,
         backfill=backfill,
         keeps=chosen != "html",
+        again=chosen == "html",
     )
     drawn = Drawn()
     if page:

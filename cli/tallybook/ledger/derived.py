@@ -26,6 +26,7 @@ _MANY_PACKS: Final = 8  # each takes a report some milliseconds
 _LEAST_ROWS: Final = 100_000
 _GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
 _SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
+_MANY_NAMES: Final = 2048  # what is known of as many files takes room itself
 _SETS: Final = 8
 _MOST_PARTS: Final = 4096
 # Other libraries cannot read a file with whole numbers of 128 bits in it.
@@ -173,13 +174,13 @@ class Derived:
             (self._known[name] for name in names), key=lambda each: (each.part, each.start)
         )
         some: list[Segment] = []
-        count = 0
+        rows, most = 0, _SCANNED_ROWS if len(names) < _MANY_NAMES else _GROUP_ROWS
         for segment in _divided(segments):
-            if some and count + segment.rows > _SCANNED_ROWS:
+            if some and rows + segment.rows > most:
                 yield self._scanned(some, columns)
-                some, count = [], 0
+                some, rows = [], 0
             some.append(segment)
-            count += segment.rows
+            rows += segment.rows
         if some:
             yield self._scanned(some, columns)
 

@@ -132,6 +132,13 @@ class Reading:
         yield from derived.frames([name for name in names if name not in others], columns)
         derived.close(names)
 
+    def derive_aside(self) -> None:
+        """Keep what is derived of much that was read for this run alone until its end.
+
+        For those who ask for it more than once.
+        """
+        self.derived = self.derived or self.store.parts
+
     def _corrected(self, names: Collection[str]) -> set[str]:
         """The components that have calls of which backfill has proved something."""
         if self.corrections is None or not self.corrections.num_rows:

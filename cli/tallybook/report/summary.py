@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from io import BytesIO
 from typing import Any, Final, Protocol, overload
 from zoneinfo import ZoneInfo
 
@@ -22,7 +23,8 @@ Row = dict[str, Any]
 
 _FEMTO: Final = 10**15
 _SLICE: Final = 1000  # rows that are made at once
-_MOST_ROWS: Final = 16_384  # of sums that are held apart; so many take 30 MB
+_MOST_ROWS: Final = 16_384  # of sums that are held apart; so many take 8 MB
+_PACKED: Final = 8  # so many times more of those that are packed
 _MEASURES: Final = {"cost": "cost_usd", "tokens": "total_tokens", "calls": "calls"}
 
 
@@ -50,9 +52,12 @@ class Rows(Sequence[Row]):
         shown = groups.height if query.limit is None else min(query.limit, groups.height)
         left = groups.height - shown
         self._query = query
-        self._groups = groups.tail(shown) if query.ascends else groups.head(shown)
+        self._groups = groups
         self._rest: list[Row] = []
         if left:
+            first = left if query.ascends else 0
+            # A copy, for all others would stay with a slice.
+            self._groups = groups[pl.int_range(first, first + shown, eager=True)]
             rest = groups.head(left) if query.ascends else groups.tail(left)
             key = dict.fromkeys((*query.fields, *query.whose)) | {"rest": left}
             self._rest = [key | _row(_folded(rest))]
@@ -103,15 +108,42 @@ def summarise_batches(
 
 
 def added_up(partials: Iterable[Partial], query: Query) -> Partial:
-    """The sums of at least one, a few held at once."""
-    held: list[Partial] = []
+    """The sums of at least one, a few held at once.
+
+    They are put together whenever there are twice as many rows as were left the last time: where
+    there is a row a thread, all are gone through only so often.
+    """
+    held: list[_Waiting] = []
+    size, most = 0, _MOST_ROWS
     for each in partials:
-        held.append(each)
-        if sum(some.height for some in held) > _MOST_ROWS:
-            held = [joined(held, query)]
+        held.append(_Waiting(each))
+        size += held[-1].size
+        if size > most:
+            held = [_Waiting(joined((some.sums() for some in held), query))]
+            size = held[0].size
+            most = max(_MOST_ROWS, 2 * size)
     if not held:
         raise ValueError("no batch")
-    return joined(held, query)
+    return joined((some.sums() for some in held), query)
+
+
+class _Waiting:
+    """Sums that wait for others. Those of many groups are packed: most columns say little."""
+
+    def __init__(self, sums: Partial) -> None:
+        self.size = sums.height
+        self._sums, self._packed = sums, BytesIO()
+        groups = sums.groups
+        if groups.height > _SLICE:
+            groups.write_ipc(self._packed, compression="lz4")
+            self._sums = replace(sums, groups=groups.clear())
+            self.size -= groups.height - groups.height // _PACKED
+
+    def sums(self) -> Partial:
+        """The sums as they were."""
+        if not self._packed.tell():
+            return self._sums
+        return replace(self._sums, groups=pl.read_ipc(self._packed.getvalue()))
 
 
 def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
@@ -119,7 +151,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
 
     Its `older_calls`, where it has some, come on top of those that the sums count.
     """
-    groups = _newest(partial.groups, query).sort(**_order(query))
+    groups = _sorted(_newest(partial.groups, query), query)
     totals = _folded(groups)
     covered = partial.covered.row(0, named=True)
     undated = covered.pop("undated")
@@ -174,6 +206,12 @@ def _newest(groups: pl.DataFrame, query: Query) -> pl.DataFrame:
     return groups.filter(period.is_in(newest.implode()))
 
 
+def _sorted(groups: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """The groups in order; a column at a time is taken out of them, for there may be very many."""
+    order = groups.select(pl.arg_sort_by(**_order(query))).to_series()
+    return pl.DataFrame([groups.drop_in_place(name)[order] for name in groups.columns])
+
+
 def _order(query: Query) -> dict[str, Any]:
     """How to sort: by what was asked, then by everything else, so that no two rows are equal."""
     times = query.time_keys if query.sort in {None, "time"} else []
@@ -184,7 +222,7 @@ def _order(query: Query) -> dict[str, Any]:
     measures.sort(key=lambda name: name != first)
     by = [*times, *measures, *query.fields]
     return {
-        "by": by,
+        "exprs": by,
         "descending": [(name in measures) is not query.reverse for name in by],
         "nulls_last": True,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, reduce
 from operator import and_
@@ -140,9 +140,9 @@ def sums(*, of_projects: bool, are_shared: bool) -> list[pl.Expr]:
     """
     # The parts of a cost that is unknown as a whole stay out: parts add up to the cost.
     priced = pl.col("cost").is_not_null()
-    unpriced = pl.col("total_tokens").filter(~priced)
+    unpriced = pl.when(~priced).then("total_tokens")
     least = _at_least()
-    costs = {name: _stated(pl.col(column).filter(priced), name) for name, column in COSTS.items()}
+    costs = {name: _stated(pl.when(priced).then(column), name) for name, column in COSTS.items()}
     if are_shared:
         costs["cost_high_usd"] = costs["cost_high_usd"] - pl.col(_AGAIN).sum()
     return [
@@ -359,14 +359,16 @@ def _covered(
 
 def joined(partials: Iterable[Partial], query: Query) -> Partial:
     """The sums of several together."""
-    first, *more = partials
-    if not more:
-        return first
-    groups, covered, codes, problems, known, at_ends, files = (
-        pl.concat([getattr(each, name.name) for each in (first, *more)]) for name in fields(Partial)
+    every = list(partials)
+    if len(every) == 1:
+        return every[0]
+    covered, codes, problems, known, at_ends, files = (
+        pl.concat([getattr(each, field.name) for each in every]) for field in fields(Partial)[1:]
     )
+    groups = [each.groups for each in every]
+    every.clear()
     return Partial(
-        groups=groups.group_by(query.fields).agg(sums_of_sums(groups)).select(groups.columns),
+        groups=_together(groups, query.fields),
         covered=covered.sum(),
         codes=codes.group_by("code").agg(pl.col("n").sum()),
         problems=first_of_each(together(problems)),
@@ -374,6 +376,26 @@ def joined(partials: Iterable[Partial], query: Query) -> Partial:
         ends=added(at_ends),
         files=files.unique(),
     )
+
+
+def _together(groups: list[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
+    """The sums of frames, which are taken out of the list; no copy of all is made at once.
+
+    What only one of them has stays as it is, as nearly all threads do.
+    """
+    every = pl.concat(groups)
+    again = every.select(keys).is_duplicated()
+    several = every.filter(again)
+    del every
+    alone = []
+    while groups:
+        frame = groups.pop(0)
+        own, again = again.head(frame.height), again.slice(frame.height)
+        alone.append(frame.filter(~own) if own.any() else frame)
+    if several.is_empty():
+        return pl.concat(alone)
+    added = several.group_by(keys).agg(sums_of_sums(several)).select(several.columns)
+    return pl.concat([*alone, added])
 
 
 def _files(asked: pl.DataFrame, query: Query) -> pl.DataFrame:
