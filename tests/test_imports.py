@@ -128,6 +128,16 @@ def test_words_about_the_program_load_none_of_its_heavy_parts(arguments: list[st
     assert run.stdout.splitlines()[-1] == "heavy: []"
 
 
+def test_adding_up_what_is_kept_loads_polars_alone() -> None:
+    """A question over a ledger that knows all files reads no row of a log, and makes none."""
+    code = (
+        "import sys, tallybook.ledger.reading, tallybook.report.summary\n"
+        "print('pyarrow' in sys.modules, 'tallybook.derive.chain' in sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
+
+
 def test_naming_the_sources_loads_none_of_their_readers() -> None:
     """A run meets few of the formats; the readers of the others would cost it 0.06 s."""
     code = (

@@ -15,7 +15,6 @@ import polars as pl
 
 from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
 from tallybook.ledger.part_files import is_whole, openable, put_in_place
-from tallybook.ledger.rows import cover, pick
 from tallybook.ledger.store import PartDamaged
 from tallybook.private import aside, read_own, write_aside
 
@@ -278,6 +277,27 @@ def _read(
                 continue
         for name in some:
             del known[name]
+
+
+def cover(segments: Sequence[Segment]) -> tuple[int, int]:
+    """The first row of some segments of a part, and how many rows it is to the last."""
+    first = min(segment.start for segment in segments)
+    return first, max(segment.start + segment.rows for segment in segments) - first
+
+
+def pick(frame: pl.DataFrame, segments: Sequence[Segment], first: int) -> pl.DataFrame:
+    """The rows of segments, one after the other; `frame` holds a part from row `first` on."""
+    place = first
+    for segment in segments:
+        if segment.start != place:
+            break
+        place += segment.rows
+    else:
+        return frame.slice(0, place - first)
+    starts = [segment.start - first for segment in segments]
+    ends = [start + segment.rows for start, segment in zip(starts, segments, strict=True)]
+    ranges = pl.select(pl.int_ranges(pl.Series(starts), pl.Series(ends)).explode())
+    return frame[ranges.to_series().drop_nulls()]
 
 
 def _divided(segments: Iterable[Segment]) -> Iterator[Segment]:
