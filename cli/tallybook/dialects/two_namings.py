@@ -97,17 +97,14 @@ def _is_apart(usage: Usage, prompt: object, uncached: object) -> bool:
 
 def _doubted(usage: Usage, kept: Naming, left: Naming) -> list[str]:
     """The directions in which neither number is zero, both differ, and nothing tells which."""
+    counts, others = _counts(usage, kept), _counts(usage, left)
     total = next((usage[key] for key in _TOTALS if usage.get(key)), None)
-    if total is not None and total == _sum(_counts(usage, kept)):
-        return []
-    if _is_apart(usage, usage.get(left.input), usage.get(kept.input)):
+    is_proved = total is not None and total == _sum(counts)
+    if is_proved or _is_apart(usage, others[0], counts[0]):
         return []
     return [
         direction
-        for direction, one, other in (
-            ("input", usage.get(kept.input), usage.get(left.input)),
-            ("output", usage.get(kept.output), usage.get(left.output)),
-        )
+        for direction, one, other in zip(("input", "output"), counts, others, strict=True)
         if one not in _UNSAID and other not in _UNSAID and one != other
     ]
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from tallybook.schema import PROBLEM, Reported
+from tallybook.schema import Reported
 from tallybook.sources.contract import Tables
+from tallybook.sources.lines import problem
 
 BATCH_ROWS: Final = 5_000  # as many as a processor's cache holds with what becomes of them
 _START: Final = -(2**63)
@@ -137,14 +138,9 @@ def lost(gap: Gap, table: str) -> Reported:
     """The problem row of a gap, at the first row number that is missing."""
     first = 1 if gap.after is None else gap.after + 1
     end = "on" if gap.before is None else f"to {gap.before - 1}"
-    return Reported(
-        record=first,
-        part=table,
-        kind=PROBLEM,
-        calls=None,
-        problems=["truncated"],
-        detail=f"{table} from row {first} {end}: {gap.words}",
-    )
+    row = problem(first, "truncated", f"{table} from row {first} {end}: {gap.words}")
+    row.part = table
+    return row
 
 
 def _fetch(

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from tallybook.sources.contract import Later, Location, Source
 
-__all__ = ["SOURCE"]
-
 SOURCE = Source(
     name="deer-flow",
     title="DeerFlow",

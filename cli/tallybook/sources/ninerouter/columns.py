@@ -71,7 +71,7 @@ def table(entries: list[Entry], era: Era, estimates: Estimates | None = None) ->
             "project": [projects[entry.key] for entry in entries],
             "is_copy": era.is_copy,
             # The twin states more than its partner, and is the later of the two records.
-            "block_index": [_place(entry) for entry in entries],
+            "block_index": [e.pair and int(e.counts.shape == TWIN) for e in entries],
             "reported_cost_usd": _money([entry.cost for entry in entries]),
             **_counts(entries, verdicts),
             **_words(entries, verdicts),
@@ -83,10 +83,6 @@ def _texts(texts: list[str | None]) -> pa.Array:
     """The texts that say something, as `values.text` has it; others are null."""
     found = pa.array(texts, pa.string())
     return pc.if_else(pc.utf8_is_space(found), None, found)
-
-
-def _place(entry: Entry) -> int | None:
-    return None if entry.pair is None else int(entry.counts.shape == TWIN)
 
 
 def _counts(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> dict[str, list[int | None]]:

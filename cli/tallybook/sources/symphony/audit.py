@@ -23,7 +23,6 @@ from tallybook.sources.symphony.tokens import (
     agent_of_module,
     check_running_total,
     put_tokens,
-    read_reported,
     read_tokens,
     session,
 )
@@ -217,7 +216,7 @@ def _put_counts(row: Reported, record: Record, state: State, agent: Agent) -> No
     """
     problems: list[str] = []
     delta = read_tokens(record.token_usage_delta, problems)
-    stated = read_reported(record.token_usage_reported, problems)
+    stated = read_tokens(record.token_usage_reported, problems, "reported")
     row.problems = list(dict.fromkeys(problems)) or None
     stream = f"{row.root_thread_id}|{row.thread_id}"
     if stated is None or stated.output is None or row.thread_id is None:

@@ -38,7 +38,7 @@ def run_row(
     stated = read_tokens(run.get("tokens"), problems)
     if stated is None:
         return None
-    row = _place(run, record, part, evidence)
+    row = row_of(run, record, part, evidence)
     row.problems = problems or None
     agent = agent_of(run, moment(run.get("started_at")) or row.timestamp, exceeds=stated.exceeds())
     row.provider = PROVIDERS.get(agent.name or "")
@@ -51,8 +51,11 @@ def run_row(
     return row
 
 
-def _place(run: Mapping[str, Any], record: int, part: str | None, evidence: str) -> Reported:
-    """A row with who, where and when, and with what tells that other records mean the same run."""
+def row_of(run: Mapping[str, Any], record: int, part: str | None, evidence: str) -> Reported:
+    """A row with who, where and when, and with what tells that other records mean the same run.
+
+    Its counts are those of the run, of a part of it, or of a message that is kept with it.
+    """
     run_id = text(run.get("run_id")) or text(run.get("eval_id"))
     thread, named_by = session(run.get("session_id"))
     begun = dispatch(run)
@@ -106,7 +109,7 @@ def part_of_run(
     stated = read_tokens(run.get(name), problems)
     if stated is None:
         return None
-    row = _place(run, record, part, SUMMARY)
+    row = row_of(run, record, part, SUMMARY)
     row.kind, row.identity, row.caller = ASSERTION, None, caller
     row.problems = problems or None
     put_tokens(row, stated, agent_of(run, row.timestamp, exceeds=stated.exceeds()))

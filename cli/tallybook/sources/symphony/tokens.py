@@ -80,7 +80,7 @@ def agent_of(run: Mapping[str, Any], when: datetime | None, *, exceeds: bool = F
     return next((agent for agent in evidence if agent.name), Agent(None, "unknown"))
 
 
-# How the keys of a token map begin; an audit record has those that the agent reported as well.
+# How the keys of a token map begin.
 _NAMES: Final = (
     *("input", "uncached_input", "cached_input", "cache_creation_input"),
     *("output", "total"),
@@ -142,17 +142,11 @@ class Tokens(msgspec.Struct, frozen=True):
         return not any(self.counts())
 
 
-def read_tokens(value: object, problems: list[str]) -> Tokens | None:
-    """The counts of a token map; None where it states none."""
-    return _read(value, "tokens", problems)
+def read_tokens(value: object, problems: list[str], end: str = "tokens") -> Tokens | None:
+    """The counts of a token map; None where it states none.
 
-
-def read_reported(value: object, problems: list[str]) -> Tokens | None:
-    """The same of the map in which an audit record keeps what the agent itself reported."""
-    return _read(value, "reported", problems)
-
-
-def _read(value: object, end: str, problems: list[str]) -> Tokens | None:
+    The keys of the map in which an audit record keeps what the agent itself reported `end` so too.
+    """
     if not isinstance(value, Mapping):
         return None
     stated = {name: value.get(f"{name}_{end}") for name in _NAMES}

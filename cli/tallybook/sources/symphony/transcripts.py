@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tallybook.schema import SNAPSHOT, SUM, TRANSCRIPT, Reported
-from tallybook.sources.symphony.runs import dispatch, mapping, moment, part_of_run
+from tallybook.sources.symphony.runs import mapping, moment, part_of_run, row_of
 from tallybook.sources.symphony.tokens import (
     CLAUDE,
     CODEX,
@@ -100,19 +100,9 @@ def _event_row(
     run: Mapping[str, Any], event: Mapping[str, Any], stream: str | None, record: int, part: str
 ) -> Reported | None:
     payload = mapping(event.get("payload"))
-    row = Reported(
-        record=record,
-        part=part,
-        kind=SUM,
-        calls=None,
-        evidence=TRANSCRIPT,
-        parent_thread_id=text(run.get("run_id")),
-        root_thread_id=text(run.get("run_id")),
-        project=text(run.get("workspace_path")) or text(run.get("issue_identifier")),
-        timestamp=moment(event.get("timestamp")),
-        chain_id=dispatch(run),
-        caller=_REVIEWER if event.get("agent_phase") == _REVIEWER else None,
-    )
+    row = row_of(run, record, part, TRANSCRIPT)
+    row.timestamp = moment(event.get("timestamp"))
+    row.caller = _REVIEWER if event.get("agent_phase") == _REVIEWER else None
     if (total := thread_total(payload) or thread_total(event)) is not None:
         put_codex(row, total.usage)
         row.rule = f"codex-{total.rule}"

@@ -6,8 +6,6 @@ from typing import Final
 
 from tallybook.sources.contract import Later, Source
 
-__all__ = ["SOURCE"]
-
 SOURCE: Final = Source(
     name="verifiers",
     title="Verifiers",
