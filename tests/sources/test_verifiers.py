@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tallybook.dialects.served import told_by_address
 from tallybook.schema import COUNTED_KINDS
 from tallybook.sources import FileFacts, claims
 from tallybook.sources.lines import Head
@@ -200,6 +201,7 @@ def test_a_password_in_an_address_is_not_told() -> None:
     assert seller("https://a.example/v1,https://b.example/v1") is None
     assert seller("https://api.openai.com/v1, https://eu.api.openai.com/v1") == "openai"
     assert seller("http://[::1") is None
+    assert seller("https://api.x.ai/v1") == told_by_address("https://api.x.ai/v1") == "xai"
 
 
 # Files

@@ -55,31 +55,30 @@ _AI_SDK: Final = {
     "openrouter": "openrouter",
     "deepseek": "deepseek",
 }
-# Ends of host names.
-_HOSTS: Final = (
-    ("api.openai.com", "openai"),
-    (".openai.azure.com", "azure"),
-    (".cognitiveservices.azure.com", "azure"),
-    ("api.anthropic.com", "anthropic"),
-    ("generativelanguage.googleapis.com", "google"),
-    ("aiplatform.googleapis.com", "google"),
-    (".amazonaws.com", "aws"),
-    ("api.deepseek.com", "deepseek"),
-    ("api.moonshot.ai", "moonshotai"),
-    ("api.moonshot.cn", "moonshotai"),
-    ("api.x.ai", "xai"),
-    ("api.mistral.ai", "mistral"),
-    ("api.cohere.com", "cohere"),
-    ("api.groq.com", "groq"),
-    ("api.together.xyz", "together"),
-    ("api.fireworks.ai", "fireworks"),
-    ("openrouter.ai", "openrouter"),
-    ("api.perplexity.ai", "perplexity"),
-    ("open.bigmodel.cn", "zhipuai"),
-    ("api.z.ai", "zai"),
-    ("api.minimax.io", "minimax"),
-    ("api.cerebras.ai", "cerebras"),
-)
+# Domains of the interfaces of those who sell models.
+SELLERS: Final = {
+    "openai.com": "openai",
+    "azure.com": "azure",
+    "anthropic.com": "anthropic",
+    "googleapis.com": "google",
+    "amazonaws.com": "aws",
+    "deepseek.com": "deepseek",
+    "moonshot.ai": "moonshotai",
+    "moonshot.cn": "moonshotai",
+    "x.ai": "xai",
+    "mistral.ai": "mistral",
+    "cohere.com": "cohere",
+    "groq.com": "groq",
+    "together.xyz": "together",
+    "together.ai": "together",
+    "fireworks.ai": "fireworks",
+    "openrouter.ai": "openrouter",
+    "perplexity.ai": "perplexity",
+    "bigmodel.cn": "zhipuai",
+    "z.ai": "zai",
+    "minimax.io": "minimax",
+    "cerebras.ai": "cerebras",
+}
 _HOST: Final = re.compile(r"https?://(?:[^/@]*@)?([^/:?#]+)")
 # Addresses of clouds name the model; Azure's names a deployment, which may be called anything.
 _MODEL: Final = re.compile(r"/models?/([^/:?]+(?::\d+)?)[/:](?:converse|invoke|\w*[gG]enerate)")
@@ -106,10 +105,12 @@ def told_by_body(body: Body, usage: Body, response_id: str | None, model: str | 
 def told_by_address(url: object) -> str | None:
     """The provider that a request's URL names."""
     found = _HOST.match(url) if isinstance(url, str) else None
-    if found is None:
-        return None
-    host = found[1].lower()
-    return next((name for end, name in _HOSTS if host == end or host.endswith(end)), None)
+    return SELLERS.get(domain_of(found[1].lower())) if found else None
+
+
+def domain_of(host: str) -> str:
+    """The domain of a host, with a port or without."""
+    return ".".join(host.partition(":")[0].split(".")[-2:])
 
 
 def model_of_address(url: object) -> str | None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tallybook.dialects.served import SELLERS, domain_of, told_by_address
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.verifiers.sniff import whole_members
 from tallybook.values import MAX_COUNT, UUID, decode, instant, text
@@ -20,29 +21,7 @@ _RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{UUID.pattern}", re.IGNORECASE)
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
 _TABLE: Final = b"\n["
-# Domains of endpoints, and how the sellers behind them are called.
-_SELLERS: Final = {
-    "openai.com": "openai",
-    "anthropic.com": "anthropic",
-    "openrouter.ai": "openrouter",
-    "googleapis.com": "google",
-    "deepseek.com": "deepseek",
-    "x.ai": "x-ai",
-    "mistral.ai": "mistral",
-    "groq.com": "groq",
-    "cerebras.ai": "cerebras",
-    "together.xyz": "together",
-    "together.ai": "together",
-    "fireworks.ai": "fireworks",
-    "moonshot.ai": "moonshotai",
-    "moonshot.cn": "moonshotai",
-    "z.ai": "zai",
-    "bigmodel.cn": "zhipuai",
-    "minimax.io": "minimax",
-    "azure.com": "azure",
-    "amazonaws.com": "aws",
-}
-_PRESET: Final = "pinference.ai"
+_PRESET: Final = "pinference.ai"  # the gateway that the program is set to
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -175,24 +154,20 @@ def inside(value: Any, *keys: str) -> Any:
 @lru_cache(maxsize=256)
 def seller(base_url: str | None) -> str | None:
     """Who answers at an endpoint: a known seller, else its host; a pool of several has no name."""
-    hosts = {_host(url) for url in (base_url or "").split(",")} - {None}
-    names = {_SELLERS.get(_domain(host or ""), host) for host in hosts}
+    urls = map(str.strip, (base_url or "").split(","))
+    names = {told_by_address(url) or _host(url) for url in urls} - {None}
     return names.pop() if len(names) == 1 else None
 
 
 def is_seller(name: str | None) -> bool:
     """Whether it is somebody who sells models, or the gateway that the program is set to."""
-    return name is not None and (name in _SELLERS.values() or _domain(name) == _PRESET)
+    return name is not None and (name in SELLERS.values() or domain_of(name) == _PRESET)
 
 
 def _host(url: str) -> str | None:
     """Host and port, without the user name and password that may stand before them."""
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
     except ValueError:
         return None
     return parts.netloc.rpartition("@")[2].lower() or None
-
-
-def _domain(host: str) -> str:
-    return ".".join(host.partition(":")[0].split(".")[-2:])
