@@ -176,6 +176,7 @@ def options() -> dict[str, Any]:
     return {
         "compression": "zstd",
         "compression_level": 1,
+        "use_dictionary": False,  # which takes a quarter longer to write, and a fifth more room
         "write_page_checksum": True,  # for other readers; here the name tells
         "write_statistics": False,
     }
