@@ -38,8 +38,9 @@ def watch(strays: Strays, block: bytes, own: str, keys: tuple[bytes, ...]) -> Lo
     find = block.find
 
     def look(record: int, begin: int, end: int) -> None:
-        if any(find(key, begin, end) >= 0 for key in keys):
-            return
+        for key in keys:
+            if find(key, begin, end) >= 0:
+                return
         line = block[begin:end]
         if isinstance(decode(line), dict) and (name := _claimed(Head(line), own, strays.source)):
             if not strays.count:

@@ -36,7 +36,7 @@ def inherits(boundary: Boundary) -> bool:
 
 def history(boundary: Boundary, ordinal: Any) -> str:
     """Whose a line without a thread id is: OWN, INHERITED, BEFORE_TURN or AFTER_TURN."""
-    if not inherits(boundary):
+    if not boundary.ancestors:
         return OWN
     if boundary.named is not None:
         return boundary.named
@@ -56,8 +56,9 @@ def is_own(whose: str) -> bool:
 
 def is_guess(boundary: Boundary, whose: str) -> bool:
     """Whether only the stated ordinal calls a line inherited, which a migration sets too high."""
-    named = boundary.ever_named or boundary.foreign_header or boundary.turn_copied
-    return whose == INHERITED and not named
+    if whose != INHERITED:
+        return False
+    return not (boundary.ever_named or boundary.foreign_header or boundary.turn_copied)
 
 
 def add_ancestor(boundary: Boundary, thread_id: str | None) -> None:

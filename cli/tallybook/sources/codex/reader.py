@@ -147,7 +147,7 @@ def read(block: bytes, state: State) -> tuple[list[Reported], State]:
         _read_document(block, state)
         return [], state
     state.is_begun = state.is_begun or not block.isspace()
-    return list(_in_order(_read_lines(block, state), state)), state
+    return _in_order(_read_lines(block, state), state), state
 
 
 def finish(state: State) -> list[Reported]:
@@ -162,17 +162,16 @@ def finish(state: State) -> list[Reported]:
     return [*rows, *state.strays.rows()]
 
 
-def _in_order(rows: Iterable[Reported], state: State) -> Iterator[Reported]:
+def _in_order(rows: Iterable[Reported], state: State) -> list[Reported]:
     """The rows, those of a usage record late: the next line may say that it made a compaction."""
+    found: list[Reported] = []
     for row in rows:
         is_record = row.request_id is not None
         if is_record or len(state.held) == _HELD:
-            yield from state.held
+            found += state.held
             state.held = []
-        if is_record or state.held:
-            state.held.append(row)
-        else:
-            yield row
+        (state.held if is_record or state.held else found).append(row)
+    return found
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:

@@ -38,6 +38,7 @@ from tallybook.values import instant, text
 DIALECT: Final = "openai"
 EMBEDDED: Final = "latest_token_usage_record"
 COMPACT: Final = "compact"
+_DIGEST: Final = blake2b(digest_size=8)
 _NOTHING: Final = Info()
 _COPYING: Final = timedelta(seconds=1)  # a copied history is written at once, nearly always
 # The item that a provider puts in place of the history; the second name is the older one.
@@ -266,7 +267,9 @@ def _pair(last: Any, total: Any, problems: list[str]) -> Pair:
 
 def _put_counters(row: Reported, stated: Pair) -> None:
     last, total = stated
-    row.sequence = blake2b(msgspec.msgpack.encode(stated), digest_size=8).hexdigest()
+    digest = _DIGEST.copy()  # half as long as to begin one
+    digest.update(msgspec.msgpack.encode(stated))
+    row.sequence = digest.hexdigest()
     row.running_total = None if total is None else list(total)
     row.fresh_counter = same_components(last, total)
 
