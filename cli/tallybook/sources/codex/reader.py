@@ -40,7 +40,6 @@ from tallybook.sources.codex.silence import (
     end_request,
     hear,
     restart,
-    take_over,
     unstated,
 )
 from tallybook.sources.codex.sniff import is_document
@@ -191,7 +190,8 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
             continue
         row = _read_line(line, state, record, gap)
         if silence.over:
-            yield from take_over(silence)
+            yield from silence.over
+            silence.over = []
         if row is None:
             look(record, begin, end)
         else:

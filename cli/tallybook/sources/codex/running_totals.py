@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from operator import add, sub
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -19,6 +21,7 @@ OUTPUT: Final = 3
 TOTAL: Final = 5
 REMEMBERED: Final = 16
 _NOTHING: Final = (None,) * 6
+T = TypeVar("T")
 
 RE_EMISSION: Final = "re-emission"
 STALE_TOTAL: Final = "stale-total"
@@ -121,15 +124,15 @@ def settle(counter: Counter, pairs: Pairs, stated: Pair, *, fresh: bool) -> Step
         step.kind, step.repeat = CALL, SAME_CALL_OTHER_FORM
         step.mismatch, step.inherited = None, False
     elif step.repeat is None:
-        _remember(pairs.counts, stated)
+        remember(pairs.counts, stated)
         pairs.adjacent = True
     return step
 
 
-def _remember(known: list[Any], value: Any) -> None:
-    """Put a value behind the last ones that are kept."""
+def remember(known: list[T], value: T, most: int = REMEMBERED) -> None:
+    """Put a value at the end of a list, which keeps no more than so many."""
     known.append(value)
-    del known[:-REMEMBERED]
+    del known[:-most]
 
 
 def settle_record(pairs: Pairs, stated: Pair) -> str | None:
@@ -140,7 +143,7 @@ def settle_record(pairs: Pairs, stated: Pair) -> str | None:
         if _is_same_call(stated, pairs.counts[index], nearest=nearest):
             del pairs.counts[index]
             return SAME_CALL_OTHER_FORM
-    _remember(pairs.records, stated)
+    remember(pairs.records, stated)
     return None
 
 
@@ -167,7 +170,7 @@ def _advance(counter: Counter, stated: Pair, *, fresh: bool, certain: bool) -> S
         return Step(last)
     if last is None:
         return _from_total(counter, total, fresh=fresh)
-    if counter.total is not None and _is_sum(total, counter.total, last):
+    if counter.total is not None and _plus(counter.total, last) == total:
         _follow(counter, total)  # nearly every call: nothing else needs a look
         return Step(last)
     if not certain and _is_stale(counter, last, total):
@@ -187,7 +190,7 @@ def _from_total(counter: Counter, total: Vector, *, fresh: bool) -> Step:
         return Step(total, inherited=not fresh)
     if _is_lower(total, before):
         return Step(None, EVENT)
-    return Step(_minus(total, before), difference=True)
+    return Step(_each(sub, total, before), difference=True)
 
 
 def _rose(counter: Counter, total: Vector) -> bool:
@@ -197,7 +200,7 @@ def _rose(counter: Counter, total: Vector) -> bool:
 
 def _follow(counter: Counter, total: Vector) -> None:
     counter.total = counter.seen = total
-    _remember(counter.recent, total)
+    remember(counter.recent, total)
     counter.filled = is_zero(total) and bool(total[TOTAL])
 
 
@@ -239,7 +242,7 @@ def _mismatch(counter: Counter, last: Vector, total: Vector) -> str | None:
         return None
     if same_components(total, last):
         return None  # the counter began anew
-    rise = _minus(total, before)
+    rise = _each(sub, total, before)
     pairs = zip(rise[:COMPONENTS], last[:COMPONENTS], strict=True)
     if all(a is None or b is None or a == b for a, b in pairs):
         return None
@@ -250,29 +253,17 @@ def _size(counts: Vector) -> int:
     return (counts[INPUT] or 0) + (counts[OUTPUT] or 0)
 
 
-def _is_sum(total: Vector, before: Vector, last: Vector) -> bool:
-    """Whether `total` is what `before` becomes with `last`; faster than to add them up.
-
-    Where a build leaves a count out, it is the third one.
-    """
-    a, b, c, d, e, f = before
-    u, v, w, x, y, z = last
-    try:
-        fast = a + u, b + v, None if w is None else c + w, d + x, e + y, f + z  # type: ignore[operator]
-    except TypeError:
-        return total == _plus(before, last)
-    return total == fast
-
-
-def _minus(total: Vector, before: Vector) -> Vector:
-    a, b, c, d, e, f = (
-        None if x is None or y is None else x - y for x, y in zip(total, before, strict=True)
-    )
-    return a, b, c, d, e, f
-
-
 def _plus(total: Vector, last: Vector) -> Vector:
-    a, b, c, d, e, f = [
-        None if x is None or y is None else x + y for x, y in zip(total, last, strict=True)
-    ]
+    a, b, c, d, e, f = total
+    u, v, w, x, y, z = last
+    try:  # nearly always: where a build leaves a count out, it is the third one
+        return a + u, b + v, None if w is None else c + w, d + x, e + y, f + z  # type: ignore[operator]
+    except TypeError:
+        return _each(add, total, last)
+
+
+def _each(operation: Callable[[int, int], int], one: Vector, other: Vector) -> Vector:
+    a, b, c, d, e, f = (
+        None if x is None or y is None else operation(x, y) for x, y in zip(one, other, strict=True)
+    )
     return a, b, c, d, e, f

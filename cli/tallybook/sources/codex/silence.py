@@ -134,9 +134,3 @@ def _withdraw(row: Reported) -> None:
 def restart(silence: Silence) -> None:
     """A line that states usage, or a history that was answered long ago, ends here."""
     silence.is_answered, silence.review = False, "none"
-
-
-def take_over(silence: Silence) -> list[Reported]:
-    """The calls that left no usage, once."""
-    over, silence.over = silence.over, []
-    return over

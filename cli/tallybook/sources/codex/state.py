@@ -80,8 +80,3 @@ class State(msgspec.Struct, array_like=True):
     is_undecided: bool = False  # a line was left out that may be the thread's own
     is_counted: bool = False  # some line states usage
     strays: Strays = msgspec.field(default_factory=Strays)
-
-
-def remember(known: list[str], value: str) -> list[str]:
-    """The list with a value at its end, cut to the number of values that are kept."""
-    return [*known[1 - REMEMBERED_IDS :], value]

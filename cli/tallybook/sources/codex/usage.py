@@ -26,13 +26,14 @@ from tallybook.sources.codex.running_totals import (
     Vector,
     agree,
     is_zero,
+    remember,
     same_components,
     settle,
     settle_record,
     vector,
 )
 from tallybook.sources.codex.silence import Gap, end_request, hear, state_usage
-from tallybook.sources.codex.state import State, remember
+from tallybook.sources.codex.state import REMEMBERED_IDS, State
 from tallybook.values import instant, text
 
 DIALECT: Final = "openai"
@@ -139,7 +140,7 @@ def read_compaction(state: State, line: Line, payload: Payload, record: int) -> 
     """
     maker = text(payload.compaction_response_id)
     if maker is not None:
-        state.context.compactions = remember(state.context.compactions, maker)
+        remember(state.context.compactions, maker, REMEMBERED_IDS)
         for row in state.held:
             if row.request_id == maker and bounds.is_own(row.history):
                 row.caller = COMPACT
@@ -201,7 +202,7 @@ def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whos
     if response is not None:
         row.identity = f"response:{response}"
         row.request_id = row.response_id = response
-        context.responses = remember(context.responses, response)
+        remember(context.responses, response, REMEMBERED_IDS)
         if response in context.compactions and bounds.is_own(whose):
             row.caller = COMPACT
     if pair[0] is None:
