@@ -49,7 +49,8 @@ def question_of(  # noqa: PLR0913 - one parameter an option
     if prices_at is not None and (prices or no_ledger):
         other = "--prices" if prices else "--no-ledger, for the ledger has kept those prices,"
         raise UsageError(f"--prices-at and {other} exclude each other")
-    check_all(paths, everything=everything, no_ledger=no_ledger)
+    if everything and (paths or no_ledger):
+        raise UsageError(f"--all and {'PATH' if paths else '--no-ledger'} exclude each other")
     home = terminal.home_folder(os.environ)
     return Question(
         paths=paths or None,
@@ -64,14 +65,6 @@ def question_of(  # noqa: PLR0913 - one parameter an option
         apart=apart,
         engine=HERE if engine is None else engine_of(engine),
     )
-
-
-def check_all(paths: list[Path] | None, *, everything: bool, no_ledger: bool) -> None:
-    """Raise UsageError where --all meets what excludes it."""
-    if everything and paths:
-        raise UsageError("--all and PATH exclude each other")
-    if everything and no_ledger:
-        raise UsageError("--all and --no-ledger exclude each other")
 
 
 def read(question: Question, work: Callable[[Reading], T]) -> T:

@@ -196,7 +196,7 @@ def _beside(reading: Reading, rows: DataFrame) -> Place:
 
 def _whole(document: dict[str, Any], asked: Asked, found: Explanation) -> dict[str, Any]:
     """The JSON document: that of the report with the calls and the sums of what was asked for."""
-    meant = {"cell": asked.cell.document(), "thread": asked.thread, "call": asked.call}
+    meant = {"cell": dict(asked.cell.values), "thread": asked.thread, "call": asked.call}
     return {
         **document,
         "query": document["query"] | {"by": list(asked.cell.values)} | meant,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ASIDE: Final = ".tallybook-"
-_CHUNK: Final = 1 << 16  # characters
 _DIM: Final = ("\x1b[2m", "\x1b[0m")
 _ANYBODY: Final = 0o666  # whom the umask lets
 _SUFFIXES: Final[Mapping[str, str]] = {
@@ -89,13 +88,13 @@ def put(pieces: Iterable[str], chosen: str, target: Path | None = None) -> None:
     """Write data to the file that is asked for, else to standard output. Raises TallybookError."""
     if target:
         with writing(target) as stream:
-            for text in _chunks(pieces):
+            for text in pieces:
                 stream.write(text.encode("utf-8", errors="backslashreplace"))
         return
     # Programs read what is no table, and they expect UTF-8.
     encoding = (chosen == "table" and sys.stdout.encoding) or "utf-8"
     with _stdout() as stream:
-        for text in _chunks(pieces):
+        for text in pieces:
             stream.write(encoded(text, encoding))
 
 
@@ -167,19 +166,6 @@ def _stdout() -> Iterator[IO[bytes]]:
 def _drop(stream: TextIO) -> None:
     """What is left of it; the interpreter would try to write it once more on its way out."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _chunks(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces put together to some size, for a write has its price."""
-    held: list[str] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= _CHUNK:
-            yield "".join(held)
-            held, size = [], 0
-    yield "".join(held)
 
 
 @contextmanager

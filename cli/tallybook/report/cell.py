@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 from tallybook.errors import UsageError
 from tallybook.report.query import KEYS
@@ -29,10 +29,6 @@ class Cell:
     def fields(self) -> dict[str, str | None]:
         """The same by the fields of a report's row."""
         return {KEYS[key]: value for key, value in self.values.items()}
-
-    def document(self) -> dict[str, Any]:
-        """The `cell` of the JSON document's query."""
-        return dict(self.values)
 
 
 def parse_cell(text: str, by: Sequence[str] = ()) -> Cell | None:
