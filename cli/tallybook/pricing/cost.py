@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
@@ -76,7 +75,7 @@ NEEDED: Final = (
 )
 
 
-def price(usage: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
+def price(usage: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     """Add the columns of SCHEMA to a USAGE frame.
 
     Costs are null where a counted token has no price (`price_status` says why) and on rows that do
@@ -84,9 +83,9 @@ def price(usage: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.
     lifetime of a cache write or the tier is unknown, or where the prompt may be larger by its
     cache; `cost_high` of what nothing bounds, and of calls with TOOL_FEES, is null. Calls whose
     tools have no fee at their seller and time get that problem here. Calls without a time get the
-    price in force at `now`, or the last one known.
+    last price that is known.
     """
-    worked = _worked(usage.select(NEEDED), rates, now)
+    worked = _worked(usage.select(NEEDED), rates)
     priced = usage.with_columns(worked.select(SCHEMA.keys()).get_columns())
     if tools.OPEN not in worked.columns:
         return priced
@@ -96,7 +95,7 @@ def price(usage: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.
     return priced.with_columns(problems=pl.when(is_open).then(told).otherwise("problems"))
 
 
-def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> pl.DataFrame:
+def working(calls: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     """The columns of SCHEMA for USAGE rows, with the counts and rates of PRICED_COUNTS beside them.
 
     Beside these stands how many tokens of each medium are billed at its own rate, and no longer at
@@ -106,7 +105,7 @@ def working(calls: pl.DataFrame, rates: Rates, now: datetime | None = None) -> p
     names = [name for pair in PRICED_COUNTS for name in pair]
     names += [f(name) for name in MEDIA_COUNTS for f in (media.billed, media.rate_of)]
     names += [f(name) for name in TOOL_COUNTS for f in (str, tools.fee_of)]
-    worked = media.with_billed(_worked(calls.select(NEEDED), rates, now))
+    worked = media.with_billed(_worked(calls.select(NEEDED), rates))
     return tools.with_counts(worked).select(*SCHEMA.keys(), *names)
 
 
@@ -115,8 +114,8 @@ def dollars(femto: pl.Expr) -> pl.Expr:
     return femto.cast(pl.Decimal(38, 0)) * pl.lit(Decimal("1E-15"))
 
 
-def _worked(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
-    calls = add_rates(calls, rates, now).with_columns(_counts())
+def _worked(calls: pl.DataFrame, rates: Rates) -> pl.DataFrame:
+    calls = add_rates(calls, rates).with_columns(_counts())
     has_media, has_tools = "image_input_assumed" in calls.columns, tools.are_stated(calls)
     if has_media or has_tools or _are_dear(calls):
         calls = calls.with_columns(pl.col(_TOKENS).cast(FEMTO))

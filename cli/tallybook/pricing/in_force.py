@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +18,7 @@ from tallybook.pricing.rules import (
     WRITTEN_FOR_AN_HOUR,
     is_claude,
 )
-from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate, holds_at, micros
+from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate, holds_at
 from tallybook.pricing.tariff import Key, Layer, Tariff, tier_of_prompt
 
 KEY_COLUMNS: Final = ("provider", "model", "service_tier", "speed", "inference_geo")
@@ -57,7 +56,6 @@ class _Grid:
     instants: tuple[int, ...]
     seconds: tuple[int, ...]
     sizes: tuple[int, ...]
-    latest: int
 
     @property
     def axes(self) -> tuple[tuple[int, ...], ...]:
@@ -65,14 +63,14 @@ class _Grid:
         return self.instants, self.seconds, self.sizes
 
 
-def add_rates(calls: pl.DataFrame, rates: Rates, now: datetime | None) -> pl.DataFrame:
+def add_rates(calls: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     """Add the columns of SCHEMA to `calls`, in their order."""
     named = calls.select(KEY_COLUMNS)
     # A number is found sooner than five texts, and there are few keys.
     keys = named.hash_rows()
     firsts = keys.arg_unique()
     tariffs = tuple(rates.tariff(Key(*row)) for row in named[firsts].iter_rows())
-    grid = _grid(tariffs, LATEST if now is None else micros(now))
+    grid = _grid(tariffs)
     situation = _situations(calls, _numbers(keys, firsts), grid)
     numbers = situation.unique().sort()
     found = [_situated(number, grid) for number in numbers]
@@ -107,12 +105,12 @@ def _taken(columns: Iterable[pl.Series], place: pl.Series) -> list[pl.Series]:
     return found
 
 
-def _grid(tariffs: tuple[Tariff, ...], latest: int) -> _Grid:
+def _grid(tariffs: tuple[Tariff, ...]) -> _Grid:
     edges = [_edges(tariff) for tariff in tariffs]
     instants, seconds, sizes = (
         tuple(sorted({edge for own in edges for edge in own[axis]})) for axis in range(3)
     )
-    return _Grid(tariffs, instants, seconds, sizes, latest)
+    return _Grid(tariffs, instants, seconds, sizes)
 
 
 def _edges(tariff: Tariff) -> tuple[set[int], set[int], set[int]]:
@@ -224,7 +222,7 @@ def _fees(found: _Situation) -> Iterable[Any]:
 
 def _instant(period: int, grid: _Grid) -> int:
     if period > len(grid.instants):
-        return grid.latest
+        return LATEST
     if period == 0:
         return grid.instants[0] - 1 if grid.instants else 0
     return grid.instants[period - 1]
