@@ -44,6 +44,9 @@ class MadeReading:
         self.question = question
         return work(self)
 
+    def derive_aside(self) -> None:
+        """Its rows are derived already."""
+
     def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         yield self.rows.with_columns(component=pl.lit("all"))
 
