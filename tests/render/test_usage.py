@@ -335,6 +335,14 @@ class TestJson:
         rows: Rows = [{"model": name, "cost": USD} for name in "cab"]
         assert json_text(answer(rows)) == json_text(answer(rows[::-1]))
 
+    @pytest.mark.parametrize("count", [0, 1, 1001])
+    def test_it_is_indented_as_python_does_it(self, count: int) -> None:
+        """Rows by the thousand; and half a surrogate pair, which no file has, is escaped."""
+        rows = [{"model": f"a{n}", "ids": [{"": [n]}], "of": {}, "in": []} for n in range(count)]
+        document = {"rows": rows, "totals": {"calls": None, "name": "\ud800"}}
+        plain = json.dumps(document, indent=2, ensure_ascii=False)
+        assert json_text(document) == plain.replace("\ud800", "\\ud800") + "\n"
+
     def test_a_name_is_the_value_of_the_log_and_shows_no_controls(self) -> None:
         text = json_text(answer([{"model": "日\u202e\x1b\x9b"}]))
         assert json.loads(text)["rows"][0]["model"] == "日\u202e\x1b\x9b"

@@ -182,8 +182,8 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
 
 def money(femto: int | None) -> str | None:
     """Write femto-dollars as a decimal: no dust, no exponent, "0" for nothing."""
-    if femto is None:
-        return None
+    if not femto:
+        return None if femto is None else "0"
     whole, rest = divmod(abs(femto), _FEMTO)
     digits = f"{whole}.{rest:015d}".rstrip("0").rstrip(".")
     return f"-{digits}" if femto < 0 else digits
