@@ -36,21 +36,20 @@ def with_root(rows: pl.DataFrame) -> pl.DataFrame:
     Each source has its own: what a program that drives a thread calls its root is not what the
     thread's own log does.
     """
-    roots = _roots(rows)
-    if roots.is_empty():
-        return rows.with_columns(root_thread_id=pl.coalesce("root_thread_id", "thread_id"))
-    found = rows.select(*_WHO).join(roots, on=_WHO, how="left", maintain_order="left")["root"]
-    return rows.with_columns(root_thread_id=pl.coalesce("root_thread_id", found, "thread_id"))
-
-
-def _roots(rows: pl.DataFrame) -> pl.DataFrame:
-    """`root` by source and thread, where it is another than the thread."""
     stated = ("root_thread_id", "parent_thread_id")
     parent = pl.when(~pl.col("is_copy")).then(pl.coalesce(stated))
-    links = rows.select(*_WHO, parent=parent)
+    said = rows.select(*_WHO, "root_thread_id", parent=parent)
     # A log says the same of all its rows.
-    is_new = pl.any_horizontal(pl.all().ne_missing(pl.all().shift()))
-    links = links.filter(pl.col("parent").is_not_null() & is_new).drop_nulls("thread_id").unique()
+    stretch = said.select(pl.struct(pl.all()).rle_id()).to_series()
+    few = said[stretch.arg_unique()]
+    roots = few.join(_roots(few), on=_WHO, how="left", maintain_order="left")
+    root = roots.select(pl.coalesce("root_thread_id", "root", "thread_id")).to_series()
+    return rows.with_columns(root_thread_id=root.gather(stretch))
+
+
+def _roots(said: pl.DataFrame) -> pl.DataFrame:
+    """`root` by source and thread, where it is another than the thread."""
+    links = said.select(*_WHO, "parent").drop_nulls(["thread_id", "parent"]).unique()
     links = links.sort("thread_id", "parent", descending=True)
     # Sorted downwards and written over, the smallest of several stated parents wins every time.
     parents = {(source, thread): parent for source, thread, parent in links.iter_rows()}

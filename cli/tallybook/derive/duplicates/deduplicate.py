@@ -176,13 +176,12 @@ def _mark_replayed_history(rows: pl.DataFrame) -> pl.DataFrame:
     verdicts = replayed(rows)
     if verdicts.is_empty():
         return rows
-    files = ("source", "path")
-    facts = ("row", *files, "call_id", "identity", "history", "kind", "repeat")
+    facts = ("row", "source", "path", "call_id", "identity", "history", "kind", "repeat")
     narrow = rows.select(*facts, *_MARKS)
-    copies = narrow.filter(pl.col("row").is_in(verdicts["row"].implode())).select(files)
+    files = narrow.filter(pl.col("row").is_in(verdicts["row"].implode()))["path"].unique()
     copied = narrow.select(copied_row="row", _copied="call_id")
     marked = (
-        narrow.join(copies.unique(), on=files, how="semi", maintain_order="left")
+        narrow.filter(pl.col("path").is_in(files.implode()))
         .pipe(beside, verdicts)
         .join(copied, on="copied_row", how="left", maintain_order="left")
         .pipe(_mark_replays)
@@ -225,6 +224,8 @@ def _mark_replayed_repeats(rows: pl.DataFrame) -> pl.DataFrame:
 def _mark_same_call(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the free rows with one call id, keeps the best witness as a whole row, never a mix."""
     related = several(rows, _FREE)
+    if related.is_empty():
+        return rows
     order = winners(related)
     is_winner = pl.col("row") == pl.col("_winner")
     lost = order.select("row", _lost=~is_winner)
@@ -377,7 +378,7 @@ def _mark_threads_with_counts(rows: pl.DataFrame) -> pl.DataFrame:
 _STAGES: Final[dict[str, tuple[pl.Expr, Callable[[pl.DataFrame], pl.DataFrame]]]] = {
     "repeats": (pl.col("repeat").is_not_null(), _mark_repeats),
     "histories": (pl.col("history") != OWN, _mark_replayed_history),
-    "calls": (pl.col("call_id").hash().is_duplicated(), _mark_same_call),
+    "calls": (pl.lit(value=True), _mark_same_call),
     "compactions": (is_compaction(), _mark_recorded_compactions),
     "captures": (_is_capture("evidence"), _mark_captures),
     "records of runs": (pl.col("evidence").is_in(TELLING), _mark_lesser_records_of_run),
@@ -410,20 +411,21 @@ def _placeholders(rows: pl.DataFrame) -> pl.Series:
     a stream that broke off, as an event says of its call, it is so whatever the records say. A call
     that a log has a cost of was finished.
     """
-    unfinished = ~pl.col("finished")
-    is_event, output = pl.col("kind") == EVENT, pl.col("output_tokens")
-    is_call = pl.col("kind") == CALL
+    facts = ("row", "kind", "evidence", "finished", "output_tokens", "reported_cost_usd")
+    narrow = rows.select(*facts, _call=pl.col("call_id").hash())
+    doubted = narrow.filter(~pl.col("finished"))["_call"].unique()
+    related = narrow.filter(pl.col("_call").is_in(doubted.implode()))
+    ended = related.filter("finished")["_call"].implode()
+    cut_off = related.filter(pl.col("kind") == EVENT, ~pl.col("finished"))["_call"].implode()
+    is_call, output = pl.col("kind") == CALL, pl.col("output_tokens")
     is_open = (
-        (unfinished & (is_call | (pl.col("evidence") == CAPTURE_TOTAL))).fill_null(value=False)
-        & ~pl.col("finished").any().over("_call")
+        ~pl.col("finished")
+        & (is_call | (pl.col("evidence") == CAPTURE_TOTAL))
         & (output == output.min().over("_call")).fill_null(value=True)
         & (pl.col("reported_cost_usd").is_null() | ~is_call)
     )
-    cut_off = (is_event & unfinished).any().over("_call")
-    facts = ("row", "kind", "evidence", "finished", "output_tokens", "reported_cost_usd")
-    narrow = rows.select(*facts, _call=pl.col("call_id").hash())
-    doubted = narrow.filter(unfinished)["_call"].unique()
-    return narrow.filter(pl.col("_call").is_in(doubted.implode())).filter(cut_off | is_open)["row"]
+    left = related.filter(~pl.col("_call").is_in(ended)).filter(is_open)
+    return pl.concat([related.filter(pl.col("_call").is_in(cut_off))["row"], left["row"]])
 
 
 def _without_what_is_stated_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from tallybook.schema import AFTER_TURN, BEFORE_TURN, CALL, INHERITED, OWN
 
 # Copied records are written in one burst, milliseconds apart; no model answers that fast twice.
-BURST = timedelta(seconds=1)
+BURST = 1_000_000  # microseconds
 
 
 class Row(NamedTuple):
-    """What the decision about one record needs; the columns of `_COLUMNS`."""
+    """What the decision about one record needs; the time in microseconds since 1970."""
 
     row: int
     history: str
     sequence: str | None
-    timestamp: datetime | None
+    timestamp: int | None
     foreign_history: bool
     fresh_counter: bool
     running_total: list[int | None] | None
@@ -42,12 +41,11 @@ _COLUMNS = Row._fields
 
 def replayed(rows: pl.DataFrame) -> pl.DataFrame:
     """The replayed rows among `rows` (unique `row`, in file order) as a frame of `Verdict`."""
-    countable = rows.select(
-        "kind", "source", "path", "thread_id", "is_copy", "repeat", *_COLUMNS
-    ).filter(
+    countable = rows.select("kind", "path", "thread_id", "is_copy", "repeat", *_COLUMNS).filter(
         pl.col("kind") == CALL,
         pl.col("sequence").is_not_null() | (pl.col("history") == INHERITED),
     )
+    countable = countable.with_columns(pl.col("timestamp").dt.timestamp("us"))
     heirs = _files_with_history(countable)
     histories = _histories(countable, heirs)
     verdicts = [verdict for file in heirs.values() for verdict in _judge(file, histories)]
@@ -63,24 +61,29 @@ def replayed(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _is_after(one: datetime | None, other: datetime | None) -> bool:
+def _is_after(one: int | None, other: int | None) -> bool:
     return one is not None and other is not None and one > other
 
 
-def _files_with_history(rows: pl.DataFrame) -> dict[tuple[str, str], list[Row]]:
+def _files_with_history(rows: pl.DataFrame) -> dict[str, list[Row]]:
     """Per file, in order, the rows of every file in which some row is not proved to be its own."""
-    doubtful = (pl.col("history") != OWN).any().over("source", "path")
-    found = rows.filter(doubtful & pl.col("repeat").is_null()).select("source", "path", *_COLUMNS)
-    files: dict[tuple[str, str], list[Row]] = {}
-    for source, path, *values in found.iter_rows():
-        files.setdefault((source, path), []).append(Row(*values))
+    heirs = rows.filter(pl.col("history") != OWN)["path"].unique().implode()
+    found = rows.filter(pl.col("path").is_in(heirs), pl.col("repeat").is_null())
+    files: dict[str, list[Row]] = {}
+    for path, *values in _values(found.select("path", *_COLUMNS)):
+        files.setdefault(path, []).append(Row(*values))
     return files
+
+
+def _values(rows: pl.DataFrame) -> Iterable[tuple[Any, ...]]:
+    """The rows, by way of the columns: where these are lists it is four times as fast."""
+    return zip(*(column.to_list() for column in rows.iter_columns()), strict=True)
 
 
 class History:
     """The counter states that one thread went through, as its own file states them."""
 
-    def __init__(self, rows: Iterable[tuple[int, str, datetime | None]]) -> None:
+    def __init__(self, rows: Iterable[tuple[int, str, int | None]]) -> None:
         self._rows = list(rows)
         self._places: dict[str, list[int]] = {}
         for place, (_, sequence, _) in enumerate(self._rows):
@@ -89,12 +92,12 @@ class History:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def match(self, copies: Sequence[Row]) -> list[tuple[int, datetime | None]]:
+    def match(self, copies: Sequence[Row]) -> list[tuple[int, int | None]]:
         """Rows, with their times, that the longest run from the start of `copies` repeats.
 
         A copy is never older than what it copies: the parent may come to the same numbers later.
         """
-        matched: list[tuple[int, datetime | None]] = []
+        matched: list[tuple[int, int | None]] = []
         place = -1
         for copy in copies:
             later = [
@@ -110,7 +113,7 @@ class History:
         return matched
 
 
-def _histories(rows: pl.DataFrame, heirs: dict[tuple[str, str], list[Row]]) -> dict[str, History]:
+def _histories(rows: pl.DataFrame, heirs: dict[str, list[Row]]) -> dict[str, History]:
     """Of every thread that some file may replay, the longest history on disk.
 
     Twins count as states here: where a usage record and a counter state one call, a copy may have
@@ -130,12 +133,15 @@ def _histories(rows: pl.DataFrame, heirs: dict[tuple[str, str], list[Row]]) -> d
         .select("thread_id", "path", "row", "sequence", "timestamp")
         .filter(pl.col("sequence").is_not_null())
     )
-    histories: dict[str, History] = {}
-    for (thread, _), group in states.group_by("thread_id", "path", maintain_order=True):
-        history = History(group.select("row", "sequence", "timestamp").iter_rows())
-        if len(history) > len(histories.get(str(thread), ())):
-            histories[str(thread)] = history
-    return histories
+    files: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for thread, path, *state in _values(states):
+        files.setdefault((thread, path), []).append(tuple(state))
+    # Of several files of a thread that are as long the first counts.
+    longest: dict[str, list[tuple[Any, ...]]] = {}
+    for (thread, _), found in files.items():
+        if len(found) > len(longest.get(thread, ())):
+            longest[thread] = found
+    return {thread: History(found) for thread, found in longest.items()}
 
 
 def _judge(file: list[Row], histories: dict[str, History]) -> Iterable[Verdict]:
@@ -164,7 +170,7 @@ def _longest_match(
     return best
 
 
-def _is_coincidence(copies: Sequence[Row], times: Sequence[datetime | None]) -> bool:
+def _is_coincidence(copies: Sequence[Row], times: Sequence[int | None]) -> bool:
     """Equal first calls prove nothing where an own turn and a fresh counter stand before them.
 
     But for several that were written at once, or at the times of what they equal: no thread asks
@@ -195,7 +201,9 @@ def _burst(rows: Sequence[Row]) -> set[int]:
     """The run of rows at the start that were written at most a second apart, if two or more."""
     run = {rows[0].row} if rows else set()
     for last, row in pairwise(rows):
-        if not last.timestamp or not row.timestamp or row.timestamp - last.timestamp > BURST:
+        if last.timestamp is None or row.timestamp is None:
+            break
+        if row.timestamp - last.timestamp > BURST:
             break
         run.add(row.row)
     return run if len(run) > 1 else set()
