@@ -36,31 +36,26 @@ def with_root(rows: pl.DataFrame) -> pl.DataFrame:
     Each source has its own: what a program that drives a thread calls its root is not what the
     thread's own log does.
     """
-    stated = ("root_thread_id", "parent_thread_id")
-    parent = pl.when(~pl.col("is_copy")).then(pl.coalesce(stated))
+    parent = pl.when(~pl.col("is_copy")).then(pl.coalesce("root_thread_id", "parent_thread_id"))
     said = rows.select(*_WHO, "root_thread_id", parent=parent)
     # A log says the same of all its rows.
-    stretch = said.select(pl.struct(pl.all()).rle_id()).to_series()
-    few = said[stretch.arg_unique()]
-    roots = few.join(_roots(few), on=_WHO, how="left", maintain_order="left")
-    root = roots.select(pl.coalesce("root_thread_id", "root", "thread_id")).to_series()
-    return rows.with_columns(root_thread_id=root.gather(stretch))
+    said = said.with_columns(stretch=pl.struct(pl.all()).rle_id())
+    few = said.unique("stretch", keep="first", maintain_order=True).rows()
+    parents: dict[tuple[str, str], str] = {}
+    for source, thread, _, above, _ in few:
+        if thread is not None and above is not None:  # of several that are stated the smallest
+            parents[source, thread] = min(above, parents.get((source, thread), above))
+    roots = [
+        _end(source, thread, parents) if root is None else root
+        for source, thread, root, _, _ in few
+    ]
+    found = pl.DataFrame({"root": pl.Series(roots, dtype=pl.String)})
+    return rows.with_columns(root_thread_id=found[said["stretch"]]["root"])
 
 
-def _roots(said: pl.DataFrame) -> pl.DataFrame:
-    """`root` by source and thread, where it is another than the thread."""
-    links = said.select(*_WHO, "parent").drop_nulls(["thread_id", "parent"]).unique()
-    links = links.sort("thread_id", "parent", descending=True)
-    # Sorted downwards and written over, the smallest of several stated parents wins every time.
-    parents = {(source, thread): parent for source, thread, parent in links.iter_rows()}
-    ends = ((*who, _end(*who, parents)) for who in parents)
-    found = [(source, thread, end) for source, thread, end in ends if end != thread]
-    return pl.DataFrame(found, schema=dict.fromkeys([*_WHO, "root"], pl.String), orient="row")
-
-
-def _end(source: str, thread: str, parents: dict[tuple[str, str], str]) -> str:
+def _end(source: str, thread: str | None, parents: dict[tuple[str, str], str]) -> str | None:
     seen = {thread}
-    while (parent := parents.get((source, thread))) is not None and parent not in seen:
+    while thread is not None and (parent := parents.get((source, thread))) not in {None, *seen}:
         seen.add(parent)
         thread = parent
     return thread

@@ -14,5 +14,5 @@ def beside(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
     A join would copy all of the eighty columns, only to put them in the same place.
     """
-    more = rows.select("row").join(found, on="row", how="left", maintain_order="left")
-    return rows.with_columns(more.drop("row").get_columns())
+    more = rows["row"].to_frame().join(found, on="row", how="left", maintain_order="left")
+    return rows.hstack([each for each in more.iter_columns() if each.name != "row"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -93,16 +93,12 @@ def _numbers(keys: pl.Series, firsts: pl.Series) -> pl.Series:
     return found["number"].cast(pl.Int64)
 
 
-def _taken(columns: Iterable[pl.Series], place: pl.Series) -> list[pl.Series]:
+def _taken(columns: Sequence[pl.Series], place: pl.Series) -> list[pl.Series]:
     """What stands in each column at the places; most bounds are the rates, and taken once."""
-    taken: dict[Any, pl.Series] = {}
-    found = []
-    for column in columns:
-        values = (column.dtype, *column)
-        if values not in taken:
-            taken[values] = column.gather(place)
-        found.append(taken[values].alias(column.name))
-    return found
+    like: dict[Any, str] = {}
+    names = {each.name: like.setdefault((each.dtype, *each), each.name) for each in columns}
+    taken = pl.DataFrame([each for each in columns if each.name in like.values()])[place]
+    return [taken[one].alias(name) for name, one in names.items()]
 
 
 def _grid(tariffs: tuple[Tariff, ...]) -> _Grid:

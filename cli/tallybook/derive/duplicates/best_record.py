@@ -101,7 +101,8 @@ _Rank = tuple[pl.Expr, bool]
 def _sorted(rows: pl.DataFrame, ranks: Sequence[_Rank]) -> pl.DataFrame:
     """The rows by call, those of one by the ranks, of which most are the same for all."""
     by = rows.select(expression.alias(str(n)) for n, (expression, _) in enumerate(ranks))
-    telling = [each for each in by if rows.height and not each.eq_missing(each[0]).all()]
+    differ = by.select(pl.all().ne_missing(pl.all().first()).any()).row(0) if by.height else ()
+    telling = [each for each, is_telling in zip(by, differ, strict=False) if is_telling]
     falls = [ranks[int(each.name)][1] for each in telling]
     return rows.select("row", "_call", "thread_id", *telling).sort(
         "_call",
