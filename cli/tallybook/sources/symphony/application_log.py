@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from tallybook.dialects import put_usage, read_usage
+from tallybook.dialects.served import mapping
 from tallybook.schema import SNAPSHOT, SUM, Reported
 from tallybook.sources import lines
-from tallybook.sources.symphony.runs import mapping, run_row, totals_row
+from tallybook.sources.symphony.runs import run_row, totals_row
 from tallybook.sources.symphony.sniff import LINE
 from tallybook.sources.symphony.state import State
 from tallybook.sources.symphony.tokens import CLAUDE, CODEX, PROVIDERS, put_codex, session

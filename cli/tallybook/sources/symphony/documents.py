@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from tallybook.dialects.served import mapping
 from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.strays import watch
-from tallybook.sources.symphony.runs import mapping, moment, part_of_run, run_row, totals_row
+from tallybook.sources.symphony.runs import moment, part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State, highest
 from tallybook.sources.symphony.tokens import (
     CODEX,

@@ -140,11 +140,6 @@ def totals_row(
     )
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """A map; anything else is an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
 def moment(value: object) -> datetime | None:
     """The UTC time of any value, or of Elixir's `DateTime` map; None where it is neither."""
     if not isinstance(value, Mapping):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from tallybook.dialects.served import mapping
+from tallybook.dialects.shape import follow
 from tallybook.schema import SNAPSHOT, SUM, TRANSCRIPT, Reported
-from tallybook.sources.symphony.runs import mapping, moment, part_of_run, row_of
+from tallybook.sources.symphony.runs import moment, part_of_run, row_of
 from tallybook.sources.symphony.tokens import (
     CLAUDE,
     CODEX,
@@ -44,9 +46,7 @@ class Stated(NamedTuple):
 def thread_total(message: Mapping[str, Any]) -> Stated | None:
     """The running total of a thread in one message of Codex's."""
     for path in _TOTALS:
-        found: Any = message
-        for step in path:
-            found = mapping(found).get(step)
+        found = follow(message, path)
         if isinstance(found, Mapping) and found:
             named = mapping(message.get("params"))
             thread = text(named.get("threadId")) or text(named.get("conversationId"))

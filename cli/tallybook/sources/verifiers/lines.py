@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -212,11 +213,12 @@ class Wrapper(msgspec.Struct, gc=False):
     native_wrapper: Line | None = None
 
 
-_LINE: Final = msgspec.json.Decoder(Line)
-_NODES: Final = msgspec.json.Decoder(list[Node | None])
-_TOKEN_NODES: Final = msgspec.json.Decoder(list[TokenNode | None])
-_METRICS: Final = msgspec.json.Decoder(Metrics | None)
-_WRAPPER: Final = msgspec.json.Decoder(Wrapper | None)
+LINE: Final = msgspec.json.Decoder(Line).decode
+# The messages of a trace, and the same as token ids.
+NODES: Final = msgspec.json.Decoder(list[Node | None]).decode
+TOKEN_NODES: Final = msgspec.json.Decoder(list[TokenNode | None]).decode
+_METRICS: Final = msgspec.json.Decoder(Metrics | None).decode
+_WRAPPER: Final = msgspec.json.Decoder(Wrapper | None).decode
 _METRIC: Final = re.compile(rb'"(?:main|main_rlm|root_llm|sub_llm)_prompt_tokens"')
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 _MOST_COMPLAINTS: Final = 16  # a line with more misshapen places is no line of this format
@@ -234,54 +236,37 @@ class Complaint(NamedTuple):
 Parsed = tuple[T | None, list[Complaint]]  # None: no JSON, or of quite another shape
 
 
-def parse(content: bytes) -> Parsed[Line]:
-    """The parts of a line."""
-    return _parse(_LINE, content)
-
-
-def nodes(raw: Raw) -> Parsed[list[Node | None]]:
-    """The messages of a trace."""
-    return _parse(_NODES, raw)
-
-
-def token_nodes(raw: Raw) -> Parsed[list[TokenNode | None]]:
-    """The messages of a trace as token ids."""
-    return _parse(_TOKEN_NODES, raw)
-
-
 def metrics(content: bytes) -> Metrics:
     """What a rollout states of models inside a model; its scalars take any shape."""
     if _METRIC.search(content) is None and not hides(content, 0, len(content)):
         return Metrics()
-    found, _ = _parse(_METRICS, content)
+    found, _ = parse(_METRICS, content)
     return found or Metrics()
 
 
 def wrapped(info: Raw | UnsetType) -> Parsed[Line]:
     """The episode in the `info` of a rollout that was uploaded to the platform."""
-    if info is UNSET or not _may_wrap(bytes(info)):
+    content = b"" if info is UNSET else bytes(info)
+    if b'"native_wrapper"' not in content and not hides(content, 0, len(content)):
         return None, []
-    wrapper, complaints = _parse(_WRAPPER, info)
+    wrapper, complaints = parse(_WRAPPER, content)
     return wrapper.native_wrapper if wrapper else None, complaints
 
 
-def _may_wrap(info: bytes) -> bool:
-    return b'"native_wrapper"' in info or hides(info, 0, len(info))
-
-
-def _parse(decoder: msgspec.json.Decoder[T], content: bytes | Raw) -> Parsed[T]:
+def parse(decode: Callable[[bytes | Raw], T], content: bytes | Raw) -> Parsed[T]:
+    """What a decoder of those above makes of a line or a part of it."""
     try:
-        return decoder.decode(content), []
+        return decode(content), []
     except UNDECODABLE:
-        return _parse_odd(decoder, bytes(content))
+        return _parse_odd(decode, bytes(content))
 
 
-def _parse_odd(decoder: msgspec.json.Decoder[T], content: bytes) -> Parsed[T]:
+def _parse_odd(decode: Callable[[bytes | Raw], T], content: bytes) -> Parsed[T]:
     value = lenient(content)
     complaints: list[Complaint] = []
     while len(complaints) <= _MOST_COMPLAINTS:
         try:
-            return decoder.decode(encode(value)), complaints
+            return decode(encode(value)), complaints
         except UNDECODABLE as error:
             what, _, place = str(error).partition(" - at `$")
             place = place.rstrip("`")

@@ -98,7 +98,7 @@ def finish(state: State) -> list[Reported]:
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     for record, begin, end in jsonl.candidates(block, jsonl.ANYTHING, jsonl.spans(block, state)):
         content = block[begin:end].strip()
-        line, complaints = records.parse(content)
+        line, complaints = records.parse(records.LINE, content)
         if line is None:
             yield jsonl.unreadable(record, content, is_last=end == len(block))
             continue

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tallybook.dialects.served import SELLERS, domain_of, told_by_address
+from tallybook.dialects.shape import at, follow
 from tallybook.sources.contract import FileFacts
 from tallybook.sources.verifiers.sniff import whole_members
 from tallybook.values import MAX_COUNT, UUID, decode, instant, text
@@ -21,6 +22,7 @@ _RUN_ID: Final = re.compile(rf"[0-9a-f]{{8}}|{UUID.pattern}", re.IGNORECASE)
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FIRST_WITH_CLIENTS: Final = (0, 1, 11)  # older ones spoke OpenAI's protocol only
 _TABLE: Final = b"\n["
+_PROJECT: Final = at("env_id", "env/id", "env", "env/taskset/id", "taskset/id", "legacy/id", "id")
 _PRESET: Final = "pinference.ai"  # the gateway that the program is set to
 
 
@@ -48,7 +50,7 @@ def describe(facts: FileFacts) -> Run:
     identifier, folder = _place(facts.parts[:-1])
     settings = _settings(facts.neighbour or b"")
     # An endpoint may have a key in it, so no more than its seller is remembered.
-    endpoint = text(inside(settings, "client", "base_url")) or text(settings.get("base_url"))
+    endpoint = text(follow(settings, ("client", "base_url"))) or text(settings.get("base_url"))
     judges = dict(_judges(settings))
     return Run(
         id=identifier,
@@ -62,9 +64,9 @@ def describe(facts: FileFacts) -> Run:
         is_bridged=_is_bridged(settings),
         is_openai_only=_is_openai_only(settings),
         saved=_saved(settings),
-        mean_input=_number(inside(settings, "usage", "input_tokens")),
-        mean_output=_number(inside(settings, "usage", "output_tokens")),
-        cost=_number(inside(settings, "cost", "total_usd")),
+        mean_input=_number(follow(settings, ("usage", "input_tokens"))),
+        mean_output=_number(follow(settings, ("usage", "output_tokens"))),
+        cost=_number(follow(settings, ("cost", "total_usd"))),
     )
 
 
@@ -98,38 +100,29 @@ def _toml(content: bytes) -> dict[str, Any]:
 
 
 def _project(settings: dict[str, Any]) -> str | None:
-    env = settings.get("env")
-    candidates = (
-        settings.get("env_id"),
-        inside(env, "id"),
-        env,
-        inside(env, "taskset", "id"),
-        inside(settings, "taskset", "id"),
-        inside(settings, "legacy", "id"),
-        settings.get("id"),
-    )
-    return next(filter(None, map(text, candidates)), None)
+    stated = (text(follow(settings, path)) for path in _PROJECT)
+    return next(filter(None, stated), None)
 
 
 def _judges(settings: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     """Model and seller of every judge that the tasks are set up with."""
     for root in (settings, settings.get("env")):
-        task = inside(root, "taskset", "task")
-        listed = inside(task, "judges")
-        for judge in [inside(task, "judge"), *(listed if isinstance(listed, list) else [])]:
-            model = text(inside(judge, "model"))
+        task = follow(root, ("taskset", "task"))
+        listed = follow(task, ("judges",))
+        for judge in [follow(task, ("judge",)), *(listed if isinstance(listed, list) else [])]:
+            model = text(follow(judge, ("model",)))
             if model is not None:
-                yield model, seller(text(inside(judge, "base_url")))
+                yield model, seller(text(follow(judge, ("base_url",))))
 
 
 def _is_bridged(settings: dict[str, Any]) -> bool:
-    named = text(inside(settings, "legacy", "id")) or text(settings.get("id"))
-    tasks = inside(settings, "env", "taskset", "id") or inside(settings, "taskset", "id")
+    named = text(follow(settings, ("legacy", "id"))) or text(settings.get("id"))
+    tasks = follow(settings, ("env", "taskset", "id")) or follow(settings, ("taskset", "id"))
     return named is not None and not text(tasks)
 
 
 def _is_openai_only(settings: dict[str, Any]) -> bool:
-    found = _VERSION.match(text(inside(settings, "version_info", "vf_version")) or "")
+    found = _VERSION.match(text(follow(settings, ("version_info", "vf_version"))) or "")
     return found is not None and tuple(map(int, found.groups())) < _FIRST_WITH_CLIENTS
 
 
@@ -142,13 +135,6 @@ def _saved(settings: dict[str, Any]) -> datetime | None:
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0 <= value <= MAX_COUNT else None
-
-
-def inside(value: Any, *keys: str) -> Any:
-    """What lies at the end of `keys` in nested objects; None where they lead nowhere."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 @lru_cache(maxsize=256)

@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from tallybook.dialects.shape import follow
 from tallybook.schema import CALL, EVENT, Reported
 from tallybook.sources.lines import problem
 from tallybook.sources.verifiers import lines as records
 from tallybook.sources.verifiers.lines import Call, CallUsage, Line, Node, TokenNode, Trace
-from tallybook.sources.verifiers.run import Run, inside, seller
+from tallybook.sources.verifiers.run import Run, seller
 from tallybook.sources.verifiers.turns import (
     WHOLE_PROMPT,
     api_of,
@@ -48,7 +49,7 @@ class TracePosition(msgspec.Struct, frozen=True):
 
 def read_episode(line: Line, place: TracePosition, run: Run) -> Iterator[Reported]:
     """Rows of an attempt at a task, in which several agents may have had their parts."""
-    env = text(line.env) or text(inside(line.env, "id"))
+    env = text(line.env) or text(follow(line.env, ("id",)))
     episode = text(line.id)
     traces = line.traces or []
     for index, trace in enumerate(traces):
@@ -165,7 +166,7 @@ def _is_refused(call: Call) -> bool:
 def _node_calls(
     raw: msgspec.Raw, template: Reported, place: TracePosition, run: Run
 ) -> Iterator[Reported]:
-    found, complaints = records.nodes(raw)
+    found, complaints = records.parse(records.NODES, raw)
     for complaint in complaints:
         yield misshapen(place, f"nodes{complaint.place}", complaint.what)
     if found is None:
@@ -210,7 +211,7 @@ def _lengths(raw: msgspec.Raw) -> dict[int, tuple[int, int]]:
     A message holds only the ids that it added; the prompt is all that went before on its branch,
     and what the chat template put in front of the answer.
     """
-    found, _ = records.token_nodes(raw)
+    found, _ = records.parse(records.TOKEN_NODES, raw)
     before: dict[int, int] = {}  # tokens up to and with a message
     lengths: dict[int, tuple[int, int]] = {}
     for index, node in enumerate(found or ()):
