@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,8 @@ from tallybook.report.fields import shortfalls
 from tallybook.report.query import Query
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tallybook.ledger.question import Question
     from tallybook.ledger.reading import Reading
     from tallybook.report.summary import Report
@@ -102,8 +104,6 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
         return known, None
 
     def of(reading: Reading) -> tuple[Answer, T]:
-        from tallybook.report.sums import left
-
         if again:
             reading.derive_aside()
         if backfill:
@@ -111,21 +111,28 @@ def answer(  # noqa: PLR0913 - what is asked, and what comes of it
 
             fill(reading, query.timezone)
         report = report_of(reading, query)
-        found = Answer(
-            envelope_of(command, report, reading),
-            report.unmatched,
-            [str(place) for place in reading.searched],
-            reading.notes,
-        )
-        if question.price_file is not None:
-            found.envelope["coverage"]["price_file"] = text_of(str(question.price_file))
+        found = _answered(command, question, report, reading)
         if answers is not None:
             answers.keep(found, reading)
         made = make(reading, report)
-        write_problems(problems, (left(rows, report.query) for rows in reading.batches()))
+        write_problems(problems, _left(reading, report.query))
         return found, made
 
     return read(question, of)
+
+
+def _answered(command: str, question: Question, report: Report, reading: Reading) -> Answer:
+    found = envelope_of(command, report, reading)
+    if question.price_file is not None:
+        found["coverage"]["price_file"] = text_of(str(question.price_file))
+    return Answer(found, report.unmatched, list(map(str, reading.searched)), reading.notes)
+
+
+def _left(reading: Reading, query: Query) -> Iterator[pl.DataFrame]:
+    """The rows of every kind that a report speaks of."""
+    from tallybook.report.sums import left
+
+    yield from (left(rows, query) for rows in reading.batches())
 
 
 def report_of(reading: Reading, query: Query) -> Report:

@@ -71,6 +71,11 @@ def named(what: str, read: Callable[[str], Path] | None = None) -> Callable[[str
     return path
 
 
+def _path(what: str, words: str, *options: str) -> Any:
+    """An option that takes a path of this machine."""
+    return typer.Option(*options, metavar=what, parser=named(options[0]), help=words)
+
+
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -135,13 +140,7 @@ TableFormat = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        parser=named("-o"),
-        help="Write to this file; its suffix picks the format.",
-    ),
+    _path("FILE", "Write to this file; its suffix picks the format.", "-o", "--output"),
 ]
 Columns = Annotated[
     list[str] | None,
@@ -158,22 +157,18 @@ Backfill = Annotated[
 ]
 Ledger = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR",
-        parser=named("--ledger"),
-        help="The folder in which what was read is kept between runs.",
-    ),
+    _path("DIR", "The folder in which what was read is kept between runs.", "--ledger"),
 ]
 NoLedger = Annotated[
     bool, typer.Option("--no-ledger", help="Read everything afresh and write nothing.")
 ]
 Prices = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        parser=named("--prices"),
-        help="Prices of your own in TOML, or a database of 9router; default: prices.toml in the "
-        "folder of your settings, where there is one.",
+    _path(
+        "FILE",
+        "Prices of your own in TOML, or a database of 9router; default: prices.toml in the folder "
+        "of your settings, where there is one.",
+        "--prices",
     ),
 ]
 Engine = Annotated[
@@ -186,11 +181,7 @@ Engine = Annotated[
 ]
 Problems = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        parser=named("--problems"),
-        help="Write every problem to this file, one a line: .jsonl or .csv.",
-    ),
+    _path("FILE", "Write every problem to this file, one a line: .jsonl or .csv.", "--problems"),
 ]
 
 
