@@ -18,6 +18,7 @@ from tallybook.pricing.table import (
     DAY,
     EVERY_DAY,
     MEDIA_KEYS,
+    RATE_KEYS,
     STANDARD,
     TOKEN_RATES,
     Clause,
@@ -54,15 +55,7 @@ class Stated(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def rates(self) -> dict[str, int]:
         """What is stated, in femto-dollars by the names of the table."""
-        found = {
-            "uncached": self.input,
-            "cached": self.cache_read,
-            "creation_5m": self.cache_write_5m,
-            "creation_1h": self.cache_write_1h,
-            "output": self.output,
-            "search": self.web_search,
-        }
-        rates = ((name, femto(name, dollars)) for name, dollars in found.items())
+        rates = ((name, femto(name, getattr(self, key))) for key, name in RATE_KEYS.items())
         return {name: rate for name, rate in rates if rate is not None}
 
     def media(self, base: Stated | None = None) -> tuple[int | None, ...]:

@@ -112,7 +112,6 @@ class Match:
     provider: str
     model: Model
     kind: str  # EXACT, ALIAS, SUFFIX_REMOVED or PREFIX
-    removed: tuple[str, ...]
     fast: bool  # the name asks for fast mode
     assumed: bool  # the list price of another seller than the stated one
     path: tuple[str, ...]  # in words, for people
@@ -212,4 +211,4 @@ def _match(
     path.append(f"{kind.replace('_', ' ')} match: {model.id} of {place.id}")
     if assumed:
         path.append("not the stated provider's own price")
-    return Match(place.id, model, kind, spelling.removed, spelling.fast, assumed, tuple(path))
+    return Match(place.id, model, kind, spelling.fast, assumed, tuple(path))

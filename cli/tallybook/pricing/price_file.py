@@ -17,6 +17,7 @@ from tallybook.errors import UsageError
 from tallybook.pricing.table import (
     MEDIA_KEYS,
     OVERRIDE,
+    RATE_KEYS,
     RATES,
     Rate,
     femto,
@@ -25,25 +26,17 @@ from tallybook.pricing.table import (
     scale,
 )
 
-_RATE_KEYS: Final = {
-    "input": "uncached",
-    "cache_read": "cached",
-    "cache_write_5m": "creation_5m",
-    "cache_write_1h": "creation_1h",
-    "output": "output",
-    "web_search": "search",
-}
 _PERIOD: Final = ("valid_from", "valid_to")
 # Every section with its keys; `note` is for its user alone.
 KEYS: Final[Mapping[str, Sequence[str]]] = {
-    "price": ("provider", "model", *_PERIOD, "tiers", "currency", "note", *_RATE_KEYS, *MEDIA_KEYS),
+    "price": ("provider", "model", *_PERIOD, "tiers", "currency", "note", *RATE_KEYS, *MEDIA_KEYS),
     "alias": ("from", "provider", "to", "note"),
     "discount": ("provider", "factor", *_PERIOD, "note"),
     "free": ("provider", "note"),
     "currency": ("code", "usd", *_PERIOD, "note"),
     "credit": ("provider", "usd", *_PERIOD, "note"),
 }
-TIER_KEYS: Final = ("above", *_RATE_KEYS)
+TIER_KEYS: Final = ("above", *RATE_KEYS)
 _DOLLARS: Final = "USD"
 _CREDITS: Final = "CREDITS"
 _MONEY: Final = ("currency", "credit")
@@ -216,9 +209,7 @@ class _Entry:
         name = f"{self.where}.{key}" if self.where else key
         model = self.values.get("model")
         # Another program's file has no numbered entries, but models.
-        whose = (
-            f", of model {_shown(model)}" if isinstance(model, str) and key in _RATE_KEYS else ""
-        )
+        whose = f", of model {_shown(model)}" if isinstance(model, str) and key in RATE_KEYS else ""
         raise _Mistake(self.where, key, f"{name}: {problem}{whose}", hint)
 
     def text(self, key: str) -> str:
@@ -261,7 +252,7 @@ def _refuse_unknown(entry: _Entry, known: Iterable[str]) -> None:
 def _price(entry: _Entry, currencies: Sequence[_Currency]) -> Price:
     base = _rates(entry)
     if all(rate is None for rate in base.values()):
-        entry.fail("input", "is missing", f"State at least one of {', '.join(_RATE_KEYS)}.")
+        entry.fail("input", "is missing", f"State at least one of {', '.join(RATE_KEYS)}.")
     tiers = {0: base, **dict(_tiers(entry, base))}
     start, end = _instant(entry, "valid_from"), _instant(entry, "valid_to")
     if start is not None and end is not None and start >= end:
@@ -332,14 +323,14 @@ def _tiers(entry: _Entry, base: dict[str, int | None]) -> list[tuple[int, dict[s
 
 
 def _rates(entry: _Entry) -> dict[str, int | None]:
-    return {name: _rate(entry, key) for key, name in _RATE_KEYS.items()}
+    return {name: _rate(entry, key) for key, name in RATE_KEYS.items()}
 
 
 def _rate(entry: _Entry, key: str) -> int | None:
     if key not in entry.values:
         return None
     number = entry.number(key, "a price", "Dollars per million tokens, 0 or more.")
-    return femto(_RATE_KEYS.get(key, key), number)
+    return femto(RATE_KEYS.get(key, key), number)
 
 
 def _instant(entry: _Entry, key: str) -> int | None:

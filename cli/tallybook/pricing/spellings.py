@@ -16,7 +16,6 @@ class Spelling:
     provider: str | None = None  # id in the price list
     stated: bool = False  # the log names a provider, known or not
     told_by_name: bool = False  # the name itself says who sells it
-    rewritten: bool = False
     removed: tuple[str, ...] = ()
     fast: bool = False
 
@@ -133,10 +132,10 @@ def _without(spelling: Spelling, rest: str, removed: str) -> Spelling:
 
 def _path(spelling: Spelling) -> Iterator[Spelling]:
     if match := _ARN.match(spelling.text):
-        yield replace(spelling, text=match[1], provider="aws", told_by_name=True, rewritten=True)
+        yield replace(spelling, text=match[1], provider="aws", told_by_name=True)
     elif match := _MODELS_PATH.match(spelling.text):
-        yield replace(spelling, text=match[1], provider="google", told_by_name=True, rewritten=True)
-        yield replace(spelling, text=match[1], rewritten=True)
+        yield replace(spelling, text=match[1], provider="google", told_by_name=True)
+        yield replace(spelling, text=match[1])
 
 
 def _prefix(spelling: Spelling) -> Iterator[Spelling]:
@@ -146,7 +145,7 @@ def _prefix(spelling: Spelling) -> Iterator[Spelling]:
     provider = PROVIDER_NAMES.get(head, head)
     # A maker's prefix does not say who was paid when the log names the seller.
     told = provider not in _MAKERS or not spelling.stated
-    yield replace(spelling, text=rest, provider=provider, told_by_name=told, rewritten=True)
+    yield replace(spelling, text=rest, provider=provider, told_by_name=told)
 
 
 def _bedrock(spelling: Spelling) -> Iterator[Spelling]:
@@ -159,20 +158,20 @@ def _bedrock(spelling: Spelling) -> Iterator[Spelling]:
                 spelling, text=f"{match[1]}.{match[2]}", provider="aws", told_by_name=True
             )
         bare = _BEDROCK_VERSION.sub("", match[2])
-        yield replace(spelling, text=bare, provider=match[1], rewritten=True)
+        yield replace(spelling, text=bare, provider=match[1])
 
 
 def _claude_turned(spelling: Spelling) -> Iterator[Spelling]:
     if match := _CLAUDE_TURNED.match(spelling.text):
         version = match[1].replace(".", "-")
         text = f"claude-{match[2]}-{version}{match[3]}"
-        yield replace(spelling, text=text, rewritten=True)
+        yield replace(spelling, text=text)
 
 
 def _claude_dots(spelling: Spelling) -> Iterator[Spelling]:
     if match := _CLAUDE_DOTS.match(spelling.text):
         rest = spelling.text[match.end() :]
-        yield replace(spelling, text=f"{match[1]}-{match[2]}{rest}", rewritten=True)
+        yield replace(spelling, text=f"{match[1]}-{match[2]}{rest}")
 
 
 def _fast(spelling: Spelling) -> Iterator[Spelling]:

@@ -38,7 +38,16 @@ CORRECTION: Final = "correction"  # the list is wrong or silent, and `source` sa
 
 TOKEN_RATES: Final = ("uncached", "cached", "creation_5m", "creation_1h", "output")
 RATES: Final = (*TOKEN_RATES, "search")
-# Keys of a price file for the rates of MEDIA_COUNTS, in their order.
+# Keys of a price file, with the rates that they state.
+RATE_KEYS: Final = {
+    "input": "uncached",
+    "cache_read": "cached",
+    "cache_write_5m": "creation_5m",
+    "cache_write_1h": "creation_1h",
+    "output": "output",
+    "web_search": "search",
+}
+# Those for the rates of MEDIA_COUNTS, in their order.
 MEDIA_KEYS: Final = (
     "input_audio",
     "cache_read_audio",
