@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import dask
 from distributed import LocalCluster
+from msgspec.structs import replace
 
 from tallybook.files import find, read
 from tallybook.files.engine import Engine
@@ -75,7 +76,7 @@ def another(name: str) -> None:
 
     def found(path: str) -> Found:
         here = look(path)
-        return here._replace(mtime_ns=here.mtime_ns + 1) if name in path else here
+        return replace(here, mtime_ns=here.mtime_ns + 1) if name in path else here
 
     patch(afar, "look", found)
 

@@ -11,7 +11,9 @@ from fnmatch import translate
 from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from tallybook.errors import FAILURES
 from tallybook.files.regular import NotRegularError
@@ -43,7 +45,7 @@ Neighbours = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
 Entries = dict[str, "os.DirEntry[str] | ObjectEntry | None"]
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, order=True, gc=False):
     """A file as a look at its folder shows it; all that tells whether it has changed."""
 
     path: str

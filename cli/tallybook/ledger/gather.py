@@ -40,7 +40,8 @@ def as_task(item: Found | Task) -> Task:
 class Outcome(msgspec.Struct, array_like=True, gc=False):
     """What reading one file gave; `is_ours`: our own code failed in it, `is_told`: it has a source.
 
-    `place` is encoded as an entry holds it; the segments lack the name of the part.
+    `place` is encoded as an entry holds it; the segments lack the name of the part. What is not
+    kept needs no file id.
     """
 
     file_id: str
@@ -107,7 +108,10 @@ def gather(
             states[each.file_id], each.has_state = place.state, True
             place.state = b""
         each.is_told = place.source is not None
-        each.place = encode(place) if kept else _bare(place.source, place.is_database)
+        if kept:
+            each.place = encode(place)
+        else:
+            each.file_id, each.place = "", _bare(place.source, place.is_database)
     return Gathered(part, [each for each, _ in read], states, table)
 
 

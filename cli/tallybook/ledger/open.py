@@ -309,9 +309,15 @@ class _Opened:
         # The logs are read before polars is imported: worker processes can then be forked at once.
         from tallybook.ledger.reading import Reading  # noqa: PLC0415 - see above
 
-        _give_back_memory()
+        folders = folders_of(comparison.found, self.search.folders)
         paths = {*comparison.found, *comparison.gone} - changes.removed
         entries: list[Entry] = [after.entries[path] for path in sorted(paths)]
+        # All that is to be known of them their entries say, and there may be very many.
+        self.search.found = []
+        comparison.found.clear()
+        comparison.tasks.clear()
+        del paths
+        _give_back_memory()
         if self.question.paths is not None:
             entries = [entry.as_it_is() if entry.deleted else entry for entry in entries]
         return Reading(
@@ -324,7 +330,7 @@ class _Opened:
             apart=self.question.apart,
             foreign=self.search.foreign,
             not_looked_at=self.search.passed_over,
-            folders=folders_of(comparison.found, self.search.folders),
+            folders=folders,
             missing=[
                 *comparison.gone,
                 *(

@@ -49,9 +49,12 @@ class EntryChanges:
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The next generation."""
-        entries = {p: e for p, e in manifest.entries.items() if p not in self.removed}
+        entries = self.entries  # where there were none
+        if manifest.entries:
+            left = {p: e for p, e in manifest.entries.items() if p not in self.removed}
+            entries = left | entries
         return msgspec.structs.replace(
-            manifest, generation=manifest.generation + 1, entries=entries | self.entries
+            manifest, generation=manifest.generation + 1, entries=entries
         )
 
 
