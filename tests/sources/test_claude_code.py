@@ -76,7 +76,9 @@ def test_members_inside_another_object_are_not_the_lines_own() -> None:
     inner = line_of(USER)[1:].replace(b'"parentUuid":"' + LINK.encode(), b'"x":"' + b"y" * 21)
     nested = b'{"parentUuid":"","data":{' + inner + b',"type":"assistant"}'
     assert nested.find(b'","isSidechain"') == line_of(USER).find(b'","isSidechain"')
-    assert passed_over(line_of(USER), nested) == [0]
+    aligned = b'{"data":{"xy":"' + line_of(USER)[15:] + b',"type":"assistant"}'
+    assert aligned.find(b'","isSidechain"') == line_of(USER).find(b'","isSidechain"')
+    assert passed_over(line_of(USER), nested, aligned) == [0]
 
 
 def test_each_line_of_a_sidechain_is_looked_at_in_the_sessions_own_file() -> None:
