@@ -155,11 +155,19 @@ class FileReading:
         if len(claimed) != 1:
             raise Unclaimed(claimed)
         source = sources()[claimed[0]]
-        is_whole = source.whole(head)
-        if source.has_pictures and is_longer(first):
-            yield from self._without_pictures(source, pieces, is_whole=is_whole)
+        state = source.begin(self._facts(source))
+        begun = ReadPosition.digest(encoded(state)) if self._is_kept else b""
+        self.place = ReadPosition(source=source.name, begun=begun)
+        is_whole, has_pictures = source.whole(head), source.has_pictures and is_longer(first)
+        if is_whole or has_pictures:
+            seen = self._trailed(pieces)
+            plain = without_pictures(seen) if has_pictures else seen
+            lines = [document(plain)] if is_whole else whole_lines(plain)
+            yield from self._in_one_go(source, state, lines)
         else:
-            yield from self._afresh(source, pieces, is_whole=is_whole)
+            yield from self._fold(source, state, whole_lines(pieces))
+            if compression_of(self.path.name):
+                self.place.state = b""
 
     def _known(self, after: ReadPosition) -> tuple[Source, object] | None:
         """The source and its state after what was read; None where the file is to be read afresh.
@@ -179,40 +187,16 @@ class FileReading:
         except msgspec.MsgspecError:
             return None
 
-    def _afresh(
-        self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
+    def _in_one_go(
+        self, source: Source, state: object, blocks: Iterable[bytes]
     ) -> Iterator[RowsOfFile]:
-        state = source.begin(self._facts(source))
-        self.place = self._begun_at(source, state)
-        if is_whole:
-            content = document(pieces)
-            self.trail.add(content)
-            self.trail.close(self.place)
-            rows, state = source.read(content, state)
-            yield RowsOfFile(rows, lasting=False)
-            yield RowsOfFile(source.finish(state), lasting=False)
-            return
-        yield from self._fold(source, state, whole_lines(pieces))
-        if compression_of(self.path.name):
-            self.place.state = b""
-
-    def _without_pictures(
-        self, source: Source, pieces: Iterator[bytes], *, is_whole: bool
-    ) -> Iterator[RowsOfFile]:
-        """The rows of a file that begins with a picture: read in one go, and never continued."""
-        state = source.begin(self._facts(source))
-        self.place = self._begun_at(source, state)
-        plain = without_pictures(self._trailed(pieces))
-        for block in [document(plain)] if is_whole else whole_lines(plain):
+        """The rows of a document, or of a file that begins with a picture: never continued."""
+        for block in blocks:
             rows, state = source.read(block, state)
             yield RowsOfFile(rows, lasting=False)
             del block
         self.trail.close(self.place)
         yield RowsOfFile(source.finish(state), lasting=False)
-
-    def _begun_at(self, source: Source, state: object) -> ReadPosition:
-        begun = ReadPosition.digest(encoded(state)) if self._is_kept else b""
-        return ReadPosition(source=source.name, begun=begun)
 
     def _trailed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
