@@ -29,6 +29,7 @@ _VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?!\d)", re.ASCII)
 
 _NOTHING: Final[dict[str, Any]] = {}
 PROMPT_COUNTS: Final = RUNNING_COUNTS[:3]
+_PROMPT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 # Members of a running total per model; the oldest transcript lines use the same names.
 TOTALS: Final = {
     "reported_input_tokens": "inputTokens",
@@ -68,7 +69,8 @@ def counted(usage: object) -> Reported:
 
 def prompt_counts(usage: object) -> list[int | None]:
     """What the prompt of a response took: input, cache reads, cache writes."""
-    return [getattr(counted(usage), name) for name in PROMPT_COUNTS]
+    stated = _members(usage).get
+    return [count(stated(key), []) for key in _PROMPT]
 
 
 def put_terms(row: Reported, usage: object, problems: list[str]) -> None:
