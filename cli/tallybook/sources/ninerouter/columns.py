@@ -9,8 +9,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tallybook.sources.ninerouter.details import Estimates
 from tallybook.sources.ninerouter.eras import Era, Verdict, judge, take_streams
-from tallybook.sources.ninerouter.estimates import Estimates
 from tallybook.sources.ninerouter.tokens import CANONICAL, SHORT, TWIN
 from tallybook.sources.ninerouter.twins import pair
 from tallybook.sources.ninerouter.usage_rows import (

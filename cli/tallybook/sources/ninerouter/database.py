@@ -13,11 +13,10 @@ from tallybook.sources.contract import FileFacts, Rows, Tables
 from tallybook.sources.ninerouter.builds import builds_of
 from tallybook.sources.ninerouter.columns import tables
 from tallybook.sources.ninerouter.detail_tables import detail_rows
+from tallybook.sources.ninerouter.details import Estimates
 from tallybook.sources.ninerouter.eras import Era
-from tallybook.sources.ninerouter.estimates import Estimates
 from tallybook.sources.ninerouter.sniff import USAGE_TABLES, usage_tables
-from tallybook.sources.ninerouter.usage_document import table_of
-from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database
+from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_database, table_of
 from tallybook.sources.sqlite_rows import rows_of, tables_of
 from tallybook.values import count, decode, money
 

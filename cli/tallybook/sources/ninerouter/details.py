@@ -6,25 +6,26 @@ is 1 on the one that stands for the request where there is no such row.
 
 Whether there is one is told by the rows of the same database, or of the document beside: a detail
 without a usage row is a call that some build failed to count. Where neither is there, or rows are
-missing from them, a detail stays evidence.
+missing from them, a detail stays evidence. It alone tells that the counts of such a row are an
+estimate, or that few tokens are final.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects import Usage, find_usage, put_usage, read_usage
+from tallybook.dialects import DIALECTS, Usage, find_usage, put_usage, read_usage
 from tallybook.schema import CALL, EVENT, MOST_AT_BEGIN, PLACEHOLDER_OUTPUT, RESPONSE, Reported
 from tallybook.sources.contract import Tables
-from tallybook.sources.ninerouter.eras import upstream_of
+from tallybook.sources.ninerouter.eras import Verdict, upstream_of
 from tallybook.sources.ninerouter.statements import read_statement
-from tallybook.sources.ninerouter.usage_rows import model_of
+from tallybook.sources.ninerouter.usage_rows import Entry, model_of
 from tallybook.values import begins, count, decode, instant, text
 
 # States of an answer without counts.
@@ -365,3 +366,66 @@ def _prompts(tokens: Any) -> set[int]:
         return set()
     stated = (count(tokens.get(name), []) for name in _PROMPTS)
     return {number for number in stated if number}
+
+
+_ESTIMATED: Final = "estimated"
+_PERHAPS: Final = "perhaps-estimated"
+_NEAR: Final = 2_000_000  # microseconds between a row and its detail
+_Counts = tuple[str | None, str | None, int | None, int | None]
+
+
+class Estimates:
+    """Details by model, connection and the counts that a usage row of the same request states.
+
+    Of each its time, and the directions that are estimates; none where its output is a final one of
+    few tokens.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[_Counts, list[tuple[int, list[str] | None]]] = {}
+
+    def note(self, rows: Iterable[Reported]) -> None:
+        """Take what these rows of details say."""
+        for row in rows:
+            if row.timestamp is None:
+                continue
+            if _ESTIMATED in (row.problems or ()):
+                self._add(row, row.reported_input_tokens, row.assumed or [])
+            elif row.finished and (row.reported_output_tokens or 0) <= MOST_AT_BEGIN:
+                for prompt in _in_row(row):
+                    self._add(row, prompt, None)
+
+    def _add(self, row: Reported, prompt: int | None, directions: list[str] | None) -> None:
+        when = int(row.timestamp.timestamp() * 1000) * 1000 if row.timestamp else 0
+        who = (row.model, row.connection_id, prompt, row.reported_output_tokens)
+        self._found.setdefault(who, []).append((when, directions))
+
+    def revised(self, entry: Entry, verdict: Verdict) -> Verdict:
+        """The verdict on a row, with what its detail says of its counts."""
+        counts = (entry.counts.prompt, entry.counts.completion)
+        known = self._found.get((entry.model, entry.connection, *counts), ())
+        near = [words for when, words in known if abs(when - entry.when) <= _NEAR]
+        if not near:
+            return verdict
+        if near[0] is None:
+            problems = [code for code in verdict.problems or () if code != PLACEHOLDER_OUTPUT]
+            return msgspec.structs.replace(verdict, problems=problems or None)
+        problems = [code for code in verdict.problems or () if code != _PERHAPS]
+        return msgspec.structs.replace(
+            verdict,
+            assumed=sorted({*(verdict.assumed or ()), *near[0]}),
+            problems=[*problems, _ESTIMATED],
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+
+def _in_row(row: Reported) -> set[int]:
+    """The prompts that the usage row may state: with its cache, or with that once more."""
+    dialect = DIALECTS[row.dialect or "openai"]
+    read, written = row.reported_cached_tokens or 0, row.reported_cache_creation_tokens or 0
+    outside = 0 if dialect.input_holds_cached else read
+    outside += 0 if dialect.input_holds_cache_creation else written
+    whole = (row.reported_input_tokens or 0) + outside
+    return {whole, whole + read + written}

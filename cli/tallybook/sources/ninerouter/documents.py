@@ -23,8 +23,7 @@ from tallybook.sources.ninerouter.details import can_tell, is_alone
 from tallybook.sources.ninerouter.details import rows as detail_rows
 from tallybook.sources.ninerouter.eras import Era
 from tallybook.sources.ninerouter.tokens import TWIN
-from tallybook.sources.ninerouter.usage_document import USAGE, table_of
-from tallybook.sources.ninerouter.usage_rows import Entry, Numbering, from_document
+from tallybook.sources.ninerouter.usage_rows import USAGE, Entry, Numbering, from_document, table_of
 from tallybook.sources.sqlite_rows import tables_of
 from tallybook.tables import table
 from tallybook.values import decode

@@ -1,7 +1,13 @@
-"""One usage row of 9router, whichever storage it comes from."""
+"""The usage rows of 9router, whichever storage they come from.
+
+Before databases a document held them, and request details may lie beside it. These count the same
+wherever they are stored: one that no usage row states is a call that some build failed to count, so
+the rows of a document are looked up as those of a database are.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any, Final
@@ -14,10 +20,10 @@ from tallybook.sources.ninerouter.tokens import (
     Tokens,
     convert,
     counts,
-    decode,
     decode_sound,
 )
-from tallybook.values import UNDECODABLE, count, money, text
+from tallybook.sources.ninerouter.tokens import decode as decode_tokens
+from tallybook.values import UNDECODABLE, count, decode, money, text
 
 UNKNOWN: Final = -(2**63)  # as a time
 _DEAREST: Final = 1_000_000  # dollars; no call costs that
@@ -134,7 +140,7 @@ def _odd_counts(
     stated: Any, columns: list[Any], problems: list[str], *, has_endpoint: bool
 ) -> TokenCounts:
     """The counts of a token object with odd numbers in it; where it is none, of the columns."""
-    tokens = decode(stated, problems) if isinstance(stated, str | bytes) else None
+    tokens = decode_tokens(stated, problems) if isinstance(stated, str | bytes) else None
     if tokens is not None:
         return counts(tokens, has_endpoint=has_endpoint)
     if stated is not None:
@@ -173,3 +179,57 @@ def _dollars(value: Any, problems: list[str]) -> float | None:
         problems.append("bad-number")
         return None
     return float(amount) if amount else None
+
+
+_CAP: Final = 10_000  # rows of a document, of which the oldest fall out
+# Rows before the first are not known to be all: their numbers are missing.
+_FIRST: Final = 2
+_TABLE: Final = """
+CREATE TABLE usageHistory (id INTEGER PRIMARY KEY, timestamp TEXT, model TEXT, connectionId TEXT,
+    promptTokens INTEGER, completionTokens INTEGER);
+CREATE INDEX idx_uh_ts ON usageHistory(timestamp);
+"""
+
+
+class UsageDocument(msgspec.Struct):
+    """The document `usage.json`."""
+
+    history: list[Any]
+    dailySummary: Any = None  # noqa: N815 - the key of the log
+    totalRequestsLifetime: Any = None  # noqa: N815
+
+
+USAGE: Final = msgspec.json.Decoder(UsageDocument)
+
+
+def table_of(content: bytes | None) -> sqlite3.Connection:
+    """The rows of a document as a table; no table where it cannot tell that there is no row.
+
+    So it is where it cannot be read, where it was begun anew, and where it has lost rows besides
+    those that are too many, by the number that it keeps of all that were written.
+    """
+    connection = sqlite3.connect(":memory:")
+    document = decode(content, USAGE) if content else None
+    if document is None or not document.history:
+        return connection
+    ever, there = document.totalRequestsLifetime, len(document.history)
+    if isinstance(ever, int) and ever > there and there < _CAP:
+        return connection
+    names = Numbering()
+    found = (from_document(0, row, names) for row in document.history if isinstance(row, dict))
+    connection.executescript(_TABLE)
+    connection.executemany(
+        "INSERT INTO usageHistory VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            (
+                number,
+                str(row.timestamp),
+                row.model,
+                row.connection,
+                row.counts.prompt or 0,
+                row.counts.completion or 0,
+            )
+            for number, row in enumerate(found, _FIRST)
+        ),
+    )
+    return connection
