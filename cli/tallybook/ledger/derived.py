@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -9,14 +10,15 @@ from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 import polars as pl
 
 from tallybook.ledger.manifest import Damaged, Entry, Segment, name_once, sealed, unsealed
-from tallybook.ledger.part_files import is_whole, openable, put_in_place
+from tallybook.ledger.part_files import openable
 from tallybook.ledger.store import PartDamaged
-from tallybook.private import aside, read_own, write_aside
+from tallybook.private import aside, open_regular, read_own, write_aside
 
 _INDEX: Final = "index"
 _KIND: Final = b"priced"
@@ -28,6 +30,7 @@ _SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
 _MANY_NAMES: Final = 2048  # what is known of as many files takes room itself
 _SETS: Final = 8
 _MOST_PARTS: Final = 4096
+_BLOCK_BYTES: Final = 1 << 20
 # Other libraries cannot read a file with whole numbers of 128 bits in it.
 _KEPT_FEMTO: Final = pl.Decimal(38, 0)
 
@@ -36,12 +39,13 @@ class _Index(msgspec.Struct):
     """Where rows are: by the digest of their prices and the name of their component.
 
     `sets` names the components of what was asked for last, by all that they are made of; `parts`
-    are those of the ledger in the order in which they came.
+    are those of the ledger in the order in which they came, `packs` the check sums of packs.
     """
 
     known: dict[str, dict[str, Segment]] = {}
     sets: dict[str, list[str]] = {}
     parts: list[str] = []
+    packs: dict[str, int] = {}
 
 
 class Component(NamedTuple):
@@ -130,7 +134,7 @@ class Derived:
         assert self._folder is not None  # noqa: S101 - for the type checker
         if pack not in self._whole:
             with suppress(OSError):
-                if not is_whole(self._folder / pack):
+                if _check_sum(self._folder / pack) != self._index.packs.get(pack):
                     return False
                 self._whole.add(pack)
         return pack in self._whole
@@ -212,7 +216,9 @@ class Derived:
                     rows.cast({pl.Int128: _KEPT_FEMTO}).write_parquet(
                         stream, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
                     )
-                name = put_in_place(path)
+                name = f"{os.urandom(16).hex()}.parquet"
+                self._index.packs[name] = _check_sum(path)
+                path.replace(path.with_name(name))
         except (OSError, pl.exceptions.PolarsError):  # the latter where the disk is full
             self._folder = None
             return
@@ -240,6 +246,7 @@ class Derived:
         kept = _worth_keeping(packs, used)
         for prices, known in list(self._index.known.items()):
             self._index.known[prices] = {n: each for n, each in known.items() if each.part in kept}
+        self._index.packs = {n: each for n, each in self._index.packs.items() if n in kept}
         with suppress(OSError):
             content = msgspec.msgpack.encode(self._index)
             write_aside(self._folder / _INDEX, sealed(_KIND, content))
@@ -305,6 +312,15 @@ def _divided(segments: Iterable[Segment]) -> Iterator[Segment]:
     for part, begin, rows in map(msgspec.structs.astuple, segments):
         for start in range(0, rows, _SCANNED_ROWS):
             yield Segment(part, begin + start, min(_SCANNED_ROWS, rows - start))
+
+
+def _check_sum(path: Path) -> int:
+    """Tells damage, in a quarter of the time that a digest takes. Raises OSError."""
+    found = 0
+    with open_regular(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            found = crc32(block, found)
+    return found
 
 
 def _worth_keeping(packs: dict[str, int], used: Set[str]) -> set[str]:
