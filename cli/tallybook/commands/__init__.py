@@ -15,24 +15,23 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from typer import Typer
 
-# Command -> module, in the order of help.
-_MODULES: Final = {
-    "backfill": "backfill",
-    "explain": "explain",
-    "export": "export",
-    "prices": "prices",
-    "reconcile": "reconcile",
-    "sources": "sources",
-    "usage-report": "usage_report",
-    "ledger": "ledger",
-}
+# In the order of help; each is a module.
+_COMMANDS: Final = (
+    "backfill",
+    "explain",
+    "export",
+    "prices",
+    "reconcile",
+    "sources",
+    "usage-report",
+    "ledger",
+)
 
 
 def app_of(words: Sequence[str]) -> Typer:
     """The program for a command line; it knows all commands unless one is the first word."""
-    found = _MODULES.get(words[0]) if words else None
-    for module in [found] if found else _MODULES.values():
-        import_module(f"{__name__}.{module}")  # which registers it
+    for name in words[:1] if words and words[0] in _COMMANDS else _COMMANDS:
+        import_module(f"{__name__}.{name.replace('-', '_')}")  # which registers it
     return import_module(f"{__name__}.program").app  # type: ignore[no-any-return] # of a module
 
 

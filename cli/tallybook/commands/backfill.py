@@ -203,10 +203,7 @@ def _planned(
     reading: Reading, *, asked: BackfillOptions, zone: str, responses: Question | None
 ) -> tuple[BackfillPlan, dict[str, Any], list[str]]:
     """The plan, its document with the problems of what it was made from, and what is to be said."""
-    from tallybook.report.problems import ProblemCount
-
-    found = ProblemCount()
-    plan = _plan(reading, zone, responses, asked.problems, found)
+    plan, found = _plan(reading, zone, responses, asked.problems)
     answer = _answer(plan, reading, asked)
     answer["coverage"] |= found.coverage()
     return plan, answer, reading.notes
@@ -214,9 +211,7 @@ def _planned(
 
 def _planned_again(question: Question, zone: str, responses: Question | None) -> BackfillPlan:
     """The plan from what the files state by now; its problems have been told."""
-    from tallybook.report.problems import ProblemCount
-
-    return read(question, lambda now: _plan(now, zone, responses, None, ProblemCount()))
+    return read(question, lambda now: _plan(now, zone, responses, None)[0])
 
 
 @contextmanager
@@ -322,17 +317,13 @@ def _recorded_before(plan: BackfillPlan, folder: Path) -> int:
 
 
 def _plan(
-    reading: Reading,
-    zone: str,
-    responses: Question | None,
-    problems: Path | None,
-    found: ProblemCount,
-) -> BackfillPlan:
-    """The plan; the problems of all that it was made from are counted in `found`.
-
-    They are written where they are asked for.
-    """
+    reading: Reading, zone: str, responses: Question | None, problems: Path | None
+) -> tuple[BackfillPlan, ProblemCount]:
+    """The plan, and the problems of all that it was made from; written where they are asked for."""
     from tallybook.backfill.plan import make_plan
+    from tallybook.report.problems import ProblemCount
+
+    found = ProblemCount()
 
     def made(more: Reading | None) -> BackfillPlan:
         plan = make_plan(reading, zone, more, found.add)
@@ -344,7 +335,7 @@ def _plan(
         write_problems(problems, chain(reading.batches(), more.batches() if more else ()))
         return plan
 
-    return made(None) if responses is None else read(responses, made)
+    return (made(None) if responses is None else read(responses, made)), found
 
 
 def _named(paths: list[Path] | None) -> list[str] | None:

@@ -14,8 +14,9 @@ from tallybook.errors import TallybookError, UsageError
 from tallybook.pricing.cost import working
 from tallybook.pricing.rates import Rates
 from tallybook.report.cell import Cell
+from tallybook.report.fields import plain
 from tallybook.report.query import KEYS, Query
-from tallybook.report.summary import Row, money, summarise_batches
+from tallybook.report.summary import Row, summarise_batches
 from tallybook.report.sums import counted, recorded, selected, with_keys
 from tallybook.report.working import Place, call_row, entry
 from tallybook.schema import PROBLEM
@@ -248,13 +249,12 @@ def _rest(rows: Sequence[Row], totals: Row, height: int) -> Row | None:
     """The sums of the calls that are not listed: what the cell has beyond the listed ones."""
     if len(rows) == height:
         return None
-    tokens = sum(row["total_tokens"] or 0 for row in rows)
-    cost = sum((Decimal(row["cost_usd"] or 0) for row in rows), Decimal())
+    tokens, cost = _sums(rows)
     whole = totals["cost_usd"]
     return {
         "records": height - len(rows),
         "total_tokens": (totals["total_tokens"] or 0) - tokens,
-        "cost_usd": None if whole is None else money(int((Decimal(whole) - cost).scaleb(15))),
+        "cost_usd": None if whole is None else plain(Decimal(whole) - cost),
     }
 
 
@@ -265,9 +265,13 @@ def _adds_up(rows: Sequence[Row], totals: Row, *, whole: bool) -> bool:
             return False
     if not whole:
         return True
-    cost = sum((Decimal(row["cost_usd"] or 0) for row in rows), Decimal())
-    tokens = sum(row["total_tokens"] or 0 for row in rows)
-    return cost == Decimal(totals["cost_usd"] or 0) and tokens == (totals["total_tokens"] or 0)
+    return _sums(rows) == _sums([totals])
+
+
+def _sums(rows: Iterable[Row]) -> tuple[int, Decimal]:
+    """Tokens and cost of rows, as far as they are known."""
+    known = [(row["total_tokens"] or 0, Decimal(row["cost_usd"] or 0)) for row in rows]
+    return sum(tokens for tokens, _ in known), sum((cost for _, cost in known), Decimal())
 
 
 def known(batches: Iterable[pl.DataFrame], query: Query, cell: Cell) -> dict[str, list[str]]:
