@@ -79,6 +79,11 @@ def names_in(listed: str) -> tuple[str, ...]:
     return tuple(listed.split())
 
 
+def inside(value: object, key: str) -> Any:
+    """The member of an object; None where there is no object or no such member."""
+    return value.get(key) if isinstance(value, dict) else None
+
+
 def text(value: object) -> str | None:
     """A text that says something; anything else is None."""
     return value if isinstance(value, str) and value and not value.isspace() else None

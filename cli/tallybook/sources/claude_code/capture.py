@@ -20,7 +20,7 @@ from tallybook.schema import (
     SUM,
     Reported,
 )
-from tallybook.sources.claude_code.lines import Event, Line, Message, inside
+from tallybook.sources.claude_code.lines import Event, Line, Message
 from tallybook.sources.claude_code.responses import (
     DIALECT,
     PROMPT_COUNTS,
@@ -47,7 +47,7 @@ from tallybook.sources.claude_code.threads import (
     put_thread,
 )
 from tallybook.sources.claude_code.transcript import totals
-from tallybook.values import count, money, storable, text
+from tallybook.values import count, inside, money, storable, text
 
 _STREAMS_HELD = 64  # far more sub-agents than one run has at a time
 _SURE = 4  # counts that every total has: of the prompt, and the output

@@ -189,8 +189,3 @@ def _fitting(value: dict[str, Any], levels: int) -> dict[str, Any]:
         for key, inner in value.items()
         if key not in _SHAPED or isinstance(inner, dict)
     }
-
-
-def inside(value: object, key: str) -> Any:
-    """The member of an object; None where there is no object or no such member."""
-    return value.get(key) if isinstance(value, dict) else None

@@ -12,9 +12,9 @@ import msgspec
 
 from tallybook.dialects import fallback_model, left_out
 from tallybook.schema import EVENT, MOST_AT_BEGIN, RUNNING_COUNTS, Reported
-from tallybook.sources.claude_code.lines import Line, Message, inside
+from tallybook.sources.claude_code.lines import Line, Message
 from tallybook.sources.claude_code.threads import identity
-from tallybook.values import count, instant, money, text
+from tallybook.values import count, inside, instant, money, text
 
 DIALECT: Final = "anthropic"
 REFUSAL: Final = "refusal"  # a stop reason; without any output nothing is billed

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from tallybook.schema import Reported
-from tallybook.sources.claude_code.lines import Line, inside
+from tallybook.sources.claude_code.lines import Line
 from tallybook.sources.claude_code.sniff import AGENT_FILE
 from tallybook.sources.contract import FileFacts
-from tallybook.values import UUID, decode, text
+from tallybook.values import UUID, decode, inside, text
 
 _MINTED: Final = "msg_"  # ids of the API itself, which never repeat
 _SHORTEST_MINTED: Final = 16  # some gateways imitate the prefix with a constant

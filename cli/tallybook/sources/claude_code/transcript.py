@@ -18,7 +18,7 @@ from tallybook.schema import (
     RESPONSE,
     Reported,
 )
-from tallybook.sources.claude_code.lines import Carried, Ended, Line, Message, inside
+from tallybook.sources.claude_code.lines import Carried, Ended, Line, Message
 from tallybook.sources.claude_code.responses import (
     DIALECT,
     codes,
@@ -40,7 +40,7 @@ from tallybook.sources.claude_code.threads import (
     put_thread,
     put_whose,
 )
-from tallybook.values import count, money, text
+from tallybook.values import count, inside, money, text
 
 
 def totals(

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.lines import Line, Payload
 from tallybook.sources.codex.state import REMEMBERED_IDS, Context, State
-from tallybook.values import count, instant, party, text, uuid_time
+from tallybook.values import count, inside, instant, party, text, uuid_time
 
 SUBAGENT: Final = "subagent"
 _TIERS: Final = {"fast": "priority", "standard": "default"}
@@ -81,18 +81,12 @@ def _born(thread_id: str | None, payload: Payload, line: Line) -> datetime | Non
     return created.replace(microsecond=created.microsecond // 1000 * 1000)
 
 
-def _subagent(payload: Payload) -> Any:
-    return payload.source.get("subagent") if isinstance(payload.source, dict) else None
-
-
 def _spawned_by(payload: Payload) -> str | None:
     """The thread that spawned this one; a fork by the user is nobody's sub-agent."""
-    subagent = _subagent(payload)
-    spawn = subagent.get("thread_spawn") if isinstance(subagent, dict) else None
-    if isinstance(spawn, dict) and text(spawn.get("parent_thread_id")):
-        return text(spawn["parent_thread_id"])
+    subagent = inside(payload.source, "subagent")
+    spawning = text(inside(inside(subagent, "thread_spawn"), "parent_thread_id"))
     is_fork = subagent is None and payload.thread_source == "user"
-    return None if is_fork else text(payload.parent_thread_id)
+    return spawning or (None if is_fork else text(payload.parent_thread_id))
 
 
 def _root(payload: Payload, thread_id: str | None, parent: str | None) -> str | None:
@@ -102,26 +96,22 @@ def _root(payload: Payload, thread_id: str | None, parent: str | None) -> str | 
 
 def _caller(payload: Payload, parent: str | None) -> str | None:
     """Who asks in the thread: None is the lead."""
-    subagent = _subagent(payload)
-    source = payload.source if isinstance(payload.source, dict) else {}
-    named = text(subagent) or text(source.get("internal"))
-    if isinstance(subagent, dict):
-        named = named or text(subagent.get("other"))
-    named = named or _CALLERS.get(str(payload.thread_source))
+    subagent = inside(payload.source, "subagent")
+    named = text(subagent) or text(inside(payload.source, "internal"))
+    named = named or text(inside(subagent, "other")) or _CALLERS.get(str(payload.thread_source))
     if named is not None:
         return named
     if subagent is None and parent is None and payload.thread_source != SUBAGENT:
         return None
-    spawn = subagent.get("thread_spawn") if isinstance(subagent, dict) else None
-    role = spawn.get("agent_role") if isinstance(spawn, dict) else None
+    role = inside(inside(subagent, "thread_spawn"), "agent_role")
     return text(role) or text(payload.agent_role) or SUBAGENT
 
 
 def take_turn(state: State, line: Line, payload: Payload) -> None:
     """A `turn_context`: the model of the turn, and perhaps the end of a copied prefix."""
     boundary, context = state.boundary, state.context
-    slug = payload.model_info.get("slug") if isinstance(payload.model_info, dict) else None
-    model, turn_id = text(payload.model) or text(slug), text(payload.turn_id)
+    model = text(payload.model) or text(inside(payload.model_info, "slug"))
+    turn_id = text(payload.turn_id)
     if model is not None and turn_id is not None:
         _keep_model(context, turn_id, model)
     bounds.begin_turn(boundary, turn_id)

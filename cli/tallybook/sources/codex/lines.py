@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from tallybook.values import MAX_COUNT, UNDECODABLE, count, decode
+from tallybook.values import MAX_COUNT, UNDECODABLE, count, decode, inside, text
 
 _EVENTS: Final = (
     rb"token_count|thread_settings_applied|task_started|entered_review_mode|exited_review_mode"
@@ -218,9 +218,8 @@ def _parse_odd(line: bytes) -> Line | Misshapen | None:
     try:
         return msgspec.convert(value, Line)
     except msgspec.ValidationError as error:
-        payload = value.get("payload") or value.get("msg")
-        event = payload.get("type") if isinstance(payload, dict) else None
-        return Misshapen(_name(value.get("type")), _name(event), str(error))
+        event = inside(value.get("payload") or value.get("msg"), "type")
+        return Misshapen(text(value.get("type")), text(event), str(error))
 
 
 def _put_whole_counts(value: Any, levels: int = 4) -> None:
@@ -232,7 +231,3 @@ def _put_whole_counts(value: Any, levels: int = 4) -> None:
             value[name] = BAD_COUNT if problems else number
         for inner in value.values():
             _put_whole_counts(inner, levels - 1)
-
-
-def _name(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -63,9 +63,7 @@ def begin_capture(state: State, line: Line) -> None:
     """A `thread.started`: the thread of all that follows, and the only time there may be."""
     thread_id, problems = text(line.thread_id), list[str]()
     begun = instant(line.timestamp, problems)
-    created = uuid_time(thread_id)
-    if begun is None and created is not None:
-        begun = created
+    if begun is None and (begun := uuid_time(thread_id)) is not None:
         problems = ["assumed-time"]
     state.capture = Capture(thread_id, begun, problems)
 

@@ -34,7 +34,7 @@ from tallybook.sources.codex.running_totals import (
 )
 from tallybook.sources.codex.silence import Gap, end_request, hear, state_usage
 from tallybook.sources.codex.state import REMEMBERED_IDS, State
-from tallybook.values import instant, text
+from tallybook.values import inside, instant, text
 
 DIALECT: Final = "openai"
 EMBEDDED: Final = "latest_token_usage_record"
@@ -251,8 +251,7 @@ def _model_in_force(state: State, whose: str) -> str | None:
 def _stated_model(info: Info) -> str | None:
     if info.model is None and info.model_name is None and info.metadata is None:
         return None  # nearly always
-    deeper = info.metadata.get("model") if isinstance(info.metadata, dict) else None
-    return text(info.model) or text(info.model_name) or text(deeper)
+    return text(info.model) or text(info.model_name) or text(inside(info.metadata, "model"))
 
 
 def _disown(row: Reported, owner: str) -> None:

@@ -26,7 +26,7 @@ from tallybook.sources.symphony.tokens import (
     read_tokens,
     session,
 )
-from tallybook.values import decode, instant, text
+from tallybook.values import decode, inside, instant, text
 
 _RECORD: Final = b'"record_hash":"'
 _PREVIOUS: Final = b'"previous_hash":"'
@@ -59,8 +59,7 @@ def _begins_date(chain: Chain, line: bytes) -> bool:
 
 
 def _date(line: bytes) -> str | None:
-    value = decode(line)
-    stated = value.get("date") if isinstance(value, dict) else None
+    stated = inside(decode(line), "date")
     return stated if isinstance(stated, str) else None
 
 
