@@ -33,14 +33,10 @@ def record_beside(backup: Path) -> Path:
 
 
 def _numbers(path: Path, suffix: str) -> list[int]:
-    begin = f"{path.name}{suffix}-"
-    behind = (each.name.removeprefix(begin) for each in _beginning(path.parent, begin))
+    begin = f"{path.name}{suffix}-"  # which may hold what a pattern would mean
+    names = (each.name for each in path.parent.iterdir() if each.name.startswith(begin))
+    behind = (name.removeprefix(begin) for name in names)
     return sorted(int(each) for each in behind if each.isascii() and each.isdigit())
-
-
-def _beginning(folder: Path, begin: str) -> list[Path]:
-    """The files of a folder whose names begin so; a name may hold what a pattern would mean."""
-    return [each for each in folder.iterdir() if each.name.startswith(begin)]
 
 
 def _next(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from tallybook.backfill.ninerouter.rates import Overrides, RowCounts, cost_of, rates_of
 from tallybook.schema import OUTPUT
@@ -216,16 +217,10 @@ def by_record(
     return dict(sorted(found.items())), skipped
 
 
-class _Stated(NamedTuple):
+class _Stated(shapes.TokenCounts):
     """A token object taken apart; `shape` is the form in which it is to be written."""
 
-    shape: str
-    prompt: int | None
-    completion: int | None
-    read: int | None
-    written: int | None
-    reasoning: int | None
-    raw: Mapping[str, Any]
+    raw: Mapping[str, Any] = {}
     whole: int | None = None  # the prompt with its cache, where a correction proved it
 
 
@@ -238,8 +233,8 @@ def _stated(text: str | None, *, has_endpoint: bool) -> _Stated | None:
     tokens = convert(raw, problems)
     if tokens is None or problems or not isinstance(raw, dict):
         return None
-    c = shapes.counts(tokens, has_endpoint=has_endpoint)
-    return _Stated(c.shape, c.prompt, c.completion, c.read, c.written, c.reasoning, raw)
+    counts = shapes.counts(tokens, has_endpoint=has_endpoint)
+    return _Stated(**msgspec.structs.asdict(counts), raw=raw)
 
 
 def _corrected(made: _Stated, before: _Stated, correction: Correction, row: Row) -> _Stated | str:
@@ -266,7 +261,7 @@ def _with_output(made: _Stated, before: _Stated, correction: Correction) -> _Sta
         return "not-whole"  # it can only be written anew as a whole
     if made.shape == TWIN and output != made.completion:
         return "written-twice"
-    return made._replace(completion=output, reasoning=reasoning)
+    return replace(made, completion=output, reasoning=reasoning)
 
 
 def _with_input(made: _Stated, before: _Stated, correction: Correction) -> _Stated | str:
@@ -285,10 +280,9 @@ def _with_input(made: _Stated, before: _Stated, correction: Correction) -> _Stat
         unchanged = (made.read or 0, made.written or 0) == (cached, written or 0)
         if made.prompt not in (whole, uncached) or unchanged:
             return "written-twice"
-        return made._replace(read=cached, written=written or 0, whole=whole)
-    return made._replace(
-        shape=shapes.CANONICAL, prompt=whole, read=cached, written=written or 0, whole=whole
-    )
+        return replace(made, read=cached, written=written or 0, whole=whole)
+    shape = shapes.CANONICAL
+    return replace(made, shape=shape, prompt=whole, read=cached, written=written or 0, whole=whole)
 
 
 def _says_so_already(

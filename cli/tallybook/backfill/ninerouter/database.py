@@ -200,14 +200,9 @@ def _unknown_layout(words: str) -> TallybookError:
 
 
 def _overrides(connection: sqlite3.Connection) -> Overrides:
+    names = ("input", "output", "cached", "reasoning", "cache_creation")  # in the order of `Rates`
     return {
-        who: Rates(
-            stated.get("input", 0.0),
-            stated.get("output", 0.0),
-            stated.get("cached", 0.0),
-            stated.get("reasoning", 0.0),
-            stated.get("cache_creation", 0.0),
-        )
+        who: Rates(*(stated.get(name, 0.0) for name in names))
         for who, stated in overrides_in_database(connection).items()
     }
 

@@ -70,7 +70,7 @@ def dumped(value: Value) -> Exchange | None:
 
 def _metered(value: Value) -> Exchange:
     """A line of the log that Bedrock keeps: the answer as it came, and counts of its own."""
-    body = mapping(_logged(mapping(value.get("output")).get("outputBodyJson")))
+    body = mapping(decoded(mapping(value.get("output")).get("outputBodyJson")))
     error = text(value.get("errorCode"))
     whole = {**body, "error": {"type": error}} if error else {**body}
     answer = find_usage(body)
@@ -87,12 +87,6 @@ def _metered(value: Value) -> Exchange:
         time=instant(value.get("timestamp")),
         request_id=text(value.get("requestId")),
     )
-
-
-def _logged(body: object) -> object:
-    if isinstance(body, list):
-        return merge_stream(each for each in body if isinstance(each, Mapping))
-    return decoded(body) if isinstance(body, str) else body
 
 
 def _is_http(answer: object) -> bool:
@@ -141,11 +135,11 @@ def _body(answer: object) -> tuple[Value | None, str | None]:
     return (outer if outer and outer.keys().isdisjoint(_BODIES) else None), None
 
 
-def decoded(content: str) -> Value | None:
-    """A body that was saved as text: JSON or a stream of events."""
-    body = decode(content)
-    if body is None:
-        return merge_stream(stream_events(content.encode("utf-8", "replace")))
+def decoded(saved: object) -> Value | None:
+    """A body, be it saved as text: JSON, or a stream of events."""
+    body = decode(saved) if isinstance(saved, str) else saved
+    if body is None and isinstance(saved, str):
+        return merge_stream(stream_events(saved.encode("utf-8", "replace")))
     if isinstance(body, list):
         return merge_stream(each for each in body if isinstance(each, Mapping))
     return body if isinstance(body, Mapping) else None
