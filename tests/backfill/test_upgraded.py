@@ -20,20 +20,11 @@ from tallybook.derive.chain import derive
 from tallybook.derive.corrections import apply
 from tallybook.files.find import walk
 from tallybook.pricing.rates import Rates, load
+from tests.backfill.database import SCHEMA
 from tests.backfill.pairs import propose
 from tests.rows_of_files import read_files
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS _meta (key TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE usageHistory (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL,
-    provider TEXT, model TEXT, connectionId TEXT, apiKey TEXT, endpoint TEXT,
-    promptTokens INTEGER DEFAULT 0, completionTokens INTEGER DEFAULT 0, cost REAL DEFAULT 0,
-    status TEXT, tokens TEXT, meta TEXT);
-CREATE INDEX idx_uh_ts ON usageHistory(timestamp DESC);
-CREATE TABLE usageDaily (dateKey TEXT PRIMARY KEY, data TEXT);
-CREATE TABLE requestDetails (id TEXT PRIMARY KEY, timestamp TEXT NOT NULL, provider TEXT,
-    model TEXT, connectionId TEXT, status TEXT, data TEXT NOT NULL);
-"""
+INDEX = "CREATE INDEX idx_uh_ts ON usageHistory(timestamp DESC);"
 Row = dict[str, Any]
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 NODE = "openai-compatible-responses-3c3c3c3c-3333-4333-8333-333333333333"
@@ -99,7 +90,7 @@ def database(
     """A database with what its `_meta` says of it; without, it has no such table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as made:
-        made.executescript(SCHEMA if meta is not None else SCHEMA.partition(";")[2])
+        made.executescript((SCHEMA if meta is not None else SCHEMA.partition(";")[2]) + INDEX)
         if meta:
             made.executemany("INSERT INTO _meta VALUES (?, ?)", meta.items())
         names = ("timestamp", "provider", "model", "connectionId", "apiKey", "endpoint")

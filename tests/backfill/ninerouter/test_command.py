@@ -45,10 +45,7 @@ def history(path: Path) -> list[tuple[Any, ...]]:
 
 
 def totals(run: Run, path: Path, *options: str) -> dict[str, Any]:
-    done = run("usage-report", str(path), "--json", *options)
-    assert done.exit_code == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return answer(run, "usage-report", str(path), *options)
 
 
 def said(done: Result) -> str:
