@@ -60,17 +60,12 @@ def held(ledger: Path) -> tuple[Manifest, str | None]:
     Raises TallybookError, also where there is none.
     """
     try:
-        _find(ledger)
+        Folder(ledger).check()
+        if not any(os.path.lexists(ledger / name) for name in (NAME, older.NAME, older.PREVIOUS)):
+            raise TallybookError(f"there is no ledger in {ledger}", hint="a report makes one")
         return load(ledger)
     except (Damaged, OSError) as error:
         raise TallybookError(f"cannot read the ledger {ledger}: {words_of(error)}") from error
-
-
-def _find(ledger: Path) -> None:
-    """Raise TallybookError where there is no ledger."""
-    Folder(ledger).check()
-    if not any(os.path.lexists(ledger / name) for name in (NAME, older.NAME, older.PREVIOUS)):
-        raise TallybookError(f"there is no ledger in {ledger}", hint="a report makes one")
 
 
 def status(ledger: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:

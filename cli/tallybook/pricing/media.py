@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -41,17 +41,16 @@ def rates_of(rows: Sequence[Rate], provider: str | None, model: str | None) -> l
     alike = own[2] if own else None
     low = [min(bound, default=None) for bound in bounds]
     if "cached" in rows[0].borrowed:  # it may have cost nothing, as text may
-        low = [rate and 0 if name in _READS else rate for name, rate in _named(low)]
+        low = [
+            rate and 0 if name in _READS else rate
+            for name, rate in zip(MEDIA_COUNTS, low, strict=True)
+        ]
     return [
         *found[0],
         *low,
         *(max(bound, default=None) for bound in bounds),
         alike is None and not one_input_price(provider) and rows[0].basis != OVERRIDE,
     ]
-
-
-def _named(rates: Sequence[int | None]) -> Iterator[tuple[str, int | None]]:
-    return zip(MEDIA_COUNTS, rates, strict=True)
 
 
 def _rates(row: Rate, provider: str | None, model: str | None) -> tuple[int | None, ...]:

@@ -100,7 +100,9 @@ def page(answer: Row, width: int | None, *, colour: bool) -> Iterator[str]:
     for row in answer["rows"]:
         head, *lines = _call_lines(row, width)
         yield _styled(head, bold)
-        yield from (_styled(line, dim if _is_quiet(line) else "") for line in lines)
+        # Where a record stands is no more than a reference.
+        quiet = f"  {'record':<{_LABEL}}"
+        yield from (_styled(line, dim if line.startswith(quiet) else "") for line in lines)
         yield "\n"
     for line in _end_lines(answer):
         yield from (_styled(text, "") for text in wrapped(line, width))
@@ -228,14 +230,10 @@ def _cells(name: str, known: Mapping[str, Row], priced: Mapping[str, Row]) -> tu
 
 def _origin(name: str, known: Mapping[str, Row]) -> str:
     bucket, reasoning = known.get(_ORIGIN_OF.get(name, name)), known.get("reasoning_output_tokens")
-    words = [f"{bucket['origin']}{_equals(bucket['how'])}"] if bucket else []
+    words = [": ".join(filter(None, [bucket["origin"], bucket["how"]]))] if bucket else []
     if name == "output_tokens" and reasoning and reasoning["tokens"]:
         words.append(f"{reasoning['tokens']:,} of them reasoning")
     return ", ".join(words)
-
-
-def _equals(how: str | None) -> str:
-    return f": {how}" if how else ""
 
 
 def _price(row: Row) -> str:
@@ -320,10 +318,6 @@ def _money(amount: str | None, none: str = "no cost") -> str:
 
 def _behind(words: str | None) -> str:
     return f" ({words})" if words else ""
-
-
-def _is_quiet(line: str) -> bool:
-    return line.startswith(f"  {'record':<{_LABEL}}")
 
 
 def _styled(text: str, style: str) -> str:

@@ -277,7 +277,7 @@ def _row(rates: Rates, key: Key, served: str, layer: Layer, same: Sequence[Rate]
         "weekdays": [name for bit, name in enumerate(_WEEK) if rate.weekdays >> bit & 1],
         **{field_of(name): usd(getattr(rate, name), name) for name in RATES},
         **dict.fromkeys(MEDIA_FIELDS),
-        **dict(zip(MEDIA_FIELDS, map(_media, rate.media), strict=False)),
+        **dict(zip(MEDIA_FIELDS, (usd(each, TOKEN_RATES[0]) for each in rate.media), strict=False)),
         "fallback": [field_of(name) for name in rate.borrowed],
         "basis": rate.basis,
         "source": source_of(rates, rate),
@@ -291,10 +291,6 @@ def _row(rates: Rates, key: Key, served: str, layer: Layer, same: Sequence[Rate]
 def _end(instant: int | None) -> str:
     """An end of a period as ISO 8601 has it."""
     return time_of(instant) or OPEN
-
-
-def _media(femto: int | None) -> str | None:
-    return usd(femto, TOKEN_RATES[0])
 
 
 def _clock(second: int) -> str:
