@@ -69,9 +69,11 @@ def add_rates(calls: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     # A number is found sooner than five texts, and there are few keys.
     keys = named.hash_rows()
     firsts = keys.arg_unique()
+    firsts = firsts.gather(keys.gather(firsts).arg_sort())
     tariffs = tuple(rates.tariff(Key(*row)) for row in named[firsts].iter_rows())
     grid = _grid(tariffs)
-    situation = _situations(calls, _numbers(keys, firsts), grid)
+    tariff = keys.gather(firsts).search_sorted(keys).cast(pl.Int64)
+    situation = _situations(calls, tariff, grid)
     numbers = situation.unique().sort()
     found = [_situated(number, grid) for number in numbers]
     columns: list[pl.Series] = []
@@ -84,13 +86,6 @@ def add_rates(calls: pl.DataFrame, rates: Rates) -> pl.DataFrame:
             values = [tuple(part(each)) for each in found]
             columns += pl.DataFrame(values, schema=schema, orient="row").get_columns()
     return calls.hstack(_taken(columns, numbers.search_sorted(situation)))
-
-
-def _numbers(keys: pl.Series, firsts: pl.Series) -> pl.Series:
-    """The number of each key among those that differ, which stand first at `firsts`."""
-    distinct = pl.DataFrame({"key": keys.gather(firsts)}).with_row_index("number")
-    found = pl.DataFrame({"key": keys}).join(distinct, on="key", how="left", maintain_order="left")
-    return found["number"].cast(pl.Int64)
 
 
 def _taken(columns: Sequence[pl.Series], place: pl.Series) -> list[pl.Series]:
@@ -127,10 +122,12 @@ def _edges(tariff: Tariff) -> tuple[set[int], set[int], set[int]]:
 
 def _situations(calls: pl.DataFrame, tariff: pl.Series, grid: _Grid) -> pl.Series:
     """One number for everything that decides the rates: tariff, period, window, prompt size."""
-    time = pl.col("timestamp").dt.timestamp("us")
+    time = second = pl.col("timestamp").dt.timestamp("us")
+    if grid.seconds:
+        second = (time // 1_000_000 + MONDAY) % WEEK
     places = (
         _place(time, grid.instants, "right"),
-        _place((time // 1_000_000 + MONDAY) % WEEK, grid.seconds, "right"),
+        _place(second, grid.seconds, "right"),
         _place(_largest_prompt(), grid.sizes, "left"),
     )
     number = own = pl.lit(tariff)
@@ -141,6 +138,8 @@ def _situations(calls: pl.DataFrame, tariff: pl.Series, grid: _Grid) -> pl.Serie
 
 
 def _place(values: pl.Expr, edges: tuple[int, ...], side: Any) -> pl.Expr:
+    if not edges:
+        return values.is_null().cast(pl.Int64)
     found = pl.lit(pl.Series(edges, dtype=pl.Int64)).search_sorted(values, side).cast(pl.Int64)
     return pl.when(values.is_null()).then(len(edges) + 1).otherwise(found)
 

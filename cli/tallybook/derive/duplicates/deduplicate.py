@@ -72,8 +72,8 @@ def _may_be_routed() -> pl.Expr:
 
 def _is_seen_elsewhere() -> pl.Expr:
     """Whether another source might state the same call or thread."""
-    named = pl.col("response_id").is_not_null() & (pl.col("source").n_unique() > 1)
-    return pl.col("log_source").is_not_null() | named
+    several = pl.col("source").ne_missing(pl.col("source").first()).any()
+    return pl.col("log_source").is_not_null() | (pl.col("response_id").is_not_null() & several)
 
 
 def _with_call_id(rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +105,6 @@ def _named_otherwise(rows: pl.DataFrame, key: pl.Series) -> pl.Series:
 
 
 _COUNTER = ("path", "source", "thread_id", "segment_id", "sequence")
-_PLACE = ("path", "sequence")
 _CONTENT = (
     "kind",
     "record",
@@ -121,7 +120,8 @@ _CONTENT = (
 def _counters(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds the name that the thread's counters give a call, to rows that all state them."""
     # The same counter state can come back after a reset; the nth time in one file is one call.
-    again = rows.filter(pl.struct(pl.col(_PLACE).hash()).is_duplicated())
+    place = pl.col("path").hash() + pl.col("sequence").hash(1)
+    again = rows.filter(place.is_duplicated())
     times = again.select("row", times=pl.int_range(pl.len()).over(_COUNTER))
     return beside(rows, times).with_columns(
         _counter=pl.concat_str(
@@ -143,9 +143,12 @@ def _with_shared_records(rows: pl.DataFrame) -> pl.DataFrame:
     """A record keeps its own id when it is copied, whatever other ids the copy was given."""
     is_named = pl.col("identity").is_not_null() & pl.col("record_id").is_not_null()
     record = pl.when(is_named).then(pl.col("record_id").hash())
-    is_shared = rows.select(record.is_duplicated() & record.is_not_null()).to_series()
-    if not is_shared.any():
+    name = pl.col("identity").hash(1)
+    # Nearly every copy has the other ids as well.
+    records, names = rows.select(record.n_unique(), name=(record + name).n_unique()).row(0)
+    if records == names:
         return rows
+    is_shared = rows.select(record.is_duplicated() & record.is_not_null()).to_series()
     columns = ("row", "source", "part", "record_id", "identity")
     shared = (
         rows.select(columns)

@@ -198,9 +198,9 @@ def mark_forwarded(rows: pl.DataFrame) -> pl.DataFrame:
     whole. A stored answer of the call is one record of it more. `route_end` says of the calls that
     are left, and that may be one call all the same, which end of a route they are.
     """
-    rows = rows.with_columns(_settled=pl.lit(value=False))
-    if rows.select(is_router().any()).item():
-        rows = _with_pairs(rows)
+    if rows["route"].null_count() == rows.height:
+        return _with_ends(rows, pl.lit(value=True))
+    rows = _with_pairs(rows.with_columns(_settled=pl.lit(value=False)))
     return rows.pipe(_with_ends, ~pl.col("_settled")).drop("_settled")
 
 

@@ -19,16 +19,15 @@ def reused_identities(rows: pl.DataFrame) -> pl.DataFrame:
     request, by record or by chain. Where they do not, the id was used again, and the records that
     hang together are one call each.
     """
-    if rows["model"].n_unique() == 1:
-        return rows
     key = ("source", "identity")
     is_named = pl.col("identity").is_not_null() & pl.col("model").is_not_null()
-    named = pl.when(is_named).then(pl.struct(key).hash())
-    ids = rows.select(id=named, model=pl.col("model").hash())
-    models = ids.filter(pl.col("id").is_not_null()).unique()
-    reused = models.filter(pl.col("id").is_duplicated())["id"].unique()
-    if reused.is_empty():
+    named = pl.when(is_named).then(pl.col("identity").hash() + pl.col("source").hash(1))
+    ids = rows.select(id=named, both=named + pl.col("model").hash(2))
+    models = ids.filter(pl.col("both").ne_missing(pl.col("both").shift()))
+    if models["id"].n_unique() == models["both"].n_unique():
         return rows
+    models = models.drop_nulls().unique()
+    reused = models.filter(pl.col("id").is_duplicated())["id"].unique()
     columns = ("row", *key, "model", "part", *_EVIDENCE)
     suspects = rows.select(columns).filter(ids["id"].is_in(reused.implode()))
     narrowed = pl.DataFrame(
