@@ -43,9 +43,9 @@ def several(rows: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
     call = pl.when(which).then(pl.col("call_id").hash())
     numbered = rows.select(*_NEEDED, _call=call)
     found = numbered.filter(pl.col("_call").is_not_null() & pl.col("_call").is_duplicated())
-    places = found.select(*_PLACE).hash_rows()
-    lie = found.select("_call", _place=places).group_by("_call").agg(pl.col("_place").n_unique())
-    spread = lie.filter(pl.col("_place") > 1)["_call"]
+    place = found.select("_call", _place=found.select(_PLACE).hash_rows()).group_by("_call")
+    ends = place.agg(first=pl.col("_place").min(), last=pl.col("_place").max())
+    spread = ends.filter(pl.col("first") != pl.col("last"))["_call"]
     return found.with_columns(_is_spread=pl.col("_call").is_in(spread.implode()))
 
 
@@ -58,11 +58,10 @@ def winners(rows: pl.DataFrame) -> pl.DataFrame:
     not, and one with its model one that lost what stood beside it; then the original beats the
     copy, and the later block the earlier.
     """
-    spread = pl.col("_is_spread")
-    apart, together = _numbered(rows.filter(spread)), rows.filter(~spread)
+    spread = _numbered(rows.filter("_is_spread"))
     ordered = [
-        _sorted(apart, _ranks([_is_replay()], _originals(apart))),
-        _sorted(together, _ranks()),
+        _sorted(spread, _ranks([_is_replay()], _originals(spread))),
+        _sorted(rows, _ranks(), ~pl.col("_is_spread")),
     ]
     is_first = pl.col("_call").ne_missing(pl.col("_call").shift())
     return pl.concat(
@@ -98,16 +97,21 @@ def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
 _Rank = tuple[pl.Expr, bool]
 
 
-def _sorted(rows: pl.DataFrame, ranks: Sequence[_Rank]) -> pl.DataFrame:
-    """The rows by call, those of one by the ranks, of which most are the same for all."""
-    by = rows.select(expression.alias(str(n)) for n, (expression, _) in enumerate(ranks))
-    differ = by.select(pl.all().ne_missing(pl.all().first()).any()).row(0) if by.height else ()
-    telling = [each for each, is_telling in zip(by, differ, strict=False) if is_telling]
-    falls = [ranks[int(each.name)][1] for each in telling]
-    return rows.select("row", "_call", "thread_id", *telling).sort(
-        "_call",
-        *(each.name for each in telling),
-        descending=[False, *falls],
+def _sorted(
+    rows: pl.DataFrame, ranks: Sequence[_Rank], which: pl.Expr | None = None
+) -> pl.DataFrame:
+    """The rows (of `which`) by call, those of one by the ranks, most of which are alike for all."""
+    names = [str(n) for n in range(len(ranks))]
+    by = rows.select(
+        *("row", "_call", "thread_id", "_is_spread"),
+        *(expression.alias(name) for name, (expression, _) in zip(names, ranks, strict=True)),
+    )
+    by = by if which is None else by.filter(which)
+    differ = by.select(pl.col(names).ne_missing(pl.col(names).first()).any())
+    telling = [each.name for each in differ if each.sum()]
+    return by.select("row", "_call", "thread_id", *telling).sort(
+        *("_call", *telling),
+        descending=[False, *(ranks[int(name)][1] for name in telling)],
         nulls_last=True,
         maintain_order=True,
     )

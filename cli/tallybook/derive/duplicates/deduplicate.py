@@ -183,14 +183,16 @@ def _mark_replayed_history(rows: pl.DataFrame) -> pl.DataFrame:
     narrow = rows.select(*facts, *_MARKS)
     files = narrow.filter(pl.col("row").is_in(verdicts["row"].implode()))["path"].unique()
     copied = narrow.select(copied_row="row", _copied="call_id")
+    copied = copied.filter(pl.col("copied_row").is_in(verdicts["copied_row"].implode()))
     marked = (
         narrow.filter(pl.col("path").is_in(files.implode()))
-        .pipe(beside, verdicts)
-        .join(copied, on="copied_row", how="left", maintain_order="left")
+        .pipe(beside, verdicts.join(copied, on="copied_row", how="left"))
         .pipe(_mark_replays)
         .select("row", *(pl.col(name).alias(f"_{name}") for name in _MARKS), _marked=True)
     )
-    anew = [pl.when("_marked").then(f"_{name}").otherwise(name).alias(name) for name in _MARKS]
+    # Lists are dear to put together.
+    marks = _MARKS if not verdicts["owner_is_read"].all() else _MARKS[:2]
+    anew = [pl.when("_marked").then(f"_{name}").otherwise(name).alias(name) for name in marks]
     return rows.with_columns(beside(narrow, marked).select(anew).get_columns())
 
 

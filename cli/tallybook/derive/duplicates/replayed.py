@@ -41,13 +41,13 @@ _COLUMNS = Row._fields
 
 def replayed(rows: pl.DataFrame) -> pl.DataFrame:
     """The replayed rows among `rows` (unique `row`, in file order) as a frame of `Verdict`."""
-    countable = rows.select("kind", "path", "thread_id", "is_copy", "repeat", *_COLUMNS).filter(
-        pl.col("kind") == CALL,
-        pl.col("sequence").is_not_null() | (pl.col("history") == INHERITED),
-    )
-    countable = countable.with_columns(pl.col("timestamp").dt.timestamp("us"))
-    heirs = _files_with_history(countable)
-    histories = _histories(countable, heirs)
+    is_state = pl.col("sequence").is_not_null() | (pl.col("history") == INHERITED)
+    narrow = rows.select(
+        *("path", "thread_id", "is_copy", "repeat", *_COLUMNS),
+        _counts=(pl.col("kind") == CALL) & is_state,
+    ).with_columns(pl.col("timestamp").dt.timestamp("us"))
+    heirs = _files_with_history(narrow)
+    histories = _histories(narrow, heirs)
     verdicts = [verdict for file in heirs.values() for verdict in _judge(file, histories)]
     return pl.DataFrame(
         verdicts,
@@ -67,8 +67,11 @@ def _is_after(one: int | None, other: int | None) -> bool:
 
 def _files_with_history(rows: pl.DataFrame) -> dict[str, list[Row]]:
     """Per file, in order, the rows of every file in which some row is not proved to be its own."""
-    heirs = rows.filter(pl.col("history") != OWN)["path"].unique().implode()
-    found = rows.filter(pl.col("path").is_in(heirs), pl.col("repeat").is_null())
+    doubtful = rows.select("path", _=pl.col("_counts") & (pl.col("history") != OWN)).filter("_")
+    heirs = doubtful["path"].unique().implode()
+    found = rows.filter(
+        pl.col("path").is_in(heirs) & pl.col("repeat").is_null() & pl.col("_counts")
+    )
     files: dict[str, list[Row]] = {}
     for path, *values in _values(found.select("path", *_COLUMNS)):
         files.setdefault(path, []).append(Row(*values))
@@ -124,17 +127,16 @@ def _histories(rows: pl.DataFrame, heirs: dict[str, list[Row]]) -> dict[str, His
     }
     if not wanted:
         return {}
-    states = (
-        rows.filter(
-            pl.col("thread_id").is_in(wanted),
-            ~pl.col("is_copy"),
-            pl.col("repeat").is_null() | (pl.col("repeat") == "twin"),
-        )
-        .select("thread_id", "path", "row", "sequence", "timestamp")
-        .filter(pl.col("sequence").is_not_null())
-    )
+    states = rows.select(
+        *("thread_id", "path", "row", "sequence", "timestamp"),
+        _=pl.col("thread_id").is_in(wanted)
+        & pl.col("_counts")
+        & pl.col("sequence").is_not_null()
+        & ~pl.col("is_copy")
+        & (pl.col("repeat").is_null() | (pl.col("repeat") == "twin")),
+    ).filter("_")
     files: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for thread, path, *state in _values(states):
+    for thread, path, *state in _values(states.drop("_")):
         files.setdefault((thread, path), []).append(tuple(state))
     # Of several files of a thread that are as long the first counts.
     longest: dict[str, list[tuple[Any, ...]]] = {}
