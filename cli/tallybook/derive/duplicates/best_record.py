@@ -12,7 +12,6 @@ from tallybook.derive.problems import has_problem
 from tallybook.schema import EVIDENCE, LOG
 from tallybook.sources import sources
 
-_PLACE: Final = ("path", "thread_id", "sidechain", "is_copy")
 _NEEDED: Final = (
     "row",
     "call_id",
@@ -37,20 +36,51 @@ _NEEDED: Final = (
 def several(rows: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
     """Those of the rows `which` holds for that are of one call, with what ranks them.
 
-    Numbers stand in place of long texts. `_is_spread`: not all records of the call lie in the same
-    file and thread, and as originals.
+    Numbers stand in place of long texts: every window over them looks at each.
     """
     call = pl.when(which).then(pl.col("call_id").hash())
     numbered = rows.select(*_NEEDED, _call=call)
-    found = numbered.filter(pl.col("_call").is_not_null() & pl.col("_call").is_duplicated())
-    place = found.select("_call", _place=found.select(_PLACE).hash_rows()).group_by("_call")
-    ends = place.agg(first=pl.col("_place").min(), last=pl.col("_place").max())
-    spread = ends.filter(pl.col("first") != pl.col("last"))["_call"]
-    return found.with_columns(_is_spread=pl.col("_call").is_in(spread.implode()))
+    return numbered.filter(pl.col("_call").is_not_null() & pl.col("_call").is_duplicated())
 
 
-def winners(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each `row`, and as `_winner` that of the best witness of its call.
+def judged(rows: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """The numbers of the rows that yield to another record of their call, and the `owners`.
+
+    `rows` are those of `several`. Most records are followed in their file by one that is as good
+    and later, to which they yield; of few calls more than one record is left to be ranked.
+    """
+    left = rows.filter(~_yields_to_next())
+    is_open = pl.col("_call").is_in(left["_call"].filter(left["_call"].is_duplicated()).implode())
+    ranked = rows.filter(is_open).with_columns(_path=pl.col("path").hash())
+    won = _winners(ranked)
+    kept = pl.concat([left.filter(~is_open)["row"], won])
+    return rows["row"].filter(~rows["row"].is_in(kept.implode())), _owners(ranked, won)
+
+
+def _yields_to_next() -> pl.Expr:
+    """Whether the next row is a record of the same call in the same place, and as good or better.
+
+    As is the case in `_ranks`, where all but the last of them compare so.
+    """
+    alike = [
+        each.eq_missing(each.shift(-1))
+        for each in (
+            pl.col("_call", "path", "thread_id", "sidechain", "is_copy", "evidence"),
+            pl.col("model", "reported_cached_tokens", "reported_cache_creation_tokens").is_null(),
+        )
+    ]
+    better = [
+        pl.col(name).is_null() | (pl.col(name) <= pl.col(name).shift(-1)).fill_null(value=False)
+        for name in ("output_tokens", "block_index", "finished")
+    ]
+    odd = pl.col("problems").list.len().fill_null(0)
+    certain = (odd + odd.shift(-1)) == 0
+    later = pl.col("record") < pl.col("record").shift(-1)
+    return pl.all_horizontal(*alike, *better, certain, later).fill_null(value=False)
+
+
+def _winners(rows: pl.DataFrame) -> pl.Series:
+    """The row of the best witness of each call.
 
     Best evidence first. A sidechain that repeats a response of the main conversation under another
     request id is a replay with a prompt of its own. Among the rest the highest output is the final
@@ -58,27 +88,19 @@ def winners(rows: pl.DataFrame) -> pl.DataFrame:
     not, and one with its model one that lost what stood beside it; then the original beats the
     copy, and the later block the earlier.
     """
-    spread = _numbered(rows.filter("_is_spread"))
-    ordered = [
-        _sorted(spread, _ranks([_is_replay()], _originals(spread))),
-        _sorted(rows, _ranks(), ~pl.col("_is_spread")),
-    ]
-    is_first = pl.col("_call").ne_missing(pl.col("_call").shift())
-    return pl.concat(
-        each.select("row", _winner=pl.when(is_first).then("row").forward_fill()) for each in ordered
-    )
+    return _sorted(rows, _ranks(rows)).unique("_call", keep="first", maintain_order=True)["row"]
 
 
-def owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
+def _owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
     """Of the rows that `won`, those that are copies, each with its `_owner`, the original's row.
 
     The best witness gives the counts, but thread and caller are those where the response was made.
     """
-    copied = rows.filter("_is_spread", pl.col("sidechain") | pl.col("is_copy"))
+    copied = rows.filter(pl.col("sidechain") | pl.col("is_copy"))
     copies = copied.filter(pl.col("row").is_in(won.implode())).select("row", "_call", "thread_id")
     if copies.is_empty():
         return copies.select("row", _owner="row")
-    related = _numbered(rows.join(copies, on="_call", how="semi", maintain_order="left"))
+    related = rows.join(copies, on="_call", how="semi", maintain_order="left")
     first = (
         _sorted(related, [(_place(), False), *_originals(related)])
         .unique("_call", keep="first", maintain_order=True)
@@ -89,27 +111,16 @@ def owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
     return found.select("row", "_owner")
 
 
-def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a number for their path."""
-    return rows.with_columns(_path=pl.col("path").hash())
-
-
 _Rank = tuple[pl.Expr, bool]
 
 
-def _sorted(
-    rows: pl.DataFrame, ranks: Sequence[_Rank], which: pl.Expr | None = None
-) -> pl.DataFrame:
-    """The rows (of `which`) by call, those of one by the ranks, most of which are alike for all."""
+def _sorted(rows: pl.DataFrame, ranks: Sequence[_Rank]) -> pl.DataFrame:
+    """The rows by call, those of one by the ranks, of which most are the same for all."""
     names = [str(n) for n in range(len(ranks))]
-    by = rows.select(
-        *("row", "_call", "thread_id", "_is_spread"),
-        *(expression.alias(name) for name, (expression, _) in zip(names, ranks, strict=True)),
-    )
-    by = by if which is None else by.filter(which)
-    differ = by.select(pl.col(names).ne_missing(pl.col(names).first()).any())
+    by = rows.select(each.alias(name) for name, (each, _) in zip(names, ranks, strict=True))
+    differ = by.select(pl.all().ne_missing(pl.all().first()).any())
     telling = [each.name for each in differ if each.sum()]
-    return by.select("row", "_call", "thread_id", *telling).sort(
+    return rows.select("row", "_call", "thread_id", *by.select(telling)).sort(
         *("_call", *telling),
         descending=[False, *(ranks[int(name)][1] for name in telling)],
         nulls_last=True,
@@ -139,7 +150,7 @@ def _originals(rows: pl.DataFrame) -> list[_Rank]:
     ]
 
 
-def _ranks(replays: Sequence[pl.Expr] = (), originals: Sequence[_Rank] = ()) -> list[_Rank]:
+def _ranks(rows: pl.DataFrame) -> list[_Rank]:
     """What rows of one call are sorted by, and whether the highest comes first."""
     splits = (
         pl.col("reported_cached_tokens").is_not_null()
@@ -147,12 +158,12 @@ def _ranks(replays: Sequence[pl.Expr] = (), originals: Sequence[_Rank] = ()) -> 
     )
     return [
         (_place(), False),
-        *((each, False) for each in replays),
+        *([(_is_replay(), False)] if rows["sidechain"].any() else []),
         (pl.col("output_tokens"), True),
         (has_problem("ambiguous-dialect"), False),
         (splits, True),
         (pl.col("model").is_not_null(), True),
-        *originals,
+        *_originals(rows),
         (pl.col("block_index"), True),
         (pl.col("finished"), True),
         (pl.col("record"), True),

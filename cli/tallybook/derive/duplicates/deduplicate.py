@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from tallybook.derive.beside import beside
-from tallybook.derive.duplicates.best_record import owners, several, winners
+from tallybook.derive.duplicates.best_record import judged, several
 from tallybook.derive.duplicates.other_sources import mark_forwarded, mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
 from tallybook.derive.duplicates.reused_ids import reused_identities
@@ -231,19 +231,15 @@ def _mark_same_call(rows: pl.DataFrame) -> pl.DataFrame:
     related = several(rows, _FREE)
     if related.is_empty():
         return rows
-    order = winners(related)
-    is_winner = pl.col("row") == pl.col("_winner")
-    lost = order.select("row", _lost=~is_winner)
+    lost, owners = judged(related)
+    is_lost = rows["row"].is_in(lost.implode())
     reason = (
         pl.when(pl.col("sequence").is_not_null())
         .then(pl.lit("same-record"))
         .otherwise(pl.lit("same-response"))
     )
-    return (
-        beside(rows, lost)
-        .pipe(_mark, pl.col("_lost"), pl.col("call_id"), reason)
-        .drop("_lost")
-        .pipe(take_whose, owners(related, order.filter(is_winner)["row"]), "_owner")
+    return _mark(rows, pl.lit(is_lost), pl.col("call_id"), reason).pipe(
+        take_whose, owners, "_owner"
     )
 
 
