@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,8 @@ from tallybook.commands import app
 from tallybook.errors import TallybookError
 from tallybook.files import cluster, pool
 from tallybook.files.engine import HERE, Engine
-from tallybook.files.find import walk
+from tallybook.files.find import Found, walk
+from tallybook.files.objects import ObjectState
 from tallybook.ledger import afar
 from tallybook.ledger.gather import gather
 from tallybook.ledger.open import with_usage
@@ -304,3 +306,17 @@ def test_a_scheduler_that_does_not_answer_is_told(
     done = run(home, monkeypatch, *arguments)
     assert (done.exit_code, done.stdout) == (1, "")
     assert "no Dask scheduler answers at 127.0.0.1:9" in done.stderr
+
+
+def test_objects_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look takes a way there and back; here all four wait for the last of them."""
+    meeting = Barrier(4, timeout=20)
+
+    def look(_: str) -> ObjectState:
+        meeting.wait()
+        raise FileNotFoundError
+
+    monkeypatch.setattr("tallybook.files.objects.look", look)
+    listed = [Found(f"s3://logs/{n}.jsonl", 1, 1, 0, 0) for n in range(4)]
+    sent = afar.gather_afar(listed, afar.build(), "code", on_disk=False, kept=False)
+    assert sent.numbers == []

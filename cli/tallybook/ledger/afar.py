@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from tallybook.urls import is_url
 
 # Readers know nothing of threads, of which a worker may have several, nor would these be quicker.
 _ALONE: Final = Lock()
+_LOOKS: Final = 16  # at once
 
 
 class Sent(NamedTuple):
@@ -50,7 +52,9 @@ def gather_afar(
     """
     if build() != own:
         raise other_build("a Dask worker", own, build())
-    seen = [number for number, task in enumerate(tasks) if _is_as_listed(as_task(task).found)]
+    with ThreadPoolExecutor(_LOOKS) as looks:  # an object is far away, and a look nothing but that
+        as_listed = list(looks.map(_is_as_listed, (as_task(task).found for task in tasks)))
+    seen = [number for number, is_so in enumerate(as_listed) if is_so]
     mine = [tasks[number] for number in seen]
     with _ALONE:
         sent = _sent(mine, code, kept=kept) if on_disk else Sent([], gather(mine, code, None))
