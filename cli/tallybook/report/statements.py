@@ -171,13 +171,10 @@ def _agent(row: Record) -> str:
 
 
 def _ccusage_row(day: str | None, entry: Record) -> Statement:
-    cached, creation = _count(entry, "cacheReadTokens"), _count(entry, "cacheCreationTokens")
     return Statement(
         day=day,
         model=canonical(entry.get("modelName")),
-        input=_sum(_count(entry, "inputTokens"), cached, creation),
-        cached=cached,
-        creation=creation,
+        **_prompt(entry, "inputTokens", "cacheReadTokens", "cacheCreationTokens"),
         output=_count(entry, "outputTokens"),
         cost=None if entry.get("missingPricing") else _money(entry.get("cost")),
     )
@@ -197,16 +194,13 @@ def _tokscale(pairs: Sequence[tuple[str | None, Record]], period: str = "day") -
 
 def _tokscale_row(day: str | None, entry: Record) -> Statement:
     tokens = entry.get("tokens") or entry
-    cached, creation = _count(tokens, "cacheRead"), _count(tokens, "cacheWrite")
     calls = entry.get("messages", entry.get("messageCount"))
     cost = _money(entry.get("cost"))
     return Statement(
         day=day,
         model=canonical(entry.get("modelId") or entry.get("model")),
         calls=calls if isinstance(calls, int) else None,
-        input=_sum(_count(tokens, "input"), cached, creation),
-        cached=cached,
-        creation=creation,
+        **_prompt(tokens, "input", "cacheRead", "cacheWrite"),
         output=_sum(_count(tokens, "output"), _count(tokens, "reasoning")),
         cost=cost or None,  # it has 0 for a model without a price
     )
@@ -292,47 +286,41 @@ def _openai_lines(records: Sequence[Record]) -> Iterator[_Line]:
 
 
 def _anthropic_usage(records: Sequence[Record]) -> list[Statement]:
-    return [_anthropic_row(record) for record in records]
+    return [
+        Statement(
+            day=_day(record.get("starting_at")),
+            model=canonical(record.get("model")),
+            **_prompt(
+                record,
+                "uncached_input_tokens",
+                "cache_read_input_tokens",
+                "cache_creation_5m_input_tokens",
+                "cache_creation_1h_input_tokens",
+            ),
+            output=_count(record, "output_tokens"),
+        )
+        for record in map(_with_writes, records)
+    ]
 
 
-def _anthropic_row(record: Record) -> Statement:
+def _with_writes(record: Record) -> Record:
+    """The record with cache writes as they stand in a table; a page has them in an object."""
     nested = record.get("cache_creation")
-    created = nested if isinstance(nested, dict) else record
-    names = (
-        ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-        if isinstance(nested, dict)
-        else ("cache_creation_5m_input_tokens", "cache_creation_1h_input_tokens")
-    )
-    creation = _sum(*(_count(created, name) for name in names))
-    cached = _count(record, "cache_read_input_tokens")
-    return Statement(
-        day=_day(record.get("starting_at")),
-        model=canonical(record.get("model")),
-        input=_sum(_count(record, "uncached_input_tokens"), cached, creation),
-        cached=cached,
-        creation=creation,
-        output=_count(record, "output_tokens"),
-    )
+    own = nested if isinstance(nested, dict) else {}
+    return {**record, **{name.replace("ephemeral", "cache_creation"): n for name, n in own.items()}}
 
 
 def _anthropic_console(records: Sequence[Record]) -> list[Statement]:
-    prefix = "usage_input_tokens"
-    rows = []
-    for record in records:
-        lives = ("5m", "1h")
-        creation = _sum(*(_count(record, f"{prefix}_cache_write_{life}") for life in lives))
-        cached = _count(record, f"{prefix}_cache_read")
-        rows.append(
-            Statement(
-                day=_day(record.get("usage_date_utc")),
-                model=canonical(record.get("model_version")),
-                input=_sum(_count(record, f"{prefix}_no_cache"), cached, creation),
-                cached=cached,
-                creation=creation,
-                output=_count(record, "usage_output_tokens"),
-            )
+    kinds = ("no_cache", "cache_read", "cache_write_5m", "cache_write_1h")
+    return [
+        Statement(
+            day=_day(record.get("usage_date_utc")),
+            model=canonical(record.get("model_version")),
+            **_prompt(record, *(f"usage_input_tokens_{kind}" for kind in kinds)),
+            output=_count(record, "usage_output_tokens"),
         )
-    return rows
+        for record in records
+    ]
 
 
 def _anthropic_costs(records: Sequence[Record]) -> list[Statement]:
@@ -413,6 +401,13 @@ def _count(record: Record, name: str) -> int | None:
     """A count, be it written as text or as a float; None where it is none."""
     number = _money(record.get(name))
     return None if number is None or number != number.to_integral_value() else int(number)
+
+
+def _prompt(record: Record, uncached: str, cached: str, *writes: str) -> dict[str, Any]:
+    """The counts of a prompt whose parts are stated under these names."""
+    read, written = _count(record, cached), _sum(*(_count(record, name) for name in writes))
+    whole = _sum(_count(record, uncached), read, written)
+    return {"input": whole, "cached": read, "creation": written}
 
 
 def _sum(*counts: int | None) -> int | None:
