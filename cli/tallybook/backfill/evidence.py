@@ -253,10 +253,11 @@ def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
 
     See `_calls`, `_names`, `_evidence` and `told`. Of each batch no more is held.
     """
+    stated = pl.col("kind").is_in([CALL, SUM])
     found = [
         pl.collect_all(
             [
-                _calls(rows.filter(_is_counted())),
+                _calls(rows.filter(stated & pl.col("duplicate_of").is_null())),
                 _calls(rows.filter(_has_yielded())),
                 _names(rows),
                 _evidence(rows, zone),
@@ -266,7 +267,7 @@ def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
         for rows in batches
     ]
     parts = (pl.concat(part) for part in zip(*found, strict=True))
-    calls, yielded, names, evidence, *stated = parts
+    calls, yielded, names, evidence, *totals = parts
     evidence = _with_disagreement(_without_copies(evidence, calls))
     return Gathered(
         # A call id that stands on several rows cannot say which of them a correction means.
@@ -274,7 +275,7 @@ def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
         yielded.with_row_index("call"),
         names,
         evidence.with_columns(pl.col("seen_group").rank("dense")).with_row_index("evidence"),
-        Told(*stated),
+        Told(*totals),
     )
 
 
@@ -323,10 +324,6 @@ def _with_disagreement(evidence: pl.DataFrame) -> pl.DataFrame:
     )
     is_one = pl.col("seen_response_id").is_in(disagree["seen_response_id"].implode())
     return evidence.with_columns(seen_disagrees=is_one.fill_null(value=False))
-
-
-def _is_counted() -> pl.Expr:
-    return pl.col("kind").is_in([CALL, SUM]) & pl.col("duplicate_of").is_null()
 
 
 def _has_yielded() -> pl.Expr:

@@ -125,7 +125,7 @@ def _among(shape: Shape, fitting: list[str], counts: StatedCounts) -> Verdict:
         for name in fitting[1:]
         for direction in _differences(DIALECTS[first], DIALECTS[name], counts)
     }
-    if _is_hidden(DIALECTS[first], counts):
+    if DIALECTS[first].total_holds_hidden and counts.reasoning is None:
         return Verdict(first, ("output",))
     if shape.doubt == FIRM and _is_outside(DIALECTS[shape.dialects[0]], DIALECTS[first], counts):
         return Verdict(first, ("input",))
@@ -169,7 +169,3 @@ def _is_outside(prior: Dialect, found: Dialect, counts: StatedCounts) -> bool:
     """Whether caches are taken to lie outside for no other reason than that they are too large."""
     moved = prior.input_holds_cached and not found.input_holds_cached
     return moved and not (found.total_is_sum and counts.total is not None)
-
-
-def _is_hidden(dialect: Dialect, counts: StatedCounts) -> bool:
-    return dialect.total_holds_hidden and counts.reasoning is None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from tallybook.values import party
+from tallybook.values import names_in, party
 
 Body = Mapping[str, Any]
 
@@ -15,32 +15,21 @@ METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 # Keys of a body or its usage that one provider alone has.
 _TELLTALES: Final = {
-    "is_byok": "openrouter",
-    "cost_details": "openrouter",
-    "native_tokens_prompt": "openrouter",
-    "cost_in_usd_ticks": "xai",
-    "num_sources_used": "xai",
-    "cached_prompt_text_tokens": "xai",
-    "x_groq": "groq",
-    "queue_time": "groq",
-    "search_context_size": "perplexity",
-    "num_search_queries": "perplexity",
-    "promptTokenCount": "google",
-    "candidatesTokenCount": "google",
-    "modelVersion": "google",
-    "prompt_token_count": "google",
-    "candidates_token_count": "google",
-    "prompt_filter_results": "azure",
-    "billed_units": "cohere",
-    "prompt_eval_count": "ollama",
-    "eval_count": "ollama",
-    "load_duration": "ollama",
-    METRICS: "aws",
-    "generation_token_count": "aws",
-    "inputTextTokenCount": "aws",
-    "stopReason": "aws",
-    "cacheWriteInputTokens": "aws",
-    "cacheDetails": "aws",
+    key: provider
+    for provider, keys in (
+        ("openrouter", "is_byok cost_details native_tokens_prompt"),
+        ("xai", "cost_in_usd_ticks num_sources_used cached_prompt_text_tokens"),
+        ("groq", "x_groq queue_time"),
+        ("perplexity", "search_context_size num_search_queries"),
+        ("google", "promptTokenCount candidatesTokenCount modelVersion"),
+        ("google", "prompt_token_count candidates_token_count"),
+        ("azure", "prompt_filter_results"),
+        ("cohere", "billed_units"),
+        ("ollama", "prompt_eval_count eval_count load_duration"),
+        ("aws", "generation_token_count inputTextTokenCount stopReason cacheWriteInputTokens"),
+        ("aws", f"cacheDetails {METRICS}"),
+    )
+    for key in names_in(keys)
 }
 _NOTHING: Final[Body] = MappingProxyType({})
 _IDS: Final = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"), ("gen-", "openrouter"))

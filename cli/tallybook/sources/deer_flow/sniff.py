@@ -35,13 +35,10 @@ def sniff(head: Head) -> bool:
 
 def _is_events(head: Head) -> bool:
     found = list(head.objects(_LOOKED_AT))
-    if found:
-        return 2 * sum(_is_event(value) for value in found) > len(found)
-    return _BEGINNING.match(head.content) is not None
-
-
-def _is_event(value: dict[str, Any]) -> bool:
-    return value.keys() >= _KEYS and isinstance(value["event_type"], str)
+    if not found:
+        return _BEGINNING.match(head.content) is not None
+    events = [each for each in found if each.keys() >= _KEYS]
+    return 2 * sum(isinstance(each["event_type"], str) for each in events) > len(found)
 
 
 def is_gateway_log(head: Head) -> bool:

@@ -57,7 +57,6 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     reading: str | None
     why: str
     is_claude: bool  # the upstream may answer in Anthropic's format
-    is_translated: bool | None  # client and upstream speak different formats
     cache_is_read: bool
     states_writes: bool  # a 0 of what was written to the cache is the provider's own
     guess: str | None  # the problem of counts that are, or may be, estimates
@@ -79,7 +78,6 @@ def route(provider: str | None, endpoint: str | None, streamed: bool | None) -> 
         reading=reading,
         why=why,
         is_claude="claude" in formats,
-        is_translated=None if client is None else client != upstream,
         cache_is_read=provider not in _CACHE_UNREAD,
         states_writes=states_writes(upstream) or client == "embeddings",
         guess=_GUESSES.get(provider or ""),
@@ -391,8 +389,9 @@ def _is_unread(case: Case, way: Route) -> bool:
         return True
     # The build from which on the cache counts of a stream are found, and those of a whole answer.
     needed: list[Version] = [NO_BUILD]
-    if way.streamed is not False and way.upstream in ("responses", "gemini"):
-        needed += [NESTED] if way.is_translated is not False else []
+    is_nested = way.upstream in ("responses", "gemini") and way.client != way.upstream
+    if way.streamed is not False and is_nested:
+        needed.append(NESTED)
     if way.streamed is not True and case.provider in _ONLY_STREAMING:
         needed.append(NEVER)
     elif way.streamed is not True and (way.upstream, way.client) in _LATE_WHOLES:
