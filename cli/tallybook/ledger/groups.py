@@ -227,7 +227,7 @@ def keys_of_parts(
         try:
             if name not in files:
                 raise FileNotFoundError(name)
-            yield name, pl.read_ipc(unsealed(kind, read_own(files[name])))
+            yield name, frame_in(files[name], kind)
         except (OSError, Damaged, pl.exceptions.PolarsError):
             new.append(name)
     for name, pieces in groupby(_keys_of(new, store), key=itemgetter(0)):
@@ -237,10 +237,20 @@ def keys_of_parts(
             if sum(each.height for each in held) <= _MOST_KEPT:
                 held.append(keys)
         if name in files and sum(each.height for each in held) <= _MOST_KEPT:
-            with suppress(OSError):
-                buffer = BytesIO()
-                pl.concat(held).write_ipc(buffer)
-                write_aside(files[name], sealed(kind, buffer.getvalue()), sync=False)
+            keep_frame(files[name], kind, pl.concat(held))
+
+
+def frame_in(path: Path, kind: bytes) -> pl.DataFrame:
+    """What `keep_frame` has written. Raises OSError, Damaged, PolarsError."""
+    return pl.read_ipc(unsealed(kind, read_own(path)))
+
+
+def keep_frame(path: Path, kind: bytes, frame: pl.DataFrame) -> None:
+    """Write what can be found again, if it can be written."""
+    with suppress(OSError):
+        buffer = BytesIO()
+        frame.write_ipc(buffer)
+        write_aside(path, sealed(kind, buffer.getvalue()), sync=False)
 
 
 def _keys_of(names: Sequence[str], store: StoredRows) -> Iterator[tuple[str, pl.DataFrame]]:

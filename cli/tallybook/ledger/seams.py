@@ -8,8 +8,6 @@ In doubt they are derived with the old ones, as if nothing were settled.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,10 +18,17 @@ from tallybook.derive.attribute import with_root
 from tallybook.derive.duplicates.routes import STORED
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.digests import code_digest
-from tallybook.ledger.groups import OWN_KEY, Runs, hashed, keys_of_parts, together
-from tallybook.ledger.manifest import Damaged, Segment, sealed, unsealed
+from tallybook.ledger.groups import (
+    OWN_KEY,
+    Runs,
+    frame_in,
+    hashed,
+    keep_frame,
+    keys_of_parts,
+    together,
+)
+from tallybook.ledger.manifest import Damaged, Segment
 from tallybook.ledger.rows import StoredRows
-from tallybook.private import read_own, write_aside
 from tallybook.schema import (
     CALL,
     COMPACT,
@@ -222,7 +227,7 @@ def _sayings(
     new = []
     for part in parts:
         try:
-            yield part, pl.read_ipc(unsealed(kind, read_own(files[part])))
+            yield part, frame_in(files[part], kind)
         except (OSError, Damaged, pl.exceptions.PolarsError):
             new.append(part)
     found: dict[str, list[pl.DataFrame]] = {}
@@ -237,10 +242,7 @@ def _sayings(
             found.setdefault(part, []).append(some)
     for part, pieces in found.items():
         said = pl.concat(pieces)
-        with suppress(OSError):
-            buffer = BytesIO()
-            said.write_ipc(buffer)
-            write_aside(files[part], sealed(kind, buffer.getvalue()), sync=False)
+        keep_frame(files[part], kind, said)
         yield part, said
 
 
