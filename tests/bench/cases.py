@@ -1,23 +1,26 @@
 """Measures every case that matters, one table for all: first and further looks, size, memory.
 
     python -m tests.bench.cases [--corpus DIR] [--large DIR] [--single DIR] [--many DIR]
-        [--dask DIR] [--runs N]
+        [--dask DIR] [--memory DIR] [--runs N]
 
 The corpora are made by `tests.bench.corpus`: one of ordinary size, one ten times as large
 (`--megabytes 10000`), one of a single log (`--single-file`), one of 50,000 small logs
-(`--files 50000`), one of 2 GB for two Dask workers beside one (`--megabytes 2000`). Cases whose
-corpus is not named are left out. Totals are checked in every case.
+(`--files 50000`), one of 2 GB for two Dask workers beside one (`--megabytes 2000`), and one of
+100,000 small logs of which each view is to take no more than 400 MB (`--files 100000`). Cases whose
+corpus is not named are left out. Totals are checked in every case but the last.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .compare import COLD, FIRST, GROWN, WARM, Result, compare, machine
 from .dask_workers import by_workers
-from .measure import MEMORY_METHOD
-from .readers import find_readers
+from .measure import MEMORY_METHOD, measure
+from .readers import environment, find_readers
 from .truth import load_truth
 
 WORDS = {
@@ -32,6 +35,28 @@ CASES = (
     ("single", (FIRST, WARM)),
     ("many", (FIRST, WARM)),
 )
+
+MOST_BYTES = 400_000_000
+VIEWS = (
+    ("--no-ledger", "--json"),
+    ("--no-ledger", "--json", "--by", "thread"),
+    ("--no-ledger", "--format", "html", "--by", "thread"),
+    ("--ledger", "ledger", "--json"),
+    ("--ledger", "ledger", "--json", "--by", "thread"),
+)
+
+
+def too_large(command: Sequence[str], home: Path) -> list[str]:
+    """What a report takes in memory, by view; printed, and those that take too much given back."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        for view in VIEWS:
+            words = [*command, "usage-report", *view]
+            run = measure(words, environment(home, Path(name)), Path(name))
+            print(f"- {' '.join(view)}: {run.peak_bytes / 1e6:,.0f} MB", flush=True)
+            if run.exit_code or run.peak_bytes > MOST_BYTES:
+                found.append(" ".join(view))
+    return found
 
 
 def rows(name: str, state: str, results: list[Result]) -> list[str]:
@@ -60,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, _ in CASES:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
     parser.add_argument("--dask", type=Path, metavar="DIR")
+    parser.add_argument("--memory", type=Path, metavar="DIR")
     parser.add_argument("--runs", type=int, default=3)
     for name in ("tallybook", "ccusage", "tokscale"):
         parser.add_argument(f"--{name}", metavar="PATH", dest=f"{name}_path")
@@ -86,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
             results = compare(two_and_one, options.dask.resolve(), options.runs, COLD)
         print(*rows(size, COLD, results), sep="\n", flush=True)
         wrong = wrong or any(result.faults for result in results)
+    if options.memory is not None:
+        wrong = bool(too_large(readers[0].command, options.memory.resolve())) or wrong
     return int(wrong)
 
 
