@@ -331,11 +331,9 @@ def _read_document(block: bytes, state: State) -> None:
 
 
 def _document_rows(state: State) -> Iterator[Reported]:
-    stated = _DOCUMENT_ID.search(state.document)
-    begun = _DOCUMENT_TIME.search(state.document)
-    if stated is not None:
+    if stated := _DOCUMENT_ID.search(state.document):
         state.thread.id = stated[1].decode("utf-8", "replace")
-    if begun is not None:
+    if begun := _DOCUMENT_TIME.search(state.document):
         state.thread.begun = instant(begun[1].decode("utf-8", "replace"))
     yield _thread_row(state, "no-counts")
     if not state.is_closed:

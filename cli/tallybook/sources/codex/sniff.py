@@ -109,12 +109,12 @@ def _is_message(value: dict[str, Any]) -> bool:
 
 def _is_exec(value: dict[str, Any]) -> bool:
     match value:
-        case {"type": "thread.started", "thread_id": str()}:
-            return True
-        case {"type": "turn.started"} | {"type": "turn.completed", "usage": dict()}:
-            return True
-        case {"type": "turn.failed", "error": dict()}:
-            return True
-        case {"type": "item.started" | "item.updated" | "item.completed", "item": dict()}:
+        case (
+            {"type": "thread.started", "thread_id": str()}
+            | {"type": "turn.started"}
+            | {"type": "turn.completed", "usage": dict()}
+            | {"type": "turn.failed", "error": dict()}
+            | {"type": "item.started" | "item.updated" | "item.completed", "item": dict()}
+        ):
             return True
     return False

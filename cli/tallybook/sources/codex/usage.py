@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -57,7 +57,7 @@ def read_count(
     """
     problems: list[str] = []
     info = info or _NOTHING
-    stated = _pair(info.last_token_usage, info.total_token_usage, problems)
+    stated = vector(info.last_token_usage, problems), vector(info.total_token_usage, problems)
     is_empty = stated == (None, None)
     whose = bounds.history(state.boundary, line.ordinal)
     if gap is not None:
@@ -192,7 +192,7 @@ def _doubt(state: State, line: Line, problems: list[str]) -> None:
 def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whose: str) -> Reported:
     problems: list[str] = []
     context, response = state.context, text(stated.response_id)
-    pair = _pair(stated.usage, stated.thread_token_usage, problems)
+    pair = vector(stated.usage, problems), vector(stated.thread_token_usage, problems)
     model = text(stated.model) or context.turn_models.get(str(stated.turn_id))
     row = _row(state, record, whose, model)
     if whose == INHERITED and text(stated.thread_id) is not None:
@@ -259,10 +259,6 @@ def _disown(row: Reported, owner: str) -> None:
     row.thread_id, row.is_copy = owner, True
     row.parent_thread_id = row.root_thread_id = row.segment_id = None
     row.caller = row.project = row.provider = row.service_tier = None
-
-
-def _pair(last: Any, total: Any, problems: list[str]) -> Pair:
-    return vector(last, problems), vector(total, problems)
 
 
 def _put_counters(row: Reported, stated: Pair) -> None:
