@@ -29,7 +29,7 @@ _MOST_GROUPS = 128  # each is a step of the progress, and may become a part of t
 _MOST_FILES = 2_048  # of a group: what was found out of each is held until all of them are read
 _MOST_WORKERS = 61 if sys.platform == "win32" else 999  # no process can wait for more there
 # A forked worker has all that is known of the files before it has read one, half a KB of each.
-_MANY_FILES = 32_768
+_MANY_FILES = 65_536
 # Of a cluster. A lost worker costs what it was at; each group is a part, which questions pay for.
 _MOST_BYTES: Final = 1 << 30
 _LEAST_BYTES = 4 << 20
