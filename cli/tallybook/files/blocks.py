@@ -58,7 +58,7 @@ class Beginning(NamedTuple):
 
 
 @contextmanager
-def open_log(path: Path) -> Iterator[Read]:
+def open_log(path: str | Path) -> Iterator[Read]:
     """What reads the file's plain content piece by piece; its first bytes tell the compression.
 
     Raises one of `DAMAGE` where the file cannot be opened, and the pieces do where it is damaged.
@@ -88,7 +88,7 @@ def reading(stream: FileIO | ObjectStream) -> Read:
     return lambda: stream.read(most)
 
 
-def is_compressed(path: Path) -> bool:
+def is_compressed(path: str | Path) -> bool:
     """Whether the file begins as a compressed stream does. Raises OSError."""
     with open_named(path) as stream:
         head = stream.read(len(_ZSTD))
@@ -100,7 +100,7 @@ def _is_zstd(head: bytes) -> bool:
     return head == _ZSTD or (head[1:] == _SKIPPED and head[:1] in _SKIPPED_FIRST)
 
 
-def _zstd_pieces(path: Path) -> Iterator[bytes]:
+def _zstd_pieces(path: str | Path) -> Iterator[bytes]:
     """Pieces of plain content, up to the last byte that a damaged stream still gives."""
     import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s, and much is done without it
 

@@ -513,6 +513,14 @@ def _any_of(patterns: Iterable[str]) -> Matcher:
     return lambda name: name.endswith(end) or fits(name)
 
 
+def logical_text(path: str) -> str:
+    """The same of a path that is a text, with slashes."""
+    if path.endswith(_USUAL):
+        return _posix(path)
+    folder, name = os.path.split(path)
+    return _posix(_join(folder, _plain(name)))
+
+
 def logical_name(path: Path) -> Path:
     """The path without its compression suffix, the suffix that is left in lower case."""
     plain = _plain(path.name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +24,7 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
-from tallybook.files.find import compression_of, logical_name, neighbours
+from tallybook.files.find import compression_of, logical_text, neighbours
 from tallybook.files.objects import at_hand
 from tallybook.files.objects import beginning as beginning_of_object
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
@@ -44,7 +46,7 @@ from tallybook.sources.contract import Rows
 from tallybook.sources.lines import problem
 from tallybook.sources.pictures import without_pictures
 from tallybook.tables import READ, table
-from tallybook.urls import ObjectPath
+from tallybook.urls import ObjectPath, as_path
 
 _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
@@ -82,15 +84,15 @@ class FileReading:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         after: ReadPosition | None = None,
         probes: Sequence[tuple[int, int]] = (),
         copy: Path | None = None,
         *,
         kept: bool = True,
     ) -> None:
-        self.path = path
-        self._content = copy or path
+        self._name = os.fspath(path)  # to make a `Path` takes as long as to open the file
+        self._content: str | Path = copy or self._name
         self.place = ReadPosition()
         self.continued = self.failed = self.is_ours = False
         self._is_kept = kept or bool(probes)
@@ -98,6 +100,11 @@ class FileReading:
         self._after = after
         self._begun = False
         self._odd: dict[str, Reported] = {}  # what is said of files beside it
+
+    @cached_property
+    def path(self) -> Path:
+        """The path of the file."""
+        return as_path(self._name)
 
     def __iter__(self) -> Iterator[RowsOfFile]:
         try:
@@ -109,7 +116,7 @@ class FileReading:
                 yield RowsOfFile(list(self._odd.values()), lasting=False)
             return
         except Unclaimed as error:
-            said = _unclaimed(error.names, self.path, self._content)
+            said = _unclaimed(error.names, self._name, self._content)
         except TooLong:
             said = problem(0, "truncated", _TOO_LONG)
         except (*DAMAGE, sqlite3.Error) as error:
@@ -125,7 +132,7 @@ class FileReading:
     def _database(self) -> Iterator[RowsOfFile]:
         """The rows of a database, and of what was read of a damaged one."""
         self.place.is_database = True
-        with at_hand(self._content) as content:
+        with at_hand(as_path(os.fspath(self._content))) as content:
             for name, rows in read_database(content, lambda source, _: self._facts_beside(source)):
                 self.place.source = name
                 yield RowsOfFile(rows, lasting=True)
@@ -141,7 +148,7 @@ class FileReading:
             return
         with open_log(self._content) as read:
             first, pieces, passed = beginning(read)
-            if not (may_be_database(first) and is_database(self._content)):
+            if not (may_be_database(first) and is_database(as_path(os.fspath(self._content)))):
                 yield from self._log(first, pieces)
                 if passed:
                     self.place.state = b""
@@ -151,7 +158,7 @@ class FileReading:
     def _log(self, first: bytes, pieces: Iterator[bytes]) -> Iterator[RowsOfFile]:
         if not first:
             return
-        head, claimed = told(self.path, first, self._content)
+        head, claimed = told(self._name, first, self._content)
         if len(claimed) != 1:
             raise Unclaimed(claimed)
         source = sources()[claimed[0]]
@@ -166,7 +173,7 @@ class FileReading:
             yield from self._in_one_go(source, state, lines)
         else:
             yield from self._fold(source, state, whole_lines(pieces))
-            if compression_of(self.path.name):
+            if compression_of(self._name):
                 self.place.state = b""
 
     def _known(self, after: ReadPosition) -> tuple[Source, object] | None:
@@ -225,7 +232,7 @@ class FileReading:
         yield RowsOfFile(source.finish(state), lasting=False)
 
     def _facts(self, source: Source) -> FileFacts:
-        return facts(source, self.path, self._odd)
+        return facts(source, self._name, self._odd)
 
     def _facts_beside(self, source: Source) -> FileFacts:
         """The facts of a database, with what earlier states of it say."""
@@ -244,17 +251,20 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-def facts(source: Source, path: Path, odd: dict[str, Reported] | None = None) -> FileFacts:
+def facts(source: Source, path: str | Path, odd: dict[str, Reported] | None = None) -> FileFacts:
     """What a file's name and its small neighbour say to the source.
 
     What is wrong with files beside it is put into `odd`, by their names.
     """
-    plain = logical_name(path)
+    plain = logical_text(os.fspath(path))
+    is_deep = plain.count("/") > _PARTS + 1
+    parts = tuple(plain.rsplit("/", _PARTS)[1:]) if is_deep else as_path(plain).parts[-_PARTS:]
     said = {} if odd is None else odd
     most = source.neighbour_bytes
-    beside = (_small(path.parent, name, most, said) for name in neighbours(source, plain.name))
+    names = neighbours(source, parts[-1])
+    beside = (_small(as_path(os.fspath(path)).parent, name, most, said) for name in names)
     return FileFacts(
-        parts=plain.parts[-_PARTS:],
+        parts=parts,
         neighbour=next((content for content in beside if content is not None), None),
     )
 
@@ -273,10 +283,10 @@ def _small(folder: Path, name: str, most: int, odd: dict[str, Reported]) -> byte
     return None
 
 
-def _unclaimed(claimed: list[str], path: Path, content: Path) -> Reported:
+def _unclaimed(claimed: list[str], path: str, content: str | Path) -> Reported:
     if claimed:
         return problem(0, "ambiguous", f"claimed by {' and '.join(sorted(claimed))}")
-    suffix = compression_of(path.name)
+    suffix = compression_of(path)
     if suffix and not is_compressed(content):
         return problem(0, "unreadable", f"not a {suffix} stream")
     return problem(0, "unclaimed", "no source recognises this file")

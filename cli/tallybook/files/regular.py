@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tallybook.names import path_of
-from tallybook.urls import ObjectPath
+from tallybook.urls import is_url
 
 if TYPE_CHECKING:
     from tallybook.files.objects import ObjectStream
@@ -63,13 +63,14 @@ def open_regular(path: str | Path) -> FileIO:
     return stream
 
 
-def open_named(path: Path) -> FileIO | ObjectStream:
+def open_named(path: str | Path) -> FileIO | ObjectStream:
     """The same of a file that is named by text, see `names`, or of an object by its URL."""
-    if isinstance(path, ObjectPath):
+    text = os.fspath(path)
+    if is_url(text):
         from tallybook.files.objects import open_object  # noqa: PLC0415 - few name a URL
 
-        return open_object(str(path))
-    return open_regular(path_of(os.fspath(path)))
+        return open_object(text)
+    return open_regular(path_of(text))
 
 
 def opened_at_once(path: str, flags: int) -> int:

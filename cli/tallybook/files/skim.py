@@ -109,7 +109,7 @@ def is_longer(first: bytes) -> bool:
     return not _Skimming().add(head)
 
 
-def skimmed(path: Path, first: bytes) -> Head | None:
+def skimmed(path: str | Path, first: bytes) -> Head | None:
     """The keys of a first record that is longer than a head; None where it is not.
 
     Raises one of `DAMAGE` where the file cannot be read so far.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tallybook.errors import FAILURES
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, Read, beginning, blocks, open_log
-from tallybook.files.find import logical_name
+from tallybook.files.find import logical_text
 from tallybook.files.skim import skimmed
 from tallybook.sources import claims
 from tallybook.sources.lines import HEAD_BYTES, Head
@@ -29,7 +30,7 @@ class Told(NamedTuple):
     claimed: list[str]
 
 
-def told(path: Path, first: bytes, content: Path | None = None) -> Told:
+def told(path: str | Path, first: bytes, content: str | Path | None = None) -> Told:
     """What a file is told by, which begins with the bytes `first`; `content` is where it lies.
 
     Where its beginning tells nobody's or more than one's, it is of the source which claims most of
@@ -38,7 +39,7 @@ def told(path: Path, first: bytes, content: Path | None = None) -> Told:
     Raises one of `DAMAGE` where the file cannot be read so far.
     """
     head, place = Head(first), content or path
-    name = logical_name(path).as_posix()
+    name = logical_text(os.fspath(path))
     claimed = claims(head, name)
     if not claimed and (keys := skimmed(place, first)) is not None:
         claimed = claims(keys, name)
@@ -61,7 +62,7 @@ def is_claimed(path: Path) -> bool | None:
         return None
 
 
-def _elected(path: Path) -> list[str]:
+def _elected(path: str | Path) -> list[str]:
     """The source that claims most of the first lines, more than nobody claims; two if they tie."""
     votes: Counter[str] = Counter()
     nobody = 0
@@ -73,7 +74,7 @@ def _elected(path: Path) -> list[str]:
     return [name for name, count in votes.items() if count == most > nobody]
 
 
-def _voters(path: Path) -> Iterator[bytes]:
+def _voters(path: str | Path) -> Iterator[bytes]:
     """The first lines that begin like an object which says something; one may be of any length."""
     looked_at = 0
     with open_log(path) as read:

@@ -232,7 +232,7 @@ def _says_the_same(comparison: FileComparison, entry: Entry, found: Found) -> bo
     from tallybook.files.read import facts  # noqa: PLC0415 - loads pyarrow, 0.06 s
 
     try:
-        begun = encoded(source.begin(facts(source, as_path(found.path))))
+        begun = encoded(source.begin(facts(source, found.path)))
     except Exception:  # the reading meets it again, and says so
         if FAILURES.raised:
             raise

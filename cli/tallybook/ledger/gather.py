@@ -15,7 +15,6 @@ from tallybook.files.find import Found
 from tallybook.files.objects import ahead
 from tallybook.files.resume import ReadPosition
 from tallybook.ledger.manifest import Segment
-from tallybook.urls import as_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,7 +135,7 @@ def _read_from(
     from tallybook.ledger.parts import Where  # noqa: PLC0415
 
     copy = Path(task.found.copy) if task.found.copy else None
-    reading = FileReading(as_path(task.found.path), after, task.probes, copy, kept=kept)
+    reading = FileReading(task.found.path, after, task.probes, copy, kept=kept)
     file_id = os.urandom(8).hex()
     rows: list[Segment] = []
     tentative: list[Segment] = []
