@@ -13,13 +13,7 @@ from tallybook.dialects import put_usage, read_usage
 from tallybook.schema import Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.deer_flow.events import (
-    HINT,
-    TASK_USAGE,
-    TOOL_RESULT,
-    parse_event,
-    read_event,
-)
+from tallybook.sources.deer_flow import events
 from tallybook.sources.deer_flow.sniff import TIME, is_gateway_log
 from tallybook.sources.deer_flow.values import instant, text
 from tallybook.sources.strays import Strays, watch
@@ -31,7 +25,9 @@ _MARKER: Final = re.compile(
     rb'|subagent\.end|llm\.tool\.result)"'
 )
 _OWN: Final = (b'"event_type"',)
-_TOOL_RESULT: Final = re.compile(rb'"event_type"[ \t]*:[ \t]*"' + re.escape(TOOL_RESULT.encode()))
+_TOOL_RESULT: Final = re.compile(
+    rb'"event_type"[ \t]*:[ \t]*"' + re.escape(events.TOOL_RESULT.encode())
+)
 
 
 class State(msgspec.Struct):
@@ -69,10 +65,10 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
         line = block[begin:end]
         if _states_no_task(line):
             continue
-        event = parse_event(line)
+        event = events.parse_event(line)
         if event is not None:
             look(record, begin, end)
-            yield from read_event(event, record)
+            yield from events.read_event(event, record)
         else:
             yield jsonl.unreadable(record, line, is_last=end == len(block))
 
@@ -80,7 +76,7 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
 def _states_no_task(line: bytes) -> bool:
     """Whether a line is the result of a tool that was no task."""
     is_result = _TOOL_RESULT.search(line) is not None and line.endswith(b"}")
-    return is_result and TASK_USAGE not in line and not jsonl.hides(line, 0, len(line))
+    return is_result and events.TASK_USAGE not in line and not jsonl.hides(line, 0, len(line))
 
 
 # What memory extraction used is logged nowhere but in the gateway's log. The lines that it has per
@@ -120,7 +116,7 @@ def _row(record: int, stamp: str | None, metrics: re.Match[str]) -> Reported:
         model=None if model == _NAMELESS else model,
         timestamp=instant(stamp),
     )
-    counts = read_usage(stated, HINT) if (stated := _literal(usage)) else None
+    counts = read_usage(stated, events.HINT) if (stated := _literal(usage)) else None
     if counts is None:
         row.problems = ["no-counts"]
     else:
