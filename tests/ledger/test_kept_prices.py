@@ -71,7 +71,7 @@ def test_other_rules_than_those_of_then_are_told(
 ) -> None:
     rates = Rates(Table("1.0", "abc", ()), Overrides())
     keep(folder, rates)
-    monkeypatch.setattr("tallybook.ledger.kept_prices.rules_digest", lambda: "other")
+    monkeypatch.setattr("tallybook.ledger.kept_prices.RULES", "other")
     assert "rules" in (at(folder, rates.digest)[1] or "")
 
 

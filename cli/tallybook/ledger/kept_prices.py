@@ -14,7 +14,7 @@ import msgspec
 
 from tallybook.errors import UsageError
 from tallybook.names import text_of
-from tallybook.pricing.installed import rules_digest
+from tallybook.pricing.installed import RULES
 from tallybook.private import read_own, write_aside
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Head(msgspec.Struct, frozen=True):
     origin: str
     file: str | None  # the user's own prices: their name and what they say
     own: str
-    rules: str  # digest of the program's own
+    rules: str  # the name of the program's own
 
 
 def keep(folder: Path, rates: Rates) -> None:
@@ -50,7 +50,7 @@ def _packed(rates: Rates) -> bytes:
     table, own = rates.table, rates.overrides
     name = None if own.name is None else text_of(own.name)
     told = (table.version, table.digest, table.corrected, table.origin, name, own.content)
-    head = _Head(*told, rules_digest())
+    head = _Head(*told, RULES)
     payload = msgspec.json.encode(head) + b"\n" + msgspec.json.encode(table.providers)
     return gzip.compress(payload, 1, mtime=0)
 
@@ -97,5 +97,5 @@ def _rates(path: Path) -> tuple[Rates, str | None]:
     table = Table(head.version, head.table, providers, head.corrected, head.origin)
     own = Path(head.file) if head.file is not None else None
     other = "prices of another day, by rules of this version: what those change is priced anew"
-    note = None if head.rules == rules_digest() else other
+    note = None if head.rules == RULES else other
     return Rates(table, read_overrides(own, lambda _: head.own.encode())), note

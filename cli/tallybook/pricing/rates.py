@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallybook.errors import TallybookError
-from tallybook.pricing.installed import corrections_digest, installed_version, rules_digest
+from tallybook.pricing.installed import RULES, corrections_digest, installed_version
 from tallybook.pricing.price_file import Overrides, read_overrides
 from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate, micros
 from tallybook.private import aside, make_folder, read_own, sweep
@@ -175,7 +175,7 @@ class Rates:
             self.sources.append(f"corrections {table.corrected}")
         if overrides.name is not None:
             self.sources.append(f"prices {overrides.name}")
-        made_of = f"{table.digest} {overrides.digest} {rules_digest()}"
+        made_of = f"{table.digest} {overrides.digest} {RULES}"
         self.digest = sha256(made_of.encode()).hexdigest()[:16]
         self.table, self.overrides = table, overrides
         self._tariffs: dict[Key, Tariff] = {}
