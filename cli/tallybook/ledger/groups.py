@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -32,11 +30,10 @@ from tallybook.derive.duplicates.workspaces import (
     has_workspace,
     in_workspace,
 )
-from tallybook.ledger.digests import code_digest
+from tallybook.ledger.kept_frames import KeptFrames
 from tallybook.ledger.keys import Keys
-from tallybook.ledger.manifest import Damaged, Entry, Segment, sealed, unsealed
+from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.rows import SLICE_ROWS, StoredRows
-from tallybook.private import read_own, write_aside
 from tallybook.schema import (
     ASSERTION,
     CAPTURE_TOTAL,
@@ -218,39 +215,17 @@ def keys_of_parts(
 
     One that stands in several slices of a part comes with each.
     """
-    # Hashes are the same within a version of the library only.
-    ending = f".{pl.__version__}.links"
-    files = {n: cache / f"{n.removesuffix('.parquet')}{ending}" for n in names} if cache else {}
-    kind = b"links-" + code_digest().encode()  # other code may look at other columns
-    new = []
-    for name in names:
-        try:
-            if name not in files:
-                raise FileNotFoundError(name)
-            yield name, frame_in(files[name], kind)
-        except (OSError, Damaged, pl.exceptions.PolarsError):
-            new.append(name)
-    for name, pieces in groupby(_keys_of(new, store), key=itemgetter(0)):
+    kept = KeptFrames(cache, "links")
+    yield from kept.there(names)
+    for name, pieces in groupby(_keys_of(kept.missing, store), key=itemgetter(0)):
         held = [_NO_KEYS]
         for _, keys in pieces:
             yield name, keys
             if sum(each.height for each in held) <= _MOST_KEPT:
                 held.append(keys)
-        if name in files and sum(each.height for each in held) <= _MOST_KEPT:
-            keep_frame(files[name], kind, pl.concat(held))
-
-
-def frame_in(path: Path, kind: bytes) -> pl.DataFrame:
-    """What `keep_frame` has written. Raises OSError, Damaged, PolarsError."""
-    return pl.read_ipc(unsealed(kind, read_own(path)))
-
-
-def keep_frame(path: Path, kind: bytes, frame: pl.DataFrame) -> None:
-    """Write what can be found again, if it can be written."""
-    with suppress(OSError):
-        buffer = BytesIO()
-        frame.write_ipc(buffer)
-        write_aside(path, sealed(kind, buffer.getvalue()), sync=False)
+        if sum(each.height for each in held) <= _MOST_KEPT:
+            kept.keep(name, held)
+    kept.close()
 
 
 def _keys_of(names: Sequence[str], store: StoredRows) -> Iterator[tuple[str, pl.DataFrame]]:

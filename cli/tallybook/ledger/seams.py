@@ -21,13 +21,12 @@ from tallybook.ledger.digests import code_digest
 from tallybook.ledger.groups import (
     OWN_KEY,
     Runs,
-    frame_in,
     hashed,
-    keep_frame,
     keys_of_parts,
     together,
 )
-from tallybook.ledger.manifest import Damaged, Segment
+from tallybook.ledger.kept_frames import KeptFrames
+from tallybook.ledger.manifest import Segment
 from tallybook.ledger.rows import StoredRows
 from tallybook.schema import (
     CALL,
@@ -42,7 +41,6 @@ from tallybook.schema import (
 )
 
 _MOST_PIECES: Final = 8  # each costs a question a little
-_KIND: Final = b"seams-"
 _THREADS: Final = ("thread_id", "root_thread_id", "parent_thread_id")
 _FACTS: Final = ("source", *_THREADS, "is_copy")
 _COLUMNS: Final = (
@@ -222,16 +220,10 @@ def _sayings(
     parts: Sequence[str], store: StoredRows, cache: Path
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """What the rows of parts say, a line from each `row` on that tells other facts."""
-    kind = _KIND + code_digest().encode()
-    files = {p: cache / f"{p.partition('.')[0]}.{pl.__version__}.seams.links" for p in parts}
-    new = []
-    for part in parts:
-        try:
-            yield part, frame_in(files[part], kind)
-        except (OSError, Damaged, pl.exceptions.PolarsError):
-            new.append(part)
+    kept = KeptFrames(cache, "seams.links")
+    yield from kept.there(parts)
     found: dict[str, list[pl.DataFrame]] = {}
-    for slices in together(new, store, _COLUMNS):
+    for slices in together(kept.missing, store, _COLUMNS):
         lines = _lines(
             pl.concat(
                 some.with_row_index("row", start).with_columns(part=pl.lit(part))
@@ -241,9 +233,9 @@ def _sayings(
         for (part,), some in lines.partition_by("part", as_dict=True, include_key=False).items():
             found.setdefault(part, []).append(some)
     for part, pieces in found.items():
-        said = pl.concat(pieces)
-        keep_frame(files[part], kind, said)
-        yield part, said
+        kept.keep(part, pieces)
+        yield part, pl.concat(pieces)
+    kept.close()
 
 
 def _lines(rows: pl.DataFrame) -> pl.DataFrame:
