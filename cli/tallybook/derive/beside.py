@@ -16,3 +16,16 @@ def beside(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """
     more = rows["row"].to_frame().join(found, on="row", how="left", maintain_order="left")
     return rows.hstack([each for each in more.iter_columns() if each.name != "row"])
+
+
+def instead(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """The rows, those that `found` has a `row` of with its columns in the place of theirs."""
+    if found.is_empty():
+        return rows
+    is_found = rows["row"].is_in(found["row"].implode())
+    more = rows["row"].to_frame().join(found, on="row", how="left", maintain_order="left")
+    return rows.with_columns(
+        pl.when(is_found).then(more[name]).otherwise(name).alias(name)
+        for name in found.columns
+        if name != "row"
+    )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.derive.beside import beside
+from tallybook.derive.beside import beside, instead
 from tallybook.derive.normalize import normalize
 from tallybook.derive.problems import with_problems, without_problems
 from tallybook.derive.series import Calls, Series, Stated, Tokens, settle
@@ -243,16 +243,8 @@ def _with_rests(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
             difference=pl.lit(value=True),
         )
         .pipe(normalize)
-        .select("row", *(pl.col(name).alias(f"new_{name}") for name in _RENEWED))
     )
-    touched = pl.col("new_difference").is_not_null()
-    return (
-        beside(rows, anew)
-        .with_columns(
-            pl.when(touched).then(f"new_{name}").otherwise(name).alias(name) for name in _RENEWED
-        )
-        .drop(f"new_{name}" for name in _RENEWED)
-    )
+    return instead(rows, anew.select("row", *_RENEWED))
 
 
 def _with_changes(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.derive.beside import beside
+from tallybook.derive.beside import beside, instead
 from tallybook.derive.corrections import at_begin
 from tallybook.derive.duplicates.deduplicate import is_compaction
 from tallybook.derive.normalize import normalize
@@ -182,18 +182,14 @@ def _with_rests(rows: pl.DataFrame, rests: pl.DataFrame) -> pl.DataFrame:
             difference=pl.lit(value=True),
         )
         .pipe(normalize)
-        .select("row", "_begun", *(pl.col(name).alias(f"_{name}") for name in _RENEWED))
     )
-    is_rest = pl.col("_begun").is_not_null()
-    is_begun = pl.col("_begun").fill_null(value=False)
+    is_rest, is_begun = (
+        pl.col("row").is_in(some["row"].implode()) for some in (anew, anew.filter("_begun"))
+    )
     return (
-        beside(rows, anew)
-        .with_columns(
-            pl.when(is_rest).then(f"_{name}").otherwise(name).alias(name) for name in _RENEWED
-        )
+        instead(rows, anew.select("row", *_RENEWED))
         .pipe(without_problems, is_rest, SAID_OF_COUNTED)
         .pipe(with_problems, ("uncounted-calls", is_rest), (PLACEHOLDER_OUTPUT, is_begun))
-        .drop("_begun", *(f"_{name}" for name in _RENEWED))
     )
 
 

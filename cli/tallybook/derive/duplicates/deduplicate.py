@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.derive.beside import beside
+from tallybook.derive.beside import beside, instead
 from tallybook.derive.duplicates.best_record import judged, several
 from tallybook.derive.duplicates.other_sources import mark_forwarded, mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
@@ -188,12 +188,10 @@ def _mark_replayed_history(rows: pl.DataFrame) -> pl.DataFrame:
         narrow.filter(pl.col("path").is_in(files.implode()))
         .pipe(beside, verdicts.join(copied, on="copied_row", how="left"))
         .pipe(_mark_replays)
-        .select("row", *(pl.col(name).alias(f"_{name}") for name in _MARKS), _marked=True)
     )
     # Lists are dear to put together.
     marks = _MARKS if not verdicts["owner_is_read"].all() else _MARKS[:2]
-    anew = [pl.when("_marked").then(f"_{name}").otherwise(name).alias(name) for name in marks]
-    return rows.with_columns(beside(narrow, marked).select(anew).get_columns())
+    return instead(rows, marked.select("row", *marks))
 
 
 def _mark_replays(rows: pl.DataFrame) -> pl.DataFrame:
@@ -248,14 +246,8 @@ def take_whose(rows: pl.DataFrame, pairs: pl.DataFrame, giver: str) -> pl.DataFr
 
     The order of the rows stays.
     """
-    if pairs.is_empty():
-        return rows
-    given = rows.select(pl.col("row").alias(giver), *(pl.col(n).alias(f"_{n}") for n in WHOSE))
-    taken = pairs.join(given, on=giver, how="inner").select(
-        "row", *(f"_{n}" for n in WHOSE), _is_given=pl.lit(value=True)
-    )
-    anew = [pl.when("_is_given").then(f"_{name}").otherwise(name).alias(name) for name in WHOSE]
-    return rows.with_columns(beside(rows.select("row", *WHOSE), taken).select(anew).get_columns())
+    given = rows.select(pl.col("row").alias(giver), *WHOSE)
+    return instead(rows, pairs.join(given, on=giver).select("row", *WHOSE))
 
 
 def is_compaction() -> pl.Expr:

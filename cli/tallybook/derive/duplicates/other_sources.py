@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from tallybook.derive.beside import beside
+from tallybook.derive.beside import beside, instead
 from tallybook.derive.duplicates.forwarded import Pair, pairs
 from tallybook.derive.duplicates.routes import (
     LONGEST_ANSWER_MS,
@@ -130,14 +130,10 @@ def _timed(rows: pl.DataFrame, ranked: pl.DataFrame) -> pl.DataFrame:
         ranked.join(rows.select("row", "timestamp"), on="row", maintain_order="left")
         .with_columns(_when=pl.col("timestamp").drop_nulls().first().over("response_id"))
         .filter(pl.col("timestamp").is_null() & pl.col("_when").is_not_null())
-        .select("row", "_when")
+        .select("row", timestamp="_when")
     )
-    return (
-        beside(rows, when)
-        .with_columns(timestamp=pl.coalesce("timestamp", "_when"))
-        .pipe(without_problems, pl.col("_when").is_not_null(), ["no-time"])
-        .drop("_when")
-    )
+    is_timed = pl.col("row").is_in(when["row"].implode())
+    return instead(rows, when).pipe(without_problems, is_timed, ["no-time"])
 
 
 def _disputed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -272,13 +268,10 @@ def _loser(pair: Pair) -> tuple[int, int, str, str | None]:
 
 def _lend(rows: pl.DataFrame, givers: pl.DataFrame) -> pl.DataFrame:
     """Puts the client's thread, caller and project on a router's row that has no thread."""
-    given = rows.select(pl.col("row").alias("_giver"), *(pl.col(n).alias(f"_{n}") for n in _WHOSE))
-    is_lent = pl.col("thread_id").is_null() & pl.col("_thread_id").is_not_null()
-    return (
-        beside(rows, givers.join(given, on="_giver"))
-        .with_columns(pl.when(is_lent).then(f"_{n}").otherwise(n).alias(n) for n in _WHOSE)
-        .drop("_giver", *(f"_{n}" for n in _WHOSE))
-    )
+    given = rows.select(*_WHOSE, _giver="row").drop_nulls("thread_id")
+    lacking = rows.select("row", "thread_id").filter(pl.col("thread_id").is_null())
+    lent = givers.join(given, on="_giver").join(lacking, on="row", how="semi")
+    return instead(rows, lent.select("row", *_WHOSE))
 
 
 def _with_ends(rows: pl.DataFrame, is_left: pl.Expr) -> pl.DataFrame:
