@@ -1,4 +1,4 @@
-"""Puts what was found of some rows beside all of them, by their number."""
+"""Puts what was found of some rows beside all of them, or in the place of what they say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import polars as pl
 
+WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
@@ -28,4 +29,19 @@ def instead(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         pl.when(is_found).then(more[name]).otherwise(name).alias(name)
         for name in found.columns
         if name != "row"
+    )
+
+
+def take_whose(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Puts on the `row` of each pair whose the row `giver` is: thread, caller, project."""
+    given = rows.select(*WHOSE, giver="row")
+    return instead(rows, pairs.join(given, on="giver").select("row", *WHOSE))
+
+
+def mark(rows: pl.DataFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.DataFrame:
+    """Marks the rows for which `when` holds as duplicates: of what, and for what reason."""
+    why = pl.lit(reason) if isinstance(reason, str) else reason
+    return rows.with_columns(
+        duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
+        duplicate_reason=pl.when(when).then(why).otherwise("duplicate_reason"),
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tallybook.derive.beside import beside, instead
+from tallybook.derive.beside import beside, instead, mark
 from tallybook.derive.normalize import normalize
 from tallybook.derive.problems import with_problems, without_problems
 from tallybook.derive.series import Calls, Series, Stated, Tokens, settle
@@ -248,17 +248,14 @@ def _with_rests(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_changes(rows: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
-    joined = beside(rows, changes)
+    of = pl.col("_duplicate_of")
+    joined = beside(rows, changes).pipe(mark, of.is_not_null(), of, IN_SUM)
     is_rest = pl.col("_kind") == SUM
-    touched = pl.col("_kind").is_not_null() | pl.col("_duplicate_of").is_not_null()
+    touched = pl.col("_kind").is_not_null() | of.is_not_null()
     return (
         joined.pipe(without_problems, touched, SAID_OF_COUNTED)
         .with_columns(
             kind=pl.coalesce("_kind", "kind"),
-            duplicate_of=pl.coalesce("_duplicate_of", "duplicate_of"),
-            duplicate_reason=pl.when(pl.col("_duplicate_of").is_not_null())
-            .then(pl.lit(IN_SUM))
-            .otherwise("duplicate_reason"),
             caller=pl.coalesce("_caller", "caller"),
             model=pl.when(is_rest).then("_model").otherwise("model"),
             calls=pl.when(is_rest).then("_calls").otherwise("calls"),

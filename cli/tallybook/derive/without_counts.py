@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.derive.beside import beside, instead
+from tallybook.derive.beside import beside, instead, mark
 from tallybook.derive.corrections import at_begin
 from tallybook.derive.duplicates.deduplicate import is_compaction
 from tallybook.derive.normalize import normalize
@@ -199,9 +199,6 @@ def _in_the_sums(rows: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     return (
         beside(rows, held)
         .pipe(without_problems, is_held, SAID_OF_COUNTED)
-        .with_columns(
-            duplicate_of=pl.coalesce("_of", "duplicate_of"),
-            duplicate_reason=pl.when(is_held).then(pl.lit(IN_SUM)).otherwise("duplicate_reason"),
-        )
+        .pipe(mark, is_held, pl.col("_of"), IN_SUM)
         .drop("_of")
     )

@@ -14,7 +14,6 @@ from tallybook.sources import sources
 
 _NEEDED: Final = (
     "row",
-    "call_id",
     "path",
     "evidence",
     "sidechain",
@@ -92,23 +91,23 @@ def _winners(rows: pl.DataFrame) -> pl.Series:
 
 
 def _owners(rows: pl.DataFrame, won: pl.Series) -> pl.DataFrame:
-    """Of the rows that `won`, those that are copies, each with its `_owner`, the original's row.
+    """Of the rows that `won`, those that are copies, each with its `giver`, the original's row.
 
     The best witness gives the counts, but thread and caller are those where the response was made.
     """
     copied = rows.filter(pl.col("sidechain") | pl.col("is_copy"))
     copies = copied.filter(pl.col("row").is_in(won.implode())).select("row", "_call", "thread_id")
     if copies.is_empty():
-        return copies.select("row", _owner="row")
+        return copies.select("row", giver="row")
     related = rows.join(copies, on="_call", how="semi", maintain_order="left")
     first = (
         _sorted(related, [(_place(), False), *_originals(related)])
         .unique("_call", keep="first", maintain_order=True)
-        .select("_call", _owner="row", _thread="thread_id")
+        .select("_call", giver="row", _thread="thread_id")
     )
     strayed = pl.col("thread_id").ne_missing(pl.col("_thread"))
     found = copies.join(first, on="_call", maintain_order="left").filter(strayed)
-    return found.select("row", "_owner")
+    return found.select("row", "giver")
 
 
 _Rank = tuple[pl.Expr, bool]

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from tallybook.derive.beside import beside, instead
+from tallybook.derive.beside import beside, instead, mark, take_whose
 from tallybook.derive.duplicates.best_record import judged, several
 from tallybook.derive.duplicates.other_sources import mark_forwarded, mark_stated_elsewhere
 from tallybook.derive.duplicates.replayed import replayed
@@ -38,7 +38,6 @@ from tallybook.schema import (
 _LONGEST_COMPACTION = "10m"  # from its answer to the line that says that it is done
 _COUNTED = pl.col("kind").is_in(COUNTED_KINDS)
 _MARKS = ("duplicate_of", "duplicate_reason", "problems")
-WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
 _FREE = _COUNTED & pl.col("duplicate_of").is_null()
 
 
@@ -96,12 +95,11 @@ def _named_otherwise(rows: pl.DataFrame, key: pl.Series) -> pl.Series:
     unnamed, placed = pl.col("_key").is_null(), pl.col("sequence").is_not_null()
     found = pl.concat(
         [
-            named.filter(placed).pipe(_counters).filter(unnamed).select("row", "_counter"),
-            named.filter(unnamed, ~placed).select("row", _counter=_content()),
+            named.filter(placed).pipe(_counters).filter(unnamed).select("row", _key="_counter"),
+            named.filter(unnamed, ~placed).select("row", _key=_content()),
         ]
     )
-    both = beside(named.select("row", "_key"), found)
-    return both.select(pl.coalesce("_key", "_counter").alias("key")).to_series()
+    return instead(named.select("row", "_key"), found)["_key"]
 
 
 _COUNTER = ("path", "source", "thread_id", "segment_id", "sequence")
@@ -150,28 +148,15 @@ def _with_shared_records(rows: pl.DataFrame) -> pl.DataFrame:
         return rows
     is_shared = rows.select(record.is_duplicated() & record.is_not_null()).to_series()
     columns = ("row", "source", "part", "record_id", "identity")
-    shared = (
-        rows.select(columns)
-        .filter(is_shared)
-        .select("row", _shared=pl.col("identity").min().over("source", "record_id", "part"))
-    )
-    own = pl.coalesce("_shared", "identity")
-    return beside(rows, shared).with_columns(identity=own).drop("_shared")
-
-
-def _mark(rows: pl.DataFrame, when: pl.Expr, of: pl.Expr, reason: pl.Expr | str) -> pl.DataFrame:
-    why = pl.lit(reason) if isinstance(reason, str) else reason
-    return rows.with_columns(
-        duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
-        duplicate_reason=pl.when(when).then(why).otherwise("duplicate_reason"),
-    )
+    own = pl.col("identity").min().over("source", "record_id", "part")
+    return instead(rows, rows.select(columns).filter(is_shared).select("row", identity=own))
 
 
 def _mark_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows whose reader saw that they say again what the last call of the file said."""
     said = pl.when(pl.col("repeat").is_null() & _COUNTED).then("call_id")
     last = pl.coalesce(said.forward_fill().over("source", "path"), "call_id")
-    return _mark(rows, _FREE & pl.col("repeat").is_not_null(), last, pl.col("repeat"))
+    return mark(rows, _FREE & pl.col("repeat").is_not_null(), last, pl.col("repeat"))
 
 
 def _mark_replayed_history(rows: pl.DataFrame) -> pl.DataFrame:
@@ -206,7 +191,7 @@ def _mark_replays(rows: pl.DataFrame) -> pl.DataFrame:
     first = orphan & (orphan.cum_sum().over("source", "path") == 1)
     return (
         with_problems(rows, ("parent-missing", first))
-        .pipe(_mark, _FREE & is_replay, of, "replayed-history")
+        .pipe(mark, _FREE & is_replay, of, "replayed-history")
         .pipe(_mark_replayed_repeats)
     )
 
@@ -221,7 +206,7 @@ def _mark_replayed_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     replayed_before = last("duplicate_reason") == "replayed-history"
     inherited = pl.col("history").is_in([BEFORE_TURN, INHERITED])
     repeats = pl.col("repeat").is_not_null() & inherited & replayed_before
-    return _mark(rows, repeats.fill_null(value=False), last("duplicate_of"), "replayed-history")
+    return mark(rows, repeats.fill_null(value=False), last("duplicate_of"), "replayed-history")
 
 
 def _mark_same_call(rows: pl.DataFrame) -> pl.DataFrame:
@@ -236,18 +221,7 @@ def _mark_same_call(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("same-record"))
         .otherwise(pl.lit("same-response"))
     )
-    return _mark(rows, pl.lit(is_lost), pl.col("call_id"), reason).pipe(
-        take_whose, owners, "_owner"
-    )
-
-
-def take_whose(rows: pl.DataFrame, pairs: pl.DataFrame, giver: str) -> pl.DataFrame:
-    """Puts on the `row` of each pair whose the row is that `giver` names: thread, caller, project.
-
-    The order of the rows stays.
-    """
-    given = rows.select(pl.col("row").alias(giver), *WHOSE)
-    return instead(rows, pairs.join(given, on=giver).select("row", *WHOSE))
+    return take_whose(mark(rows, pl.lit(is_lost), pl.col("call_id"), reason), owners)
 
 
 def is_compaction() -> pl.Expr:
@@ -282,7 +256,7 @@ def _mark_recorded_compactions(rows: pl.DataFrame) -> pl.DataFrame:
     )
     return (
         beside(rows, found)
-        .pipe(_mark, pl.col("_made").is_not_null(), pl.col("_made"), "same-response")
+        .pipe(mark, pl.col("_made").is_not_null(), pl.col("_made"), "same-response")
         .drop("_made")
     )
 
@@ -321,7 +295,7 @@ def _mark_captures(rows: pl.DataFrame) -> pl.DataFrame:
     of = pl.concat_str("source", pl.lit(":"), thread)
     mismatch = _FREE & known & total & pl.col("running") & lacks
     yields = _FREE & known & better
-    rows = with_problems(rows, ("total-mismatch", mismatch)).pipe(_mark, yields, of, "capture")
+    rows = with_problems(rows, ("total-mismatch", mismatch)).pipe(mark, yields, of, "capture")
     return rows.drop("_with_total")
 
 
@@ -355,7 +329,7 @@ def _mark_lesser_records_of_run(rows: pl.DataFrame) -> pl.DataFrame:
     lesser = lesser_records_of_run(rows.filter(_FREE)).rename({"run": "_run"})
     of = pl.concat_str("source", pl.lit(":"), "_run")
     return (
-        beside(rows, lesser).pipe(_mark, pl.col("_run").is_not_null(), of, "same-run").drop("_run")
+        beside(rows, lesser).pipe(mark, pl.col("_run").is_not_null(), of, "same-run").drop("_run")
     )
 
 
@@ -365,7 +339,7 @@ def _mark_threads_with_counts(rows: pl.DataFrame) -> pl.DataFrame:
     counts = (_FREE & pl.col("kind").is_in([CALL, SUM])).any().over(holder, "thread_id")
     of = pl.concat_str("source", pl.lit(":"), "thread_id")
     named = (pl.col("kind") == THREAD) & pl.col("thread_id").is_not_null()
-    return _mark(rows, _FREE & named & counts, of, "same-record")
+    return mark(rows, _FREE & named & counts, of, "same-record")
 
 
 _STAGES: Final[dict[str, tuple[pl.Expr, Callable[[pl.DataFrame], pl.DataFrame]]]] = {

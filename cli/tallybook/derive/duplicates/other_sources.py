@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from tallybook.derive.beside import beside, instead
+from tallybook.derive.beside import beside, instead, mark, take_whose
 from tallybook.derive.duplicates.forwarded import Pair, pairs
 from tallybook.derive.duplicates.routes import (
     LONGEST_ANSWER_MS,
@@ -41,8 +41,7 @@ _MEASURED = (
     "cache_creation_input_tokens",
     "output_tokens",
 )
-_WHOSE = ("thread_id", "parent_thread_id", "root_thread_id", "caller", "project")
-_GIVERS = {"row": pl.get_index_type(), "_giver": pl.get_index_type()}
+_GIVERS = {"row": pl.get_index_type(), "giver": pl.get_index_type()}
 _PAIRED = {
     "row": pl.get_index_type(),
     "_of": pl.get_index_type(),
@@ -86,7 +85,7 @@ def _mark_threads(rows: pl.DataFrame) -> pl.DataFrame:
     }
     # What a router forwarded is paired call by call.
     is_thread = _FREE & ~is_router() & ~is_run()
-    return _mark(rows, is_thread & of.is_in(known).fill_null(value=False), of)
+    return mark(rows, is_thread & of.is_in(known).fill_null(value=False), of, WITNESS)
 
 
 def _mark_responses(rows: pl.DataFrame) -> pl.DataFrame:
@@ -111,7 +110,7 @@ def _mark_responses(rows: pl.DataFrame) -> pl.DataFrame:
         rows.pipe(_lend, _givers(winners))
         .pipe(_timed, winners)
         .pipe(beside, winners.select("row", "_winner"))
-        .pipe(_mark, lost.fill_null(value=False), pl.col("_winner"))
+        .pipe(mark, lost.fill_null(value=False), pl.col("_winner"), WITNESS)
         .drop("_winner")
     )
 
@@ -119,7 +118,7 @@ def _mark_responses(rows: pl.DataFrame) -> pl.DataFrame:
 def _givers(ranked: pl.DataFrame) -> pl.DataFrame:
     """For each winning row the first of the others that knows its thread."""
     won = ranked.filter(pl.col("_winner") == pl.col("call_id")).select("row", "response_id")
-    knowing = ranked.filter(pl.col("thread_id").is_not_null()).select("response_id", _giver="row")
+    knowing = ranked.filter(pl.col("thread_id").is_not_null()).select("response_id", giver="row")
     met = won.join(knowing, on="response_id", maintain_order="left_right")
     return met.unique("row", keep="first", maintain_order=True).select(list(_GIVERS))
 
@@ -243,9 +242,8 @@ def _settle(rows: pl.DataFrame, losers: Iterable[tuple[int, int, str, str | None
     return (
         beside(rows, paired.join(named, on="_of"))
         .pipe(with_problems, (PROBABLY_SAME, pl.col("_words").is_not_null()))
+        .pipe(mark, lost, pl.col("_call"), pl.col("_reason"))
         .with_columns(
-            duplicate_of=pl.coalesce("_call", "duplicate_of"),
-            duplicate_reason=pl.coalesce("_reason", "duplicate_reason"),
             detail=pl.coalesce("_words", "detail"),
             _settled=pl.col("_settled") | lost | pl.col("row").is_in(winners),
         )
@@ -268,10 +266,11 @@ def _loser(pair: Pair) -> tuple[int, int, str, str | None]:
 
 def _lend(rows: pl.DataFrame, givers: pl.DataFrame) -> pl.DataFrame:
     """Puts the client's thread, caller and project on a router's row that has no thread."""
-    given = rows.select(*_WHOSE, _giver="row").drop_nulls("thread_id")
-    lacking = rows.select("row", "thread_id").filter(pl.col("thread_id").is_null())
-    lent = givers.join(given, on="_giver").join(lacking, on="row", how="semi")
-    return instead(rows, lent.select("row", *_WHOSE))
+    knows = rows["thread_id"].is_not_null()
+    knowing, lacking = (rows["row"].filter(each).implode() for each in (knows, ~knows))
+    return take_whose(
+        rows, givers.filter(pl.col("giver").is_in(knowing), pl.col("row").is_in(lacking))
+    )
 
 
 def _with_ends(rows: pl.DataFrame, is_left: pl.Expr) -> pl.DataFrame:
@@ -281,13 +280,6 @@ def _with_ends(rows: pl.DataFrame, is_left: pl.Expr) -> pl.DataFrame:
         .then(pl.lit(AT_ROUTER))
         .when(left & pl.col("routed") & (pl.col("kind") == CALL) & (pl.col("evidence") == LOG))
         .then(pl.lit(AT_CLIENT))
-    )
-
-
-def _mark(rows: pl.DataFrame, when: pl.Expr, of: pl.Expr) -> pl.DataFrame:
-    return rows.with_columns(
-        duplicate_of=pl.when(when).then(of).otherwise("duplicate_of"),
-        duplicate_reason=pl.when(when).then(pl.lit(WITNESS)).otherwise("duplicate_reason"),
     )
 
 

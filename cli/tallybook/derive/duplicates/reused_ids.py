@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tallybook.derive.beside import beside
+from tallybook.derive.beside import instead
 
 _EVIDENCE = ("record_id", "request_id", "chain_id", "timestamp")
 
@@ -32,11 +32,10 @@ def reused_identities(rows: pl.DataFrame) -> pl.DataFrame:
     suspects = rows.select(columns).filter(ids["id"].is_in(reused.implode()))
     narrowed = pl.DataFrame(
         [pair for _, group in suspects.group_by(key) for pair in _narrow(group)],
-        schema={"row": suspects.schema["row"], "_identity": pl.String},
+        schema={"row": suspects.schema["row"], "identity": pl.String},
         orient="row",
     )
-    narrow = pl.coalesce("_identity", "identity")
-    return beside(rows, narrowed).with_columns(identity=narrow).drop("_identity")
+    return instead(rows, narrowed)
 
 
 def _narrow(group: pl.DataFrame) -> Iterable[tuple[int, str]]:

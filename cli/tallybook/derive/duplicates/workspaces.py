@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 import polars.selectors as cs
 
-from tallybook.derive.beside import beside
+from tallybook.derive.beside import beside, mark
 from tallybook.derive.problems import has_problem, with_problems
 from tallybook.schema import BUCKETS, CALL, LOG, MAY_BE_TWICE, SNAPSHOT, SUM, SUMMARY, WITNESS
 
@@ -174,10 +174,9 @@ def _settled(rows: pl.DataFrame) -> pl.DataFrame:
     doubted = (MAY_BE_TWICE, met & ~nothing & ~more)
     return (
         with_problems(rows, doubted)
+        .pipe(mark, nothing, pl.col("_first"), WITNESS)
         .with_columns(
             *anew,
-            duplicate_of=pl.when(nothing).then("_first").otherwise("duplicate_of"),
-            duplicate_reason=pl.when(nothing).then(pl.lit(WITNESS)).otherwise("duplicate_reason"),
             difference=more | pl.col("difference"),
             detail=pl.when(met).then(words).otherwise("detail"),
         )
