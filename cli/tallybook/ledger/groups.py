@@ -31,8 +31,8 @@ from tallybook.derive.duplicates.workspaces import (
     in_workspace,
 )
 from tallybook.ledger.kept_frames import KeptFrames
-from tallybook.ledger.keys import Keys
-from tallybook.ledger.manifest import Entry, Segment
+from tallybook.ledger.keys import Keys, Runs
+from tallybook.ledger.manifest import Entry
 from tallybook.ledger.rows import SLICE_ROWS, StoredRows
 from tallybook.schema import (
     ASSERTION,
@@ -99,68 +99,6 @@ def several(keys: pl.DataFrame) -> pl.DataFrame:
     return ordered.filter((key == key.shift()) | (key == key.shift(-1)))
 
 
-class Runs:
-    """Runs of rows of parts: number of the file, first row, last row + 1.
-
-    In arrays, for there are several a file. Rows are numbered through all parts.
-    """
-
-    def __init__(self) -> None:
-        self._parts: dict[str, int] = {}
-        self._columns = {name: array("Q") for name in ("file", "begin", "end")}
-
-    @property
-    def parts(self) -> list[str]:
-        """The names of the parts that have some."""
-        return list(self._parts)
-
-    def add(self, number: int, segment: Segment) -> None:
-        """Put one more behind the others."""
-        begin = self._parts.setdefault(segment.part, len(self._parts)) * _PART_ROWS + segment.start
-        run = (number, begin, begin + segment.rows)
-        for column, value in zip(self._columns.values(), run, strict=True):
-            column.append(value)
-
-    def frame(self) -> pl.DataFrame:
-        """Those with rows, one a line, in order."""
-        columns = [pl.Series(name, each, pl.UInt64) for name, each in self._columns.items()]
-        return pl.DataFrame(columns).filter(pl.col("begin") < pl.col("end")).sort("begin")
-
-    def numbered(self, found: Sequence[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
-        """What is known of a `row` of parts, with its number among all."""
-        before = [self._parts[part] * _PART_ROWS for part, _ in found]
-        sizes = [each.height for _, each in found]
-        first = pl.select(pl.lit(pl.Series(before, dtype=pl.UInt64)).repeat_by(pl.Series(sizes)))
-        number = pl.col("row") + first.to_series().explode()
-        return pl.concat([each for _, each in found]).with_columns(number)
-
-    def of(self, found: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[pl.DataFrame]:
-        """The keys of parts by the files that hold their rows, those of many parts together."""
-        runs = self.frame()
-        for some in _some(found):
-            keys = self.numbered(some)
-            place = runs["begin"].search_sorted(keys["row"], "right").cast(pl.Int64) - 1
-            run = runs[place.clip(0)] if runs.height else runs
-            yield keys.select(run["file"].cast(pl.UInt32), "key", "side").filter(
-                (keys["row"] >= run["begin"]) & (keys["row"] < run["end"])
-            )
-
-
-def _some(found: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[list[tuple[str, pl.DataFrame]]]:
-    """As many at once as are not much to hold."""
-    held: list[tuple[str, pl.DataFrame]] = []
-    count = 0
-    for part, keys in found:
-        held.append((part, keys))
-        count += keys.height
-        if count > SLICE_ROWS:
-            yield held
-            held, count = [], 0
-    if held:
-        yield held
-
-
-_PART_ROWS: Final = 1 << 32  # more than any part has
 # Of more keys the file of a part, and what is made of it, would be larger than all else.
 _MOST_KEPT: Final = 1 << 22
 _NO_KEYS = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.UInt64, "side": pl.UInt8})

@@ -20,12 +20,12 @@ from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.digests import code_digest
 from tallybook.ledger.groups import (
     OWN_KEY,
-    Runs,
     hashed,
     keys_of_parts,
     together,
 )
 from tallybook.ledger.kept_frames import KeptFrames
+from tallybook.ledger.keys import Runs
 from tallybook.ledger.manifest import Segment
 from tallybook.ledger.rows import StoredRows
 from tallybook.schema import (
