@@ -116,7 +116,7 @@ MADE = {
 }
 WITHIN_A_FILE = {"path"}
 # Numbers of rows, whatever these are to each other.
-ROWS = {"row", "copied_row", "router", "client", "_owner", "_giver", "_of"}
+ROWS = {"row", "copied_row", "router", "client", "giver", "_of"}
 # It takes rows out whose run has the same condition on it, so it decides nothing.
 NEUTRAL = ("tallybook.derive.duplicates.same_run", frozenset({"source"}))
 
