@@ -119,12 +119,12 @@ def added_up(partials: Iterable[Partial], query: Query) -> Partial:
         held.append(_Waiting(each))
         size += held[-1].size
         if size > most:
-            held = [_Waiting(joined((some.sums() for some in held), query))]
+            held = [_Waiting(joined(_unpacked(held), query))]
             size = held[0].size
             most = max(_MOST_ROWS, 2 * size)
     if not held:
         raise ValueError("no batch")
-    return joined((some.sums() for some in held), query)
+    return joined(_unpacked(held), query)
 
 
 class _Waiting:
@@ -132,18 +132,31 @@ class _Waiting:
 
     def __init__(self, sums: Partial) -> None:
         self.size = sums.height
-        self._sums, self._packed = sums, BytesIO()
+        self.sums, self.packed = sums, BytesIO()
         groups = sums.groups
         if groups.height > _SLICE:
-            groups.write_ipc(self._packed, compression="lz4")
-            self._sums = replace(sums, groups=groups.clear())
+            groups.write_ipc(self.packed, compression="lz4")
+            self.sums = replace(sums, groups=groups.clear())
             self.size -= groups.height - groups.height // _PACKED
 
-    def sums(self) -> Partial:
-        """The sums as they were."""
-        if not self._packed.tell():
-            return self._sums
-        return replace(self._sums, groups=pl.read_ipc(self._packed.getvalue()))
+
+def _unpacked(held: Sequence[_Waiting]) -> Iterator[Partial]:
+    """The sums that were held; the groups of all that are packed are with the first of these.
+
+    They are put together a column at a time: what one was made of is then room for the next.
+    """
+    packed = [each.packed.getvalue() for each in held if each.packed.tell()]
+    groups = None
+    if packed:
+        names = held[0].sums.groups.columns
+        every = ([pl.read_ipc(each, columns=[name]) for each in packed] for name in names)
+        groups = pl.concat([pl.concat(some, rechunk=True) for some in every], how="horizontal")
+    for each in held:
+        if groups is not None and each.packed.tell():
+            yield replace(each.sums, groups=groups)
+            groups = each.sums.groups  # none
+        else:
+            yield each.sums
 
 
 def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:

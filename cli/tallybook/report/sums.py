@@ -379,7 +379,7 @@ def joined(partials: Iterable[Partial], query: Query) -> Partial:
 
 
 def _together(groups: list[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
-    """The sums of frames, which are taken out of the list; no copy of all is made at once.
+    """The sums of frames, which are taken out of the list, for no copy of all may be made at once.
 
     What only one of them has stays as it is, as nearly all threads do.
     """
@@ -391,7 +391,10 @@ def _together(groups: list[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
     while groups:
         frame = groups.pop(0)
         own, again = again.head(frame.height), again.slice(frame.height)
-        alone.append(frame.filter(~own) if own.any() else frame)
+        if own.any():  # a column at a time
+            kept = [frame.drop_in_place(name).filter(~own) for name in frame.columns]
+            frame = pl.DataFrame(kept)
+        alone.append(frame)
     if several.is_empty():
         return pl.concat(alone)
     added = several.group_by(keys).agg(sums_of_sums(several)).select(several.columns)
