@@ -1,6 +1,6 @@
 """Tries what nobody thought of, for as long as is asked, and keeps what failed.
 
-    python -m tests.campaign fuzz|kill|damage|cut --seconds N --seed S [--keep DIR] [--trial N]
+    python -m tests.campaign fuzz|kill|damage|cut|grow --seconds N --seed S [--keep DIR] [--trial N]
 
 What a test of the suite tries with few made-up examples it tries with more by `pytest --examples
 20`, and kills of commands and mutations of fixtures go on here for as long as there is time.
@@ -28,7 +28,7 @@ from queue import Empty, Queue
 from random import Random
 from typing import Final
 
-from tests.campaign import cut, damage, fuzz, kill
+from tests.campaign import cut, damage, fuzz, grow, kill
 from tests.campaign.trial import Failed, signature
 
 _TRIALS: Final[dict[str, Callable[[Random, Path], str]]] = {
@@ -36,6 +36,7 @@ _TRIALS: Final[dict[str, Callable[[Random, Path], str]]] = {
     "kill": kill.trial,
     "damage": damage.trial,
     "cut": cut.trial,
+    "grow": grow.trial,
 }
 _LONGEST: Final = 90.0  # seconds that a trial may take; the slowest takes some ten
 

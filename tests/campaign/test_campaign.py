@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 
-from tests.campaign import cut, damage, fuzz, trial
+from tests.campaign import cut, damage, fuzz, grow, trial
 from tests.campaign.mutate import mutate
 from tests.campaign.trial import Failed, check, files_of, put_case
 
 
-@pytest.mark.parametrize("one", [fuzz.trial, cut.trial, damage.trial])
+@pytest.mark.parametrize("one", [fuzz.trial, cut.trial, damage.trial, grow.trial])
 def test_a_trial_of_the_fixtures_passes(one: Callable[[Random, Path], str], tmp_path: Path) -> None:
     assert one(Random("a seed that passes"), tmp_path)
 
