@@ -342,7 +342,7 @@ def test_what_other_code_has_derived_is_derived_again(
     told(home, ledger)
     told(home, ledger)
     assert keys == [18]
-    for name in ("groups", "reading"):
+    for name in ("kept_frames", "reading", "seams", "settling"):
         monkeypatch.setattr(f"tallybook.ledger.{name}.code_digest", lambda: "other")
     derived = ledger / "derived/index"
     before = derived.read_bytes()
