@@ -16,7 +16,8 @@ import pytest
 from tallybook.derive import chain
 from tallybook.derive.chain import derive
 from tallybook.files.blocks import blocks, open_log
-from tallybook.files.find import logical_name, walk
+from tallybook.files.file_names import logical_name
+from tallybook.files.find import walk
 from tallybook.files.read import read_file
 from tallybook.files.sqlite import is_database
 from tallybook.schema import TOOL_COUNTS

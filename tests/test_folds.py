@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from tallybook.files.blocks import DAMAGE, blocks, open_log
-from tallybook.files.find import logical_name, walk
+from tallybook.files.file_names import logical_name
+from tallybook.files.find import walk
 from tallybook.sources import FileFacts, Source, claims, marked, sniffed, sources
 from tallybook.sources.contract import Rows
 from tallybook.sources.lines import Head

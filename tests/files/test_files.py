@@ -13,7 +13,8 @@ import pytest
 
 from tallybook.files import blocks as module
 from tallybook.files.blocks import blocks, open_log
-from tallybook.files.find import folders_of_copies, neighbours, walk
+from tallybook.files.file_names import folders_of_copies, neighbours
+from tallybook.files.find import walk
 from tallybook.files.known_places import known_places, survey
 from tallybook.files.read import FileReading
 from tallybook.sources import sources

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tallybook.files.find import logical_name
+from tallybook.files.file_names import logical_name
 from tallybook.schema import Reported
 from tallybook.sources import Source, claims
 from tallybook.sources.lines import Head

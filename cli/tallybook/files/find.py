@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import translate
-from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from tallybook.errors import FAILURES
+from tallybook.files.file_names import (
+    WRITE_AHEAD,
+    ZSTD,
+    compression_of,
+    holds_no_logs,
+    is_ignored,
+    join,
+    names_beside,
+    names_of_any_file,
+    names_of_logs,
+    plain_name,
+    suffix_of,
+)
 from tallybook.files.regular import NotRegularError
 from tallybook.names import path_of, text_of
-from tallybook.sources import Source, sources
-from tallybook.urls import as_path, as_text, is_url, joined
+from tallybook.urls import as_path, as_text, is_url
 
 if TYPE_CHECKING:
     from tallybook.files.objects import Listing, ObjectEntry, ObjectState
 
-_GZIP, _ZSTD = ".gz", ".zst"
-COMPRESSED = (_GZIP, _ZSTD)
-_USUAL: Final = (".jsonl", ".json")
 # Folders of tools that unpack foreign files by the thousand and never hold a log.
 _NEVER = frozenset({".git", "node_modules", "__pycache__", ".venv"})
-# A database's rows that are committed and not carried over yet.
-_WRITE_AHEAD = "-wal"
-_OF_A_DATABASE = (_WRITE_AHEAD, "-shm", "-journal")
+_OF_A_DATABASE = (WRITE_AHEAD, "-shm", "-journal")
 # A ledger of ours may lie among the logs; what it holds is none, and other after every run.
 _OF_A_LEDGER: Final = frozenset({"lock", "parts", "derived", "answers"})
 # What may be a log among other things. It is looked into where the user names the folder.
 _OFFERED: Final = frozenset({"", ".log", ".txt", ".chunks"})
-# What follows the last dot of a name is its suffix if it can be a word; else it has none.
-_WORD: Final = re.compile(r"[A-Za-z][\w-]{0,15}", re.ASCII)
 
-_join: Final = os.path.join if os.sep == "/" else joined  # on Windows not so of a URL
 Neighbours = tuple[tuple[str, int, int], ...]  # name, size, mtime in ns
 # Of a folder by name. One that was asked for its state keeps it, 1 KB; so the logs' are let go.
 Entries = dict[str, "os.DirEntry[str] | ObjectEntry | None"]
@@ -61,8 +61,6 @@ _devices: Final[dict[int, int]] = {}  # the number of each, held once for all of
 # By URL size and mark of an object that may be any file, and whether a source claims it.
 Verdicts = dict[str, tuple[int, int, bool]]
 _NO_COPIES: Final[Mapping[str, str]] = {}
-_PLAIN: Final = re.compile(r"[^*?\[]+")  # a pattern, or its end, that stands for itself
-Matcher = Callable[[str], object]  # true where a name fits
 State: TypeAlias = "os.stat_result | ObjectState"
 
 
@@ -129,11 +127,11 @@ def walk(
 
 def _without_compressed(found: list[Found]) -> list[Found]:
     """The files without those whose plain form is there."""
-    packed = {each.path for each in found if each.path.lower().endswith(_ZSTD)}
+    packed = {each.path for each in found if each.path.lower().endswith(ZSTD)}
     if not packed:
         return found
     paths = {each.path for each in found}
-    twice = {path for path in packed if path[: -len(_ZSTD)] in paths}
+    twice = {path for path in packed if path[: -len(ZSTD)] in paths}
     return [each for each in found if each.path not in twice]
 
 
@@ -143,8 +141,8 @@ def look(path: str) -> Found:
     folder, name = os.path.split(path)
     beside = tuple(
         (each, there.st_size, there.st_mtime_ns)
-        for each in _names_beside(name)
-        if (there := _stat(_join(folder, each))) is not None
+        for each in names_beside(name)
+        if (there := _stat(join(folder, each))) is not None
     )
     return _found(path, state, beside)
 
@@ -250,7 +248,7 @@ class _LookAround:
 
     def __call__(self, folder: str, here: Entries) -> Iterator[tuple[str, State]]:
         """Takes the logs of a folder; yields the folders in it."""
-        loud, is_barren, within = _loud(), _holds_no_logs(folder), _join(folder, "")
+        loud, is_barren, within = names_of_logs(), holds_no_logs(folder), join(folder, "")
         left: list[str] = []
         self._beside.clear()
         for name, entry in here.items():
@@ -262,23 +260,23 @@ class _LookAround:
                     else:
                         yield within + name, entry.stat()
                     continue
-                plain = _plain(name)
+                plain = plain_name(name)
                 is_loud = bool(loud(plain))
-                if is_barren or (is_loud and _is_ignored(folder, plain)):
+                if is_barren or (is_loud and is_ignored(folder, plain)):
                     continue
                 if is_loud or self._may_be_one(folder, plain):
                     self._take(within, name, here, is_loud=is_loud, left=left)
                 else:
                     left.append(name)
             except OSError as error:
-                failed = as_path(_join(folder, name))
+                failed = as_path(join(folder, name))
                 self.search.failed.append((failed, error.strerror or str(error)))
         self._pass_over(folder, left, here)
 
     def _may_be_one(self, folder: str, plain: str) -> bool:
         """Whether a file may be a log, as a file of any sort may."""
         is_quiet = self._by_hand and suffix_of(plain) in _OFFERED
-        return (is_quiet or bool(_quiet()(plain))) and not _is_ignored(folder, plain)
+        return (is_quiet or bool(names_of_any_file()(plain))) and not is_ignored(folder, plain)
 
     def _take(
         self, within: str, name: str, here: Entries, *, is_loud: bool, left: list[str]
@@ -296,7 +294,7 @@ class _LookAround:
         if not is_regular:
             raise NotRegularError(path)
         if self.is_new(state):
-            names = _names_beside(name)
+            names = names_beside(name)
             beside = _beside(names, within, here, self._listed) if names else ()
             self.search.found.append(_found(path, state, beside))
             self._beside.update(name for name, _, _ in beside)
@@ -324,28 +322,14 @@ class _LookAround:
         for name in names:
             if name in known or (name.endswith(_OF_A_DATABASE) and _is_index(name, here)):
                 continue
-            plain = _plain(name)
-            if not _is_ignored(folder, plain):
+            plain = plain_name(name)
+            if not is_ignored(folder, plain):
                 self.search.pass_over(suffix_of(plain) + compression_of(name).lower())
 
 
 def _is_index(name: str, here: Entries) -> bool:
     """Whether SQLite keeps the file for a database beside it."""
     return any(name.endswith(each) and name.removesuffix(each) in here for each in _OF_A_DATABASE)
-
-
-def suffix_of(name: str) -> str:
-    """What the end of a name says of its content, in lower case: `.log`; empty for nothing.
-
-    A date, a number or a digest behind the last dot says nothing.
-    """
-    stem, _, suffix = name.rpartition(".")
-    return _suffix(suffix) if stem else ""
-
-
-@lru_cache(1024)
-def _suffix(suffix: str) -> str:
-    return f".{suffix.lower()}" if _WORD.fullmatch(suffix) else ""
 
 
 def _beside(names: list[str], within: str, here: Entries, listed: Listing) -> Neighbours:
@@ -375,153 +359,7 @@ def folders_of(paths: Iterable[str], known: Mapping[str, int]) -> dict[str, int]
             continue  # no folder there has a time
         folder, name = os.path.split(path)
         folders.add(folder)
-        beside = [os.path.dirname(other) for other in _names_beside(name) if "/" in other]
-        folders.update(_join(folder, other) for other in beside)
+        beside = [os.path.dirname(other) for other in names_beside(name) if "/" in other]
+        folders.update(join(folder, other) for other in beside)
     states = ((folder, _stat(folder)) for folder in sorted(folders - known.keys()))
     return {folder: state.st_mtime_ns for folder, state in states if state} | dict(known)
-
-
-def _names_beside(name: str) -> list[str]:
-    """What may lie beside a file of this name that says something about it."""
-    if name.endswith(_USUAL) and not _accompanied()(name):
-        return []  # nearly always
-    return [*_named_beside(name)]
-
-
-def _named_beside(name: str) -> Iterator[str]:
-    plain = _plain(name)
-    for source in _with_neighbours():
-        try:
-            beside = neighbours(source, plain)
-        except Exception:  # the reading meets it again, and says so
-            if FAILURES.raised:
-                raise
-            continue
-        yield from beside
-    yield from folders_of_copies(plain)
-    if not plain.endswith(_USUAL) and not compression_of(name):
-        yield name + _WRITE_AHEAD
-
-
-def neighbours(source: Source, plain: str) -> tuple[str, ...]:
-    """Where the small file beside a log of this plain name may lie, the likeliest first."""
-    named = source.neighbour(plain) if source.neighbour else None
-    return (named,) if isinstance(named, str) else tuple(named or ())
-
-
-def folders_of_copies(plain: str) -> list[str]:
-    """The folders beside a database of this plain name in which earlier states of it may lie."""
-    named = (source.copies(plain) for source in _with_copies() if source.copies)
-    return [folder for folder in named if folder]
-
-
-def compression_of(name: str) -> str:
-    """The suffix that says how a file is compressed, as the name has it; empty for none."""
-    end = name[-len(_ZSTD) :]
-    suffix = end if end.lower() == _ZSTD else end[-len(_GZIP) :]
-    return suffix if suffix.lower() in COMPRESSED else ""
-
-
-def _plain(name: str) -> str:
-    """The name that patterns fit: not compressed, its suffix in lower case as most have it."""
-    if name.endswith(_USUAL):
-        return name  # nearly always
-    return _with_low_suffix(name.removesuffix(compression_of(name)))
-
-
-def _with_low_suffix(name: str) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    return stem + dot + suffix.lower() if dot else name
-
-
-def _posix(path: str) -> str:
-    return path.replace(os.sep, "/") if os.sep != "/" else path
-
-
-@cache
-def _with_neighbours() -> list[Source]:
-    return [source for source in sources().values() if source.neighbour]
-
-
-@cache
-def _with_copies() -> list[Source]:
-    return [source for source in sources().values() if source.copies]
-
-
-@cache
-def _accompanied() -> Matcher:
-    """Tells whether something may lie beside a log of this plain name, for a source."""
-    return _any_of(pattern for source in sources().values() for pattern in source.accompanied)
-
-
-@cache
-def _loud() -> Matcher:
-    """Tells whether a plain name is that of a log, and not of any sort of file."""
-    patterns = {pattern for source in sources().values() for pattern in source.patterns}
-    return _any_of(patterns - _quiet_patterns())
-
-
-@cache
-def _quiet() -> Matcher:
-    """Tells whether a plain name is that of any sort of file, logs among them."""
-    return _any_of(_quiet_patterns())
-
-
-def _quiet_patterns() -> set[str]:
-    return {pattern for source in sources().values() for pattern in source.quiet}
-
-
-def _holds_no_logs(folder: str) -> bool:
-    """Whether all files below a folder are known to hold no usage."""
-    return bool(_ignored()[0](f"{_posix(folder)}/"))
-
-
-def _is_ignored(folder: str, name: str) -> bool:
-    """Whether a file of this plain name is known to hold no usage, wherever else it could be."""
-    _, names, last_names, paths = _ignored()
-    return bool(names(name) or (last_names(name) and paths(f"{_posix(folder)}/{name}")))
-
-
-@cache
-def _ignored() -> tuple[Matcher, Matcher, Matcher, Matcher]:
-    """What to ignore: whole folders, names, and paths with the names that these may end with.
-
-    One source's metadata is no log of others. Few files need a look at their whole path, which
-    takes longer than all else that is done with a file.
-    """
-    ignores = {ignored for source in sources().values() for ignored in source.ignores}
-    names = {ignored for ignored in ignores if "/" not in ignored}
-    folders = {ignored for ignored in ignores if ignored.endswith("/*")}
-    paths = ignores - names - folders
-    return (
-        _any_of(f"*/{each}" for each in folders),
-        _any_of(names),
-        _any_of(each.rpartition("/")[2] for each in paths),
-        _any_of(f"*/{each}" for each in paths),
-    )
-
-
-def _any_of(patterns: Iterable[str]) -> Matcher:
-    """Tells whether a name fits any of them: by its end, or as a whole."""
-    named = {_with_low_suffix(each) for each in patterns}
-    ends = {each for each in named if each[:1] == "*" and _PLAIN.fullmatch(each, 1)}
-    end = tuple(sorted(each[1:] for each in ends))
-    found = "|".join(translate(each) for each in sorted(named - ends))
-    if not found:
-        return lambda name: name.endswith(end)
-    fits = re.compile(found).match
-    return lambda name: name.endswith(end) or fits(name)
-
-
-def logical_text(path: str) -> str:
-    """The same of a path that is a text, with slashes."""
-    if path.endswith(_USUAL):
-        return _posix(path)
-    folder, name = os.path.split(path)
-    return _posix(_join(folder, _plain(name)))
-
-
-def logical_name(path: Path) -> Path:
-    """The path without its compression suffix, the suffix that is left in lower case."""
-    plain = _plain(path.name)
-    return path if plain == path.name else path.with_name(plain)

@@ -24,7 +24,7 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
-from tallybook.files.find import compression_of, logical_text, neighbours
+from tallybook.files.file_names import compression_of, logical_text, neighbours
 from tallybook.files.objects import at_hand
 from tallybook.files.objects import beginning as beginning_of_object
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named

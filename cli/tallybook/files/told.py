@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from tallybook.errors import FAILURES
 from tallybook.files.blocks import BLOCK_BYTES, DAMAGE, Read, beginning, blocks, open_log
-from tallybook.files.find import logical_text
+from tallybook.files.file_names import logical_text
 from tallybook.files.skim import skimmed
 from tallybook.sources import claims
 from tallybook.sources.lines import HEAD_BYTES, Head

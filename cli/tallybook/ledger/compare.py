@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from tallybook.errors import FAILURES
-from tallybook.files.find import COMPRESSED, Found, Search, compression_of, look
+from tallybook.files.file_names import COMPRESSED, compression_of
+from tallybook.files.find import Found, Search, look
 from tallybook.files.resume import ReadPosition, encoded, head_of
 from tallybook.ledger.digests import reading_digest
 from tallybook.ledger.gather import Task

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tallybook.files.engine import HERE, Engine
-from tallybook.files.find import Found, logical_name
+from tallybook.files.file_names import logical_name
+from tallybook.files.find import Found
 from tallybook.ledger.compare import FileComparison
 from tallybook.ledger.gather import Gathered, Outcome, Task, as_task, gather
 from tallybook.ledger.manifest import Entry, Manifest, name_once
