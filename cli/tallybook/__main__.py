@@ -56,7 +56,7 @@ def main() -> None:
     for name in _UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
     for name, value in _LIBRARIES.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value
     from tallybook.commands import app_of  # noqa: PLC0415 - see above
 
     try:

@@ -469,3 +469,12 @@ def test_fees_that_nothing_counts_leave_a_cost_without_an_upper_bound(rates: pri
     row = price_one(rates, "claude-opus-4-8", **counts)
     assert row["cost"] == row["cost_low"] == Decimal("0.0075")
     assert row["cost_high"] is None
+
+
+@pytest.mark.parametrize("output", [1, 23_058_430, 23_058_431, 4 * 10**17, -4 * 10**17])
+def test_costs_are_exact_on_both_sides_of_what_64_bits_hold(
+    rates: pricing.Rates, output: int
+) -> None:
+    # Twenty-five dollars a million.
+    row = price_one(rates, "claude-opus-4-5", **claude("0/0/0/0", output_tokens=output))
+    assert row["cost"] == row["output_cost"] == Decimal(output) * 25 / 10**6

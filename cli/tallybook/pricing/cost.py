@@ -131,7 +131,7 @@ def _worked(calls: pl.DataFrame, rates: Rates) -> pl.DataFrame:
 
 def _are_dear(calls: pl.DataFrame) -> bool:
     """Whether costs may need more digits than whole numbers of 64 bits have."""
-    most = calls.select(pl.col(*_TOKENS, *_HIGHEST).max()).row(0, named=True)
+    most = calls.select(pl.col(*_TOKENS, *_HIGHEST).abs().max()).row(0, named=True)
     rates = (most[name] or 0 for name in _HIGHEST if name != "search_high")
     tokens = (most[name] or 0 for name in _TOKENS)
     searches = (most["web_search_requests"] or 0) * (most["search_high"] or 0)

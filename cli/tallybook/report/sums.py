@@ -28,7 +28,6 @@ from tallybook.schema import (
     SUBCOUNTS,
 )
 
-COMPONENT = "component"  # column: whose rows these are, by any name; rows of one stand together
 _ROUTE = ("end", "hour", "model")  # by what the ends of a route are compared
 _ORIGINS = tuple(f"{bucket}_origin" for bucket in (*BUCKETS, *SUBCOUNTS))
 _PROJECTS = ("least_project", "most_project")
