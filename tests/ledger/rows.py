@@ -1,7 +1,8 @@
-"""The rows that a ledger holds, read with nothing but a Parquet reader."""
+"""The rows that a ledger holds, read with nothing but a Parquet reader; and files made of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from tallybook.files.resume import ReadPosition
 from tallybook.ledger.catalog import load
-from tallybook.ledger.manifest import Entry
+from tallybook.ledger.manifest import Entry, Segment, encoded
 
 Row = tuple[Any, ...]
 _NAMES = ("record", "kind", "identity", "reported_output_tokens")
@@ -37,3 +39,18 @@ def _part(content: bytes) -> list[Row]:
     """The rows of a part, all of whose columns are sound; many files lie in it."""
     table = pq.read_table(BytesIO(content), page_checksum_verification=True)
     return list(zip(*(table[name].to_pylist() for name in _NAMES), strict=True))
+
+
+def entry_of(path: str, segments: Iterable[Segment]) -> Entry:
+    """A file of which nothing but its rows matters."""
+    return Entry(
+        path=path,
+        file_id=path,
+        size=1,
+        mtime_ns=1,
+        inode=1,
+        device=1,
+        beside=(),
+        encoded_place=encoded(ReadPosition(version=1)),
+        rows=tuple(segments),
+    )

@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
-from tallybook.files.resume import ReadPosition
 from tallybook.ledger import settling
 from tallybook.ledger.derived import Derived, component
 from tallybook.ledger.digests import code_digest
-from tallybook.ledger.manifest import Entry, Segment, encoded
+from tallybook.ledger.manifest import Segment
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.seams import in_pieces
 from tallybook.ledger.store import Store
@@ -26,6 +25,7 @@ from tallybook.schema import COMPACT, RESPONSE, SUM, THREAD
 from tallybook.tables import READ
 from tests.examples import tries
 from tests.ledger.homes import document, home_of, opened, session, told, transcript
+from tests.ledger.rows import entry_of
 from tests.reported import reported
 from tests.test_fixtures import CASES
 
@@ -119,30 +119,16 @@ def pieces_of(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]], fold
         store.take(name, rows.to_arrow().cast(READ))
         for start, path in enumerate(rows["path"]):
             segments.setdefault(path, []).append(Segment(name, start, 1))
-    whole = component([_entry(path, segments[path]) for path in paths], code_digest())
+    whole = component([entry_of(path, segments[path]) for path in paths], code_digest())
     settled_rows = [part for path in paths for part in segments[path] if part.part == "old"]
     derived = Derived(folder, "prices")
-    before = [_entry(path, [s for s in segments[path] if s in settled_rows]) for path in paths]
+    before = [entry_of(path, [s for s in segments[path] if s in settled_rows]) for path in paths]
     name = component([each for each in before if each.rows], code_digest()).name
     derived.add(pl.DataFrame({"component": [name]}), {name: 1})
     derived.take_in(["old"])
     derived.close([name])
     found = in_pieces([whole], Derived(folder, "prices"), StoredRows(store), folder, 100)
     return len(found.get(0, "1"))
-
-
-def _entry(path: str, segments: Sequence[Segment]) -> Entry:
-    return Entry(
-        path=path,
-        file_id=path,
-        size=1,
-        mtime_ns=1,
-        inode=1,
-        device=1,
-        beside=(),
-        encoded_place=encoded(ReadPosition(version=1)),
-        rows=tuple(segments),
-    )
 
 
 def call(identity: str, **more: Any) -> dict[str, Any]:

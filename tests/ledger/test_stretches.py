@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallybook.backfill.plan import make_plan
-from tallybook.files.resume import ReadPosition
 from tallybook.ledger import keys, settling
 from tallybook.ledger import reading as module
-from tallybook.ledger.manifest import Entry, Segment, encoded
+from tallybook.ledger.manifest import Segment
 from tallybook.ledger.reading import Reading
 from tallybook.ledger.rows import StoredRows
 from tallybook.ledger.store import Store
@@ -25,6 +24,7 @@ from tallybook.tables import READ
 from tests.backfill.database import write
 from tests.backfill.history import history
 from tests.ledger.homes import document, opened
+from tests.ledger.rows import entry_of
 from tests.reported import reported
 
 NOWHERE = Path("/nowhere")
@@ -167,18 +167,7 @@ def stretches_of(*given: dict[str, Any]) -> list[list[int]]:
     frame = reported(*given).drop("row")
     store = Store([])
     store.take("part", frame.to_arrow().cast(READ))
-    segments = (Segment("part", 0, frame.height),)
-    entry = Entry(
-        path="a.jsonl",
-        file_id="a",
-        size=1,
-        mtime_ns=1,
-        inode=1,
-        device=1,
-        beside=(),
-        encoded_place=encoded(ReadPosition(version=1)),
-        rows=segments,
-    )
+    entry = entry_of("a.jsonl", [Segment("part", 0, frame.height)])
     held = StoredRows(store)
     found = stretches([entry], held, 1)
     return [held.rows(some)["record"].to_list() for some in found]
