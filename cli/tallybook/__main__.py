@@ -44,6 +44,9 @@ _LIBRARIES = {
 # What is loaded at the start stays, and rows are in no rings: looked for as often as Python does by
 # itself, garbage takes a twentieth of a short run.
 _COLLECTIONS = (100_000, 20, 100)
+# A text that has more bytes and cannot be written is forgotten, and so is that it could not be; the
+# buffer that Python takes for some devices has 4 KB, less than a page of help.
+_BUFFER = 1 << 16
 
 
 def main() -> None:
@@ -122,10 +125,16 @@ def _open_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)  # the lowest number that is free
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # with PYTHONUNBUFFERED, which may write half a text
+    if isinstance(raw, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw, _BUFFER),
+            sys.stdout.encoding,
+            sys.stdout.errors,
+            line_buffering=bool(sys.stdout.line_buffering),
+        )
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    raw = getattr(sys.stdout, "buffer", None)
-    if isinstance(raw, io.RawIOBase):  # with PYTHONUNBUFFERED, and then it may write half a text
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding)
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 

@@ -560,7 +560,12 @@ class TestWriting:
             text=True,
             check=False,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(tmp_path)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "PYTHONUNBUFFERED": "",
+                "HOME": str(tmp_path),
+            },
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
