@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from functools import cache
+from types import NoneType
+from typing import Final, get_args
 
 import msgspec
+from msgspec.structs import fields
 
 # The five disjoint buckets, and the two counts that are a part of one of them.
 # What a record states, before it is split into buckets.
@@ -243,3 +246,19 @@ class Reported(msgspec.Struct, kw_only=True):
     reported_cost_usd: Decimal | None = None
     problems: list[str] | None = None
     detail: str | None = None
+
+
+DEFAULTS: Final = dict(
+    zip(reversed(Reported.__struct_fields__), reversed(Reported.__struct_defaults__), strict=False)
+)
+
+
+@cache
+def read_types() -> dict[str, type]:
+    """The columns of the rows of a file, with where they come from, each by its type.
+
+    Any may be null in a column, whatever its field says.
+    """
+    kinds = {each.name: each.type for each in fields(Reported)}
+    own = {n: k if (some := get_args(k))[1:] != (NoneType,) else some[0] for n, k in kinds.items()}
+    return {"source": str, "path": str} | own

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from types import NoneType
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import pyarrow as pa
-from msgspec.structs import FieldInfo, astuple, fields
+from msgspec.structs import astuple
 
-from tallybook.schema import Reported
+from tallybook.schema import DEFAULTS, Reported, read_types
 from tallybook.values import EPOCH
 
 _TOKENS = pa.int64()
@@ -19,7 +18,6 @@ _TEXT = pa.string()
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 MONEY: Final = pa.decimal128(38, 15)
 
-# Each of them may be null in a column, whatever the field says.
 _TYPES: Final = {
     int: pa.int64(),
     str: _TEXT,
@@ -32,15 +30,9 @@ _TYPES: Final = {
 _SINCE: Final = pa.duration("us")  # 1970
 
 
-def _column(field: FieldInfo) -> tuple[str, pa.DataType]:
-    kinds = [kind for kind in (get_args(field.type) or (field.type,)) if kind is not NoneType]
-    return field.name, _TYPES[field.type if field.type in _TYPES else kinds[0]]
-
-
-REPORTED: Final = pa.schema([_column(field) for field in fields(Reported)])
-
 # The rows of one file, with where they come from.
-READ: Final = pa.schema([("source", _TEXT), ("path", _TEXT), *REPORTED])
+READ: Final = pa.schema([(name, _TYPES[kind]) for name, kind in read_types().items()])
+REPORTED: Final = pa.schema([READ.field(name) for name in Reported.__struct_fields__])
 
 # What backfill proved of a call: one direction of it, put beside the facts and never into them.
 CORRECTIONS: Final = pa.schema(
@@ -62,9 +54,6 @@ CORRECTIONS: Final = pa.schema(
         ("evidence_part", _TEXT),
         ("rule", _TEXT),  # how the match was proved
     ]
-)
-DEFAULTS: Final = dict(
-    zip(reversed(Reported.__struct_fields__), reversed(Reported.__struct_defaults__), strict=False)
 )
 
 

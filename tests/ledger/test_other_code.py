@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,10 +23,12 @@ from tallybook.ledger.digests import PACKAGE, READING, code_digest, reading_dige
 from tallybook.ledger.folder import Folder
 from tallybook.ledger.manifest import Entry, encoded
 from tallybook.ledger.merging import merge
+from tallybook.ledger.rows import empty_rows
 from tallybook.ledger.upkeep import compact, status
 from tallybook.ledger.verify import verify
 from tallybook.sources import sources
 from tallybook.sources.contract import never
+from tallybook.tables import READ
 from tests.ledger.homes import (
     FIXTURES,
     coverage,
@@ -238,6 +241,12 @@ def test_rows_without_the_columns_that_came_since_are_still_read(
     assert coverage(text)["problems"] == {}
     assert compact(ledger) == 4
     assert totals(told(home, ledger)) == totals(text)
+
+
+def test_a_part_is_read_in_the_types_that_it_was_written_in(tmp_path: Path) -> None:
+    """Who asks for rows loads no library that writes them, and so names their types himself."""
+    pq.write_table(READ.empty_table(), tmp_path / "part.parquet")
+    assert pl.read_parquet(tmp_path / "part.parquet").schema == empty_rows().schema
 
 
 def test_checks_leave_other_code_s_rows_to_the_next_report(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,8 +16,17 @@ from tallybook.ledger.derived import cover, pick
 from tallybook.ledger.manifest import Entry, Segment
 from tallybook.ledger.part_files import is_aside, openable
 from tallybook.ledger.store import PartDamaged, Store
-from tallybook.tables import DEFAULTS, READ
+from tallybook.schema import DEFAULTS, read_types
 
+_TYPES: Final = {
+    int: pl.Int64(),
+    str: pl.String(),
+    bool: pl.Boolean(),
+    datetime: pl.Datetime("us", "UTC"),
+    Decimal: pl.Decimal(38, 15),
+    list[str]: pl.List(pl.String()),
+    list[int | None]: pl.List(pl.Int64()),
+}
 # So many rows are looked through at once where not all of their columns are needed.
 SLICE_ROWS: Final = 16_384
 
@@ -51,7 +62,7 @@ class StoredRows:
                     yield part.with_columns(path=pl.lit(path))
 
     def _load(self, name: str, start: int, rows: int) -> pl.DataFrame:
-        frame = self.part(name, READ.names, start, rows)
+        frame = self.part(name, list(read_types()), start, rows)
         if frame.height != rows:
             raise PartDamaged(name, f"{frame.height} rows where there should be {rows}")
         return frame
@@ -128,9 +139,9 @@ def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 @cache
 def empty_rows() -> pl.DataFrame:
     """No rows, in the READ schema."""
-    return pl.DataFrame(READ.empty_table())
+    return pl.DataFrame(schema=_of_today())
 
 
 @cache
 def _of_today() -> pl.Schema:
-    return empty_rows().schema
+    return pl.Schema({name: _TYPES[kind] for name, kind in read_types().items()})
