@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +69,32 @@ def test_an_interrupt_is_left_to_the_run_and_never_told_by_a_worker(
     found = pool.work_through(masked, [1, 2], [1, 1], workers=2)
     assert dict(found) == {range(1): True, range(1, 2): True}
     assert not masked(None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+@pytest.mark.parametrize("lacking", ["__init__", "_launch_processes"])
+def test_what_no_worker_can_be_started_for_is_read_here(
+    monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    """Some systems let processes share no memory, and a full one lets none begin."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr(ProcessPoolExecutor, lacking, refused)
+    monkeypatch.setattr(pool, "POOL_BYTES", 0)
+    monkeypatch.setattr(pool, "_context", lambda **_: multiprocessing.get_context("fork"))
+    assert dict(pool.work_through(len, [1, 2], [1, 1], workers=2)) == {range(1): 1, range(1, 2): 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_what_work_raises_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, say, on which a worker writes: it is no reason to try again."""
+    monkeypatch.setattr(pool, "POOL_BYTES", 0)
+    monkeypatch.setattr(pool, "_context", lambda **_: multiprocessing.get_context("fork"))
+    with pytest.raises(FileNotFoundError):
+        list(pool.work_through(opened, ["missing"], [1], workers=2))
+
+
+def opened(paths: Sequence[str]) -> int:
+    return len([Path(path).open() for path in paths])

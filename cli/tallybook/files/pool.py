@@ -57,10 +57,12 @@ def work_through(  # noqa: PLR0913 - what to do with what, and how
     """
     total = sum(sizes)
     most = min(workers or os.cpu_count() or 1, _MOST_WORKERS)
-    workers = min(most, len(items))
-    # One large file too: what reading it took is given back, and the rest is loaded meanwhile.
-    pooled = is_pooled(sizes) and most > 1
-    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if pooled else _apart(sizes))
+    is_much = is_pooled(sizes) and most > 1
+    workers = min(most, len(items)) if is_much else 1
+    # One large file too: what reading it took is given back. And a little, where a worker starts at
+    # once: to load the rest takes as long.
+    pooled = is_much or (most > 1 and meanwhile is not None and _is_forked())
+    cuts = _groups(sizes, workers * _GROUPS_PER_WORKER if is_much else _apart(sizes))
     groups = [items[cut.start : cut.stop] for cut in cuts]
     weights = _weights(cuts, sizes)
     done = 0
@@ -213,23 +215,26 @@ def _work_pooled(
     workers: int,
     meanwhile: Callable[[], object] | None,
 ) -> Iterator[tuple[int, R]]:
-    """Largest groups first; a group whose worker died is read here, so nothing is lost."""
+    """Largest groups first; a group whose worker died, or never began, is read here."""
     order = _largest_first(weights)
     left = set(order)
     is_many = sum(map(len, groups)) >= _MANY_FILES
     if is_many:
         meanwhile = None  # while workers are there, there is enough to hold
     try:
-        with ProcessPoolExecutor(
-            workers,
-            _context(is_many=is_many),
-            initializer=_take_over,
-            initargs=(FAILURES.raised, _hidden()),
-        ) as pool:
+        with _broken_by(OSError, NotImplementedError):  # where processes cannot share memory
+            executor = ProcessPoolExecutor(
+                workers,
+                _context(is_many=is_many),
+                initializer=_take_over,
+                initargs=(FAILURES.raised, _hidden()),
+            )
+        with executor as pool:
             tidily = partial(_tidily, work)
             at_end = (workers, meanwhile)
             try:
-                for number, future in _done(pool, tidily, groups, order, len(order), at_end):
+                found = _done(pool, tidily, groups, order, len(order), at_end)
+                for number, future in _begun(found):
                     yield number, future.result()
                     left.discard(number)
             except BaseException:
@@ -242,6 +247,20 @@ def _work_pooled(
     except BrokenProcessPool:
         for number in sorted(left):
             yield number, work(groups[number])
+
+
+@contextmanager
+def _broken_by(*errors: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        raise BrokenProcessPool(str(error)) from error
+
+
+def _begun(found: Iterator[T]) -> Iterator[T]:
+    """The same; workers that cannot be started are as good as dead."""
+    with _broken_by(OSError):
+        yield from found
 
 
 @contextmanager
@@ -287,7 +306,10 @@ def _end_with_parent() -> None:
 
 
 def _context(*, is_many: bool) -> multiprocessing.context.BaseContext:
-    """Forked workers start at once, but only a process without other threads may be forked."""
+    return multiprocessing.get_context("fork" if _is_forked() and not is_many else "spawn")
+
+
+def _is_forked() -> bool:
+    """Whether workers start at once; only a process without other threads may be forked."""
     alone = threading.active_count() == 1 and "polars" not in sys.modules
-    is_forked = alone and not is_many and sys.platform == "linux"
-    return multiprocessing.get_context("fork" if is_forked else "spawn")
+    return alone and sys.platform == "linux"

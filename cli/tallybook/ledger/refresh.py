@@ -155,7 +155,6 @@ def _gathered_here(
 ) -> Results:
     if not tasks:
         return iter(())
-    import tallybook.ledger.parts  # noqa: F401, PLC0415 - once, before workers are forked
     from tallybook.files.pool import work_through  # noqa: PLC0415 - few looks read anything
 
     work = partial(gather, code=code, parts=store.parts, kept=store.kept is not None)
