@@ -237,6 +237,19 @@ def test_a_response_item_that_speaks_of_counts_is_no_count() -> None:
     assert read(header(), talk) == []
 
 
+def test_what_was_passed_over_before_hides_no_line_that_begins_otherwise() -> None:
+    said = line("response_item", {"type": "message", "role": "user", "content": "a"})
+    rows: list[Row] = [said, count(FIRST, FIRST), said, said, count(STEP, SECOND)]
+    numbered = [
+        {"timestamp": row["timestamp"], "ordinal": n, **row} for n, row in enumerate(rows, 8)
+    ]
+    broken = jsonl(numbered[2]).decode().strip().replace('{"', "{'", 1)
+    hiding = broken.replace('"a"', '"\\u0061"')
+    found = read(header(), *numbered[:3], hiding, *numbered[3:])
+    assert column(found, "record") == [3, 5, 7]
+    assert column(found, "problems") == [None, ["bad-line"], None]
+
+
 def test_key_order_white_space_and_line_ends_change_nothing() -> None:
     rows: list[Row] = [header(), turn(), answer(), count(FIRST, FIRST)]
     loose = [dict(reversed(row.items())) for row in rows]

@@ -20,7 +20,7 @@ from tallybook.sources.lines import problem
 from tallybook.values import decode
 
 _OPENER, _CLOSER = b"{}"
-_CLOSERS: Final = b"}\r"
+CLOSERS: Final = b"}\r"
 # A letter or an underscore as an escape, as no client writes it.
 _ESCAPE: Final = rb"\u00"  # looked for first: a pattern takes four times as long
 ESCAPED: Final = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|5[0-9aAfF]|7[0-9aA])")
@@ -38,27 +38,20 @@ class Counting(Protocol):
     records: int
 
 
-def spans(
-    block: bytes, state: Counting, passed: re.Pattern[bytes] | None = None
-) -> Iterator[tuple[int, int, int, bool]]:
-    """Each line but those that begin with `passed` and end like an object; counts all of them.
-
-    Blank ones are passed over as well.
-    """
+def spans(block: bytes, state: Counting) -> Iterator[tuple[int, int, int, bool]]:
+    """Each line that is not blank; counts all of them."""
     begin, record, size = 0, state.records, len(block)
-    find, match = block.find, passed.match if passed else None
     while begin < size:
-        end = find(b"\n", begin)
+        end = block.find(b"\n", begin)
         record += 1
         if end < 0:  # the last one of its file, which may be cut behind any brace
             end = size
             yield record, begin, end, True
-        elif match is None or match(block, begin) is None or block[end - 1] not in _CLOSERS:
-            if block[begin] <= SPACE and (blank := blanks(block, begin)):
-                end, more = blank
-                record += more
-            else:
-                yield record, begin, end, False
+        elif block[begin] <= SPACE and (blank := blanks(block, begin)):
+            end, more = blank
+            record += more
+        else:
+            yield record, begin, end, False
         begin = end + 1
     state.records = record
 

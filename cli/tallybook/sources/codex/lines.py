@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from tallybook.sources import jsonl
 from tallybook.values import MAX_COUNT, UNDECODABLE, count, decode, inside, text
 
 _EVENTS: Final = (
     rb"token_count|thread_settings_applied|task_started|entered_review_mode|exited_review_mode"
 )
 
-# The start of a line in the order that Codex writes. Anything that it does not match is looked at
-# with MARKER, so another key order or spacing costs time and never a line. Nearly all are told by
-# the first letter of their type.
-BYPASS: Final = re.compile(
-    rb'\{"timestamp":"[^"\\\n]*+",(?:"ordinal":\d+,)?+"type":"(?:'
+# The start of a line in the order that Codex writes, up to its type and with it. Anything that it
+# does not match is looked at with MARKER, so another key order or spacing costs time and never a
+# line. Nearly all are told by the first letter of their type.
+_SILENT: Final = re.compile(
+    rb'(\{"timestamp":"[^"\\\n]*+"(?:,"ordinal":\d+)?+),"type":"(?:'
     rb'response_item","payload":\{"type":"(?:[^w\\]|(?!web_search_call")[^"\\]*+")|world_state"'
     rb'|event_msg","payload":\{"type":"(?:[^te\\]|(?!(?:' + _EVENTS + rb')")[^"\\]*+"))'
 )
+_COUNT: Final = b',"type":"event_msg","payload":{"type":"token_count"'
+_BEGINS: Final = b'{"timestamp":"'
+_TIME_END: Final = len(_BEGINS + b'2026-01-01T00:00:00.000Z"')
 
 # Values, not keys: inside a text the closing quote would be escaped, so no message can match. The
 # header of the oldest logs has nothing else to tell it than its id.
@@ -29,6 +34,37 @@ MARKER: Final = re.compile(
     rb"|inter_agent_communication(?:_metadata)?|thread\.started|turn\.completed|web_search_call"
     rb'|session_configured|record_type|workdir|id"[ \t]*:[ \t]*"[0-9a-fA-F-]{36})"'
 )
+
+
+def spans(block: bytes, state: jsonl.Counting) -> Iterator[tuple[int, int, int, bool]]:
+    """Each line that cannot be passed over, as `jsonl.spans` has them; counts all lines.
+
+    Most lines have the type of an earlier one at the same place, and equal bytes need no pattern.
+    """
+    known = {_COUNT: True}  # by the bytes from the type on: whether a line states usage
+    begin, record, size, at = 0, state.records, len(block), _TIME_END
+    find, starts, match, width = block.find, block.startswith, _SILENT.match, len(_COUNT)
+    while begin < size:
+        end = find(b"\n", begin)
+        record += 1
+        told = block[begin + at : begin + at + width]
+        is_count = known.get(told) if starts(_BEGINS, begin) else None
+        if is_count is None and (found := match(block, begin)):
+            is_count, at = False, found.end(1) - begin
+            if found.end() <= begin + at + width:
+                known[block[begin + at : begin + at + width]] = False
+        if end < 0:  # the last one of its file, which may be cut behind any brace
+            end = size
+            yield record, begin, end, True
+        elif is_count is not False or block[end - 1] not in jsonl.CLOSERS:
+            if block[begin] <= jsonl.SPACE and (blank := jsonl.blanks(block, begin)):
+                end, more = blank
+                record += more
+            else:
+                yield record, begin, end, is_count is True
+        begin = end + 1
+    state.records = record
+
 
 # A model has answered, whether or not the file says what that took.
 _ACTIVITY: Final = (

@@ -22,7 +22,6 @@ from tallybook.sources import jsonl, lines
 from tallybook.sources.codex import inherited as bounds
 from tallybook.sources.codex.headers import is_routed, take_header, take_settings, take_turn
 from tallybook.sources.codex.lines import (
-    BYPASS,
     MARKER,
     Info,
     Line,
@@ -32,6 +31,7 @@ from tallybook.sources.codex.lines import (
     find_answer,
     parse,
     runs_search,
+    spans,
 )
 from tallybook.sources.codex.running_totals import is_zero, vector
 from tallybook.sources.codex.silence import (
@@ -172,10 +172,10 @@ def _in_order(rows: Iterable[Reported], state: State) -> list[Reported]:
 
 
 def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
-    watched, found = 0, jsonl.spans(block, state, BYPASS)
+    watched = 0
     look = watch(state.strays, block, "codex", _OWN)
     gap, silence = Gap(block), state.silence
-    for record, begin, end in jsonl.candidates(block, MARKER, found, look):
+    for record, begin, end in jsonl.candidates(block, MARKER, spans(block, state), look):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
         watched = gap.end = begin
