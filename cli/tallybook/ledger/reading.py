@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tallybook.pricing.rates import Rates
 
-# Rows that go through the chain at once: some 50 MB with all that the stages make of them.
-BATCH_ROWS: Final = 16_384
+# Rows that go through the chain at once: some 100 MB with all that the stages make of them.
+BATCH_ROWS: Final = 32_768
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tallybook.pricing.rates import Rates
 
 _PRICED_ROWS: Final = 16_384  # at once
-_BUNDLES: Final = 16  # of small files, in a batch, at least
+_BUNDLES: Final = 32  # of small files, in a batch, at least
 
 __all__ = ["batches", "components", "finished", "in_order", "settled", "unentered"]
 
