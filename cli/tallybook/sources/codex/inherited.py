@@ -56,8 +56,9 @@ def is_own(whose: str) -> bool:
 
 def is_guess(boundary: Boundary, whose: str) -> bool:
     """Whether only the stated ordinal calls a line inherited, which a migration sets too high."""
-    named = boundary.ever_named or boundary.foreign_header or boundary.turn_copied
-    return whose == INHERITED and not named
+    if whose != INHERITED:
+        return False
+    return not (boundary.ever_named or boundary.foreign_header or boundary.turn_copied)
 
 
 def add_ancestor(boundary: Boundary, thread_id: str | None) -> None:

@@ -178,8 +178,9 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     for record, begin, end in jsonl.candidates(block, MARKER, spans(block, state), look):
         # Whose the lines in between are was settled by the line before them.
         _watch(block, watched, begin, state)
-        watched = gap.end = begin
+        gap.end = begin
         line = parse(block[begin:end])
+        watched = begin if line is None or line.type != "session_meta" else end
         if line is None:
             yield jsonl.unreadable(record, block[begin:end], is_last=end == len(block))
             continue
@@ -197,7 +198,7 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
             if row is not silence.row:
                 yield row
         if row is not None or _begins_anew(state, line):
-            gap.begin = end
+            gap.begin = end + 1
             restart(silence)
     gap.end = len(block)
     _watch(block, watched, gap.end, state)
@@ -227,8 +228,9 @@ def _put_answer(state: State, row: Reported, gap: Gap) -> None:
         row.routed = True
         row.tool_ids = [*state.tool_ids, *gap.tool_ids()] or None
     state.tool_ids = []
-    is_first = row.kind == CALL and row.repeat is None and row.part is None
-    if state.searches and is_first and row.reported_input_tokens:
+    if not (state.searches and row.reported_input_tokens):
+        return
+    if row.kind == CALL and row.repeat is None and row.part is None:
         row.web_search_requests, state.searches = state.searches, 0
 
 

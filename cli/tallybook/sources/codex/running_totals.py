@@ -110,13 +110,16 @@ def is_zero(counts: Vector | None) -> bool:
     return not any(counts[:COMPONENTS])
 
 
-def settle(counter: Counter, pairs: Pairs, stated: Pair, *, fresh: bool) -> Step:
-    """What a `token_count` adds. `fresh`: the thread's total began at zero in this file."""
+def settle(counter: Counter, pairs: Pairs, stated: Pair, *, again: bool, fresh: bool) -> Step:
+    """What a `token_count` adds.
+
+    `again`: the total stands where it stood. `fresh`: it began at zero in this file.
+    """
     last, total = stated
-    if agree(total, counter.total):
+    if again:
         counter.seen = total
         return Step(last, EVENT) if is_zero(last) else Step(last, repeat=RE_EMISSION)
-    repeated = _take_record(pairs, stated)
+    repeated = bool(pairs.records) and _take_record(pairs, stated)
     step = _advance(counter, stated, fresh=fresh, certain=repeated)
     if is_zero(step.counts) and (repeated or step.repeat is None):
         step.kind, step.mismatch = EVENT, None
@@ -132,7 +135,8 @@ def settle(counter: Counter, pairs: Pairs, stated: Pair, *, fresh: bool) -> Step
 def remember(known: list[T], value: T, most: int = REMEMBERED) -> None:
     """Put a value at the end of a list, which keeps no more than so many."""
     known.append(value)
-    del known[:-most]
+    if len(known) > most:
+        del known[0]
 
 
 def settle_record(pairs: Pairs, stated: Pair) -> str | None:

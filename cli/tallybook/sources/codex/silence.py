@@ -19,7 +19,7 @@ _TELLING_START: Final = re.compile(
     rb'(?P<answer>(?:reasoning|function_call|custom_tool_call|local_shell_call|web_search_call)"'
     rb'|message",(?:"id":"[^"\\\n]*",)?"role":"assistant")'
     rb'|(?!message")[a-z_]+"|message",(?:"id":"[^"\\\n]*",)?"role":"(?:user|developer|system)")'
-    rb'|world_state"'
+    rb'|world_state"|session_meta"'
     rb'|event_msg","payload":\{"type":"(?!entered_review|exited_review|item_|task_started")[a-z_]+")'
 )
 

@@ -59,9 +59,10 @@ def read_count(
     info = info or _NOTHING
     stated = vector(info.last_token_usage, problems), vector(info.total_token_usage, problems)
     is_empty = stated == (None, None)
+    again = agree(stated[1], state.counter.total)
     whose = bounds.history(state.boundary, line.ordinal)
     if gap is not None:
-        if not is_empty and not agree(stated[1], state.counter.total):
+        if not (is_empty or again):
             state_usage(state.silence, gap)
         elif _is_silent(state, gap):
             end_request(state.silence)
@@ -70,7 +71,7 @@ def read_count(
     if is_empty:
         return _silent_answer(state, line, record, whose, gap)
     fresh = not bounds.inherits(state.boundary) and not state.thread.continues
-    step = settle(state.counter, state.pairs, stated, fresh=fresh)
+    step = settle(state.counter, state.pairs, stated, again=again, fresh=fresh)
     if step.inherited:
         whose = INHERITED
     elif bounds.is_guess(state.boundary, whose):
@@ -110,8 +111,7 @@ def is_silent_answer(row: Reported) -> bool:
 
 def may_be_routed(row: Reported) -> bool:
     """Whether a router may have forwarded what the row tells of."""
-    answered = row.kind == CALL or is_silent_answer(row)
-    return answered and is_routed(row.model, row.provider)
+    return is_routed(row.model, row.provider) and (row.kind == CALL or is_silent_answer(row))
 
 
 def _is_silent(state: State, gap: Gap) -> bool:
