@@ -10,12 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tallybook.errors import FAILURES
 from tallybook.files import pool
@@ -328,7 +328,7 @@ def test_workers_do_with_failures_as_the_program_does(
 
 SCRIPT = """
 import sys
-from dataclasses import replace
+from msgspec.structs import replace
 from tallybook.sources import sources
 
 def fail(block, state):

@@ -171,7 +171,7 @@ def test_recognising_loads_no_reader() -> None:
 
 def test_every_function_that_a_source_names_is_there() -> None:
     for source in sources().values():
-        named = [getattr(source, name) for name in source.__dataclass_fields__]
+        named = [getattr(source, name) for name in source.__struct_fields__]
         for each in named:
             if isinstance(each, Later):
                 assert callable(each.found()), source.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 
@@ -28,7 +27,6 @@ def words_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-@dataclass(slots=True)
 class Failures:
     """What becomes of a failure of ours in reading one file: a word about that file, or `raised`.
 

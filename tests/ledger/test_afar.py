@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from distributed import Client
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tallybook.commands import app

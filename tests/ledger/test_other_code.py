@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from tallybook.ledger.catalog import load, save
 from tallybook.ledger.digests import PACKAGE, READING, code_digest, reading_digest

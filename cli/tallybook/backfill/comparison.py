@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from tallybook.backfill.plan import BackfillPlan
@@ -18,8 +18,7 @@ _COUNTS: Final = (*BUCKETS, *SUBCOUNTS)
 _BOTH: Final = (*_COUNTS, "input_tokens", "total_tokens", "cost", "lower_bound")
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """The `rows`, `bounded`, `unrecoverable`, `changes`, `before` and `after` of the document."""
 
     rows: list[Row]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 
@@ -43,8 +43,7 @@ _LEFT_OUT: Final = (
 _NOW: Final = " now"  # behind the name of what a row states beside a correction
 
 
-@dataclass(frozen=True, slots=True)
-class BackfillPlan:
+class BackfillPlan(msgspec.Struct, frozen=True):
     """What backfill would change: the calls as recorded and as filled, both priced.
 
     `corrections` and `unrecoverable` are those of the proposal, `reasons` the words of the

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import polars as pl
 
 from tallybook.backfill import evidence
@@ -86,8 +86,7 @@ _PLACES: Final = {
 _UNRECOVERABLE: Final = pl.Schema(dict.fromkeys(("call_id", "source", "reason"), pl.String()))
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True):
     """What backfill found: `corrections` (tables.CORRECTIONS) and the calls it cannot fill.
 
     `unrecoverable` has `call_id`, `source` and `reason` (a key of `REASONS`), a row for each

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
 import polars as pl
 
 from tallybook.derive.corrections import COUNTS, INPUT_COUNTS, OUTPUT_COUNTS, at_begin, recorded
@@ -106,16 +106,14 @@ def told(rows: pl.LazyFrame) -> list[pl.LazyFrame]:
     ]  # fmt: skip
 
 
-@dataclass(slots=True)
-class Lost:
+class Lost(msgspec.Struct):
     """What was found: `corrections` (CORRECTIONS) and why other calls are not filled, by id."""
 
     corrections: pl.DataFrame
     reasons: dict[str, str]
 
 
-@dataclass(slots=True)
-class _Search:
+class _Search(msgspec.Struct):
     """The open calls by id, and what is known of each by now.
 
     `outputs` are last ones; `prompts`, `filled` and `bounded` corrections by the id of their call.
@@ -124,10 +122,10 @@ class _Search:
     open: dict[str, dict[str, Any]]
     outputs: dict[str, int]
     cut: set[str]
-    prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    filled: dict[str, dict[str, Any]] = field(default_factory=dict)
-    bounded: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, dict[str, Any]] = {}
+    filled: dict[str, dict[str, Any]] = {}
+    bounded: dict[str, dict[str, Any]] = {}
+    reasons: dict[str, str] = {}
 
     def fill(self, call: str, output: int, method: str, by: dict[str, Any], rule: str) -> None:
         """Settle a call; `by` is the row of the evidence."""
@@ -249,18 +247,17 @@ def _last_output(
     return int(output) if output > (row[_OUTPUT] or 0) else None
 
 
-@dataclass(slots=True)
-class _Members:
+class _Members(msgspec.Struct):
     """The calls of a conversation and model, and those that it had taken over from another one.
 
     `prompts` and `output` are sums, the latter of the last counts alone; `silent` state none.
     """
 
-    prompts: list[int] = field(default_factory=lambda: [0] * len(_INPUTS))
+    prompts: list[int] = msgspec.field(default_factory=lambda: [0] * len(_INPUTS))
     output: int = 0
     silent: int = 0
-    open: set[str] = field(default_factory=set)
-    copied: dict[str, list[int]] = field(default_factory=dict)
+    open: set[str] = set()
+    copied: dict[str, list[int]] = {}
 
     def add(self, prompts: Iterable[int | None], output: int | None, silent: int = 0) -> None:
         """Put one more call, or the sums of several, to them."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 import typer
 
 from tallybook.commands import options, terminal
@@ -56,8 +56,7 @@ stay as well.
 Exit codes: 0 done, 1 could not do it, or not for every file, 2 wrong usage."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BackfillOptions:
+class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the command, as they were given."""
 
     paths: options.Paths = None

@@ -7,10 +7,11 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from tallybook.names import path_of
 from tallybook.private import open_regular, read_own, write_aside
@@ -26,14 +27,13 @@ _MOST_ROWS: Final = 10_000  # more take longer to load than to add up
 _SETTLED_NS: Final = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The envelope with all that is said about it."""
 
     envelope: dict[str, Any]
-    unmatched: list[Unmatched] = field(default_factory=list)
-    searched: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    unmatched: list[Unmatched] = []
+    searched: list[str] = []
+    notes: list[str] = []
 
 
 class Answers:
@@ -92,7 +92,7 @@ class Answers:
                 return
             told = {
                 "watched": watched["digest"],
-                "unmatched": [asdict(odd) for odd in answer.unmatched],
+                "unmatched": [msgspec.structs.asdict(odd) for odd in answer.unmatched],
                 "searched": answer.searched,
                 "envelope": {**answer.envelope, "rows": list(rows)},
             }

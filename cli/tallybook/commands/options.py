@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from errno import EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 from zoneinfo import ZoneInfo
 
+import msgspec
 import typer
 
 from tallybook.commands import completion, terminal
@@ -185,8 +185,7 @@ Problems = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class UsageOptions:
+class UsageOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options that every command over usage has, as they were given."""
 
     paths: Paths = None
@@ -300,19 +299,21 @@ Command = Callable[..., None]
 
 def with_options(kind: type[Any]) -> Callable[[Command], Command]:
     """Puts the options of a `kind`, which a command's first parameter is of, behind its own."""
-    shared = signature(kind, eval_str=True).parameters
+    hints = get_type_hints(kind, include_extras=True)
+    shared = [
+        each.replace(annotation=hints[each.name], kind=Parameter.KEYWORD_ONLY)
+        for each in signature(kind).parameters.values()
+    ]
 
     def wrapped(command: Command) -> Command:
         _, *own = signature(command, eval_str=True).parameters.values()
 
         def run(**given: Any) -> None:
-            options = kind(**{name: given.pop(name) for name in shared})
+            options = kind(**{each.name: given.pop(each.name) for each in shared})
             command(options, **given)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
-        parameters = [
-            each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*own, *shared.values())
-        ]
+        parameters = [*(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own), *shared]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # as `inspect` has it
         return run

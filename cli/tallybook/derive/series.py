@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
+
+import msgspec
 
 from tallybook.schema import ASSERTION, LOG, SUM
 
@@ -130,8 +131,7 @@ class Calls(NamedTuple):
         return self.tokens.input + self.tokens.output
 
 
-@dataclass(slots=True)
-class Series:
+class Series(msgspec.Struct):
     """Everything that is said of one series.
 
     `states` are the answers in a saved state, one by one in the order of their times; `repeats` the
@@ -139,12 +139,12 @@ class Series:
     asserts of single callers, all but the lead.
     """
 
-    sums: list[Stated] = field(default_factory=list)
-    tasks: list[Stated] = field(default_factory=list)
-    calls: list[Calls] = field(default_factory=list)
-    states: list[Calls] = field(default_factory=list)
-    repeats: set[tuple[int, int]] = field(default_factory=set)
-    callers: dict[str, int] = field(default_factory=dict)
+    sums: list[Stated] = []
+    tasks: list[Stated] = []
+    calls: list[Calls] = []
+    states: list[Calls] = []
+    repeats: set[tuple[int, int]] = set()
+    callers: dict[str, int] = {}
 
     def caller_of(self, tokens: int) -> str | None:
         """The caller, or the two together, that is asserted to have used that many."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from tallybook.dialects.shape import AMBIGUOUS, FIRM, Shape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A way of counting one request; OpenAI's is the one that a declaration departs from.
 
     `input_holds_cached` and `input_holds_cache_creation`: the stated input count contains the

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
+
+import msgspec
 
 from tallybook.values import names_in
 
@@ -29,8 +30,7 @@ OPENAI: Final = names_in(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """One usage shape: the keys that tell it, where its counts lie, how they may be contained.
 
     A shape is told by any one of `keys` being there in full, none of `without`, one of the paths
@@ -53,7 +53,7 @@ class Shape:
     within: Paths = ()
     agree: Paths = ()
     doubt: str = FIRM
-    hints: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = {}
     input: Paths = ()
     added_input: Paths = ()
     uncached: Paths = ()

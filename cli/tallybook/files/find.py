@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -64,8 +63,7 @@ _NO_COPIES: Final[Mapping[str, str]] = {}
 State: TypeAlias = "os.stat_result | ObjectState"
 
 
-@dataclass(slots=True)
-class Search:
+class Search(msgspec.Struct):
     """What a walk found, in path order, and what could not be entered; paths as texts, see `names`.
 
     `folders` are those that were entered, with their mtime in ns: a file comes or goes only with
@@ -77,14 +75,14 @@ class Search:
     that hold no usage, are not in it.
     """
 
-    found: list[Found] = field(default_factory=list)
-    searched: list[Path] = field(default_factory=list)
-    failed: list[tuple[Path, str]] = field(default_factory=list)
-    folders: dict[str, int] = field(default_factory=dict)
-    objects: set[str] = field(default_factory=set)
-    verdicts: Verdicts = field(default_factory=dict)
-    foreign: list[Found] = field(default_factory=list)
-    passed_over: dict[str, int] = field(default_factory=dict)
+    found: list[Found] = []
+    searched: list[Path] = []
+    failed: list[tuple[Path, str]] = []
+    folders: dict[str, int] = {}
+    objects: set[str] = set()
+    verdicts: Verdicts = {}
+    foreign: list[Found] = []
+    passed_over: dict[str, int] = {}
 
     @property
     def files(self) -> list[tuple[Path, int]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tallybook.files.find import walk
 from tallybook.files.regular import is_folder
@@ -13,8 +14,7 @@ from tallybook.sources import Location, Source, sources
 from tallybook.urls import ObjectPath
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSurvey:
+class SourceSurvey(msgspec.Struct, frozen=True):
     """Where a source is looked for, and how many files lie in each of the folders that exist."""
 
     name: str

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
+
+import msgspec
 
 from tallybook.files.objects import at_hand, folders
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named, open_regular
@@ -98,8 +99,7 @@ class Unclaimed(Exception):  # noqa: N818 - it is an answer
         self.names = names
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(msgspec.Struct, frozen=True):
     """How a database is opened. `alone`: nothing but this connection is thought to use it."""
 
     options: str

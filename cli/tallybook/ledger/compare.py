@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
+
+import msgspec
 
 from tallybook.errors import FAILURES
 from tallybook.files.file_names import COMPRESSED, compression_of
@@ -18,8 +19,7 @@ from tallybook.sources import sources
 from tallybook.urls import as_path, is_url
 
 
-@dataclass(slots=True)
-class FileComparison:
+class FileComparison(msgspec.Struct):
     """What a run has to do to bring the ledger up to date, entries keyed by path.
 
     `origins` names, for a file to read, the entries that may be the same file under another path;
@@ -29,14 +29,14 @@ class FileComparison:
 
     code: str
     is_known: Callable[[str], bool]
-    unchanged: dict[str, Entry] = field(default_factory=dict)
-    moved: list[tuple[Entry, Found]] = field(default_factory=list)
-    tasks: list[Found | Task] = field(default_factory=list)
-    found: dict[str, Found] = field(default_factory=dict)
-    origins: dict[str, list[Entry]] = field(default_factory=dict)
-    renamed: dict[str, Entry] = field(default_factory=dict)  # by new path: to be read anew
-    gone: dict[str, Entry] = field(default_factory=dict)
-    superseded: dict[str, str] = field(default_factory=dict)  # by path its compressed copy
+    unchanged: dict[str, Entry] = {}
+    moved: list[tuple[Entry, Found]] = []
+    tasks: list[Found | Task] = []
+    found: dict[str, Found] = {}
+    origins: dict[str, list[Entry]] = {}
+    renamed: dict[str, Entry] = {}  # by new path: to be read anew
+    gone: dict[str, Entry] = {}
+    superseded: dict[str, str] = {}  # by path its compressed copy
 
 
 def compare_files(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -55,8 +54,7 @@ class Outcome(msgspec.Struct, array_like=True, gc=False):
     met: dict[tuple[int, int], bytes] = {}
 
 
-@dataclass(slots=True)
-class Gathered:
+class Gathered(msgspec.Struct):
     """What reading a group of files gave, in their order.
 
     `table` holds the part where it is on no disk, `states` those of the readers by file id.

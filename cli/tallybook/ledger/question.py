@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tallybook.files.engine import HERE, Engine
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What the command line knows and nothing below it may ask for.
 
     `paths`: files and folders, None for the known places, with what lay there and is gone; with

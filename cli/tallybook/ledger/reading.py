@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import polars as pl
 
 from tallybook.files.find import Found
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 BATCH_ROWS: Final = 32_768
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(msgspec.Struct):
     """Usage of the files that a question is about; a context manager, for it may hold a folder.
 
     `searched` are the places that were looked at, `found`, `folders` (with their mtime) and
@@ -47,16 +46,16 @@ class Reading:
     corrections: pa.Table | None = None  # what backfill proved; rows are kept without it
     apart: bool = False  # records that are probably one call count both
     derived: Path | None = None  # where derived rows may be kept
-    counts: FileCounts = field(default_factory=FileCounts)
+    counts: FileCounts = msgspec.field(default_factory=FileCounts)
     is_settled: bool = False  # all of it is in the ledger, and stays so while nothing changes
-    foreign: list[Found] = field(default_factory=list)
-    not_looked_at: dict[str, int] = field(default_factory=dict)  # files by suffix, see `Search`
-    folders: dict[str, int] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    variables: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    foreign: list[Found] = []
+    not_looked_at: dict[str, int] = {}  # files by suffix, see `Search`
+    folders: dict[str, int] = {}
+    missing: list[str] = []
+    variables: list[str] = []
+    notes: list[str] = []
     has_written: Callable[[str], bool] = lambda _: False  # whether this run wrote that part
-    stack: ExitStack = field(default_factory=ExitStack)
+    stack: ExitStack = msgspec.field(default_factory=ExitStack)
     _found: list[Component] | None = None
     _derived: Derived | None = None
 

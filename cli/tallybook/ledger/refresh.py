@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from pathlib import Path
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 Results = Iterator[tuple[Sequence[Found | Task], Gathered]]
 
 
-@dataclass(slots=True)
-class FileCounts:
+class FileCounts(msgspec.Struct):
     """How many files were found to be what, and how many bytes were read for it."""
 
     unchanged: int = 0
@@ -39,14 +37,13 @@ class FileCounts:
     read_bytes: int = 0
 
 
-@dataclass(slots=True)
-class EntryChanges:
+class EntryChanges(msgspec.Struct):
     """Entries to put into the manifest, and paths to take out of it; `notes` tell the user."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    counts: FileCounts = field(default_factory=FileCounts)
-    notes: list[str] = field(default_factory=list)
+    entries: dict[str, Entry] = {}
+    removed: set[str] = set()
+    counts: FileCounts = msgspec.field(default_factory=FileCounts)
+    notes: list[str] = []
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The next generation."""

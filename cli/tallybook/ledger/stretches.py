@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -110,8 +109,7 @@ def _is_one_thread(entries: Sequence[Entry], store: StoredRows) -> bool:
     return ends[0].equals(ends[1], null_equal=False)
 
 
-@dataclass(slots=True)
-class _File:
+class _File(msgspec.Struct):
     """One file: where its rows begin among all, and spans of them that belong together.
 
     `order` has the rows as they are numbered in the segments, in their order; None if they lie so.

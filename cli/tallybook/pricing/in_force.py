@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import polars as pl
 
 from tallybook.pricing import media, tools
@@ -44,8 +44,7 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Grid:
+class _Grid(msgspec.Struct, frozen=True):
     """Every instant, second of the week and prompt size at which any of the tariffs changes.
 
     A situation is a tariff with a place on each axis. A place is the number of the last edge at or

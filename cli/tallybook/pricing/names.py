@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from tallybook.pricing.spellings import PROVIDER_NAMES, Spelling, spellings
 from tallybook.pricing.table import Clause, Fee, Model, Provider
@@ -105,8 +106,7 @@ _OWNERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """A model of the price list with the way that led to it."""
 
     provider: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
@@ -29,8 +28,7 @@ _ASIDE: Final = f"{_FILE}."
 SHIPPED: Final = Path(__file__).with_name(_FILE)
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(msgspec.Struct, frozen=True, dict=True):
     """The rate table with the version of its source and a digest of its content.
 
     It is decoded when a price is asked for: rows that are kept have theirs.
@@ -143,8 +141,7 @@ LATEST: Final = 2**62
 MONDAY: Final = 3 * DAY  # 1970-01-01 was a Thursday
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True):
     """The rates of a model at one time, base tier first, and how its name led there.
 
     `rates` is empty where there is no price; without a time it holds those of all daily windows.

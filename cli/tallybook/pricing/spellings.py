@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class Spelling:
+
+class Spelling(msgspec.Struct, frozen=True):
     """A way to write a model's name, with what was done to the logged one to get there."""
 
     text: str  # lower case

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from tallybook.pricing.names import GATEWAYS, Match, Names
 from tallybook.pricing.price_file import Discount, Overrides, Price
@@ -54,8 +54,7 @@ _OTHER: Final = "other"
 _FREE: Final = Rate(0, 0, 0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """What of a call decides which rates apply; each as logged."""
 
     provider: str | None = None
@@ -65,8 +64,7 @@ class Key:
     inference_geo: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """Rates of one origin. `assumed`: nobody states that this price is the one that was paid."""
 
     rates: tuple[Rate, ...]
@@ -76,8 +74,7 @@ class Layer:
     is_bounded: bool = True  # nothing dearer was paid
 
 
-@dataclass(frozen=True, slots=True)
-class Tariff:
+class Tariff(msgspec.Struct, frozen=True):
     """All rates for a key; where several layers have one in force, the first holds."""
 
     provider: str | None
@@ -236,8 +233,7 @@ def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, mode
     return _layer(rates, steps, provider, model)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     """One thing a call asks for: a listed variant, or a factor by rule, or nobody knows."""
 
     variant: str = STANDARD

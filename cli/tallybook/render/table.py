@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from tallybook.render.text import Cut, display_width, keep_ends, shortened
 
@@ -22,8 +24,7 @@ BATCH: Final = 1_000  # rows drawn at once
 _MOST_DRAWN = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column: cells without control characters, and what may become of it in a narrow table.
 
     `rank` 0 is never left out, the highest goes first. `cut` shortens the cells of a column of

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from itertools import chain, groupby, takewhile
 from operator import itemgetter
 from typing import Any, Final, cast
+
+import msgspec
+from msgspec.structs import replace
 
 from tallybook.render import formats, table
 from tallybook.render.cells import ABOUT, AT_LEAST, NULL, UNKNOWN, at_least, count, dollars, ends
@@ -52,12 +54,11 @@ COUNTS: Final = (
 _OCCASIONAL: Final = ("unsplit_input_tokens", "unpriced_tokens", "reasoning_output_tokens")
 
 
-@dataclass(slots=True)
-class Drawn:
+class Drawn(msgspec.Struct):
     """What a table has shown: the marks in it, and the headings that found no room."""
 
-    marks: set[str] = field(default_factory=set)
-    left_out: list[str] = field(default_factory=list)
+    marks: set[str] = set()
+    left_out: list[str] = []
 
 
 def table_lines(

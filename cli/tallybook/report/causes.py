@@ -8,10 +8,11 @@ exactly; how it came to a cost is asked of the counts that are left then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import combinations
 from typing import Final, NamedTuple
+
+import msgspec
 
 from tallybook.report.pieces import TOKENS, Piece, Sums
 
@@ -32,17 +33,16 @@ _MOST_REASONS: Final = 5
 COPIES: Final = "the same call in another file"
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(msgspec.Struct):
     """Our side of one day and model: what counts, and by file; what does not, by why and file.
 
     `lone` is what of a file no other one has.
     """
 
-    counts: Sums = field(default_factory=Sums)
-    files: dict[str, Sums] = field(default_factory=dict)
-    lone: dict[str, Sums] = field(default_factory=dict)
-    left_out: dict[str, dict[str, Sums]] = field(default_factory=dict)
+    counts: Sums = msgspec.field(default_factory=Sums)
+    files: dict[str, Sums] = {}
+    lone: dict[str, Sums] = {}
+    left_out: dict[str, dict[str, Sums]] = {}
 
     def add(self, piece: Piece) -> None:
         """Take one piece in."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+
+import msgspec
 
 from tallybook.errors import UsageError
 from tallybook.report.query import KEYS
@@ -19,8 +20,7 @@ _NAMED: Final = re.compile(rf"(?:^|,)({_KEY})=")
 _LOOKS_NAMED: Final = re.compile(r"([a-z-]{3,20})=")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True):
     """The rows of a report that have these values in these keys; None is what nothing states."""
 
     values: Mapping[str, str | None]

@@ -7,10 +7,11 @@ counts costs at our prices, or how many times our price the other has on other d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from tallybook.report.causes import (
     CONVENTION,

@@ -8,12 +8,14 @@ What no cause gives is `unknown`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date, timedelta, tzinfo
 from decimal import Decimal
 from functools import reduce
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec.structs import replace
 
 from tallybook.report.causes import (
     DUPLICATES,
@@ -55,8 +57,7 @@ _OFTEN: Final = 4  # and of costs without counts
 _MORE: Final = "it has more of each count than any record here gives"
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True):
     """How the other tells days and models apart, and the days that it speaks of.
 
     `first` and `last` are the names of periods; a week is named by its first day, `weekday` of it.
@@ -70,7 +71,7 @@ class Sides:
     last: str | None
     period: str = "day"
     weekday: int = 0
-    apart: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, str] = {}
 
     def key(self, day: str | None, model: str | None) -> Key:
         """The cell of a period, by its name, and a model."""
@@ -161,8 +162,7 @@ def _apart(piece: Piece, names: Mapping[str, str]) -> Iterator[Piece]:
 # ---- the comparison
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(msgspec.Struct, frozen=True):
     """The cells, the largest difference first, with their causes; the sums of both sides."""
 
     rows: list[Row]
@@ -198,8 +198,7 @@ def _largest(row: Row) -> tuple[Any, ...]:
     return (-cost, -abs(apart["tokens"] or 0), row["day"] or "", row["model"] or "")
 
 
-@dataclass(slots=True)
-class Pair:
+class Pair(msgspec.Struct):
     """Both sides of a day and model; `shifted` is ours by the days of the other's zone."""
 
     ours: Cell

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, Protocol
 
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from tallybook.errors import TallybookError, UsageError
 from tallybook.pricing.cost import working
@@ -56,12 +57,11 @@ class UsageOfFiles(Protocol):
         """Priced USAGE rows with the column `component`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What is to be explained: the rows of a query in a cell, or those of one thread or call."""
 
     query: Query
-    cell: Cell = field(default_factory=lambda: Cell({}))
+    cell: Cell = msgspec.field(default_factory=lambda: Cell({}))
     thread: str | None = None
     call: str | None = None
 
@@ -76,8 +76,7 @@ class Asked:
         return keyed.filter(*same) if same else keyed
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True):
     """The calls of a cell (`rows`, the dearest first), its sums, and what was left out of it.
 
     `rest` is what the calls beyond the limit have; `adds_up`: the arithmetic of the calls is their

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 # The kinds of cost, as they are called here and in a line. What is left of a prompt is uncached.
 UNCACHED: Final = "uncached"
@@ -43,15 +44,14 @@ _OF_ALL_MODELS: Final = {
 }
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(msgspec.Struct):
     """The lines of a day and model: dollars by kind, and tokens by kind where each line has them.
 
     `costs` is None where a line is of no known kind.
     """
 
-    costs: dict[str, Decimal] | None = field(default_factory=dict)
-    tokens: dict[str, int] | None = field(default_factory=dict)
+    costs: dict[str, Decimal] | None = {}
+    tokens: dict[str, int] | None = {}
     cost: Decimal = Decimal()
     number: int = 0
 

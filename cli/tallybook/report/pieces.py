@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from itertools import combinations
 from operator import and_
 from typing import Final, NamedTuple
 
+import msgspec
 import polars as pl
 
 from tallybook.pricing.cost import BUCKET_COSTS, SCHEMA, price, working
@@ -45,8 +45,7 @@ _AS_ELSE: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(slots=True)
-class Sums:
+class Sums(msgspec.Struct):
     """Counts and femto-dollars.
 
     `base`, `standard` and `brief` are what the cost would be in the lowest tier of prompts, in the
@@ -94,7 +93,7 @@ class Sums:
         return self.input + self.output
 
 
-NUMBERS: Final = tuple(each.name for each in fields(Sums) if each.name != "bounded")
+NUMBERS: Final = tuple(name for name in Sums.__struct_fields__ if name != "bounded")
 
 
 class Piece(NamedTuple):

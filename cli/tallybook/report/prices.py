@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final
 
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from tallybook.pricing.cost import BEFORE_FIRST_PRICE, UNPRICED
 from tallybook.pricing.rates import LATEST, Rates, week_second
@@ -95,8 +96,7 @@ FIELDS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """The time that is asked about, UTC: from `first` to before `last`, or the one instant."""
 
     first: datetime

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from tallybook.errors import UsageError
 
@@ -32,8 +34,7 @@ _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)|(\d{4})(\d\d)(\d\d)", re.ASCII)
 _DAYS = re.compile(r"(\d{1,6})d", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """One question.
 
     `since` and `until` are inclusive days in `timezone` (IANA name). `filters` maps a word of
@@ -48,8 +49,8 @@ class Query:
     since: date | None = None
     until: date | None = None
     timezone: str = "UTC"
-    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    matched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    filters: Mapping[str, tuple[str, ...]] = {}
+    matched: Mapping[str, tuple[str, ...]] = {}
     sort: str | None = None
     reverse: bool = False
     limit: int | None = None
@@ -116,8 +117,7 @@ class Query:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Unmatched:
+class Unmatched(msgspec.Struct, frozen=True):
     """A filter's value that stands for no one name of a counted row, with those that there are.
 
     Where `is_short` it is the beginning of several, and `known` has these only.

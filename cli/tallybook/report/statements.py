@@ -10,10 +10,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+
+import msgspec
 
 from tallybook.errors import TallybookError
 from tallybook.report.line_items import SEARCH, TOOL, Lines, counts, kind_of, model_and_kind
@@ -25,8 +26,7 @@ _CENT: Final = Decimal("0.01")
 _DUST: Final = Decimal("0.000001")  # of sums of binary floats
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of one day and model; None is what is not said.
 
     `rounding` is how far the cost may be from the true one by being rounded. `costs` are its parts
@@ -50,8 +50,7 @@ class Statement:
         return _sum(self.input, self.output)
 
 
-@dataclass(frozen=True, slots=True)
-class Statements:
+class Statements(msgspec.Struct, frozen=True):
     """All that a file says, and what of ours it speaks of.
 
     `zone` is that of its days, None the machine's; `providers` are ids of the price list and

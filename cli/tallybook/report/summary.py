@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from io import BytesIO
 from typing import Any, Final, Protocol, overload
 from zoneinfo import ZoneInfo
 
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
 from tallybook.report.problems import listed
@@ -28,8 +29,7 @@ _PACKED: Final = 8  # so many times more of those that are packed
 _MEASURES: Final = {"cost": "cost_usd", "tokens": "total_tokens", "calls": "calls"}
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """The answer to a query, in the fields of the JSON document."""
 
     query: Query

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
 from functools import cache, reduce
 from operator import and_
 from typing import Final, TypeVar
 
+import msgspec
 import polars as pl
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
@@ -253,8 +253,7 @@ def _count(condition: pl.Expr, name: str) -> pl.Expr:
     return condition.sum().cast(pl.Int64).alias(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(msgspec.Struct, frozen=True):
     """What a query asks of some rows, to be added to what it asks of others.
 
     `groups` has the sums of each combination of the keys, `covered` those of the coverage, `codes`
@@ -362,7 +361,7 @@ def joined(partials: Iterable[Partial], query: Query) -> Partial:
     if len(every) == 1:
         return every[0]
     covered, codes, problems, known, at_ends, files = (
-        pl.concat([getattr(each, field.name) for each in every]) for field in fields(Partial)[1:]
+        pl.concat([getattr(each, name) for each in every]) for name in Partial.__struct_fields__[1:]
     )
     groups = [each.groups for each in every]
     every.clear()

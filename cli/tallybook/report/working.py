@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from tallybook.dialects import DIALECTS
 from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS
@@ -84,8 +85,7 @@ _DIRECTIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What lies beside rows: what the ledger keeps of their records, proofs, and their logs.
 
     `reported` are the counts as they were read, `corrections` those of a call, `logged` looks into

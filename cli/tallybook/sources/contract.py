@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
@@ -46,8 +45,7 @@ class Later:
         return cast("Callable[..., Any]", found)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """Folders where a tool keeps its logs.
 
     `variable` names an environment variable with a comma-separated list of roots that replaces
@@ -70,8 +68,7 @@ class FileFacts(msgspec.Struct, frozen=True):
     copies: tuple[tuple[str, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A log format. Functions are pure: no path, clock, environment or configuration.
 
     `begin(facts)` gives the first state; `read(block, state)` takes whole lines (the last block of

@@ -36,7 +36,7 @@ def corrections(rows: pl.DataFrame) -> list[Correction]:
     """What backfill proposes, with the record of each call."""
     places = rows.filter(pl.col("duplicate_of").is_null()).select("call_id", "record", "part")
     found = propose(rows).corrections.join(places, on="call_id")
-    names = Correction.__dataclass_fields__
+    names = Correction.__struct_fields__
     return [
         Correction(**{name: value for name, value in row.items() if name in names})
         for row in found.iter_rows(named=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,21 +30,19 @@ class DayLeft(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
-class PlannedChanges:
+class PlannedChanges(msgspec.Struct):
     """What would change, row by row, and the records left as they are with the reason.
 
     `days` counts the sums that follow, `days_left` are those that cannot.
     """
 
-    rows: list[Change] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    rows: list[Change] = []
+    skipped: list[Skipped] = []
     days: int = 0
-    days_left: list[DayLeft] = field(default_factory=list)
+    days_left: list[DayLeft] = []
 
 
-@dataclass(slots=True)
-class AppliedChanges:
+class AppliedChanges(msgspec.Struct):
     """What was changed: the records of the rows, and how many days' sums followed.
 
     `backup` is the copy that was made, or the one that the file was given back. `passed_over` are
@@ -55,11 +52,11 @@ class AppliedChanges:
     """
 
     backup: Path | None = None
-    records: list[int] = field(default_factory=list)
+    records: list[int] = []
     days: int = 0
-    days_left: list[DayLeft] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    passed_over: list[Path] = field(default_factory=list)
+    days_left: list[DayLeft] = []
+    skipped: list[Skipped] = []
+    passed_over: list[Path] = []
     lost: bool = False
     names: int = 0
 
@@ -69,8 +66,7 @@ class AppliedChanges:
         return len(self.records)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
+class Correction(msgspec.Struct, frozen=True, kw_only=True):
     """One direction of one call, with the record it stands in; columns of tables.CORRECTIONS."""
 
     record: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -38,8 +37,7 @@ class _Record(msgspec.Struct):
     rows: list[Changed]
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True):
     """A whole copy: what its rows stated, and what the run made of those that it changed.
 
     `made` is None where nobody recorded that; the run may then have changed any row.

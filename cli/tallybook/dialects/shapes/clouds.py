@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tallybook.dialects.shape import ASSUMED, Shape, any_of, at, media_at
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
@@ -14,6 +13,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from jinja2 import DictLoader, Environment, StrictUndefined
+from msgspec.structs import replace
 
 from tallybook.render import usage
 from tallybook.render.cells import ABOUT, AT_LEAST, NULL, UNKNOWN
