@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from tallybook.pricing.spellings import PROVIDER_NAMES, Spelling, spellings
-from tallybook.pricing.table import Clause, Fee, Model, Provider
+from tallybook.pricing.table import Clause, Fee, Model, Seller
 
 # What may follow a model's name without making it another model: a date, a revision, a channel.
 _HARMLESS: Final = re.compile(
@@ -33,7 +33,7 @@ def holds(clause: Clause | None, name: str) -> bool:
     return clause is not None and _reach(clause, name, lead_matters=False) is not None
 
 
-def find_model(provider: Provider, name: str) -> tuple[Model, bool] | None:
+def find_model(provider: Seller, name: str) -> tuple[Model, bool] | None:
     """The provider's first model whose clauses speak for the whole of `name` (lower case).
 
     Failing that, the model with that very id.
@@ -120,7 +120,7 @@ class Match(msgspec.Struct, frozen=True):
 class Names:
     """The names of one price list."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
+    def __init__(self, providers: Sequence[Seller]) -> None:
         self._providers = {provider.id: provider for provider in providers}
 
     def listed(self) -> Iterator[tuple[str, Model]]:
@@ -164,7 +164,7 @@ class Names:
                 return _match(model, spelling, place, hit, assumed)
         return None
 
-    def _candidates(self, ways: list[Spelling]) -> Iterator[tuple[Spelling, Provider, str]]:
+    def _candidates(self, ways: list[Spelling]) -> Iterator[tuple[Spelling, Seller, str]]:
         """Where to look for which spelling: at the seller's first, then at the maker's."""
         for spelling in ways:
             place = self._providers.get(spelling.provider or "")
@@ -178,14 +178,14 @@ class Names:
             if spelling.provider is not None and maker is not None:
                 yield spelling, maker, "maker"
 
-    def _maker(self, name: str) -> Provider | None:
+    def _maker(self, name: str) -> Seller | None:
         for prefixes, provider in _OWNERS:
             if name.startswith(prefixes):
                 return self._providers.get(provider)
         return next((p for p in self._providers.values() if holds(p.owns, name)), None)
 
     def _assumed(
-        self, stated: str | None, seller: str | None, spelling: Spelling, place: Provider
+        self, stated: str | None, seller: str | None, spelling: Spelling, place: Seller
     ) -> bool:
         if not stated or spelling.told_by_name:
             return False
@@ -195,7 +195,7 @@ class Names:
 
 
 def _match(
-    logged: str, spelling: Spelling, place: Provider, hit: tuple[Model, bool], assumed: bool
+    logged: str, spelling: Spelling, place: Seller, hit: tuple[Model, bool], assumed: bool
 ) -> Match:
     model, left_over = hit
     if spelling.removed:

@@ -16,7 +16,7 @@ import msgspec
 from tallybook.errors import TallybookError
 from tallybook.pricing.installed import RULES, corrections_digest, installed_version
 from tallybook.pricing.price_file import Overrides, read_overrides
-from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Provider, Rate, micros
+from tallybook.pricing.table import DAY, TABLE_VERSION, WEEK, Listed, Rate, Seller, micros
 from tallybook.private import aside, make_folder, read_own, sweep
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ class Table(msgspec.Struct, frozen=True, dict=True):
 
     version: str  # of genai-prices
     digest: str
-    content: tuple[Provider, ...] | bytes
+    content: tuple[Seller, ...] | bytes
     corrected: str = ""  # the day of the corrections
     origin: str = "installed"  # or "shipped": whose genai-prices it is made of
 
     @cached_property
-    def providers(self) -> tuple[Provider, ...]:
+    def providers(self) -> tuple[Seller, ...]:
         """The sellers with their models."""
         if isinstance(self.content, tuple):
             return self.content
-        return msgspec.json.decode(self.content, type=tuple[Provider, ...])
+        return msgspec.json.decode(self.content, type=tuple[Listed, ...])
 
 
 class _Header(msgspec.Struct, frozen=True):
