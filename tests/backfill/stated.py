@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from tallybook.dialects import Usage, find_usage, read_usage
+from tallybook.dialects.responses import find_usage
+from tallybook.dialects.usage import Usage, read_usage
 from tests.backfill.history import Made, usage_rows
 from tests.backfill.routes import Json
 from tests.reported import settled

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tallybook.derive.chain import derive
 from tallybook.derive.problems import has_problem
-from tallybook.dialects import DIALECTS
+from tallybook.dialects.containment import DIALECTS
 from tallybook.files.find import walk
 from tallybook.pricing import cost
 from tallybook.pricing import rates as pricing

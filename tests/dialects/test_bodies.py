@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.dialects import Response, find_usage, left_out, read_usage
+from tallybook.dialects.responses import Response, find_usage
 from tallybook.dialects.served import model_of_address, told_by_address
+from tallybook.dialects.usage import left_out, read_usage
 
 WHEN = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
 CHAT = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}

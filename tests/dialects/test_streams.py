@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.dialects import Response, find_usage, merge_stream, read_usage, stream_events
 from tallybook.dialects.long_streams import add_event, begins_anew, cut_down
+from tallybook.dialects.responses import Response, find_usage
+from tallybook.dialects.streams import merge_stream, stream_events
+from tallybook.dialects.usage import read_usage
 from tallybook.schema import TOOL_COUNTS
 
 Event = dict[str, Any]

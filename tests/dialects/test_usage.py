@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallybook.dialects import DIALECTS, Usage, put_usage, read_usage
+from tallybook.dialects.containment import DIALECTS
 from tallybook.dialects.shapes import SHAPES
+from tallybook.dialects.usage import Usage, put_usage, read_usage
 from tallybook.schema import BUCKETS, Reported
 from tests.reported import normalized
 

@@ -50,8 +50,6 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
     backfill: options.Backfill = False,
 ) -> None:
     """Usage and cost of the calls in logs, grouped, each call counted once."""
-    from tallybook.render.usage import Drawn, markdown_lines, table_lines, usage_csv
-
     chosen = chosen_format(format_, json=json, target=output)
     if backfill and usage.as_recorded:
         raise UsageError("--backfill and --as-recorded exclude each other")
@@ -69,6 +67,8 @@ def usage_report(  # noqa: PLR0913, PLR0917 - one parameter an option
         keeps=chosen != "html",
         again=chosen == "html",
     )
+    from tallybook.render.usage import Drawn, markdown_lines, table_lines, usage_csv
+
     drawn = Drawn()
     if page:
         put([page], chosen, output)

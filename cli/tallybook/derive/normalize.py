@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from tallybook.derive.problems import each_once, with_problems
-from tallybook.dialects import DIALECTS
+from tallybook.dialects.containment import DIALECTS
 from tallybook.schema import (
     ASSUMED,
     BUCKETS,

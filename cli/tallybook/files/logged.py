@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects import merge_stream, stream_events
+from tallybook.dialects.streams import merge_stream, stream_events
 from tallybook.dialects.usage_objects import Shown, usage_objects
 from tallybook.files.blocks import (
     DAMAGE,

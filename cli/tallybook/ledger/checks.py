@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tallybook import schema
-from tallybook.dialects import DIALECTS
+from tallybook.dialects.containment import DIALECTS
 from tallybook.errors import words_of
 from tallybook.ledger import older
 from tallybook.ledger.catalog import NAME, Rows

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from tallybook.dialects import DIALECTS
+from tallybook.dialects.containment import DIALECTS
 from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS
 from tallybook.pricing.media import billed, rate_of
 from tallybook.pricing.rates import LATEST, Quote, Rates

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tallybook.dialects import restated
+from tallybook.dialects.streams import restated
 from tallybook.schema import (
     CALL,
     CAPTURE_LAST,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects import fallback_model, left_out
+from tallybook.dialects.usage import fallback_model, left_out
 from tallybook.schema import EVENT, MOST_AT_BEGIN, RUNNING_COUNTS, Reported
 from tallybook.sources.claude_code.lines import Line, Message
 from tallybook.sources.claude_code.threads import identity

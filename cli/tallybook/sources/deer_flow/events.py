@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tallybook.dialects import Usage, put_usage, read_usage
+from tallybook.dialects.usage import Usage, put_usage, read_usage
 from tallybook.schema import EVENT, RESPONSE, SUM, Reported
 from tallybook.sources.deer_flow.values import (
     caller,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects import put_usage, read_usage
+from tallybook.dialects.usage import put_usage, read_usage
 from tallybook.schema import Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts

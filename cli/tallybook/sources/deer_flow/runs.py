@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects import read_usage
+from tallybook.dialects.usage import read_usage
 from tallybook.schema import ASSERTION, EVENT, SUM, Reported
 from tallybook.sources.deer_flow.events import HINT, put_counts
 from tallybook.sources.deer_flow.sniff import RUNS

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tallybook.dialects import find_usage, merge_stream, put_usage, read_usage, stream_events
+from tallybook.dialects.responses import find_usage
+from tallybook.dialects.streams import merge_stream, stream_events
+from tallybook.dialects.usage import put_usage, read_usage
 from tallybook.schema import EVENT, RESPONSE, Reported
 from tallybook.sources import jsonl
 from tallybook.sources.ninerouter import STREAM

@@ -20,7 +20,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tallybook.dialects import DIALECTS, Usage, find_usage, put_usage, read_usage
+from tallybook.dialects.containment import DIALECTS
+from tallybook.dialects.responses import find_usage
+from tallybook.dialects.usage import Usage, put_usage, read_usage
 from tallybook.schema import CALL, EVENT, MOST_AT_BEGIN, PLACEHOLDER_OUTPUT, RESPONSE, Reported
 from tallybook.sources.contract import Tables
 from tallybook.sources.ninerouter.eras import Verdict, upstream_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects import Usage
 from tallybook.dialects.shape import at, fetch
+from tallybook.dialects.usage import Usage
 from tallybook.sources.ninerouter.eras import exclusive, states_writes
 from tallybook.values import count
 

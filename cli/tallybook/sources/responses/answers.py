@@ -6,16 +6,9 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from tallybook.dialects import (
-    Iteration,
-    Response,
-    fallback_model,
-    find_usage,
-    left_out,
-    put_usage,
-    read_usage,
-)
+from tallybook.dialects.responses import Response, find_usage
 from tallybook.dialects.served import mapping
+from tallybook.dialects.usage import Iteration, fallback_model, left_out, put_usage, read_usage
 from tallybook.schema import EVENT, MEDIA_COUNTS, REPORTED_COUNTS, TOOL_FEES, Reported
 from tallybook.sources.pictures import shortened
 from tallybook.sources.responses.exchange import Exchange

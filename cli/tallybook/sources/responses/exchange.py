@@ -7,8 +7,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from tallybook.dialects import find_usage, merge_stream, stream_events
+from tallybook.dialects.responses import find_usage
 from tallybook.dialects.served import METRICS, mapping, model_of_address, told_by_address
+from tallybook.dialects.streams import merge_stream, stream_events
 from tallybook.sources.responses.kinds import Value, is_invocation, is_response
 from tallybook.values import decode, instant, names_in, party, text
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from tallybook.dialects import merge_stream
 from tallybook.dialects.long_streams import add_event, begins_anew, cut_down, is_last_word
+from tallybook.dialects.streams import merge_stream
 from tallybook.schema import Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.contract import FileFacts

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from tallybook.dialects import put_usage, read_usage
 from tallybook.dialects.served import mapping
+from tallybook.dialects.usage import put_usage, read_usage
 from tallybook.schema import SNAPSHOT, SUM, Reported
 from tallybook.sources import lines
 from tallybook.sources.symphony.runs import run_row, totals_row

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET
 
-from tallybook.dialects import put_usage, read_usage
 from tallybook.dialects.served import is_claude
+from tallybook.dialects.usage import put_usage, read_usage
 from tallybook.schema import Reported
 from tallybook.sources.verifiers.lines import CallUsage, Line, Response
 from tallybook.sources.verifiers.run import Run, is_seller
