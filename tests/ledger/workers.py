@@ -85,6 +85,7 @@ def unreadable() -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
+    patch(read, "at_once", lambda _: None)
     patch(read, "open_log", refuse)
 
 

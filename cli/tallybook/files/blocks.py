@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import SEEK_END, BytesIO, FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tallybook.files.regular import open_named
+from tallybook.files.regular import open_named, opened_at_once
+from tallybook.names import path_of
+from tallybook.urls import is_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +32,8 @@ MAX_DOCUMENT_BYTES = 128 << 20
 _STUB_BYTES = 1 << 10
 # A damaged stream gives all pieces before the one that fails, so small pieces lose little.
 _PIECE_BYTES = 64 << 10
+_OPENERS = (b"{", b"[")  # of JSON: no blank line, mark or compression is in front
+_FLAGS: Final[int] = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _BOM = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPED, _SKIPPED_FIRST = b"\x2a\x4d\x18", bytes(range(0x50, 0x60))  # a frame to pass over
@@ -74,6 +79,29 @@ def open_log(path: str | Path) -> Iterator[Read]:
             yield lambda: next(pieces, b"")
         else:
             yield reading(stream)
+
+
+def at_once(path: str | Path) -> bytes | None:
+    """What a small file of JSON holds, read in one go; None of any other, which `open_log` opens.
+
+    Of very many small files opening them so takes half the time.
+    """
+    text = os.fspath(path)
+    if is_url(text):
+        return None
+    try:
+        file = opened_at_once(path_of(text), _FLAGS)
+        try:
+            state = os.fstat(file)
+            is_small = stat.S_ISREG(state.st_mode) and state.st_size < min(
+                _PIECE_BYTES, BLOCK_BYTES
+            )
+            content = os.read(file, _PIECE_BYTES) if is_small else b""
+        finally:
+            os.close(file)
+    except OSError:
+        return None
+    return content if content[:1] in _OPENERS and len(content) == state.st_size else None
 
 
 def reading(stream: FileIO | ObjectStream) -> Read:

@@ -18,6 +18,7 @@ from tallybook.files.blocks import (
     DAMAGE,
     MAX_DOCUMENT_BYTES,
     TooLong,
+    at_once,
     beginning,
     document,
     is_compressed,
@@ -28,7 +29,7 @@ from tallybook.files.file_names import compression_of, logical_text, neighbours
 from tallybook.files.objects import at_hand
 from tallybook.files.objects import beginning as beginning_of_object
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
-from tallybook.files.resume import NoTrail, ReadPosition, Trail, encoded, is_continued, rest_of
+from tallybook.files.resume import NO_TRAIL, ReadPosition, Trail, encoded, is_continued, rest_of
 from tallybook.files.skim import is_longer
 from tallybook.files.sqlite import (
     Unclaimed,
@@ -96,7 +97,7 @@ class FileReading:
         self.place = ReadPosition()
         self.continued = self.failed = self.is_ours = False
         self._is_kept = kept or bool(probes)
-        self.trail = Trail(probes=probes) if self._is_kept else NoTrail()
+        self.trail = Trail(probes=probes) if self._is_kept else NO_TRAIL
         self._after = after
         self._begun = False
         self._odd: dict[str, Reported] = {}  # what is said of files beside it
@@ -145,6 +146,9 @@ class FileReading:
             self.trail = Trail(after)
             with rest_of(self.path, after) as pieces:
                 yield from self._fold(*known, pieces)
+            return
+        if content := at_once(self._content):
+            yield from self._log(content, iter((content,)))
             return
         with open_log(self._content) as read:
             first, pieces, passed = beginning(read)

@@ -92,8 +92,8 @@ class Trail:
             place.end = self._length
 
 
-class NoTrail(Trail):
-    """Of a reading that nobody goes on from."""
+class _NoTrail(Trail):
+    """Of readings that nobody goes on from."""
 
     def add(self, lines: bytes) -> None:
         """Let them pass."""
@@ -103,6 +103,9 @@ class NoTrail(Trail):
 
     def close(self, place: ReadPosition) -> None:
         """Say nothing."""
+
+
+NO_TRAIL: Final = _NoTrail()
 
 
 def encoded(state: object) -> bytes:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -76,6 +76,7 @@ def _gathered(content: bytes, table: pa.Table | None) -> Gathered:
     return Gathered(*msgspec.msgpack.decode(content, type=kind), table)
 
 
+_ID_BYTES: Final = 8  # of a file
 _Read: TypeAlias = tuple[Outcome, ReadPosition]
 
 
@@ -93,7 +94,11 @@ def gather(
     writer = PartWriter(parts, kept=kept)
     known = [as_task(task) for task in tasks]
     turns = ahead([(task.found.path, task.found.size) for task in known])
-    read = [_read(task, code, writer, kept=kept) for _, task in zip(turns, known, strict=True)]
+    ids = os.urandom(_ID_BYTES * len(known))
+    read = [
+        _read(task, ids[number : number + _ID_BYTES].hex(), code, writer, kept=kept)
+        for number, _, task in zip(range(0, len(ids), _ID_BYTES), turns, known, strict=True)
+    ]
     part, table = writer.close()
     states: dict[str, bytes] = {}
     encode = msgspec.msgpack.encode
@@ -118,23 +123,29 @@ def _bare(source: str | None, is_database: bool) -> bytes:
     return msgspec.msgpack.encode(ReadPosition(source, is_database=is_database))
 
 
-def _read(task: Task, code: str, writer: PartWriter, *, kept: bool) -> _Read:
+def _read(task: Task, file_id: str, code: str, writer: PartWriter, *, kept: bool) -> _Read:
     """What a file gave; where going on fails, it is read as if nothing were known of it."""
-    read = _read_from(task, task.after, code, writer, kept=kept)
+    read = _read_from(task, task.after, (file_id, code), writer, kept=kept)
     if read[0].is_ours and read[0].continued:
-        return _read_from(task, None, code, writer, kept=kept)
+        anew = os.urandom(_ID_BYTES).hex()
+        return _read_from(task, None, (anew, code), writer, kept=kept)
     return read
 
 
 def _read_from(
-    task: Task, after: ReadPosition | None, code: str, writer: PartWriter, *, kept: bool
+    task: Task,
+    after: ReadPosition | None,
+    marks: tuple[str, str],
+    writer: PartWriter,
+    *,
+    kept: bool,
 ) -> _Read:
     from tallybook.files.read import FileReading  # noqa: PLC0415 - as above
     from tallybook.ledger.parts import Where  # noqa: PLC0415
 
     copy = Path(task.found.copy) if task.found.copy else None
     reading = FileReading(task.found.path, after, task.probes, copy, kept=kept)
-    file_id = os.urandom(8).hex()
+    file_id, code = marks
     rows: list[Segment] = []
     tentative: list[Segment] = []
     for found in reading:
