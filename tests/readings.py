@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,5 +50,5 @@ class MadeReading:
     def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         yield self.rows.with_columns(component=pl.lit("all"))
 
-    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        return (rows.select(columns) for rows in self.batches())
+    def each(self, work: Callable[[pl.DataFrame], T]) -> Iterator[T]:
+        return map(work, self.batches())

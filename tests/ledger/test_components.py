@@ -161,7 +161,7 @@ def test_many_small_packs_give_way_to_one(tmp_path: Path) -> None:
     again = Derived(tmp_path, "prices")
     assert len({again._known[name].part for name in given}) == 1
     assert {*again._known} & {"old c11", "old c1"} == {"old c11", "old c1"}
-    found = pl.concat(again.frames([*given], ["component", "n"]))
+    found = again.look([*given], pl.LazyFrame.collect)
     assert found.sort("component", "n").equals(pl.concat(given.values()).sort("component", "n"))
     (names, rows), *more = again.rows([Component(name, [], 0) for name in ("c7", "c3")])
     assert (names, more) == (["c7", "c3"], [])

@@ -60,6 +60,6 @@ def test_what_is_kept_is_read_by_its_columns_and_in_whatever_order(
     folder, ledger = grown
     columns = ["path", "record", "part", "kind", "call_id", "cost", "model"]
     with opened(NOWHERE, ledger, [folder]) as reading:
-        found = pl.concat(reading.frames(columns))
+        found = pl.concat(reading.each(lambda rows: rows.lazy().select(columns).collect()))
         assert found.columns == columns
         assert found.sort(columns).equals(reading.rows.select(columns).sort(columns))

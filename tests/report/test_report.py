@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -18,6 +18,8 @@ from tallybook.report.query import KEYS, Query, check_days, names_of, parse_day,
 from tallybook.report.summary import Report, answer, money, summarise, summarise_batches
 from tests.examples import tries
 from tests.frames import USAGE, usage_frame
+
+T = TypeVar("T")
 
 USD = 10**15
 Rows = list[dict[str, Any]]
@@ -35,8 +37,8 @@ class Usage:
     def __init__(self, rows: Rows) -> None:
         self._rows = usage_frame(rows)
 
-    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        yield self._rows
+    def each(self, work: Callable[[pl.DataFrame], T]) -> Iterator[T]:
+        yield work(self._rows)
 
 
 def at(text: str) -> datetime:

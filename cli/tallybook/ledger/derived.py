@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -26,26 +26,34 @@ _ORPHAN_SECONDS: Final = 3600
 _MANY_PACKS: Final = 8  # each takes a report some milliseconds
 _LEAST_ROWS: Final = 100_000
 _GROUP_ROWS: Final = 16_384  # as many of a pack as are looked at together, at least
-_SCANNED_ROWS: Final = 65_536  # of the columns of a report; 30 MB
-_MANY_NAMES: Final = 2048  # what is known of as many files takes room itself
+_ROW: Final = "row"
+_MOST_TOGETHER: Final = 65_536  # rows of packs that become one
 _SETS: Final = 8
 _MOST_PARTS: Final = 4096
 _BLOCK_BYTES: Final = 1 << 20
 # Other libraries cannot read a file with whole numbers of 128 bits in it.
 _KEPT_FEMTO: Final = pl.Decimal(38, 0)
+T = TypeVar("T")
+
+
+class _Pack(msgspec.Struct, array_like=True):
+    """What tells damage of a file, and how many rows it has."""
+
+    check_sum: int
+    rows: int
 
 
 class _Index(msgspec.Struct):
     """Where rows are: by the digest of their prices and the name of their component.
 
     `sets` names the components of what was asked for last, by all that they are made of; `parts`
-    are those of the ledger in the order in which they came, `packs` the check sums of packs.
+    are those of the ledger in the order in which they came.
     """
 
     known: dict[str, dict[str, Segment]] = {}
     sets: dict[str, list[str]] = {}
     parts: list[str] = []
-    packs: dict[str, int] = {}
+    packs: dict[str, _Pack] = {}
 
 
 class Component(NamedTuple):
@@ -134,7 +142,8 @@ class Derived:
         assert self._folder is not None  # noqa: S101 - for the type checker
         if pack not in self._whole:
             with suppress(OSError):
-                if _check_sum(self._folder / pack) != self._index.packs.get(pack):
+                known = self._index.packs.get(pack)
+                if known is None or _check_sum(self._folder / pack) != known.check_sum:
                     return False
                 self._whole.add(pack)
         return pack in self._whole
@@ -166,45 +175,38 @@ class Derived:
             return
         pack, begin, rows = msgspec.structs.astuple(self._known[component.name])
         for start in range(0, rows, most):
-            yield self._scanned([Segment(pack, begin + start, min(most, rows - start))], None)
+            with _told_of(pack):
+                yield self.load(pack, [Segment(pack, begin + start, min(most, rows - start))])
 
-    def frames(self, names: Collection[str], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Columns of the rows of components that are there, in few frames and in any order.
+    def look(self, names: Collection[str], work: Callable[[pl.LazyFrame], T]) -> T:
+        """What `work` makes of the rows of components that are there, in any order.
 
         Raises PartDamaged where they went away since `check`.
         """
-        segments = sorted(
-            (self._known[name] for name in names), key=lambda each: (each.part, each.start)
-        )
-        some: list[Segment] = []
-        rows, most = 0, _SCANNED_ROWS if len(names) < _MANY_NAMES else _GROUP_ROWS
-        for segment in _divided(segments):
-            if some and rows + segment.rows > most:
-                yield self._scanned(some, columns)
-                some, rows = [], 0
-            some.append(segment)
-            rows += segment.rows
-        if some:
-            yield self._scanned(some, columns)
+        segments = [self._known[name] for name in names]
+        with _told_of(segments[0].part):
+            return work(self._scan(segments))
 
-    def _scanned(self, segments: list[Segment], columns: Sequence[str] | None) -> pl.DataFrame:
-        packs: dict[str, list[Segment]] = {}
-        for segment in segments:
-            packs.setdefault(segment.part, []).append(segment)
-        try:
-            return pl.concat([self.load(pack, some, columns) for pack, some in packs.items()])
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise PartDamaged(segments[0].part, str(error).partition("\n")[0]) from error
+    def _scan(self, segments: Sequence[Segment]) -> pl.LazyFrame:
+        """The rows of segments: packs one after the other, without what else is in them."""
+        assert self._folder is not None  # noqa: S101 - for the type checker
+        sizes = {each.part: self._index.packs[each.part].rows for each in segments}
+        files = [openable(self._folder / pack) for pack in sizes]
+        found = pl.scan_parquet(files, glob=False, row_index_name=_ROW)  # type: ignore[arg-type] # all of one sort
+        if sum(each.rows for each in segments) < sum(sizes.values()):
+            firsts = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
+            starts = pl.Series([firsts[each.part] + each.start for each in segments])
+            wanted = pl.int_ranges(starts, starts + pl.Series([each.rows for each in segments]))
+            rows = pl.select(wanted.explode().cast(pl.get_index_type())).to_series()
+            found = found.filter(pl.col(_ROW).is_in(rows.implode()))
+        return found.drop(_ROW).cast({_KEPT_FEMTO: pl.Int128})
 
-    def load(
-        self, pack: str, segments: Sequence[Segment], columns: Sequence[str] | None = None
-    ) -> pl.DataFrame:
+    def load(self, pack: str, segments: Sequence[Segment]) -> pl.DataFrame:
         """The rows of segments of a pack. Raises PolarsError and OSError."""
         assert self._folder is not None  # noqa: S101 - for the type checker
         first, count = cover(segments)
         found = pl.scan_parquet(openable(self._folder / pack), glob=False).slice(first, count)
-        rows = (found if columns is None else found.select(columns)).collect()
-        return pick(rows, segments, first).cast({_KEPT_FEMTO: pl.Int128})
+        return pick(found.collect(), segments, first).cast({_KEPT_FEMTO: pl.Int128})
 
     def add(self, rows: pl.DataFrame, counts: Mapping[str, int]) -> None:
         """Keep priced rows, which stand in the order of the components that have so many each."""
@@ -217,7 +219,7 @@ class Derived:
                         stream, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS
                     )
                 name = f"{os.urandom(16).hex()}.parquet"
-                self._index.packs[name] = _check_sum(path)
+                self._index.packs[name] = _Pack(_check_sum(path), rows.height)
                 path.replace(path.with_name(name))
         except (OSError, pl.exceptions.PolarsError):  # the latter where the disk is full
             self._folder = None
@@ -263,7 +265,7 @@ class Derived:
         if len(small) <= _MANY_PACKS:
             return
         together = zip(small, accumulate(sizes[pack] for pack in small), strict=True)
-        chosen = [p for p, rows in together if rows <= _SCANNED_ROWS and self.is_whole(p)]
+        chosen = [p for p, rows in together if rows <= _MOST_TOGETHER and self.is_whole(p)]
         frames = [self.load(pack, [there[name] for name in held[pack]]) for pack in chosen]
         names = [name for pack in chosen for name in held[pack]]
         self.add(pl.concat(frames), {name: there[name].rows for name in names})
@@ -307,11 +309,13 @@ def pick(frame: pl.DataFrame, segments: Sequence[Segment], first: int) -> pl.Dat
     return frame[ranges.to_series().drop_nulls()]
 
 
-def _divided(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Segments as such that no one has more than _SCANNED_ROWS."""
-    for part, begin, rows in map(msgspec.structs.astuple, segments):
-        for start in range(0, rows, _SCANNED_ROWS):
-            yield Segment(part, begin + start, min(_SCANNED_ROWS, rows - start))
+@contextmanager
+def _told_of(pack: str) -> Iterator[None]:
+    """What goes wrong within is damage of that pack, or of another."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise PartDamaged(pack, str(error).partition("\n")[0]) from error
 
 
 def _check_sum(path: Path) -> int:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
-from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import polars as pl
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 # Rows that go through the chain at once: some 100 MB with all that the stages make of them.
 BATCH_ROWS: Final = 32_768
+T = TypeVar("T")
 
 
 class Reading(msgspec.Struct):
@@ -111,10 +111,11 @@ class Reading(msgspec.Struct):
         """All batches as one frame."""
         return pl.concat(self.batches())
 
-    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """These columns of all priced USAGE rows, in any order, in at least one frame.
+    def each(self, work: Callable[[pl.DataFrame | pl.LazyFrame], T]) -> Iterator[T]:
+        """What `work` makes of all priced USAGE rows, in at least one frame and in any order.
 
-        What is kept is read by these columns alone, and the rest as `batches` has it.
+        What is kept is one frame on the disk, read by the columns that are asked of it; the rest
+        comes as `batches` has it.
         """
         derived = self._kept()
         name = name_of(self.entries, f"{code_digest()} {BATCH_ROWS}")
@@ -127,8 +128,9 @@ class Reading(msgspec.Struct):
         others = {name for name in names if not derived.has(name)}
         others |= {*names} if self.apart else self._corrected(names)
         if others or self.failed is not None or not names:
-            yield from map(methodcaller("select", columns), self.batches(others))
-        yield from derived.frames([name for name in names if name not in others], columns)
+            yield from map(work, self.batches(others))
+        if len(others) < len(names):
+            yield derived.look([name for name in names if name not in others], work)
         derived.close(names)
 
     def derive_aside(self) -> None:
@@ -144,12 +146,14 @@ class Reading(msgspec.Struct):
             return set()
         calls = pl.Series(self.corrections["call_id"]).unique().implode()
         there = [name for name in names if self._kept().has(name)]
-        found = self._kept().frames(there, ("component", "call_id"))
-        return {
-            name
-            for rows in found
-            for name in rows.filter(pl.col("call_id").is_in(calls))["component"].unique()
-        }
+        if not there:
+            return set()
+
+        def meet(rows: pl.LazyFrame) -> set[str]:
+            found = rows.filter(pl.col("call_id").is_in(calls)).select("component")
+            return set(found.collect(engine="streaming").to_series())
+
+        return self._kept().look(there, meet)
 
     def batches(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         """Priced USAGE rows of every kind, at least one frame, which may be empty.

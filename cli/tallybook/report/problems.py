@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ SHOWN: Final = ("path", "record", "last_record", "count", "code", "detail")
 _PLAIN: Final = tuple(code for code in SAID_OF_COUNTED if code != "no-counts")
 _OF_KEY: Final = ("record", "last_record", "count", "detail")
 _BATCH: Final = 10_000
+_NONE: Final = pl.DataFrame(
+    schema=dict.fromkeys((*KEY, *_OF_KEY), pl.String)
+    | dict.fromkeys(("alone", "record", "last_record", "count"), pl.Int64)
+)
 
 _TABLE: Final = """
 CREATE TABLE entries (path, code, alone, cause, record, last_record, count, detail)
@@ -98,25 +102,32 @@ def listed(found: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 class ProblemCount:
-    """The problems of batches of USAGE rows, counted as those of a report are."""
+    """The problems of batches of USAGE rows: how many there are of each code, and the first."""
 
     def __init__(self) -> None:
-        self._codes: Counter[str] = Counter()
-        self._first: pl.DataFrame | None = None
+        self.codes: Counter[str] = Counter()
+        self.first = _NONE
 
     def add(self, rows: pl.DataFrame) -> None:
         """Count those of one more batch."""
         found = entries(rows)
-        self._codes.update(dict(found.group_by("code").agg(pl.col("count").sum()).iter_rows()))
-        if self._first is not None:
-            found = together(pl.concat([self._first, found]))
-        self._first = first_of_each(found)
+        self._put(dict(found.group_by("code").agg(pl.col("count").sum()).iter_rows()), [found])
+
+    def join(self, others: Sequence[ProblemCount]) -> None:
+        """Count what others have counted."""
+        for each in others:
+            self.codes.update(each.codes)
+        self._put({}, [each.first for each in others])
+
+    def _put(self, codes: Mapping[str, int], found: Iterable[pl.DataFrame]) -> None:
+        self.codes.update(codes)
+        self.first = first_of_each(together(pl.concat([self.first, *found])))
 
     def coverage(self) -> dict[str, Any]:
         """What the coverage of a JSON document says of them."""
-        shown = listed(self._first) if self._first is not None else []
+        shown = listed(self.first)
         return {
-            "problems": dict(sorted(self._codes.items())),
+            "problems": dict(sorted(self.codes.items())),
             "problems_listed": sum(entry["count"] for entry in shown),
             "problem_list": shown,
         }

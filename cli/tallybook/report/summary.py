@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import Any, Final, Protocol, overload
+from typing import Any, Final, Protocol, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,12 +15,12 @@ import polars as pl
 from msgspec.structs import replace
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
-from tallybook.report.problems import listed
 from tallybook.report.query import Query, Unmatched, is_pattern, names_of
-from tallybook.report.sums import ASKED, Partial, joined, partial, perhaps_twice, sums_of_sums
+from tallybook.report.sums import Partial, joined, partial, perhaps_twice, sums_of_sums
 from tallybook.schema import ORIGINS
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 _FEMTO: Final = 10**15
 _SLICE: Final = 1000  # rows that are made at once
@@ -94,7 +94,7 @@ class Rows(Sequence[Row]):
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
     """Answer `query` from priced USAGE rows of every kind, duplicates among them."""
-    return report(partial(usage.lazy().collect(), query), query, {"files": files})
+    return report(partial(usage, query), query, {"files": files})
 
 
 def summarise_batches(
@@ -170,7 +170,6 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     undated = covered.pop("undated")
     covered["older_calls"] += read.get("older_calls", 0)
     probable = {name: covered.pop(f"probable_{name}") for name in ("calls", "tokens")}
-    shown = listed(partial.problems)
     unmatched, matched = _matched(partial, query)
     return Report(
         query=query,
@@ -183,9 +182,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
             **covered,
             "probably_same_call": probable,
             "may_be_counted_twice": perhaps_twice(partial.ends),
-            "problems": dict(partial.codes.sort("code").select("code", "n").iter_rows()),
-            "problems_listed": sum(entry["count"] for entry in shown),
-            "problem_list": shown,
+            **partial.problems.coverage(),
             "undated": undated,
         },
         unmatched=unmatched,
@@ -304,8 +301,8 @@ class UsageOfFiles(Protocol):
     def older(self) -> Collection[str]:
         """Paths of files that another program has read."""
 
-    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """These columns of all priced USAGE rows, in any order, in at least one frame."""
+    def each(self, work: Callable[[pl.DataFrame | pl.LazyFrame], T]) -> Iterator[T]:
+        """What `work` makes of all priced USAGE rows, in at least one frame and in any order."""
 
 
 def answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report:
@@ -322,6 +319,5 @@ def answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report
 
 def _answer(usage: UsageOfFiles, query: Query, read: Mapping[str, Any]) -> Report:
     older = usage.older
-    # A loop would hold each frame while the next one is made.
-    partials = map(functools.partial(partial, query=query, older=older), usage.frames(ASKED))
+    partials = usage.each(functools.partial(partial, query=query, older=older))
     return report(added_up(partials, query), query, read)

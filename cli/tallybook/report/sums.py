@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache, reduce
 from operator import and_
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 import polars as pl
 
 from tallybook.report.fields import AT_LEAST, COSTS, COUNTS, UNKNOWN
-from tallybook.report.problems import entries, first_of_each, together
+from tallybook.report.problems import ProblemCount
 from tallybook.report.query import KEYS, TIME_KEYS, Query
 from tallybook.schema import (
     ASSUMED,
@@ -32,6 +32,7 @@ _ROUTE = ("end", "hour", "model")  # by what the ends of a route are compared
 _ORIGINS = tuple(f"{bucket}_origin" for bucket in (*BUCKETS, *SUBCOUNTS))
 _PROJECTS = ("least_project", "most_project")
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+Engine: TypeAlias = Literal["in-memory", "streaming"]
 _TIME_FORMATS = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 
 
@@ -174,7 +175,7 @@ _ALIKE: Final = tuple(KEYS[key] for key in KEYS if key not in TIME_KEYS)
 _QUARTER: Final = "15m"
 
 
-def _with_again(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_again(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Adds what the highest costs of rows hold more than once: rows that share a remainder have it
     each, and are all of it together.
 
@@ -256,16 +257,14 @@ def _count(condition: pl.Expr, name: str) -> pl.Expr:
 class Partial(msgspec.Struct, frozen=True):
     """What a query asks of some rows, to be added to what it asks of others.
 
-    `groups` has the sums of each combination of the keys, `covered` those of the coverage, `codes`
-    the number of problems by code, `problems` the first entries of each, `known` the values that
-    there are of the columns that are filtered by, `ends` the calls at each end of a route, `files`
-    the paths of what the filters leave.
+    `groups` has the sums of each combination of the keys, `covered` those of the coverage, `known`
+    the values that there are of the columns that are filtered by, `ends` the calls at each end of a
+    route, `files` the paths of what the filters leave.
     """
 
     groups: pl.DataFrame
     covered: pl.DataFrame
-    codes: pl.DataFrame
-    problems: pl.DataFrame
+    problems: ProblemCount
     known: pl.DataFrame
     ends: pl.DataFrame
     files: pl.DataFrame
@@ -273,70 +272,46 @@ class Partial(msgspec.Struct, frozen=True):
     @property
     def height(self) -> int:
         """How many rows that grow with what was read."""
-        names = ("groups", "problems", "known", "ends", "files")
-        return sum(getattr(self, name).height for name in names)
+        frames = (self.groups, self.problems.first, self.known, self.ends, self.files)
+        return sum(frame.height for frame in frames)
 
 
-_SUMMED: Final = frozenset(
-    (
-        "kind",
-        "duplicate_of",
-        "timestamp",
-        "difference",
-        "reported_cost_usd",
-        "unbounded",
-        "input_lower_bound",
-        "output_lower_bound",
-        "lower_bound",
-        "perhaps_uncached_tokens",
-        "perhaps_output_cost",
-        "perhaps_output_of",
-        "project",
-        *COUNTS,
-        *COSTS.values(),
-        *_ORIGINS,
-        *KEYS.values(),
-    )
-)
-# Of priced USAGE rows, what `partial` looks at.
-ASKED: Final = tuple(
-    sorted(
-        _SUMMED - {KEYS[key] for key in TIME_KEYS}
-        | {
-            "path",
-            "record",
-            "problems",
-            "detail",
-            "duplicate_reason",
-            "route_end",
-            "perhaps_output_tokens",
-        }
-    )
-)
+# The columns of rows with problems that `entries` looks at.
+_TROUBLED: Final = ("path", "record", "kind", "detail", "problems")
+_AT_ONCE: Final = 65_536  # of such rows
 
 
-def partial(rows: pl.DataFrame, query: Query, older: Collection[str] = ()) -> Partial:
-    """The sums of priced USAGE rows of every kind.
+def partial(
+    usage: pl.DataFrame | pl.LazyFrame, query: Query, older: Collection[str] = ()
+) -> Partial:
+    """The sums of priced USAGE rows of every kind; what lies on the disk is streamed through.
 
     `older` are the paths of files that another program has read.
     """
+    rows = usage.lazy()
+    engine: Engine = "in-memory" if isinstance(usage, pl.DataFrame) else "streaming"
     asked = left(rows, query)
-    found = entries(asked)
+    covered = _covered(rows, asked, query, older).collect(engine=engine)
+    are_shared = covered.drop_in_place("are_shared").item()
+    problems = ProblemCount()
+    troubled = asked.filter(pl.col("problems").list.len() > 0).select(_TROUBLED)
+    if engine == "in-memory":
+        problems.add(troubled.collect(engine=engine))
+    else:
+        for some in troubled.collect_batches(chunk_size=_AT_ONCE):
+            problems.add(some)
     return Partial(
-        groups=_groups(rows, query),
-        covered=_covered(rows, asked, query, older),
-        codes=found.group_by("code").agg(n=pl.col("count").sum()),
-        problems=first_of_each(found),
-        known=_known(rows, query),
-        ends=ends(asked),
-        files=_files(asked, query),
+        groups=_groups(rows, query, are_shared=are_shared).collect(engine=engine),
+        covered=covered,
+        problems=problems,
+        known=_known(rows, query).collect(engine=engine),
+        ends=ends(asked).collect(engine=engine),
+        files=_files(asked, query).collect(engine=engine),
     )
 
 
-def _groups(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
-    asked = rows.select(name for name in rows.columns if name in _SUMMED)
-    keyed = with_keys(selected(asked, query), query).with_columns(origin=origin())
-    are_shared = bool((rows["perhaps_output_tokens"] > 0).any())
+def _groups(rows: pl.LazyFrame, query: Query, *, are_shared: bool) -> pl.LazyFrame:
+    keyed = with_keys(selected(rows, query), query).with_columns(origin=origin())
     if are_shared:
         keyed = _with_again(keyed)
     found = sums(of_projects="project" in query.whose, are_shared=are_shared)
@@ -344,15 +319,18 @@ def _groups(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
 
 
 def _covered(
-    rows: pl.DataFrame, asked: pl.DataFrame, query: Query, older: Collection[str]
-) -> pl.DataFrame:
+    rows: pl.LazyFrame, asked: pl.LazyFrame, query: Query, older: Collection[str]
+) -> pl.LazyFrame:
     """The sums of the coverage: over the rows `asked` for, and how many were read."""
-    read = rows.select(records_read=recorded().sum().cast(pl.Int64))
-    undated = pl.Series("undated", [0])
+    read = rows.select(
+        records_read=recorded().sum().cast(pl.Int64),
+        are_shared=(pl.col("perhaps_output_tokens") > 0).any(),
+    )
+    undated = pl.LazyFrame({"undated": [0]})
     if query.dated:
         missed = matching(rows.filter(pl.col("timestamp").is_null()), query)
-        undated = pl.Series("undated", [missed.height])
-    return read.hstack(asked.select(counts(older))).with_columns(undated).fill_null(0)
+        undated = missed.select(undated=pl.len().cast(pl.Int64))
+    return pl.concat([read, asked.select(counts(older)), undated], how="horizontal").fill_null(0)
 
 
 def joined(partials: Iterable[Partial], query: Query) -> Partial:
@@ -360,16 +338,18 @@ def joined(partials: Iterable[Partial], query: Query) -> Partial:
     every = list(partials)
     if len(every) == 1:
         return every[0]
-    covered, codes, problems, known, at_ends, files = (
-        pl.concat([getattr(each, name) for each in every]) for name in Partial.__struct_fields__[1:]
+    covered, known, at_ends, files = (
+        pl.concat([getattr(each, name) for each in every])
+        for name in ("covered", "known", "ends", "files")
     )
+    problems = ProblemCount()
+    problems.join([each.problems for each in every])
     groups = [each.groups for each in every]
     every.clear()
     return Partial(
         groups=_together(groups, query.fields),
         covered=covered.sum(),
-        codes=codes.group_by("code").agg(pl.col("n").sum()),
-        problems=first_of_each(together(problems)),
+        problems=problems,
         known=known.unique(),
         ends=added(at_ends),
         files=files.unique(),
@@ -399,23 +379,25 @@ def _together(groups: list[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
     return pl.concat([*alone, added])
 
 
-def _files(asked: pl.DataFrame, query: Query) -> pl.DataFrame:
+def _files(asked: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     """The paths of rows that are left; of all rows it is not asked."""
+    if not query.is_filtered:
+        return pl.LazyFrame(schema={"path": pl.String})
     told = recorded() | (pl.col("kind") == PROBLEM)
-    return asked.filter(told & pl.lit(query.is_filtered)).select(pl.col("path").unique())
+    return asked.filter(told).select(pl.col("path").unique())
 
 
-def _known(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
+def _known(rows: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     found = [
         rows.select(name=pl.lit(name), value=pl.when(counted()).then(pl.col(KEYS[name])))
         .drop_nulls("value")
         .unique()
         for name in query.filters
     ]
-    return pl.concat([pl.DataFrame(schema={"name": pl.String, "value": pl.String}), *found])
+    return pl.concat([pl.LazyFrame(schema={"name": pl.String, "value": pl.String}), *found])
 
 
-def ends(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
+def ends(rows: Frame, *by: str) -> Frame:
     """The calls and tokens of USAGE rows at each end of a route, by hour and model."""
     told = (*by, "route_end", "duplicate_of", "calls", "timestamp", "model", "total_tokens")
     found = rows.select(told).filter(
@@ -433,7 +415,7 @@ def ends(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
     return added(stated, *by)
 
 
-def added(found: pl.DataFrame, *by: str) -> pl.DataFrame:
+def added(found: Frame, *by: str) -> Frame:
     """Several such frames as one."""
     return found.group_by(*by, *_ROUTE).agg(pl.col("calls", "tokens").sum())
 
