@@ -29,6 +29,7 @@ from tallybook.pricing.table import (
     micros,
     new_rate,
 )
+from tallybook.values import names_in
 
 if TYPE_CHECKING:
     from genai_prices import types as g
@@ -49,13 +50,9 @@ _PRICE_KEYS: Final = {
     "search": ("web_searches_kcount",),
 }
 # One for each of schema.MEDIA_COUNTS.
-_MEDIA_KEYS: Final = (
-    "input_audio_mtok",
-    "cache_audio_read_mtok",
-    "input_image_mtok",
-    "cache_image_read_mtok",
-    "output_audio_mtok",
-    "output_image_mtok",
+_MEDIA_KEYS: Final = names_in(
+    "input_audio_mtok cache_audio_read_mtok input_image_mtok cache_image_read_mtok"
+    " output_audio_mtok output_image_mtok"
 )
 _OPERATORS: Final = {
     "equals": "=",

@@ -13,6 +13,7 @@ from tallybook.pricing.in_force import KEY_COLUMNS, add_rates
 from tallybook.pricing.rates import Rates
 from tallybook.pricing.table import RATES
 from tallybook.schema import COUNTED_KINDS, MEDIA_COUNTS, TOOL_COUNTS, TOOL_FEES
+from tallybook.values import names_in
 
 # The words of `price_status`.
 PRICED: Final = "priced"
@@ -52,26 +53,14 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 NEEDED: Final = (
     *KEY_COLUMNS,
-    "timestamp",
-    "kind",
-    "duplicate_of",
-    "context_tokens",
-    "input_tokens",
-    "input_lower_bound",
-    "perhaps_uncached_tokens",
-    "perhaps_output_tokens",
-    "unbounded",
-    "uncached_input_tokens",
-    "cached_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "unsplit_input_tokens",
-    "output_tokens",
+    *names_in(
+        "timestamp kind duplicate_of context_tokens input_tokens input_lower_bound"
+        " perhaps_uncached_tokens perhaps_output_tokens unbounded uncached_input_tokens"
+        " cached_input_tokens cache_creation_input_tokens cache_creation_1h_input_tokens"
+        " unsplit_input_tokens output_tokens"
+    ),
     *MEDIA_COUNTS,
-    "web_search_requests",
-    "tool_counts",
-    "refused",
-    "problems",
+    *names_in("web_search_requests tool_counts refused problems"),
 )
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from tallybook.pricing.table import femto_per_request
+from tallybook.values import names_in
 
 HALF: Final = Fraction(1, 2)
 
@@ -47,22 +48,10 @@ _FAST: Final = (
 # Models that run on the user's own machine have no price list and no bill.
 # Their names without signs between the words, for each tool writes them in its own way.
 _LOCAL: Final = frozenset(
-    {
-        "ollama",
-        "ollamachat",
-        "ollamalocal",
-        "lmstudio",
-        "llamacpp",
-        "llamacppserver",
-        "llamafile",
-        "koboldcpp",
-        "gpt4all",
-        "localai",
-        "mlx",
-        "mlxlm",
-        "oss",
-        "local",
-    }
+    names_in(
+        "ollama ollamachat ollamalocal lmstudio llamacpp llamacppserver llamafile koboldcpp gpt4all"
+        " localai mlx mlxlm oss local"
+    )
 )
 _SIGNS: Final = re.compile(r"[ ._-]+")
 # A service of the runtime's maker, which is paid for.

@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from tallybook.values import names_in
+
 
 class Spelling(msgspec.Struct, frozen=True):
     """A way to write a model's name, with what was done to the logged one to get there."""
@@ -22,60 +24,31 @@ class Spelling(msgspec.Struct, frozen=True):
 
 
 # How tools and gateways call providers of the price list.
+_CALLED: Final = {
+    "anthropic": "claude claude-code",
+    "openai": "codex chatgpt",
+    "google": "gemini gemini-cli antigravity vertex vertex_ai google-vertex",
+    "aws": "bedrock amazon-bedrock",
+    "azure": "azure_ai azure_openai azure-openai",
+    "github-copilot": "github",
+    "x-ai": "xai grok",
+    "zai": "z-ai z.ai zai-org glm",
+    "zhipuai": "zhipu bigmodel",
+    "moonshotai": "kimi moonshot",
+    "deepseek": "deepseek-ai",
+    "mistral": "mistralai",
+    "together": "together_ai",
+    "fireworks": "fireworks_ai",
+    "alibaba": "qwen qwen-code dashscope aliyun alibaba-cloud modelstudio",
+}
 PROVIDER_NAMES: Final = {
-    "claude": "anthropic",
-    "claude-code": "anthropic",
-    "codex": "openai",
-    "chatgpt": "openai",
-    "gemini": "google",
-    "gemini-cli": "google",
-    "antigravity": "google",
-    "vertex": "google",
-    "vertex_ai": "google",
-    "google-vertex": "google",
-    "bedrock": "aws",
-    "amazon-bedrock": "aws",
-    "azure_ai": "azure",
-    "azure_openai": "azure",
-    "azure-openai": "azure",
-    "github": "github-copilot",
-    "xai": "x-ai",
-    "grok": "x-ai",
-    "z-ai": "zai",
-    "z.ai": "zai",
-    "zai-org": "zai",
-    "glm": "zai",
-    "zhipu": "zhipuai",
-    "bigmodel": "zhipuai",
-    "kimi": "moonshotai",
-    "moonshot": "moonshotai",
-    "deepseek-ai": "deepseek",
-    "mistralai": "mistral",
-    "together_ai": "together",
-    "fireworks_ai": "fireworks",
-    "qwen": "alibaba",
-    "qwen-code": "alibaba",
-    "dashscope": "alibaba",
-    "aliyun": "alibaba",
-    "alibaba-cloud": "alibaba",
-    "modelstudio": "alibaba",
+    name: provider for provider, names in _CALLED.items() for name in names.split()
 }
 _MAKERS: Final = frozenset(
-    {
-        "alibaba",
-        "anthropic",
-        "cohere",
-        "deepseek",
-        "google",
-        "meta",
-        "minimax",
-        "mistral",
-        "moonshotai",
-        "openai",
-        "x-ai",
-        "zai",
-        "zhipuai",
-    }
+    names_in(
+        "alibaba anthropic cohere deepseek google meta minimax mistral moonshotai openai x-ai zai"
+        " zhipuai"
+    )
 )
 
 _BRACKETS: Final = re.compile(r"^(.+?)\s*(\[[^\]]*\])$")

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from tallybook.values import names_in
+
 # Raise it when the meaning of the stored table changes; caches of another version are rebuilt.
 TABLE_VERSION: Final = 5
 
@@ -49,13 +51,8 @@ RATE_KEYS: Final = {
     "web_search": "search",
 }
 # Those for the rates of MEDIA_COUNTS, in their order.
-MEDIA_KEYS: Final = (
-    "input_audio",
-    "cache_read_audio",
-    "input_image",
-    "cache_read_image",
-    "output_audio",
-    "output_image",
+MEDIA_KEYS: Final = names_in(
+    "input_audio cache_read_audio input_image cache_read_image output_audio output_image"
 )
 
 

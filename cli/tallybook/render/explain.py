@@ -18,6 +18,7 @@ from tallybook.render.formats import (
 from tallybook.render.table import BOLD, DIM, PLAIN, Column
 from tallybook.render.text import display_width, keep_ends, visible, wrapped
 from tallybook.report.codes import REASONS
+from tallybook.values import names_in
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
@@ -60,33 +61,11 @@ _EXAMPLES: Final = 3  # records of a call, or of a reason, that are named on a p
 
 # Fields of a line of CSV: of the call, and of one priced count of it.
 _FIELDS: Final = (
-    "call_id",
-    "source",
-    "provider",
-    "model",
-    "thread_id",
-    "caller",
-    "project",
-    "timestamp",
-    "path",
-    "record",
-    "part",
-    "kind",
-    "bucket",
-    "count",
-    "unit",
-    "usd_per_unit",
-    "cost_usd",
-    "origin",
-    "how",
-    "dialect",
-    "rule",
-    "price_status",
-    "price_provider",
-    "price_model",
-    "price_source",
-    "reason",
-    "duplicate_of",
+    *names_in(
+        "call_id source provider model thread_id caller project timestamp path record part kind"
+        " bucket count unit usd_per_unit cost_usd origin how dialect rule price_status"
+        " price_provider price_model price_source reason duplicate_of"
+    ),
     PRICE_DIGEST,
 )
 

@@ -11,21 +11,17 @@ from tallybook.render.cells import UNKNOWN, count, dollars, names
 from tallybook.render.table import Column
 from tallybook.render.text import keep_ends, keep_head
 from tallybook.report.codes import CAUSES
+from tallybook.values import names_in
 from tallybook.wording import counted
 
 Row = Mapping[str, Any]
 
 SHOWN: Final = 30  # lines of a page, unless all are asked for
 FIELDS: Final = (
-    "day",
-    "model",
-    "our_tokens",
-    "their_tokens",
-    "tokens_apart",
-    "our_cost_usd",
-    "their_cost_usd",
-    "cost_apart_usd",
-    "causes",
+    *names_in(
+        "day model our_tokens their_tokens tokens_apart our_cost_usd their_cost_usd cost_apart_usd"
+        " causes"
+    ),
     formats.PRICE_DIGEST,
 )
 

@@ -21,26 +21,12 @@ from tallybook.report.summary import Row, summarise_batches
 from tallybook.report.sums import counted, recorded, selected, with_keys
 from tallybook.report.working import Place, call_row, entry
 from tallybook.schema import PROBLEM
+from tallybook.values import names_in
 
 _SHOWN: Final = 6  # ids in an error
-_LEFT: Final = (
-    "source",
-    "path",
-    "record",
-    "part",
-    "kind",
-    "evidence",
-    "call_id",
-    "duplicate_of",
-    "duplicate_reason",
-    "model",
-    "thread_id",
-    "timestamp",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "detail",
+_LEFT: Final = names_in(
+    "source path record part kind evidence call_id duplicate_of duplicate_reason model thread_id"
+    " timestamp input_tokens cached_input_tokens output_tokens total_tokens detail"
 )
 _ORDER: Final = ("cost", "total_tokens", "timestamp", "call_id", "path", "record", "part")
 _MATCHES: Final = "_matches"

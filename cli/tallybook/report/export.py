@@ -14,6 +14,7 @@ from tallybook.report.query import Query
 from tallybook.report.summary import Report, Row
 from tallybook.report.sums import selected
 from tallybook.schema import BUCKETS, SUBCOUNTS
+from tallybook.values import names_in
 
 EXPORT_VERSION: Final = 1
 UNDATED: Final = "__HIVE_DEFAULT_PARTITION__"  # what readers of a lake take for null
@@ -21,16 +22,7 @@ _SLICE: Final = 10_000
 _DAYS: Final = ("day", "first_day", "last_day")
 
 _ORIGINS: Final = tuple(f"{name}_origin" for name in COUNTS if name in {*BUCKETS, *SUBCOUNTS})
-_WHO: Final = (
-    "call_id",
-    "source",
-    "provider",
-    "model",
-    "thread_id",
-    "root_thread_id",
-    "caller",
-    "project",
-)
+_WHO: Final = names_in("call_id source provider model thread_id root_thread_id caller project")
 COLUMNS: Final = (
     *_WHO,
     "timestamp",
@@ -38,12 +30,7 @@ COLUMNS: Final = (
     *_ORIGINS,
     "lower_bound",
     *COSTS,
-    "price_status",
-    "reported_cost_usd",
-    "problems",
-    "path",
-    "record",
-    "part",
+    *names_in("price_status reported_cost_usd problems path record part"),
 )
 # Text that this program chose, or a number written as text; all other text comes out of a log.
 DIGEST: Final = "price_digest"

@@ -7,45 +7,28 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tallybook.schema import ORIGINS
+from tallybook.values import names_in
 from tallybook.wording import counted
 
 # Sums of a row in their order; each is null where no record of the group states it.
-COUNTS: Final = (
-    "calls",
-    "uncached_input_tokens",
-    "cached_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "unsplit_input_tokens",
-    "input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-    "total_tokens",
-    "audio_input_tokens",
-    "image_input_tokens",
-    "audio_output_tokens",
-    "image_output_tokens",
+COUNTS: Final = names_in(
+    "calls uncached_input_tokens cached_input_tokens cache_creation_input_tokens"
+    " cache_creation_1h_input_tokens unsplit_input_tokens input_tokens output_tokens"
+    " reasoning_output_tokens total_tokens audio_input_tokens image_input_tokens"
+    " audio_output_tokens image_output_tokens"
 )
 # Field of a row -> column in femto-dollars.
 COSTS: Final[Mapping[str, str]] = {
-    "cost_usd": "cost",
-    "cost_low_usd": "cost_low",
-    "cost_high_usd": "cost_high",
-    "uncached_input_cost_usd": "uncached_input_cost",
-    "cached_input_cost_usd": "cached_input_cost",
-    "cache_creation_cost_usd": "cache_creation_cost",
-    "output_cost_usd": "output_cost",
-    "web_search_cost_usd": "web_search_cost",
-    "tool_cost_usd": "tool_cost",
+    f"{cost}_usd": cost
+    for cost in names_in(
+        "cost cost_low cost_high uncached_input_cost cached_input_cost cache_creation_cost"
+        " output_cost web_search_cost tool_cost"
+    )
 }
 # Sums that may be lower bounds; the row names those that are.
-AT_LEAST: Final = (
-    "uncached_input_tokens",
-    "cached_input_tokens",
-    "cache_creation_input_tokens",
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
+AT_LEAST: Final = names_in(
+    "uncached_input_tokens cached_input_tokens cache_creation_input_tokens input_tokens"
+    " output_tokens total_tokens"
 )
 # Buckets whose silence is counted; unsplit tokens are themselves a statement of not knowing.
 UNKNOWN: Final = (

@@ -37,6 +37,7 @@ from tallybook.report.fields import plain
 from tallybook.report.query import Query
 from tallybook.report.sums import selected
 from tallybook.schema import MEDIA_COUNTS
+from tallybook.values import names_in
 
 Row = dict[str, Any]
 
@@ -74,25 +75,12 @@ MEDIA_FIELDS: Final = tuple(
     f"{name.removesuffix('_tokens')}_usd_per_million_tokens" for name in MEDIA_COUNTS
 )
 FIELDS: Final = (
-    "provider",
-    "model",
-    "served",
-    "above_tokens",
-    "valid_from",
-    "valid_to",
-    "periods",
-    "utc_from",
-    "utc_to",
-    "weekdays",
+    *names_in(
+        "provider model served above_tokens valid_from valid_to periods utc_from utc_to weekdays"
+    ),
     *RATE_FIELDS,
     *MEDIA_FIELDS,
-    "fallback",
-    "basis",
-    "source",
-    "stated_by",
-    "reason",
-    "assumed",
-    "notes",
+    *names_in("fallback basis source stated_by reason assumed notes"),
 )
 
 
@@ -297,16 +285,7 @@ def _clock(second: int) -> str:
     return f"{second // 3600:02}:{second // 60 % 60:02}"
 
 
-UNPRICED_FIELDS: Final = (
-    "provider",
-    "model",
-    "calls",
-    "unpriced_tokens",
-    "reason",
-    "first",
-    "last",
-    "near",
-)
+UNPRICED_FIELDS: Final = names_in("provider model calls unpriced_tokens reason first last near")
 
 
 def unpriced(batches: Iterable[pl.DataFrame], query: Query, rates: Rates) -> list[Row]:

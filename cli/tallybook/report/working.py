@@ -31,25 +31,13 @@ from tallybook.schema import (
     SUBCOUNTS,
     TOOL_COUNTS,
 )
+from tallybook.values import names_in
 
 Where = tuple[str, int, str | None]  # path, record, part
 
-_WHO: Final = (
-    "call_id",
-    "kind",
-    "source",
-    "provider",
-    "model",
-    "requested_model",
-    "thread_id",
-    "root_thread_id",
-    "caller",
-    "project",
-    "timestamp",
-    "calls",
-    "path",
-    "record",
-    "part",
+_WHO: Final = names_in(
+    "call_id kind source provider model requested_model thread_id root_thread_id caller project"
+    " timestamp calls path record part"
 )
 _READ: Final = ("evidence", "dialect", "rule", "assumed")
 _TOOLS: Final = "tool_counts"
@@ -74,12 +62,9 @@ _MEDIA_IN: Final = {
 }
 # The buckets of a direction in the order in which a correction has them.
 _DIRECTIONS: Final = {
-    INPUT: (
-        "uncached_input_tokens",
-        "cached_input_tokens",
-        "cache_creation_input_tokens",
-        "cache_creation_1h_input_tokens",
-        "unsplit_input_tokens",
+    INPUT: names_in(
+        "uncached_input_tokens cached_input_tokens cache_creation_input_tokens"
+        " cache_creation_1h_input_tokens unsplit_input_tokens"
     ),
     OUTPUT: ("output_tokens", "reasoning_output_tokens"),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.sources.contract import Later, Location, Source
+from tallybook.values import names_in
 
 __all__ = ["SOURCE", "STREAM", "WHOLE"]
 
@@ -20,11 +21,9 @@ SOURCE: Final = Source(
     title="9router",
     locations=(Location(None, ("~/.9router", "~/AppData/Roaming/9router")),),
     patterns=(
-        "data*.sqlite",
-        "usage*.sqlite",
-        "request-details*.sqlite",
-        "usage.json",
-        "request-details.json",
+        *names_in(
+            "data*.sqlite usage*.sqlite request-details*.sqlite usage.json request-details.json"
+        ),
         STREAM,
         WHOLE,
     ),
@@ -35,13 +34,8 @@ SOURCE: Final = Source(
     read=Later("tallybook.sources.ninerouter.documents", "read"),
     finish=Later("tallybook.sources.ninerouter.documents", "finish"),
     # Settings and their secrets, the log for the eye, and the requests as they came in.
-    ignores=(
-        "db.json",
-        "log.txt",
-        "disabledModels.json",
-        "[1-4]_re[qs]_*.json",
-        "[67]_*.json",
-        "[67]_*.txt",
+    ignores=names_in(
+        "db.json log.txt disabledModels.json [1-4]_re[qs]_*.json [67]_*.json [67]_*.txt"
     ),
     whole=lambda _: True,
     lists=("history", "records"),

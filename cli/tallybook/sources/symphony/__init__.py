@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallybook.sources.contract import Later, Location, Source
+from tallybook.values import names_in
 
 SOURCE: Final = Source(
     name="symphony",
@@ -20,13 +21,8 @@ SOURCE: Final = Source(
             ("audit", "run_store"),
         ),
     ),
-    patterns=(
-        "*.ndjson",
-        "*.jsonl",
-        "*.json",
-        "symphony.log.[0-9]*",
-        "symphony_run_store_*.DC[DL]",
-        "LATEST.LOG",
+    patterns=names_in(
+        "*.ndjson *.jsonl *.json symphony.log.[0-9]* symphony_run_store_*.DC[DL] LATEST.LOG"
     ),
     sniff=Later("tallybook.sources.symphony.sniff", "sniff"),
     begin=Later("tallybook.sources.symphony.reader", "begin"),
