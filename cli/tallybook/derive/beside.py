@@ -34,6 +34,8 @@ def instead(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 def take_whose(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Puts on the `row` of each pair whose the row `giver` is: thread, caller, project."""
+    if pairs.is_empty():
+        return rows
     given = rows.select(*WHOSE, giver="row")
     return instead(rows, pairs.join(given, on="giver").select("row", *WHOSE))
 

@@ -49,7 +49,7 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     consequence.
     """
     # Rows come in as many pieces as parts that they were read from, and each step pays for each.
-    frame = _narrow(pl.DataFrame(reported).rechunk())
+    frame = _narrow(pl.DataFrame(reported)).rechunk()
     del reported
     frame = with_requests(_in_order(frame).with_row_index("row"))
     parts = list(_apart(frame))

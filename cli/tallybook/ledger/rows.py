@@ -111,18 +111,18 @@ def _scanned(name: str, path: Path) -> pl.LazyFrame:
 def _near(
     wanted: Sequence[tuple[Segment, str | None]],
 ) -> Iterator[list[tuple[Segment, str | None]]]:
-    """Segments of a part in groups to be loaded at once, in each as they are; gaps are small."""
-    group: list[int] = []
+    """Segments of a part from its front to its back, in groups to be loaded at once."""
+    group: list[tuple[Segment, str | None]] = []
     end = 0
-    for number in sorted(range(len(wanted)), key=lambda number: wanted[number][0].start):
-        segment, _ = wanted[number]
+    for each in sorted(wanted, key=lambda each: each[0].start):
+        segment, _ = each
         if group and segment.start > end + SLICE_ROWS:
-            yield [wanted[each] for each in sorted(group)]
+            yield group
             group = []
-        group.append(number)
+        group.append(each)
         end = max(end, segment.start + segment.rows)
     if group:
-        yield [wanted[each] for each in sorted(group)]
+        yield group
 
 
 def _as_of_today(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

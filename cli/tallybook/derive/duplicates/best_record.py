@@ -48,12 +48,16 @@ def judged(rows: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     `rows` are those of `several`. Most records are followed in their file by one that is as good
     and later, to which they yield; of few calls more than one record is left to be ranked.
     """
-    left = rows.filter(~_yields_to_next())
-    is_open = pl.col("_call").is_in(left["_call"].filter(left["_call"].is_duplicated()).implode())
+    yields = rows.select(_yields_to_next()).to_series()
+    left = rows["_call"].filter(~yields)
+    again = left.filter(left.is_duplicated())
+    if again.is_empty():
+        return rows["row"].filter(yields), rows.clear().select("row", giver="row")
+    is_open = rows["_call"].is_in(again.implode())
     ranked = rows.filter(is_open).with_columns(_path=pl.col("path").hash())
     won = _winners(ranked)
-    kept = pl.concat([left.filter(~is_open)["row"], won])
-    return rows["row"].filter(~rows["row"].is_in(kept.implode())), _owners(ranked, won)
+    is_lost = (yields | is_open) & ~rows["row"].is_in(won.implode())
+    return rows["row"].filter(is_lost), _owners(ranked, won)
 
 
 def _yields_to_next() -> pl.Expr:

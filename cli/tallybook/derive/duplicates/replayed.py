@@ -46,9 +46,16 @@ def replayed(rows: pl.DataFrame) -> pl.DataFrame:
         *("path", "thread_id", "is_copy", "repeat", *_COLUMNS),
         _counts=(pl.col("kind") == CALL) & is_state,
     ).with_columns(pl.col("timestamp").dt.timestamp("us"))
-    heirs = _files_with_history(narrow)
+    states = pl.col("_counts") & pl.col("repeat").is_null()
+    is_own = pl.col("history") == OWN
+    begun = {*narrow.select("path", _=states & is_own).filter("_")["path"].unique()}
+    heirs = _by_file(narrow.filter(states & ~is_own))
     histories = _histories(narrow, heirs)
-    verdicts = [verdict for file in heirs.values() for verdict in _judge(file, histories)]
+    verdicts = [
+        verdict
+        for path, file in heirs.items()
+        for verdict in _judge(file, histories, has_own=path in begun)
+    ]
     return pl.DataFrame(
         verdicts,
         schema={
@@ -65,15 +72,10 @@ def _is_after(one: int | None, other: int | None) -> bool:
     return one is not None and other is not None and one > other
 
 
-def _files_with_history(rows: pl.DataFrame) -> dict[str, list[Row]]:
-    """Per file, in order, the rows of every file in which some row is not proved to be its own."""
-    doubtful = rows.select("path", _=pl.col("_counts") & (pl.col("history") != OWN)).filter("_")
-    heirs = doubtful["path"].unique().implode()
-    found = rows.filter(
-        pl.col("path").is_in(heirs) & pl.col("repeat").is_null() & pl.col("_counts")
-    )
+def _by_file(rows: pl.DataFrame) -> dict[str, list[Row]]:
+    """Per file, in order, its rows."""
     files: dict[str, list[Row]] = {}
-    for path, *values in _values(found.select("path", *_COLUMNS)):
+    for path, *values in _values(rows.select("path", *_COLUMNS)):
         files.setdefault(path, []).append(Row(*values))
     return files
 
@@ -146,11 +148,15 @@ def _histories(rows: pl.DataFrame, heirs: dict[str, list[Row]]) -> dict[str, His
     return {thread: History(found) for thread, found in longest.items()}
 
 
-def _judge(file: list[Row], histories: dict[str, History]) -> Iterable[Verdict]:
-    """The verdicts on one file: proof first, then equal numbers, then turns, then bursts."""
-    doubtful = [row for row in file if row.history != OWN]
+def _judge(
+    doubtful: list[Row], histories: dict[str, History], *, has_own: bool
+) -> Iterable[Verdict]:
+    """The verdicts on one file: proof first, then equal numbers, then turns, then bursts.
+
+    `doubtful` are those of its rows that are not proved to be its own; `has_own`: others are.
+    """
     owner, copies = _longest_match(doubtful, histories)
-    turned = any(row.history in (OWN, AFTER_TURN) for row in file)
+    turned = has_own or any(row.history == AFTER_TURN for row in doubtful)
     inherited = set(copies) | _inherited(doubtful, copies, turned=turned)
     for row in doubtful:
         if row.row in inherited:
