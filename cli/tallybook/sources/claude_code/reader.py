@@ -19,7 +19,7 @@ from tallybook.sources.claude_code.sniff import BOM
 from tallybook.sources.claude_code.state import State
 from tallybook.sources.claude_code.threads import place
 from tallybook.sources.contract import FileFacts
-from tallybook.sources.lines import ARRAY, Head, line_count, problem
+from tallybook.sources.lines import ARRAY, HEAD_BYTES, Head, line_count, problem
 from tallybook.sources.strays import watch
 from tallybook.values import instant
 
@@ -33,6 +33,7 @@ MARKER: Final = re.compile(
 )
 _TOLD_CUT_OFF: Final = re.compile(rb'(?<!\\)"' + CUT_OFF)
 _OWN: Final = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')
+_QUEUE: Final = b"queue-operation"
 _FIRST_LINES: Final = 8  # all but one of which may be broken
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _CLOUDS: Final = frozenset({"aws", "google"})  # which give requests no id
@@ -80,9 +81,11 @@ def _copy(state: State) -> State:
 
 def _begun(block: bytes) -> datetime | None:
     """When the client began to write, where the first line with a time is an entry of its queue."""
+    if block.find(_QUEUE, 0, HEAD_BYTES) < 0:
+        return None
     for line in Head(block).objects(_FIRST_LINES):
         if line.get("timestamp") is not None:
-            return instant(line["timestamp"]) if line.get("type") == "queue-operation" else None
+            return instant(line["timestamp"]) if line.get("type") == _QUEUE.decode() else None
     return None
 
 

@@ -81,8 +81,8 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
     each one while the lines belong to a sidechain, it is noted whose it is.
     """
     # Nearly all lines have the members of the line before, and equal bytes need no pattern.
-    known: dict[bytes, tuple[bytes, ...]] = {}
-    begin, record, size, width = 0, state.records, len(block), 0
+    members, width = b"", 0
+    begin, record, size = 0, state.records, len(block)
     find, starts, quotes = block.find, block.startswith, block.count
     aside = state.in_sidechain
     while begin < size:
@@ -95,10 +95,10 @@ def spans(block: bytes, state: State) -> Iterator[tuple[int, int, int, bool]]:
         if is_whole:
             if aside:
                 aside = _follow(block, begin, end, state)
-            needed = known.get(block[begin + _LINK_END : begin + width])
+            is_alike = members and starts(members, begin + _LINK_END)
+            needed = _NEEDED.get(block[begin + width - _WHAT : begin + width]) if is_alike else None
             if needed is None and not (passed := starts(_UNLINKED, begin)):
-                known, width = _learn(block, begin, state) or (known, width)
-                needed = known.get(block[begin + _LINK_END : begin + width])
+                members, width, needed = _learn(block, begin, state) or (members, width, None)
             # Behind its link, the members are the line's own.
             if needed is not None and quotes(b'"', begin, begin + _LINK_END) == _QUOTES:
                 is_response = needed is _ALWAYS
@@ -148,13 +148,13 @@ def _follow(block: bytes, begin: int, end: int, state: State) -> bool:
 
 def _learn(
     block: bytes, begin: int, state: State
-) -> tuple[dict[bytes, tuple[bytes, ...]], int] | None:
-    """How lines with the same members begin behind the link, and where the last of them ends.
+) -> tuple[bytes, int, tuple[bytes, ...] | None] | None:
+    """The members of a line behind its link, where what it is ends, and what it then needs.
 
     None where the line is another one, or belongs to a sidechain that has to be seen.
     """
     found = _MEMBERS.match(block, begin + _LINK_END)
     if found is None or (found[1] and state.place.agent is None):
         return None
-    known = {found[0] + what: needed for what, needed in _NEEDED.items()}
-    return known, found.end() - begin + _WHAT
+    end = found.end() + _WHAT
+    return found[0], end - begin, _NEEDED.get(block[end - _WHAT : end])
