@@ -170,7 +170,7 @@ BEFORE_TURN: Final = "before-turn"  # no own turn has begun yet; undecided
 AFTER_TURN: Final = "after-turn"  # an own turn has begun; undecided only by numbers
 
 
-class Reported(msgspec.Struct, kw_only=True):
+class Reported(msgspec.Struct, kw_only=True, gc=False):
     """One record of a log as it states itself; counts are never rearranged, absent is None.
 
     Fields are the columns of `tables.REPORTED`, in its order.

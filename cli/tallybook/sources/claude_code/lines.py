@@ -13,11 +13,11 @@ from tallybook.values import UNDECODABLE
 # hold megabytes beside the part that matters (contents, tool results) has a shape of its own.
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """A response of the API, without its content."""
 
-    id: Any = None
     model: Any = None
+    id: Any = None
     stop_reason: Any = msgspec.UNSET  # absent says nothing, null says "not finished yet"
     usage: Any = None
 
@@ -51,6 +51,7 @@ class Event(msgspec.Struct):
 
 class Line(
     msgspec.Struct,
+    gc=False,
     rename={
         "parent_uuid": "parentUuid",
         "session": "sessionId",
@@ -81,29 +82,30 @@ class Line(
 ):
     """A line of a transcript, or a message of saved standard output."""
 
+    # In the order of a response, for a key is looked for from the one before it on.
+    parent_uuid: Any = None
+    is_sidechain: Any = None
+    agent_id: Any = None
+    cwd: Any = None
+    session: Any = None  # transcripts; standard output says `session_id`
+    version: Any = None  # of the client
+    message: Message | None = None
+    block_index: Any = None
+    request_id: Any = None
     type: Any = None
     uuid: Any = None
-    parent_uuid: Any = None
-    session: Any = None  # transcripts; standard output says `session_id`
     timestamp: Any = None
-    cwd: Any = None
-    request_id: Any = None
     asking_session: Any = None  # of a line that a fork copied: the session that it is of
-    agent_id: Any = None
     agent_type: Any = None
-    is_sidechain: Any = None
     forked_from: Any = None
-    block_index: Any = None
     advisor_model: Any = None
     requested_model: Any = None
     cost: Any = None
-    version: Any = None  # of the client
     is_meta: Any = None  # a prompt that the client wrote
     is_aborted: Any = None
     cut_cause: Any = None  # why the stream of the response before broke off
     error: Any = None  # that the client met instead of an answer
     compaction: Any = None  # how long the conversation was before it was shortened, and after
-    message: Message | None = None
     data: Progress | None = None
     waiting_tool_use_id: Any = None
     model_usage: Any = None

@@ -19,7 +19,7 @@ _SHORTEST_MINTED: Final = 16  # some gateways imitate the prefix with a constant
 _LINKS_KEPT: Final = 64  # blocks of one response follow each other closely, but for parallel agents
 
 
-class Link(msgspec.Struct, array_like=True):
+class Link(msgspec.Struct, array_like=True, gc=False):
     """A record of a response, for the record that follows it.
 
     `prompt` are its input counts: the link between messages that do not name the record before
