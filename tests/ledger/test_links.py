@@ -105,6 +105,13 @@ def linked(rows: pl.DataFrame) -> list[list[str]]:
     return [[paths[number] for number in group] for group in found]
 
 
+@pytest.mark.parametrize("anew", [[1, 2], [2]])
+def test_what_a_reading_left_that_failed_has_no_key_for_the_next(anew: list[int]) -> None:
+    row = {"path": "/1", "thread_id": "a"}
+    rows = reported(*({**row, "record": record} for record in (2, *anew))).select(COLUMNS)
+    assert {*link_keys(rows)["row"]} == {0, 1}
+
+
 STAGES = "tallybook.derive."
 # What a stage makes of the columns of a row, and the columns that it has its links by.
 MADE = {

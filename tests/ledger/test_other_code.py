@@ -343,9 +343,9 @@ def test_what_other_code_has_derived_is_derived_again(
     keys: list[int] = []
     found = groups.link_keys
 
-    def counted(rows: Any) -> Any:
+    def counted(rows: Any, *given: Any) -> Any:
         keys.append(rows.height)
-        return found(rows)
+        return found(rows, *given)
 
     monkeypatch.setattr(groups, "link_keys", counted)
     told(home, ledger)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -72,6 +72,8 @@ COLUMNS = (
     "turn_counts",
     "problems",
 )
+_IS_TELLING: Final = pl.col("evidence").is_in(TELLING)
+_IS_ASSERTED: Final = pl.col("running") | (pl.col("kind") == ASSERTION)
 _OUTPUT: Final = RUNNING_COUNTS.index("reported_output_tokens")
 
 
@@ -170,18 +172,15 @@ def _keys_of(names: Sequence[str], store: StoredRows) -> Iterator[tuple[str, pl.
     """The keys of parts, a slice at a time.
 
     A part may be one large database, so no more than some slices are held with all that is looked
-    at. Most are small, and are looked at together: a look takes five milliseconds of itself.
+    at. Most are small, and are looked at together: a look takes two milliseconds of itself.
     """
+    row = pl.col("row")
     for slices in together(names, store, COLUMNS):
-        # Of one file as of two, where its rows are in two slices.
-        path = pl.col("path").hash()
-        rows = pl.concat([some.with_columns(path + n) for n, (_, _, some) in enumerate(slices)])
-        keys, begin = link_keys(rows.rechunk()), 0
-        row = pl.col("row")
-        for name, start, some in slices:
-            own = keys.filter(row.is_between(begin, begin + some.height, closed="left"))
-            yield name, own.with_columns(row - begin + start)
-            begin += some.height
+        ends = [*accumulate(some.height for _, _, some in slices)]
+        keys = link_keys(pl.concat(some for _, _, some in slices), ends)
+        for end, (name, start, some) in zip(ends, slices, strict=True):
+            own = keys.filter(row.is_between(end - some.height, end, closed="left"))
+            yield name, own.with_columns(row + start - (end - some.height))
 
 
 def together(
@@ -203,88 +202,94 @@ def together(
         yield held
 
 
-def link_keys(rows: pl.DataFrame) -> pl.DataFrame:
+def link_keys(rows: pl.DataFrame, ends: Sequence[int] = ()) -> pl.DataFrame:
     """Per `row` of a part the 64-bit keys that it shares with whatever it may influence.
 
     Two files without a common key, and without a chain of such files between them, are derived
-    alike together and apart. A key that a file has several times is given once.
+    alike together and apart. A key that rows of a file have one after the other is given once.
     """
-    numbered = numbered_rows(rows)
-    own = pl.concat(every_key(numbered)).with_columns(side=OWN_KEY)
-    client = pl.concat(client_keys(numbered)).with_columns(side=CLIENT)
-    router = pl.concat(router_keys(numbered)).with_columns(side=ROUTER)
-    # One number for all three, for the first two are hashes.
-    whose = pl.col("path").xor("key") + pl.col("side")
-    found = pl.concat([own, client, router], rechunk=True).with_columns(path=whose)
+    rows = numbered_rows(rows, ends)
+    found = ((every_key(rows), OWN_KEY), (client_keys(rows), CLIENT), (router_keys(rows), ROUTER))
+    keys = pl.concat(each.with_columns(side=side) for some, side in found for each in some)
     # A thread, say, is that of the row before, of most rows.
-    found = found.filter(pl.col("path").ne_missing(pl.col("path").shift()))
-    return found.unique("path", keep="first", maintain_order=True).drop("path")
+    is_new = pl.any_horizontal(pl.col(n).ne_missing(pl.col(n).shift()) for n in ("path", "key"))
+    return keys.filter(is_new).select("row", "key", "side").collect(optimizations=_AS_WRITTEN)
 
 
-def numbered_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with their numbers, and a number for their path."""
-    return rows.with_row_index("row").with_columns(pl.col("path").hash())
+def numbered_rows(rows: pl.DataFrame, ends: Sequence[int] = ()) -> pl.DataFrame:
+    """The rows with their numbers, and a number for each reading of a file instead of its path.
+
+    Of a reading that failed the rows lie before those of the next, and are in no file.
+    """
+    path, record, part = pl.col("path"), pl.col("record"), pl.col("part")
+    is_same = (record == record.shift()) & part.eq_missing(part.shift())
+    is_first = (path != path.shift()) | (record < record.shift()) | is_same
+    begun = (is_first | pl.col("row").is_in(ends)).cum_sum()
+    return rows.with_row_index("row").with_columns(path=begun)
 
 
-def every_key(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def every_key(rows: pl.DataFrame) -> list[pl.LazyFrame]:
     """All keys of `numbered_rows`, each with the row and the path.
 
     Threads are one space over all sources, for parents are looked up so; so are response ids.
     """
-    threads = [hashed(rows, "thread", name) for name in COLUMNS if name.endswith("thread_id")]
-    stated = pl.col("identity").is_not_null()
-    unnamed = ~stated & pl.col("thread_id").is_null() & pl.col("kind").is_in(COUNTED_KINDS)
+    threads = [hashed(rows, "thread", name) for name in COLUMNS if "thread_id" in name]
+    stated, sequence = pl.col("identity").is_not_null(), pl.col("sequence")
+    is_counted = pl.col("kind").is_in(COUNTED_KINDS)
+    unnamed = rows.filter(~stated, pl.col("thread_id").is_null(), is_counted)
     counter, content = ("source", "segment_id", "sequence"), ("source", "kind", "record", "part")
-    asserted = pl.col("running") | (pl.col("kind") == ASSERTION)
     return [
         *threads,
-        hashed(_each_of(rows, "history_thread_ids"), "thread", "history_thread_ids"),
         hashed(rows, "response", "response_id"),
-        hashed(_each_of(rows, "tool_ids"), "tool", "tool_ids"),
-        hashed(in_workspace(rows.filter(has_workspace())), "workspace", WORKSPACE),
-        hashed(at_request(rows), "forwarded", OUTPUT, WHEN) if _is_routed(rows) else _UNKEYED,
+        hashed(rows, "tool", "tool_ids"),
+        *([hashed(at_request(rows), "forwarded", OUTPUT, WHEN)] if _has_route(rows) else ()),
         hashed(rows, "call", "source", "identity"),
         hashed(rows, "record", "source", "record_id", where=stated),
-        hashed(rows, "counter", *counter, where=unnamed),
+        hashed(unnamed, "counter", *counter),
         hashed(
-            rows, "content", *content, "series", "timestamp", needed="record",
-            where=unnamed & pl.col("sequence").is_null(),
+            unnamed, "content", *content, "series", "timestamp", needed="record",
+            where=sequence.is_null(),
         ),
         hashed(rows, "series", "source", "series"),
-        hashed(rows, "series", "source", where=pl.col("running") & pl.col("series").is_null()),
-        hashed(rows, "begun", "source", "chain_id", where=pl.col("evidence").is_in(TELLING)),
-        hashed(rows, "asserted", "source", where=asserted & pl.col("thread_id").is_null()),
-        *_begun_totals(rows),
+        *_told_keys(rows.filter(_IS_ASSERTED | _IS_TELLING)),
     ]  # fmt: skip
 
 
-def _each_of(rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    """A row for each value of a list."""
-    listed = rows.select("row", "path", column)
-    if listed[column].null_count() < listed.height:
-        return listed.explode(column)
-    return listed.with_columns(pl.lit(None, pl.String).alias(column))
+def _told_keys(rows: pl.DataFrame) -> list[pl.LazyFrame]:
+    """The further keys of what is no log: of running totals, assertions and records of runs."""
+    if rows.is_empty():
+        return []
+    running, asserted = pl.col("running"), _IS_ASSERTED & pl.col("thread_id").is_null()
+    return [
+        hashed(in_workspace(rows.filter(has_workspace())), "workspace", WORKSPACE),
+        hashed(rows, "series", "source", where=running & pl.col("series").is_null()),
+        hashed(rows, "begun", "source", "chain_id", where=_IS_TELLING),
+        hashed(rows, "asserted", "source", where=asserted),
+        *_begun_totals(rows),
+    ]
 
 
-def _is_routed(rows: pl.DataFrame) -> bool:
-    return bool(rows["routed"].any()) or rows["route"].null_count() < rows.height
+def _has_route(rows: pl.DataFrame) -> bool:
+    return rows["route"].null_count() < rows.height
 
 
-def client_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def client_keys(rows: pl.DataFrame) -> list[pl.LazyFrame]:
     """The keys of what a router may have forwarded, which meet those of its rows."""
-    if not _is_routed(rows) and not (rows["source"] == STORED).any():
-        return [_UNKEYED]
-    keys = [hashed(some, "forwarded", OUTPUT, WHEN) for some in (at_client(rows), at_answer(rows))]
-    return [*keys, hashed(at_silent(rows), "forwarded", WHEN)]
+    keys = []
+    if rows["routed"].any():
+        routed = rows.filter("routed")
+        keys.append(hashed(at_client(routed), "forwarded", OUTPUT, WHEN))
+        keys.append(hashed(at_silent(routed), "forwarded", WHEN))
+    if (rows["source"] == STORED).any():
+        keys.append(hashed(at_answer(rows), "forwarded", OUTPUT, WHEN))
+    return keys
 
 
-def _begun_totals(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def _begun_totals(rows: pl.DataFrame) -> list[pl.LazyFrame]:
     """The keys by which the saved total of a fork meets that of its parent, which it began with.
 
     Where nothing says what its turn took, any other saved total may be the one.
     """
-    if not rows["running"].any():
-        return []
     total, taken = pl.col("reported_output_tokens"), pl.col("turn_counts")
     saved = rows.filter(pl.col("running"), pl.col("evidence") == CAPTURE_TOTAL)
     before = total - taken.list.get(_OUTPUT, null_on_oob=True)
@@ -296,36 +301,37 @@ def _begun_totals(rows: pl.DataFrame) -> list[pl.DataFrame]:
     ]
 
 
-def router_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def router_keys(rows: pl.DataFrame) -> list[pl.LazyFrame]:
     """The keys at which its client meets each call of a router; two routers meet nowhere.
 
     And so of agents, and of runs in the same workspace.
     """
     workspaces = hashed(first_in_workspace(rows), "workspace", WORKSPACE)
-    if rows["route"].null_count() == rows.height:
+    if not _has_route(rows):
         return [workspaces]
     routed = at_router(rows)
     forwarded = [hashed(routed, "forwarded", OUTPUT, WHEN), hashed(routed, "forwarded", WHEN)]
     return [*forwarded, workspaces]
 
 
-def request_keys(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def request_keys(rows: pl.DataFrame) -> list[pl.LazyFrame]:
     """The keys by which the kept requests of a router tell what calls are one."""
     kept = rows.filter(tells_of_client())
     return [
         hashed(kept, "thread", "thread_id"),
         hashed(kept, "response", "response_id"),
-        hashed(_each_of(kept, "tool_ids"), "tool", "tool_ids"),
+        hashed(kept, "tool", "tool_ids"),
         hashed(at_request(rows), "forwarded", OUTPUT, WHEN),
     ]
 
 
+_AS_WRITTEN: Final = pl.QueryOptFlags.none(projection_pushdown=True)
 # What a key is of; equal values in two of these are two keys.
 _SPACES: Final = (
     "thread", "response", "tool", "workspace", "forwarded", "call", "record", "counter", "content",
     "series", "begun", "asserted", "total", "saved total", "place",
 )  # fmt: skip
-_UNKEYED: Final = pl.DataFrame(schema={"row": pl.UInt32, "path": pl.UInt64, "key": pl.UInt64})
+_UNKEYED: Final = pl.LazyFrame(schema={"row": pl.UInt32, "path": pl.UInt32, "key": pl.UInt64})
 
 
 def hashed(
@@ -334,20 +340,22 @@ def hashed(
     *columns: str,
     needed: str | None = None,
     where: pl.Expr | None = None,
-) -> pl.DataFrame:
-    """A key of the columns' values, `where` that holds.
+) -> pl.LazyFrame:
+    """A key of the columns' values, `where` that holds; one for each value of a list.
 
     None where the last (or the `needed`) of them is null.
     """
-    stated = rows[needed or columns[-1]].is_not_null()
-    if not stated.any():
+    last = needed or columns[-1]
+    if rows[last].null_count() == rows.height:
         return _UNKEYED
+    some = rows.lazy()
+    if isinstance(rows.schema[last], pl.List):
+        some = some.select("row", "path", last).explode(last)
     values = pl.struct(columns) if len(columns) > 1 else pl.col(columns)
-    key = values.hash(_SPACES.index(space)).alias("key")
-    if where is None and stated.all():
-        return rows.select("row", "path", key)
-    told = key if where is None else pl.when(where).then(key)
-    return rows.select("row", "path", pl.when(stated).then(told).alias("key")).drop_nulls("key")
+    stated = pl.col(last).is_not_null()
+    is_key = stated if where is None else stated & where
+    key = pl.when(is_key).then(values.hash(_SPACES.index(space)))
+    return some.select("row", "path", key=key).drop_nulls("key")
 
 
 _BUNDLED: Final = 64  # groups of a bundle, about

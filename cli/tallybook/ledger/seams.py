@@ -135,7 +135,8 @@ def _together(asked: Mapping[int, Grown], store: StoredRows, cache: Path) -> set
     found = [_odd(said), _out_of_order(said), _of_other_roots(said), _meeting(counters)]
     # A thread says no more than its root, and that is looked at.
     named = said.filter("is_new").select(*_THREADS, row="row", path="group")
-    threads = pl.concat(hashed(named, "thread", name)["key"] for name in _THREADS).implode()
+    keyed = pl.concat(hashed(named, "thread", name).select("key") for name in _THREADS)
+    is_other = ~pl.col("key").is_in(keyed.collect()["key"].implode())
     new = {piece.part for grown in asked.values() for piece in _segments(grown.new)}
 
     def keys(parts: Sequence[str], which: pl.Expr) -> pl.DataFrame:
@@ -144,7 +145,7 @@ def _together(asked: Mapping[int, Grown], store: StoredRows, cache: Path) -> set
         met = pl.concat(of)
         return places[met["file"]].hstack(met.select("key"))
 
-    own = keys([part for part in runs.parts if part in new], ~pl.col("key").is_in(threads))
+    own = keys([part for part in runs.parts if part in new], is_other)
     wanted = own.filter("is_new")["key"].unique().implode()
     found.append(_meeting(keys(runs.parts, pl.col("key").is_in(wanted))))
     return {number for each in found for number in each}

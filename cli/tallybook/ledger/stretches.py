@@ -161,14 +161,14 @@ def _row_keys(rows: pl.DataFrame) -> pl.DataFrame:
     numbered = numbered_rows(rows)
     is_evidence = pl.col("kind") == RESPONSE
     evidence = numbered.filter(is_evidence).with_columns(response_id=pl.lit(None, pl.String))
-    found = [pl.concat(client_keys(numbered)).select("row", "key", side=CLIENT)]
+    found = [each.select("row", "key", side=CLIENT) for each in client_keys(numbered)]
     for some, mark in ((numbered.filter(~is_evidence), 0), (evidence, 1)):
         within = hashed(some, "place", "source", "thread_id", "segment_id", "sequence")
         keys = pl.concat([*every_key(some), within])
         found.append(keys.select("row", pl.col("key").xor(pl.lit(mark, pl.UInt64)), side=OWN_KEY))
     kept = pl.concat(request_keys(numbered)).select("row", "key", side=REQUEST)
     router = pl.concat(router_keys(numbered)).select("row", "key", side=ROUTER)
-    return pl.concat([*found, kept, router])
+    return pl.concat([*found, kept, router]).collect()
 
 
 def _order(entry: Entry, store: StoredRows) -> tuple[pl.Series | None, pl.DataFrame]:

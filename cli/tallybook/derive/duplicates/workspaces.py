@@ -54,10 +54,9 @@ def first_in_workspace(rows: pl.DataFrame) -> pl.DataFrame:
     The rest hangs on it by its thread.
     """
     project, path = pl.col("project"), pl.col("path")
-    is_first = (project != project.shift()) | (path != path.shift())
+    is_first = project.ne_missing(project.shift()) | (path != path.shift())
     is_agents = pl.col("source").is_in(_AGENTS) & project.is_not_null()
-    found = rows.select("row", "path", "project", is_agents=is_agents).filter("is_agents")
-    return in_workspace(found.filter(is_first.fill_null(value=True)))
+    return in_workspace(rows.filter(is_first.fill_null(value=True), is_agents))
 
 
 def take_logged(rows: pl.DataFrame) -> pl.DataFrame:
