@@ -126,6 +126,15 @@ def test_another_environment_or_ledger_state_is_another_question(home: Path) -> 
     assert answers.find() is None
 
 
+def test_a_variable_that_is_no_text_is_told_from_others(home: Path) -> None:
+    """Those who name a folder may give it any bytes."""
+    ledger = home.parent / "ledger"
+    one, other = ({"CODEX_HOME": os.fsdecode(name)} for name in (b"/x\xff", b"/x\xfe"))
+    assert keep(asked(home, ledger, environment=one)).find() is not None
+    of_another = asked(home, ledger, environment=other)
+    assert Answers(of_another, Query(), basis(of_another)).find() is None
+
+
 def test_what_a_page_folds_into_one_row_is_not_the_answer_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

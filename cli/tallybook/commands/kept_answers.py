@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from tallybook.names import path_of
+from tallybook.names import path_of, text_of
 from tallybook.private import open_regular, read_own, write_aside
 from tallybook.report.query import Query, Unmatched
 
@@ -25,6 +25,9 @@ _KEPT: Final = 32
 _MOST_ROWS: Final = 10_000  # more take longer to load than to add up
 # Within this a file system may give two states of a file the same time.
 _SETTLED_NS: Final = 2_000_000_000
+# The path, size, mtime in ns and inode of a file, and the same of small files beside it.
+_File = tuple[str, int, int, int, tuple[tuple[str, int, int], ...]]
+T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -34,6 +37,23 @@ class Answer(msgspec.Struct, frozen=True):
     unmatched: list[Unmatched] = []
     searched: list[str] = []
     notes: list[str] = []
+
+
+class _Watched(msgspec.Struct, array_like=True):
+    """All that an answer depends on outside of the ledger, and in which state that is."""
+
+    environment: dict[str, str | None]
+    ledger: list[int]
+    files: list[_File]
+    folders: dict[str, int]
+    missing: list[str]
+
+
+class _Told(msgspec.Struct, array_like=True):
+    """An answer, with the digest of what it depends on."""
+
+    watched: str
+    answer: Answer
 
 
 class Answers:
@@ -56,24 +76,27 @@ class Answers:
         """The answer, if it still holds."""
         if self._folder is None:
             return None
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            told = _load(self._folder / f"{self._name}.answer")
-            watched = _load(self._folder / f"{self._salt}.watch")
-            if told["watched"] == watched["digest"] and self._holds(watched):
-                odd = [Unmatched(**each) for each in told["unmatched"]]
-                return Answer(told["envelope"], odd, told["searched"])
+        with suppress(OSError, ValueError):
+            _, told = _load(self._folder / f"{self._name}.answer", _Told)
+            digest, watched = _load(self._folder / f"{self._salt}.watch", _Watched)
+            if told.watched == digest and self._holds(watched):
+                return told.answer
         return None
 
-    def _holds(self, watched: Mapping[str, Any]) -> bool:
+    def _holds(self, watched: _Watched) -> bool:
         return (
-            all(self._question.environment.get(k) == v for k, v in watched["environment"].items())
-            and self._ledger_state() == watched["ledger"]
-            and all(map(_is_as, watched["files"]))
-            and all(_mtime(path) == mtime for path, mtime in watched["folders"])
-            and not any(os.path.lexists(path_of(path)) for path in watched["missing"])
+            self._environment(watched.environment) == watched.environment
+            and self._ledger_state() == watched.ledger
+            and all(map(_is_as, watched.files))
+            and all(_mtime(path) == mtime for path, mtime in watched.folders.items())
+            and not any(os.path.lexists(path_of(path)) for path in watched.missing)
         )
 
-    def _ledger_state(self) -> list[int] | None:
+    def _environment(self, names: Iterable[str]) -> dict[str, str | None]:
+        found = self._question.environment
+        return {name: text_of(found[name]) if name in found else None for name in names}
+
+    def _ledger_state(self) -> list[int]:
         assert self._question.ledger is not None  # noqa: S101 - for the type checker
         with open_regular(self._question.ledger / "catalog.sqlite") as file:
             state = os.fstat(file.fileno())
@@ -85,34 +108,23 @@ class Answers:
         rows = answer.envelope["rows"]
         if self._folder is None or answer.notes or not reading.is_settled or len(rows) > _MOST_ROWS:
             return
-        with suppress(OSError):
-            watched = self._watched(reading)
-            newest = max(_times(watched), default=0)
-            if newest > self._begun - _SETTLED_NS:
+        with suppress(OSError, ValueError):  # the latter where a text is none
+            watched = _Watched(
+                self._environment(reading.variables),
+                self._ledger_state(),
+                [(f.path, f.size, f.mtime_ns, f.inode, f.beside) for f in reading.found],
+                reading.folders,
+                reading.missing,
+            )
+            if max(_times(watched), default=0) > self._begun - _SETTLED_NS:
                 return
-            told = {
-                "watched": watched["digest"],
-                "unmatched": [msgspec.structs.asdict(odd) for odd in answer.unmatched],
-                "searched": answer.searched,
-                "envelope": {**answer.envelope, "rows": list(rows)},
-            }
-            _save(self._folder / f"{self._salt}.watch", watched)
-            _save(self._folder / f"{self._name}.answer", told)
+            digest = _save(self._folder / f"{self._salt}.watch", watched)
+            kept = msgspec.structs.replace(answer, envelope={**answer.envelope, "rows": list(rows)})
+            _save(self._folder / f"{self._name}.answer", _Told(digest, kept))
             _drop_oldest(self._folder)
 
-    def _watched(self, reading: Reading) -> dict[str, Any]:
-        names = reading.variables
-        watched: dict[str, Any] = {
-            "environment": {name: self._question.environment.get(name) for name in names},
-            "ledger": self._ledger_state(),
-            "files": [[f.path, f.size, f.mtime_ns, f.inode, f.beside] for f in reading.found],
-            "folders": sorted(reading.folders.items()),
-            "missing": reading.missing,
-        }
-        return watched | {"digest": _digest(watched)}
 
-
-def _is_as(file: Sequence[Any]) -> bool:
+def _is_as(file: _File) -> bool:
     path, size, mtime_ns, inode, beside = file
     state = os.stat(path_of(path))
     if (state.st_size, state.st_mtime_ns, state.st_ino) != (size, mtime_ns, inode):
@@ -129,29 +141,30 @@ def _mtime(path: str) -> int:
     return os.stat(path_of(path)).st_mtime_ns
 
 
-def _times(watched: Mapping[str, Any]) -> Iterable[int]:
-    for _, _, mtime_ns, _, beside in watched["files"]:
+def _times(watched: _Watched) -> Iterable[int]:
+    for _, _, mtime_ns, _, beside in watched.files:
         yield mtime_ns
         yield from (time for _, _, time in beside)
-    yield from (mtime for _, mtime in watched["folders"])
+    yield from watched.folders.values()
 
 
 def _digest(value: object) -> str:
     return _hash(json.dumps(value, sort_keys=True, default=str).encode())
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Raises ValueError for what was not written so."""
+def _load(path: Path, kind: type[T]) -> tuple[str, T]:
+    """What was kept, with its digest. Raises ValueError for what was not written so."""
     digest, _, content = read_own(path).partition(b"\n")
     if digest.decode("ascii") != _hash(content):
         raise ValueError(path)
-    found: dict[str, Any] = json.loads(content)
-    return found
+    return digest.decode("ascii"), msgspec.json.decode(content, type=kind)
 
 
-def _save(path: Path, value: object) -> None:
-    content = json.dumps(value).encode()
-    write_aside(path, _hash(content).encode() + b"\n" + content, sync=False)
+def _save(path: Path, value: object) -> str:
+    content = msgspec.json.encode(value)
+    digest = _hash(content)
+    write_aside(path, digest.encode() + b"\n" + content, sync=False)
+    return digest
 
 
 def _hash(content: bytes) -> str:
