@@ -177,7 +177,8 @@ def _read_lines(block: bytes, state: State) -> Iterator[Reported]:
     gap, silence = Gap(block), state.silence
     for record, begin, end in jsonl.candidates(block, MARKER, spans(block, state), look):
         # Whose the lines in between are was settled by the line before them.
-        _watch(block, watched, begin, state)
+        if not state.is_active:
+            _watch(block, watched, begin, state)
         gap.end = begin
         line = parse(block[begin:end])
         watched = begin if line is None or line.type != "session_meta" else end
@@ -251,7 +252,8 @@ def _read_line(line: Line | Misshapen, state: State, record: int, gap: Gap) -> R
         row = _read_bare(state, line, record)
     if row is not None and not state.is_counted:
         state.is_counted = not is_silent_answer(row)
-    state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
+    if bounds.inherits(state.boundary):
+        state.is_own = bounds.is_own(bounds.history(state.boundary, line.ordinal))
     return row
 
 

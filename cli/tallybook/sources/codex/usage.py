@@ -6,10 +6,9 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Final
 
-import msgspec
+from msgspec.msgpack import encode
 
 from tallybook.schema import (
-    AFTER_TURN,
     CALL,
     EVENT,
     INHERITED,
@@ -84,9 +83,7 @@ def read_count(
     if step.mismatch is not None and whose != INHERITED:
         problems.append("total-mismatch")
         row.detail = step.mismatch
-    _put_counters(row, stated)
-    put_counts(row, step.counts)
-    return close(row, line, problems)
+    return _closed(row, line, stated, step.counts, problems)
 
 
 def _silent_answer(
@@ -213,15 +210,15 @@ def _record_row(state: State, line: Line, stated: UsageRecord, record: int, whos
         if is_zero(pair[0]):
             row.kind, row.calls = EVENT, None
         row.service_tier = tier(stated.usage and stated.usage.service_tier) or row.service_tier
-    _put_counters(row, pair)
-    put_counts(row, pair[0])
-    return close(row, line, problems)
+    return _closed(row, line, pair, pair[0], problems)
 
 
 def _row(state: State, record: int, whose: str, model: str | None) -> Reported:
     """A row with who, where and what is in force, before its counts."""
     thread, boundary, context = state.thread, state.boundary, state.context
-    model = model or _model_in_force(state, whose)
+    if model is None:
+        is_own = bounds.is_own(whose)
+        model = context.turn_model or context.settings_model if is_own else context.copied_model
     return Reported(
         record=record,
         dialect=DIALECT,
@@ -241,13 +238,6 @@ def _row(state: State, record: int, whose: str, model: str | None) -> Reported:
     )
 
 
-def _model_in_force(state: State, whose: str) -> str | None:
-    context = state.context
-    if whose in (OWN, AFTER_TURN):
-        return context.turn_model or context.settings_model
-    return context.copied_model
-
-
 def _stated_model(info: Info) -> str | None:
     if info.model is None and info.model_name is None and info.metadata is None:
         return None  # nearly always
@@ -261,13 +251,19 @@ def _disown(row: Reported, owner: str) -> None:
     row.caller = row.project = row.provider = row.service_tier = None
 
 
-def _put_counters(row: Reported, stated: Pair) -> None:
+def _closed(
+    row: Reported, line: Line, stated: Pair, counts: Vector | None, problems: list[str]
+) -> Reported:
+    """The row with its counts and what it states of the running total."""
     last, total = stated
     digest = _DIGEST.copy()  # half as long as to begin one
-    digest.update(msgspec.msgpack.encode(stated))
+    digest.update(encode(stated))
     row.sequence = digest.hexdigest()
-    row.running_total = None if total is None else list(total)
-    row.fresh_counter = same_components(last, total)
+    if total is not None:
+        row.running_total = list(total)
+        row.fresh_counter = same_components(last, total)
+    put_counts(row, counts)
+    return close(row, line, problems)
 
 
 def put_counts(row: Reported, counts: Vector | None) -> None:
