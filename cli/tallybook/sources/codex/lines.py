@@ -25,6 +25,8 @@ _SILENT: Final = re.compile(
 )
 _COUNT: Final = b',"type":"event_msg","payload":{"type":"token_count"'
 _BEGINS: Final = b'{"timestamp":"'
+_SEAM: Final = b"}\n" + _BEGINS  # an object ends, and a line begins as all but odd ones do
+_SEAM_END: Final = len(_SEAM) - 1
 _TIME_END: Final = len(_BEGINS + b'2026-01-01T00:00:00.000Z"')
 
 # Values, not keys: inside a text the closing quote would be escaped, so no message can match. The
@@ -44,11 +46,16 @@ def spans(block: bytes, state: jsonl.Counting) -> Iterator[tuple[int, int, int, 
     known = {_COUNT: True}  # by the bytes from the type on: whether a line states usage
     begin, record, size, at = 0, state.records, len(block), _TIME_END
     find, starts, match, width = block.find, block.startswith, _SILENT.match, len(_COUNT)
+    is_plain = starts(_BEGINS)
     while begin < size:
         end = find(b"\n", begin)
         record += 1
         told = block[begin + at : begin + at + width]
-        is_count = known.get(told) if starts(_BEGINS, begin) else None
+        is_count = known.get(told) if is_plain else None
+        is_plain = block[end - 1 : end + _SEAM_END] == _SEAM  # so is the next line
+        if is_count is False and is_plain:
+            begin = end + 1
+            continue
         if is_count is None and (found := match(block, begin)):
             is_count, at = False, found.end(1) - begin
             if found.end() <= begin + at + width:
@@ -63,6 +70,7 @@ def spans(block: bytes, state: jsonl.Counting) -> Iterator[tuple[int, int, int, 
             else:
                 yield record, begin, end, is_count is True
         begin = end + 1
+        is_plain = is_plain or starts(_BEGINS, begin)
     state.records = record
 
 
