@@ -196,10 +196,7 @@ def _corrections(search: Search, calls: pl.DataFrame, evidence: pl.DataFrame) ->
     beside = (
         pl.concat(search.matched).join(calls, on="call", how="left", suffix="_of_call").sort("call")
     )
-    found = [
-        _direction(beside, INPUT, INPUT_COUNTS),
-        _direction(beside, OUTPUT, OUTPUT_COUNTS),
-    ]
+    found = [_direction(beside, INPUT, INPUT_COUNTS), _direction(beside, OUTPUT, OUTPUT_COUNTS)]
     ordered = ["call", *SCHEMA.names()]
     places = evidence.select("evidence", **_PLACES)
     rows = [part.join(places, on="evidence", how="left").select(ordered) for part in found]

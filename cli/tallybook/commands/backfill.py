@@ -285,11 +285,7 @@ def _apply(
     import polars as pl
 
     from tallybook.backfill.plan import corrections_table, stated
-    from tallybook.ledger.corrections import (
-        append_corrections,
-        corrections,
-        new_of,
-    )
+    from tallybook.ledger.corrections import append_corrections, corrections, new_of
 
     later = again() if written else plan
     gone = stated(later, pl.DataFrame(corrections(folder)))

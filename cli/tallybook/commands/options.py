@@ -87,8 +87,7 @@ Paths = Annotated[
     ),
 ]
 All = Annotated[
-    bool,
-    typer.Option("--all", help="All that the ledger holds, also what was once named as PATH."),
+    bool, typer.Option("--all", help="All that the ledger holds, also what was once named as PATH.")
 ]
 By = Annotated[
     list[str] | None,
@@ -139,8 +138,7 @@ TableFormat = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Output = Annotated[
-    Path | None,
-    _path("FILE", "Write to this file; its suffix picks the format.", "-o", "--output"),
+    Path | None, _path("FILE", "Write to this file; its suffix picks the format.", "-o", "--output")
 ]
 Columns = Annotated[
     list[str] | None,
@@ -152,12 +150,10 @@ Columns = Annotated[
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide the table gets.")]
 Backfill = Annotated[
-    bool,
-    typer.Option("--backfill", help="Fill now what can be filled, and record nothing of it."),
+    bool, typer.Option("--backfill", help="Fill now what can be filled, and record nothing of it.")
 ]
 Ledger = Annotated[
-    Path | None,
-    _path("DIR", "The folder in which what was read is kept between runs.", "--ledger"),
+    Path | None, _path("DIR", "The folder in which what was read is kept between runs.", "--ledger")
 ]
 NoLedger = Annotated[
     bool, typer.Option("--no-ledger", help="Read everything afresh and write nothing.")

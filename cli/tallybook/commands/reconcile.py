@@ -57,8 +57,7 @@ def _percent(text: str) -> Decimal:
 _Tolerance = Annotated[
     str,
     typer.Option(
-        metavar="PERCENT",
-        help="How much of the other's figures all differences may be together.",
+        metavar="PERCENT", help="How much of the other's figures all differences may be together."
     ),
 ]
 

@@ -83,24 +83,20 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def media_at(
-    given: Paths, cached: Paths, made: Paths, audio: Path, image: Path
+    given: Paths,
+    cached: Paths,
+    made: Paths,
+    audio: Path = ("audio_tokens",),
+    image: Path = ("image_tokens",),
 ) -> tuple[Paths, ...]:
     """Places in the order of schema.MEDIA_COUNTS.
 
     `given`, `cached` and `made` lead to the details of the prompt, of its cached part and of the
     output; `audio` and `image` lead on from each of them.
     """
-    return tuple(
-        tuple((*path, *key) for path in paths)
-        for paths, key in (
-            (given, audio),
-            (cached, audio),
-            (given, image),
-            (cached, image),
-            (made, audio),
-            (made, image),
-        )
-    )
+    prompt = [(paths, key) for key in (audio, image) for paths in (given, cached)]
+    places = (*prompt, (made, audio), (made, image))
+    return tuple(tuple((*path, *key) for path in paths) for paths, key in places)
 
 
 def any_of(*alternatives: str) -> tuple[frozenset[str], ...]:

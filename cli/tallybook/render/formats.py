@@ -80,9 +80,7 @@ _FORMULA: Final = re.compile(FORMULA)
 
 
 def csv_lines(
-    fields: Sequence[str],
-    rows: Iterable[Mapping[str, Any]],
-    numbers: Collection[str] = (),
+    fields: Sequence[str], rows: Iterable[Mapping[str, Any]], numbers: Collection[str] = ()
 ) -> Iterator[str]:
     """A header and the rows; null is empty, lines end in CR LF.
 

@@ -42,11 +42,7 @@ _WHO: Final = names_in(
 _READ: Final = ("evidence", "dialect", "rule", "assumed")
 _TOOLS: Final = "tool_counts"
 # Counts of a record as its reader understood them.
-STATED: Final = (
-    *REPORTED_COUNTS,
-    "web_search_requests",
-    _TOOLS,
-)
+STATED: Final = (*REPORTED_COUNTS, "web_search_requests", _TOOLS)
 # What is priced, by the names of the buckets; what a later table has more stands as it is named.
 _BUCKET_OF: Final = {
     "five_minutes": "cache_creation_5m_input_tokens",

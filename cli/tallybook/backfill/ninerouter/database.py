@@ -60,10 +60,7 @@ _COLUMNS: Final = names_in(  # of a row, in the order of `_made`
     "id timestamp provider model connectionId apiKey endpoint tokens promptTokens completionTokens"
     " cost"
 )
-_NEEDED: Final = {
-    "usageHistory": frozenset(_COLUMNS),
-    "usageDaily": frozenset({"dateKey", "data"}),
-}
+_NEEDED: Final = {"usageHistory": frozenset(_COLUMNS), "usageDaily": frozenset({"dateKey", "data"})}
 _TABLES: Final = frozenset(name.casefold() for name in _NEEDED)
 _MENTIONED: Final = re.compile(rf"\b({'|'.join(_NEEDED)})\b", re.IGNORECASE)
 _VIRTUAL: Final = re.compile(r"\s*create\s+virtual\b", re.IGNORECASE)

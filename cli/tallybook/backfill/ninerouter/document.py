@@ -32,14 +32,7 @@ from tallybook.backfill.ninerouter.change import (
     plan_rows,
 )
 from tallybook.backfill.ninerouter.daily import DaySum, Known, adjusted, day_sum, json_text
-from tallybook.backfill.ninerouter.restore import (
-    Changed,
-    Copy,
-    Key,
-    encode,
-    made_of,
-    way_back,
-)
+from tallybook.backfill.ninerouter.restore import Changed, Copy, Key, encode, made_of, way_back
 from tallybook.errors import TallybookError
 from tallybook.values import count, instant
 

@@ -80,10 +80,7 @@ Reader = Callable[[Path, Sequence[Changed] | None], Copy]
 
 
 def way_back(
-    backups: Sequence[Path],
-    read: Reader,
-    now: Callable[[Key], Row | None],
-    applied: AppliedChanges,
+    backups: Sequence[Path], read: Reader, now: Callable[[Key], Row | None], applied: AppliedChanges
 ) -> list[Change]:
     """The changes that make the rows what they were before the oldest whole backup's run.
 

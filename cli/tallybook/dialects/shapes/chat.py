@@ -7,16 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tallybook.dialects.shape import (
-    AMBIGUOUS,
-    ASSUMED,
-    FIRM,
-    GOOGLE,
-    Shape,
-    any_of,
-    at,
-    media_at,
-)
+from tallybook.dialects.shape import AMBIGUOUS, ASSUMED, FIRM, GOOGLE, Shape, any_of, at, media_at
 
 _CHAT: Final = Shape(
     rule="openai-chat",
@@ -49,8 +40,6 @@ _CHAT: Final = Shape(
         at("prompt_tokens_details"),
         at("prompt_tokens_details/cached_tokens_details"),
         at("completion_tokens_details"),
-        audio=("audio_tokens",),
-        image=("image_tokens",),
     ),
     service_tier=at("service_tier"),
     cost=at("cost/total_cost", "cost"),
@@ -182,15 +171,6 @@ _EMBEDDINGS: Final = replace(
 )
 
 CHATS: Final = (
-    _PERPLEXITY,
-    _OPENROUTER,
-    _XAI,
-    _DEEPSEEK,
-    _LITELLM,
-    _FLAT_CACHE,
-    _FLAT_CACHED,
-    _MISTRAL,
-    _LLAMA_CPP,
-    _EMBEDDINGS,
-    _CHAT,
+    *(_PERPLEXITY, _OPENROUTER, _XAI, _DEEPSEEK, _LITELLM, _FLAT_CACHE, _FLAT_CACHED),
+    *(_MISTRAL, _LLAMA_CPP, _EMBEDDINGS, _CHAT),
 )

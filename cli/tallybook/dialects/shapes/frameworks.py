@@ -44,11 +44,7 @@ _LANGCHAIN: Final = Shape(
     reasoning=at("output_token_details/reasoning"),
     total=at("total_tokens"),
     media=media_at(
-        at("input_token_details"),
-        (),
-        at("output_token_details"),
-        audio=("audio",),
-        image=("image",),
+        at("input_token_details"), (), at("output_token_details"), ("audio",), ("image",)
     ),
     folds_writes=True,
 )

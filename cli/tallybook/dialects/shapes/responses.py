@@ -48,8 +48,6 @@ _RESPONSES: Final = Shape(
         at("input_tokens_details", "prompt_tokens_details"),
         at("input_tokens_details/cached_tokens_details"),
         at("output_tokens_details"),
-        audio=("audio_tokens",),
-        image=("image_tokens",),
     ),
     service_tier=at("service_tier"),
     cost=at("cost/total_cost", "cost"),
@@ -95,8 +93,6 @@ _REALTIME: Final = Shape(
         at("input_token_details"),
         at("input_token_details/cached_tokens_details"),
         at("output_token_details"),
-        audio=("audio_tokens",),
-        image=("image_tokens",),
     ),
 )
 _ANTHROPIC: Final = Shape(

@@ -72,9 +72,7 @@ class Chart(NamedTuple):
 
 
 def chart(
-    times: Sequence[str],
-    series: Sequence[tuple[str, Sequence[Decimal]]],
-    sign: str,
+    times: Sequence[str], series: Sequence[tuple[str, Sequence[Decimal]]], sign: str
 ) -> Chart | None:
     """Bars for values from 0 (one a time in each series); None where there is nothing to draw.
 

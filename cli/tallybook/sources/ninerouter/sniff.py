@@ -19,11 +19,7 @@ _OF_ROWS: Final = re.compile(rb'"tokens"\s*:\s*\{')
 _OF_DETAILS: Final = re.compile(rb'"latency"\s*:\s*\{\s*"ttft"\s*:')
 # Tables of usage rows, with the column of their counts: of all releases, and of two forks that
 # never were merged.
-USAGE_TABLES: Final = {
-    "usageHistory": "tokens",
-    "usage": "tokens_json",
-    "usage_history": "data",
-}
+USAGE_TABLES: Final = {"usageHistory": "tokens", "usage": "tokens_json", "usage_history": "data"}
 _DETAIL_TABLES: Final = ("requestDetails", "request_details")
 # How a table of details holds them: as one document, or in columns as the builds before.
 _DOCUMENT: Final = frozenset({"id", "timestamp", "data"})

@@ -204,11 +204,7 @@ def _is_object(content: bytes) -> bool:
 
 
 def _read_value(
-    value: dict[str, Any],
-    content: bytes,
-    state: State,
-    *,
-    is_sent: bool = False,
+    value: dict[str, Any], content: bytes, state: State, *, is_sent: bool = False
 ) -> Iterator[Reported]:
     """Follows an event, or gives the rows of a whole response.
 
