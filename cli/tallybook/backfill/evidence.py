@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from tallybook import schema
 from tallybook.backfill.remainders import Told, told
 from tallybook.derive.corrections import (
     COUNTS,
@@ -21,18 +22,6 @@ from tallybook.derive.corrections import (
 from tallybook.derive.duplicates.routes import STORED
 from tallybook.derive.normalize import dialect_holds
 from tallybook.derive.problems import has_problem
-from tallybook.schema import (
-    AGENT_ENDS,
-    ASSUMED,
-    CALL,
-    MOST_AT_BEGIN,
-    PERHAPS_MORE,
-    PLACEHOLDER_OUTPUT,
-    PROBABLY_SAME,
-    RESPONSE,
-    SUM,
-    WITNESS,
-)
 from tallybook.sources import sources
 from tallybook.values import names_in
 
@@ -253,7 +242,7 @@ def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
 
     See `_calls`, `_names`, `_evidence` and `told`. Of each batch no more is held.
     """
-    stated = pl.col("kind").is_in([CALL, SUM])
+    stated = pl.col("kind").is_in([schema.CALL, schema.SUM])
     found = [
         pl.collect_all(
             [
@@ -282,7 +271,7 @@ def gather(batches: Iterable[pl.LazyFrame], zone: str) -> Gathered:
 def _names(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The ids of each call in all of its records: a copy may have one that the other lost."""
     ids = ("response_id", "request_id")
-    stated = pl.col("kind").is_in([CALL, SUM]) & pl.any_horizontal(
+    stated = pl.col("kind").is_in([schema.CALL, schema.SUM]) & pl.any_horizontal(
         pl.col(name).is_not_null() for name in ids
     )
     call = pl.coalesce("duplicate_of", "call_id").alias("call_id")
@@ -328,7 +317,9 @@ def _with_disagreement(evidence: pl.DataFrame) -> pl.DataFrame:
 
 def _has_yielded() -> pl.Expr:
     """The rows of calls of which another source's record counts."""
-    return (pl.col("kind") == CALL) & pl.col("duplicate_reason").is_in([WITNESS, PROBABLY_SAME])
+    return (pl.col("kind") == schema.CALL) & pl.col("duplicate_reason").is_in(
+        [schema.WITNESS, schema.PROBABLY_SAME]
+    )
 
 
 def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -353,7 +344,7 @@ def _calls(rows: pl.LazyFrame) -> pl.LazyFrame:
             | ~whole_prompt()
             # A whole split may be the guess of a tool that is known to have lost counts.
             | (pl.col("open") & pl.col("source").is_in(FALSE_ZEROS)),
-            needs_output=pl.col("output").is_null() | has_problem(PLACEHOLDER_OUTPUT),
+            needs_output=pl.col("output").is_null() | has_problem(schema.PLACEHOLDER_OUTPUT),
             recorded_input=recorded(INPUT_COUNTS),
             recorded_output=recorded(OUTPUT_COUNTS),
         )
@@ -376,11 +367,13 @@ def _evidence(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     Captures lie in folders that are named by the time in `zone` at which the request began.
     """
     # What lost against the row that counts may still state what that one does not.
-    lost = pl.col("duplicate_of").is_not_null() & pl.col("kind").is_in([CALL, SUM])
+    lost = pl.col("duplicate_of").is_not_null() & pl.col("kind").is_in([schema.CALL, schema.SUM])
     twin = lost & pl.col("source").is_in(FALSE_ZEROS)
     # A stored answer that yielded to a client's call, since another one contradicts it.
     yielded = lost & (pl.col("source") == STORED) & pl.col("response_id").is_not_null()
-    answer = (pl.col("kind") == RESPONSE) & ~pl.col("part").is_in(AGENT_ENDS).fill_null(value=False)
+    answer = (pl.col("kind") == schema.RESPONSE) & ~pl.col("part").is_in(
+        schema.AGENT_ENDS
+    ).fill_null(value=False)
     kept = rows.filter(answer | twin | yielded).select(
         *_WHO,
         *_WHERE,
@@ -421,7 +414,7 @@ def _is_first() -> pl.Expr:
     That is one without any word of reasoning.
     """
     untold = pl.col("finished").is_null() & pl.col("reasoning_output_tokens").is_null()
-    little = true(pl.col("output_tokens") <= MOST_AT_BEGIN)
+    little = true(pl.col("output_tokens") <= schema.MOST_AT_BEGIN)
     return untold & little & pl.col("source").is_in(FALSE_ZEROS)
 
 
@@ -443,13 +436,13 @@ def _of_folder(zone: str) -> pl.Expr:
 
 def _open() -> pl.Expr:
     inputs = [COUNTS[name] for name in INPUT_COUNTS if name != "creation_1h"]
-    guessed = [true(pl.col(f"{bucket}_origin") == ASSUMED) for bucket in inputs]
+    guessed = [true(pl.col(f"{bucket}_origin") == schema.ASSUMED) for bucket in inputs]
     return pl.any_horizontal(*guessed, has_problem("ambiguous-dialect"))
 
 
 def in_doubt() -> pl.Expr:
     """Whether a row's prompt was guessed, or may be wrong as its reader says."""
-    return _open() | pl.any_horizontal(has_problem(code) for code in PERHAPS_MORE)
+    return _open() | pl.any_horizontal(has_problem(code) for code in schema.PERHAPS_MORE)
 
 
 def _method(twin: pl.Expr) -> pl.Expr:

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tallybook.dialects import streams
 from tallybook.dialects.served import METRICS, Body, mapping
 from tallybook.dialects.shape import follow
-from tallybook.dialects.streams import (
-    goes_on_with,
-    has_ended,
-    merge_stream,
-    opened,
-    told_by_answer,
-    told_by_item,
-    told_together,
-)
 from tallybook.values import names_in, storable, text
 
 
@@ -55,14 +47,14 @@ _STARTS: Final = frozenset({"message_start", "response.created", "message-start"
 
 def cut_down(event: Body) -> Body:
     """The event without its content; what is kept of it is small."""
-    inner = next(iter(opened(event)), {})
+    inner = next(iter(streams.opened(event)), {})
     kept = _kept(inner, _EVENT)
     for key in ("choices", "candidates"):
         if isinstance(inner.get(key), list):
             kept[key] = [_choice(choice) for choice in inner[key][:1]]
-    kept |= {**told_by_item(inner), **told_by_answer(inner)}
+    kept |= {**streams.told_by_item(inner), **streams.told_by_answer(inner)}
     if "response" in kept:
-        kept["response"] |= told_by_answer(mapping(inner["response"]))
+        kept["response"] |= streams.told_by_answer(mapping(inner["response"]))
     return kept
 
 
@@ -82,7 +74,7 @@ def _kept(value: Body, keys: Mapping[str, Any]) -> dict[str, Any]:
 def _choice(choice: object) -> Body:
     if not isinstance(choice, Mapping):
         return {}
-    found = {"ended": True} if has_ended(choice) else {}
+    found = {"ended": True} if streams.has_ended(choice) else {}
     if follow(choice, ("delta", "role")):
         found["begun"] = True
     return found | {key: storable(choice[key]) for key in ("usage",) if choice.get(key)}
@@ -126,21 +118,21 @@ def add_event(events: Sequence[Body], event: Body) -> list[Body]:
         return [event]
     if _is_chunk(event) and _is_chunk(events[-1]):
         ended = any(_is_ended(each) for each in (events[-1], event))
-        merged = {**(merge_stream([events[-1], event]) or {})}
+        merged = {**(streams.merge_stream([events[-1], event]) or {})}
         key = "choices" if "choices" in merged else "candidates"
         begun = events[-1].get(key) or event.get(key)
         merged[key] = [{"ended": True}] if ended else [{}] if begun else []
         return [*events[:-1], merged]
-    if told_by_item(event):
+    if streams.told_by_item(event):
         return _with_item(events, event)
     return [*events, event] if _tells(event) else [*events]
 
 
 def _with_item(events: Sequence[Body], event: Body) -> list[Body]:
     """`events` with what an item tells; all of them are one event."""
-    before = [each for each in events if told_by_item(each)]
-    told = told_together(map(told_by_item, [*before, event]))
-    others = [each for each in events if not told_by_item(each)]
+    before = [each for each in events if streams.told_by_item(each)]
+    told = streams.told_together(map(streams.told_by_item, [*before, event]))
+    others = [each for each in events if not streams.told_by_item(each)]
     return [*others, {"type": event["type"], **told}]
 
 
@@ -171,5 +163,5 @@ def _tells(event: Body) -> bool:
         or any(event.get(key) for key in ("error", "message", "response", "messageStop"))
         or follow(event, ("delta", "stop_reason")) is not None
         or text(event.get("type")) in _STARTS
-        or goes_on_with(event) is not None
+        or streams.goes_on_with(event) is not None
     )

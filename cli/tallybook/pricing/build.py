@@ -11,24 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tallybook.pricing.table import (
-    BATCH,
-    DAY,
-    FAST,
-    FLEX,
-    PRIORITY,
-    RATES,
-    RULE,
-    STANDARD,
-    TOKEN_RATES,
-    Clause,
-    Model,
-    Provider,
-    Rate,
-    femto,
-    micros,
-    new_rate,
-)
+from tallybook.pricing import table
 from tallybook.values import names_in
 
 if TYPE_CHECKING:
@@ -36,10 +19,10 @@ if TYPE_CHECKING:
 
 # The first context that a model has prices for is the variant's.
 _CONTEXTS: Final[Mapping[str, tuple[dict[str, str], ...]]] = {
-    FAST: ({"speed": "fast"}, {"service_tier": "fast"}, {"service_tier": "priority"}),
-    PRIORITY: ({"service_tier": "priority"}, {"service_tier": "fast"}),
-    FLEX: ({"service_tier": "flex"},),
-    BATCH: ({"processing": "batch"},),
+    table.FAST: ({"speed": "fast"}, {"service_tier": "fast"}, {"service_tier": "priority"}),
+    table.PRIORITY: ({"service_tier": "priority"}, {"service_tier": "fast"}),
+    table.FLEX: ({"service_tier": "flex"},),
+    table.BATCH: ({"processing": "batch"},),
 }
 _PRICE_KEYS: Final = {
     "uncached": ("input_mtok",),
@@ -66,15 +49,15 @@ _OPERATORS: Final = {
 _LONG_AGO: Final = date(2000, 1, 1)
 
 
-def build_providers() -> tuple[Provider, ...]:
+def build_providers() -> tuple[table.Provider, ...]:
     """The whole of the installed genai-prices. Importing it takes most of a second."""
     from genai_prices.data import providers  # noqa: PLC0415 - nobody else may pay for it
 
     return tuple(_provider(provider) for provider in providers)
 
 
-def _provider(provider: g.Provider) -> Provider:
-    return Provider(
+def _provider(provider: g.Provider) -> table.Provider:
+    return table.Provider(
         id=provider.id,
         named=_clause(provider.provider_match) if provider.provider_match else None,
         owns=_clause(provider.model_match) if provider.model_match else None,
@@ -83,10 +66,10 @@ def _provider(provider: g.Provider) -> Provider:
     )
 
 
-def _model(model: g.ModelInfo) -> Model:
+def _model(model: g.ModelInfo) -> table.Model:
     clause = _clause(model.match)
     clauses = clause.parts if clause.operator == "|" else (clause,)
-    return Model(
+    return table.Model(
         id=model.id,
         equals=tuple(c.text for c in clauses if c.operator == "="),
         clauses=tuple(c for c in clauses if c.operator != "="),
@@ -94,26 +77,26 @@ def _model(model: g.ModelInfo) -> Model:
     )
 
 
-def _clause(match: object) -> Clause:
+def _clause(match: object) -> table.Clause:
     ((field, value),) = vars(match).items()
     operator = _OPERATORS[field]
     if operator in "|&":
-        return Clause(operator, parts=tuple(_clause(part) for part in value))
-    return Clause(operator, value if operator == "r" else value.lower())
+        return table.Clause(operator, parts=tuple(_clause(part) for part in value))
+    return table.Clause(operator, value if operator == "r" else value.lower())
 
 
-def _rates(model: g.ModelInfo) -> Iterator[Rate]:
+def _rates(model: g.ModelInfo) -> Iterator[table.Rate]:
     """All rates of a model, periods without a change joined."""
     if not any(vars(prices) for prices in _price_sets(model)):
         return
     starts = _starts(model)
     before = starts[0] - timedelta(days=1) if starts else _LONG_AGO
-    for variant, context in [(STANDARD, None), *_variants(model)]:
-        periods: list[tuple[int | None, list[Rate]]] = []
+    for variant, context in [(table.STANDARD, None), *_variants(model)]:
+        periods: list[tuple[int | None, list[table.Rate]]] = []
         for start in (None, *starts):
             rows = list(_windows(model, variant, context, start or before))
             if not periods or periods[-1][1] != rows:
-                periods.append((None if start is None else micros(start), rows))
+                periods.append((None if start is None else table.micros(start), rows))
         ends = [start for start, _ in periods[1:]] + [None]
         for (start_at, rows), end in zip(periods, ends, strict=True):
             yield from (row.during(start_at, end) for row in rows)
@@ -148,8 +131,8 @@ def _variants(model: g.ModelInfo) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _windows(
     model: g.ModelInfo, variant: str, context: dict[str, str] | None, day: date
-) -> Iterator[Rate]:
-    edges = {0, DAY}
+) -> Iterator[table.Rate]:
+    edges = {0, table.DAY}
     for constraint in _constraints(model):
         for name in ("start_time", "end_time"):
             if (clock := getattr(constraint, name, None)) is not None:
@@ -163,7 +146,7 @@ def _windows(
 
 def _tiers(
     model: g.ModelInfo, variant: str, context: dict[str, str] | None, instant: datetime
-) -> Iterator[Rate]:
+) -> Iterator[table.Rate]:
     standard = model.get_prices(instant)
     if context is None:
         yield from _rows(variant, standard)
@@ -183,7 +166,7 @@ def _started(model: g.ModelInfo, context: dict[str, str], instant: datetime) -> 
 
 def _projected(
     model: g.ModelInfo, variant: str, context: dict[str, str], instant: datetime
-) -> Iterator[Rate]:
+) -> Iterator[table.Rate]:
     """A variant before the date from which its price is known: its surcharge on the price of then.
 
     The variants of most models are recorded from the day they were looked up, not from the day
@@ -198,11 +181,11 @@ def _projected(
     )
     for above in _thresholds(standard, then, sold):
         now, base, target = (_values(prices, above) for prices in (standard, then, sold))
-        rates = {name: _ratio(now[name], base[name], target[name]) for name in TOKEN_RATES}
+        rates = {name: _ratio(now[name], base[name], target[name]) for name in table.TOKEN_RATES}
         triples = zip(*(_media(prices, above) for prices in (standard, then, sold)), strict=True)
         media = [_ratio(*triple) for triple in triples]
         rates["search"] = now["search"]
-        yield new_rate(rates, media, above=above, variant=variant, basis=RULE)
+        yield table.new_rate(rates, media, above=above, variant=variant, basis=table.RULE)
 
 
 def _at(day: date, instant: datetime) -> datetime:
@@ -215,10 +198,10 @@ def _ratio(now: int | None, base: int | None, target: int | None) -> int | None:
     return round(Fraction(now * target, base))
 
 
-def _rows(variant: str, prices: g.ModelPrice) -> Iterator[Rate]:
+def _rows(variant: str, prices: g.ModelPrice) -> Iterator[table.Rate]:
     for above in _thresholds(prices):
         rates, media = _values(prices, above), _media(prices, above)
-        yield new_rate(rates, media, above=above, variant=variant)
+        yield table.new_rate(rates, media, above=above, variant=variant)
 
 
 def _thresholds(*price_sets: g.ModelPrice) -> list[int]:
@@ -232,14 +215,16 @@ def _thresholds(*price_sets: g.ModelPrice) -> list[int]:
 
 def _values(prices: g.ModelPrice, above: int) -> dict[str, int | None]:
     values: dict[str, int | None] = {}
-    for name in RATES:
+    for name in table.RATES:
         found = (_price(prices, key, above) for key in _PRICE_KEYS[name])
-        values[name] = femto(name, next((price for price in found if price is not None), None))
+        values[name] = table.femto(
+            name, next((price for price in found if price is not None), None)
+        )
     return values
 
 
 def _media(prices: g.ModelPrice, above: int) -> list[int | None]:
-    return [femto(key, _price(prices, key, above)) for key in _MEDIA_KEYS]
+    return [table.femto(key, _price(prices, key, above)) for key in _MEDIA_KEYS]
 
 
 def _price(prices: g.ModelPrice, key: str, above: int) -> Decimal | None:

@@ -9,15 +9,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import polars as pl
 
-from tallybook.pricing import media, tools
+from tallybook.pricing import media, rules, tools
 from tallybook.pricing.rates import LATEST, MONDAY, Rates
-from tallybook.pricing.rules import (
-    SOME_SEARCHES_FREE,
-    WRITES_FOR_NOTHING,
-    WRITTEN,
-    WRITTEN_FOR_AN_HOUR,
-    is_claude,
-)
 from tallybook.pricing.table import DAY, EVERY_DAY, RATES, WEEK, Rate, holds_at
 from tallybook.pricing.tariff import Key, Layer, Tariff, tier_of_prompt
 
@@ -255,7 +248,7 @@ def _priced(tariff: Tariff, layer: Layer, rows: tuple[Rate, ...]) -> Iterable[An
         low, high = _times(low, least), _times(high, most)
     if layer.least != 1:
         low = [None if rate is None else round(rate * layer.least) for rate in low]
-    if tariff.provider in SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
+    if tariff.provider in rules.SOME_SEARCHES_FREE and rates[_SEARCH] is not None:
         low[_SEARCH] = 0
     yield from rates
     yield from low
@@ -289,15 +282,17 @@ def _bound_borrowed(
     Where a seller that asks nothing for writes lists reads alone, they cost what a prompt does.
     """
     is_listed = "cached" not in base.borrowed
-    if base.uncached is None or (is_listed and tariff.provider in WRITES_FOR_NOTHING):
+    if base.uncached is None or (is_listed and tariff.provider in rules.WRITES_FOR_NOTHING):
         return
     if not is_listed:
         low[_CACHED] = 0
     if "creation_5m" in base.borrowed:
         low[_CREATION_5M] = low[_CREATION_1H] = 0
-        high[_CREATION_5M] = _most(high[_CREATION_5M], base.uncached * WRITTEN)
+        high[_CREATION_5M] = _most(high[_CREATION_5M], base.uncached * rules.WRITTEN)
     if "creation_1h" in base.borrowed:
-        hour = base.uncached * WRITTEN_FOR_AN_HOUR if is_claude(tariff.model or "") else 0
+        hour = (
+            base.uncached * rules.WRITTEN_FOR_AN_HOUR if rules.is_claude(tariff.model or "") else 0
+        )
         high[_CREATION_1H] = _most(high[_CREATION_1H], high[_CREATION_5M] or 0, hour)
 
 

@@ -10,18 +10,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from tallybook.pricing import rules
 from tallybook.pricing.names import GATEWAYS, Match, Names
 from tallybook.pricing.price_file import Discount, Overrides, Price
-from tallybook.pricing.rules import (
-    BATCH_AT_HALF,
-    GOVERNMENT,
-    HALF,
-    fast_factor,
-    is_claude,
-    is_local,
-    search_fee,
-    us_premium,
-)
 from tallybook.pricing.table import (
     BATCH,
     FAST,
@@ -169,7 +160,7 @@ def _models(key: Key, match: Match | None) -> set[str]:
 
 def _is_free(logged: Key, key: Key, sellers: frozenset[str], overrides: Overrides) -> bool:
     stated = None if (key.provider or "").strip().lower() in GATEWAYS else key.provider
-    if overrides.free & sellers or is_local(stated, key.model):
+    if overrides.free & sellers or rules.is_local(stated, key.model):
         return True
     return any((k.model or "").strip().lower().endswith(":free") for k in (logged, key))
 
@@ -224,12 +215,12 @@ def _surcharged(rates: Sequence[Rate], key: Key, fast: bool, provider: str, mode
     if fast:
         steps.append(_fast_step(known, model))
     # Codex says fast in both ways, and means it once; Claude's priority tier is something else.
-    if tier != FAST and not (fast and tier == PRIORITY and not is_claude(model)):
+    if tier != FAST and not (fast and tier == PRIORITY and not rules.is_claude(model)):
         steps.append(_tier_step(tier, known if not fast else frozenset(), provider, model))
     if (key.inference_geo or "").strip().lower() == "us":
-        steps.append(_Step(factor=us_premium(provider, model), why="US inference"))
+        steps.append(_Step(factor=rules.us_premium(provider, model), why="US inference"))
     if provider == "aws" and (key.model or "").strip().lower().startswith("us-gov."):
-        steps.append(_Step(factor=GOVERNMENT, why="US government's region"))
+        steps.append(_Step(factor=rules.GOVERNMENT, why="US government's region"))
     return _layer(rates, steps, provider, model)
 
 
@@ -248,21 +239,21 @@ def _fast_step(known: frozenset[str], model: str) -> _Step:
     if FAST in known:
         return _Step(FAST)
     # A model without a fast mode runs at its standard price.
-    return _Step(factor=fast_factor(model) or Fraction(1), why=FAST)
+    return _Step(factor=rules.fast_factor(model) or Fraction(1), why=FAST)
 
 
 def _tier_step(tier: str, known: frozenset[str], provider: str, model: str) -> _Step:
     if tier in known or tier == STANDARD:
         return _Step(tier)
-    if tier == BATCH and provider in BATCH_AT_HALF:
-        return _Step(factor=HALF, why=BATCH)
+    if tier == BATCH and provider in rules.BATCH_AT_HALF:
+        return _Step(factor=rules.HALF, why=BATCH)
     # Claude's priority tier is capacity bought ahead; what it costs is in no list.
-    factor = fast_factor(model) if tier == PRIORITY and not is_claude(model) else None
+    factor = rules.fast_factor(model) if tier == PRIORITY and not rules.is_claude(model) else None
     if factor is not None:
         return _Step(factor=factor, why=tier)
     # No list takes more than half off, and how dear haste may be nobody knows.
     is_dear, is_cheap = tier in {PRIORITY, ULTRAFAST}, tier in {FLEX, BATCH}
-    least = Fraction(1) if is_dear and not is_claude(model) else HALF
+    least = Fraction(1) if is_dear and not rules.is_claude(model) else rules.HALF
     return _Step(why=tier, assumed=True, least=least, is_bounded=is_cheap)
 
 
@@ -273,7 +264,7 @@ def _layer(rates: Sequence[Rate], steps: Sequence[_Step], provider: str, model: 
     factor = prod((step.factor for step in factors), start=Fraction(1))
     rows = (scale(row, factor, RULE) for row in rates if row.variant == variant)
     return Layer(
-        rates=tuple(_with_search(row, search_fee(provider, model)) for row in rows),
+        rates=tuple(_with_search(row, rules.search_fee(provider, model)) for row in rows),
         assumed=any(step.assumed for step in steps),
         notes=(
             *(f"{step.why}: x {float(step.factor):g}" for step in factors),

@@ -6,15 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from tallybook.render import formats
 from tallybook.render.cells import UNKNOWN, at_least
-from tallybook.render.formats import (
-    PRICE_DIGEST,
-    csv_lines,
-    escaped,
-    markdown_lines,
-    priced_by,
-    with_digest,
-)
 from tallybook.render.table import BOLD, DIM, PLAIN, Column
 from tallybook.render.text import display_width, keep_ends, visible, wrapped
 from tallybook.report.codes import REASONS
@@ -66,7 +59,7 @@ _FIELDS: Final = (
         " bucket count unit usd_per_unit cost_usd origin how dialect rule price_status"
         " price_provider price_model price_source reason duplicate_of"
     ),
-    PRICE_DIGEST,
+    formats.PRICE_DIGEST,
 )
 
 
@@ -266,7 +259,7 @@ def _end_lines(answer: Row) -> Iterator[str]:
         where = f": {', '.join(named)}{', …' if count > len(named) else ''}" if named else ""
         words = REASONS.get(reason, "")
         yield visible(f"not counted: {count:,} {reason}{f' ({words})' if words else ''}{where}")
-    parts = [_sums(answer["totals"]), priced_by(answer)]
+    parts = [_sums(answer["totals"]), formats.priced_by(answer)]
     yield f"total: {' · '.join(part for part in parts if part)}"
 
 
@@ -309,8 +302,8 @@ def csv_of(answer: Row) -> Iterator[str]:
     The lines without a reason add up to the cell: `cost_usd` is empty where the cost of the whole
     call is unknown.
     """
-    rows = with_digest(answer, _rows(answer))
-    return csv_lines(_FIELDS, rows, ("usd_per_unit", "cost_usd"))
+    rows = formats.with_digest(answer, _rows(answer))
+    return formats.csv_lines(_FIELDS, rows, ("usd_per_unit", "cost_usd"))
 
 
 def _rows(answer: Row) -> Iterator[Row]:
@@ -342,18 +335,18 @@ def _parts(row: Row) -> Iterator[Row]:
 
 def markdown(answer: Row) -> Iterator[str]:
     """The page with headings, lists and a table a call."""
-    yield f"## {escaped(title(answer))}\n"
+    yield f"## {formats.escaped(title(answer))}\n"
     for row in answer["rows"]:
-        yield f"\n### {escaped(_call_head(row))}\n\n"
+        yield f"\n### {formats.escaped(_call_head(row))}\n\n"
         for label, texts in _told(row):
             if label:
-                yield from (f"- {label}: {escaped(text)}\n" for text in texts)
+                yield from (f"- {label}: {formats.escaped(text)}\n" for text in texts)
             elif cells := _bucket_cells(row):
                 yield "\n"
-                yield from markdown_lines(_columns(cells))
+                yield from formats.markdown_lines(_columns(cells))
                 yield "\n"
     yield "\n"
-    yield from (f"- {escaped(line)}\n" for line in _end_lines(answer))
+    yield from (f"- {formats.escaped(line)}\n" for line in _end_lines(answer))
 
 
 def _columns(cells: list[tuple[str, ...]]) -> list[Column]:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from tallybook import schema
 from tallybook.dialects.containment import DIALECTS
 from tallybook.pricing.cost import NOT_BILLED, PRICED_COUNTS
 from tallybook.pricing.media import billed, rate_of
@@ -19,18 +20,6 @@ from tallybook.report.codes import REASONS
 from tallybook.report.fields import plain
 from tallybook.report.prices import source_of, time_of, usd
 from tallybook.report.summary import Row, money
-from tallybook.schema import (
-    ASSUMED,
-    BUCKETS,
-    CACHE_TWICE,
-    CALL,
-    DERIVED,
-    INPUT,
-    OUTPUT,
-    REPORTED_COUNTS,
-    SUBCOUNTS,
-    TOOL_COUNTS,
-)
 from tallybook.values import names_in
 
 Where = tuple[str, int, str | None]  # path, record, part
@@ -42,7 +31,7 @@ _WHO: Final = names_in(
 _READ: Final = ("evidence", "dialect", "rule", "assumed")
 _TOOLS: Final = "tool_counts"
 # Counts of a record as its reader understood them.
-STATED: Final = (*REPORTED_COUNTS, "web_search_requests", _TOOLS)
+STATED: Final = (*schema.REPORTED_COUNTS, "web_search_requests", _TOOLS)
 # What is priced, by the names of the buckets; what a later table has more stands as it is named.
 _BUCKET_OF: Final = {
     "five_minutes": "cache_creation_5m_input_tokens",
@@ -58,11 +47,11 @@ _MEDIA_IN: Final = {
 }
 # The buckets of a direction in the order in which a correction has them.
 _DIRECTIONS: Final = {
-    INPUT: names_in(
+    schema.INPUT: names_in(
         "uncached_input_tokens cached_input_tokens cache_creation_input_tokens"
         " cache_creation_1h_input_tokens unsplit_input_tokens"
     ),
-    OUTPUT: ("output_tokens", "reasoning_output_tokens"),
+    schema.OUTPUT: ("output_tokens", "reasoning_output_tokens"),
 }
 
 
@@ -89,7 +78,7 @@ def call_row(row: Row, worked: Row, place: Place, rates: Rates, left_out: Sequen
         **{name: row[name] for name in _READ},
         "reported": _reported(row, place),
         "buckets": _buckets(row),
-        "unknown": [name for name in BUCKETS if row[name] is None],
+        "unknown": [name for name in schema.BUCKETS if row[name] is None],
         "input_tokens": row["input_tokens"],
         "total_tokens": row["total_tokens"],
         "lower_bound": row["lower_bound"],
@@ -132,7 +121,7 @@ def _reported(row: Row, place: Place) -> Row:
     """The counts that the record states; without the ledger's row of it those that came of it."""
     found = place.reported.get((row["path"], row["record"], row["part"]), row)
     stated = {name: found[name] for name in STATED if found[name] is not None}
-    tools = zip(TOOL_COUNTS, stated.pop(_TOOLS, ()), strict=False)
+    tools = zip(schema.TOOL_COUNTS, stated.pop(_TOOLS, ()), strict=False)
     return stated | {name: number for name, number in tools if number is not None}
 
 
@@ -144,7 +133,7 @@ def _buckets(row: Row) -> list[Row]:
             "origin": row[f"{name}_origin"],
             "how": _how(name, row),
         }
-        for name in (*BUCKETS, *SUBCOUNTS)
+        for name in (*schema.BUCKETS, *schema.SUBCOUNTS)
         if row[name] is not None
     ]
 
@@ -152,12 +141,12 @@ def _buckets(row: Row) -> list[Row]:
 def _how(bucket: str, row: Row) -> str | None:
     """The sum that gave a derived bucket; None where it is stated, or where no simple one fits."""
     origin = row[f"{bucket}_origin"]
-    if origin not in {DERIVED, ASSUMED}:
+    if origin not in {schema.DERIVED, schema.ASSUMED}:
         return None
     parts = {_APART[0]: _prompt(row), "output_tokens": _output(row)}.get(bucket, [])
     total = sum(sign * count for _, sign, count in parts)
     if len(parts) < 2 or total != row[bucket]:
-        is_rise = row["running"] or row["kind"] == CALL
+        is_rise = row["running"] or row["kind"] == schema.CALL
         words = "rise of a running total" if is_rise else "what a sum has beyond its calls"
         return words if row["difference"] and row[bucket] else None
     summed = [f"{'−' if sign < 0 else '+'} {count:,} {name}" for name, sign, count in parts]
@@ -176,7 +165,7 @@ def _prompt(row: Row) -> list[tuple[str, int, int]]:
         ("cached", dialect.input_holds_cached, row["reported_cached_tokens"]),
         ("cache write", dialect.input_holds_cache_creation, written),
     ]
-    times = 2 if CACHE_TWICE in (row["problems"] or ()) else 1
+    times = 2 if schema.CACHE_TWICE in (row["problems"] or ()) else 1
     taken = [(name, -1, times * count) for name, holds, count in held if holds and count]
     return [("input", 1, row["reported_input_tokens"]), *taken]
 
@@ -268,7 +257,7 @@ def _arithmetic(row: Row, worked: Row) -> list[Row]:
         ]
     return found + [
         _line(name, worked[name], worked[fee_of(name)], name)
-        for name in TOOL_COUNTS
+        for name in schema.TOOL_COUNTS
         if worked[name]
     ]
 

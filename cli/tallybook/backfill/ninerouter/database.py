@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from tallybook.backfill.ninerouter import daily
 from tallybook.backfill.ninerouter.backup import (
     NOTHING_CHANGED,
     backups,
@@ -32,14 +33,6 @@ from tallybook.backfill.ninerouter.change import (
     is_count,
     is_sound,
     plan_rows,
-)
-from tallybook.backfill.ninerouter.daily import (
-    DaySum,
-    Known,
-    adjusted,
-    day_sum,
-    days_near,
-    json_text,
 )
 from tallybook.backfill.ninerouter.rates import Overrides, Rates
 from tallybook.backfill.ninerouter.restore import (
@@ -87,7 +80,7 @@ def plan_changes(
     _require_layout(connection)
     overrides = _overrides(connection)
     plan_rows(changes, wanted, lambda record: _row(connection, record), overrides)
-    sums, changes.days_left = adjusted(_days(connection, changes.rows), changes.rows)
+    sums, changes.days_left = daily.adjusted(_days(connection, changes.rows), changes.rows)
     changes.days = len(sums)
     return changes
 
@@ -234,8 +227,8 @@ def _write(
                 written.append(change)
             else:
                 applied.skipped.append(Skipped(change.row.record, "changed-since"))
-        sums, applied.days_left = adjusted(days, written)
-        texts = [(json_text(data), day) for day, data in sums]
+        sums, applied.days_left = daily.adjusted(days, written)
+        texts = [(daily.json_text(data), day) for day, data in sums]
         connection.executemany("UPDATE usageDaily SET data = ? WHERE dateKey = ?", texts)
         applied.days = len(sums)
         same = row_counts(connection) == counts
@@ -251,18 +244,18 @@ def _write(
         raise
 
 
-def _days(connection: sqlite3.Connection, rows: Iterable[Change]) -> list[DaySum | DayLeft]:
+def _days(connection: sqlite3.Connection, rows: Iterable[Change]) -> list[daily.DaySum | DayLeft]:
     """The sums in which the rows are counted, or why those of a day cannot be told."""
     select = "SELECT data FROM usageDaily WHERE dateKey = ?"
-    near = {key for change in rows for key in days_near(instant(change.row.timestamp))}
+    near = {key for change in rows for key in daily.days_near(instant(change.row.timestamp))}
     return [
-        day_sum(key, _object(stored[0]), _known(connection, key))
+        daily.day_sum(key, _object(stored[0]), _known(connection, key))
         for key in sorted(near)
         if (stored := connection.execute(select, (key,)).fetchone()) is not None
     ]
 
 
-def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
+def _known(connection: sqlite3.Connection, day: str) -> list[daily.Known]:
     middle = datetime.fromisoformat(day) + timedelta(hours=12)
     bounds = [(middle + sign * _AROUND).isoformat() for sign in (-1, 1)]
     stored = connection.execute(
@@ -271,7 +264,7 @@ def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
         bounds,
     )
     return sorted(
-        Known(time, prompt if is_count(prompt) else 0, output if is_count(output) else 0)
+        daily.Known(time, prompt if is_count(prompt) else 0, output if is_count(output) else 0)
         for stamp, prompt, output in stored
         if (time := instant(stamp))
     )
@@ -280,7 +273,7 @@ def _known(connection: sqlite3.Connection, day: str) -> list[Known]:
 def _object(text: Any) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
-        json_text(found)
+        daily.json_text(found)
     except (TypeError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

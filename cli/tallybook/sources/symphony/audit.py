@@ -12,20 +12,8 @@ import msgspec
 from tallybook.schema import LOG, SUM, Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.strays import watch
+from tallybook.sources.symphony import tokens
 from tallybook.sources.symphony.state import Chain, State, highest
-from tallybook.sources.symphony.tokens import (
-    CLAUDE,
-    PROVIDERS,
-    Agent,
-    Session,
-    Tokens,
-    add_problem,
-    agent_of_module,
-    check_running_total,
-    put_tokens,
-    read_tokens,
-    session,
-)
 from tallybook.values import decode, inside, instant, text
 
 _RECORD: Final = b'"record_hash":"'
@@ -159,7 +147,7 @@ def _read_line(line: bytes, number: int, state: State, *, is_last: bool) -> Repo
         if record is None and not isinstance(decode(line), dict):
             return _unreadable(line, number, state, is_last=is_last)
         row = row or lines.problem(number, _BROKEN, f"the record {complaint}")
-        add_problem(row, _BROKEN, f"the record {complaint}")
+        tokens.add_problem(row, _BROKEN, f"the record {complaint}")
     return row
 
 
@@ -171,12 +159,12 @@ def _unreadable(line: bytes, number: int, state: State, *, is_last: bool) -> Rep
 
 def _read_record(record: Record, number: int, state: State) -> Reported | None:
     if record.event_type == "prompt_sent":
-        named = agent_of_module(record.agent)
+        named = tokens.agent_of_module(record.agent)
         if named is not None and text(record.run_id) is not None:
             state.agents[record.run_id] = named
     if record.event_type != "token_usage_delta":
         return None
-    where = session(record.session_id)
+    where = tokens.session(record.session_id)
     run_id = text(record.run_id)
     agent = _agent(state.agents.get(run_id or ""), where)
     row = Reported(
@@ -189,7 +177,7 @@ def _read_record(record: Record, number: int, state: State) -> Reported | None:
         root_thread_id=run_id,
         log_source=where.agent,
         project=text(record.issue_identifier),
-        provider=PROVIDERS.get(agent.name or ""),
+        provider=tokens.PROVIDERS.get(agent.name or ""),
         timestamp=instant(record.timestamp),
         record_id=text(record.record_hash),
     )
@@ -197,54 +185,54 @@ def _read_record(record: Record, number: int, state: State) -> Reported | None:
     return row
 
 
-def _agent(prompted: str | None, where: Session) -> Agent:
+def _agent(prompted: str | None, where: tokens.Session) -> tokens.Agent:
     """Prompts name the agent of the run, the session id the one that spoke: a reviewer may differ.
 
     The id is of the moment of the record, so where the two disagree it is believed.
     """
     if prompted is not None and where.agent in (None, prompted):
-        return Agent(prompted, "prompt")
-    return Agent(where.agent, "session-id" if where.agent else "unknown")
+        return tokens.Agent(prompted, "prompt")
+    return tokens.Agent(where.agent, "session-id" if where.agent else "unknown")
 
 
-def _put_counts(row: Reported, record: Record, state: State, agent: Agent) -> None:
+def _put_counts(row: Reported, record: Record, state: State, agent: tokens.Agent) -> None:
     """What the agent itself reported of the thread up to here, else what the run's counters added.
 
     Symphony's counters compare every thread of a run with the highest count of any, and so leave
     out most of the second one; the reported totals are whole for each thread.
     """
     problems: list[str] = []
-    delta = read_tokens(record.token_usage_delta, problems)
-    stated = read_tokens(record.token_usage_reported, problems, "reported")
+    delta = tokens.read_tokens(record.token_usage_delta, problems)
+    stated = tokens.read_tokens(record.token_usage_reported, problems, "reported")
     row.problems = list(dict.fromkeys(problems)) or None
     stream = f"{row.root_thread_id}|{row.thread_id}"
     if stated is None or stated.output is None or row.thread_id is None:
         _put_delta(row, delta, agent)
-    elif agent.name == CLAUDE:
+    elif agent.name == tokens.CLAUDE:
         # A turn's last record is its result: whole, though its input is below the sums before it.
         row.identity = f"turn:{stream}"
-        put_tokens(row, stated, agent)
+        tokens.put_tokens(row, stated, agent)
         row.rule = f"reported-{row.rule}"
     else:
         row.identity = f"audit:{row.record_id}" if row.record_id else None
         row.running, row.series = True, f"audit:{stream}"
         stated = _without_writes_of_others(stated, delta)
-        put_tokens(row, highest(state, stream, stated), agent)
+        tokens.put_tokens(row, highest(state, stream, stated), agent)
         row.rule = f"reported-{row.rule}"
-        check_running_total(row, stated)
+        tokens.check_running_total(row, stated)
 
 
-def _put_delta(row: Reported, delta: Tokens | None, agent: Agent) -> None:
+def _put_delta(row: Reported, delta: tokens.Tokens | None, agent: tokens.Agent) -> None:
     row.identity = f"audit:{row.record_id}" if row.record_id else None
     row.difference = True
     if delta is None:
-        add_problem(row, "no-counts")
+        tokens.add_problem(row, "no-counts")
     else:
-        put_tokens(row, delta, agent)
+        tokens.put_tokens(row, delta, agent)
         row.rule = f"added-{row.rule}"
 
 
-def _without_writes_of_others(stated: Tokens, delta: Tokens | None) -> Tokens:
+def _without_writes_of_others(stated: tokens.Tokens, delta: tokens.Tokens | None) -> tokens.Tokens:
     """Codex states no cache writes by a name that Symphony knows.
 
     What is reported of them is what another agent of the run left behind.

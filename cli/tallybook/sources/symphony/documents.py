@@ -10,18 +10,9 @@ from tallybook.dialects.served import mapping
 from tallybook.schema import LOG, SNAPSHOT, SUM, SUMMARY, Reported
 from tallybook.sources import jsonl, lines
 from tallybook.sources.strays import watch
+from tallybook.sources.symphony import tokens
 from tallybook.sources.symphony.runs import moment, part_of_run, run_row, totals_row
 from tallybook.sources.symphony.state import State, highest
-from tallybook.sources.symphony.tokens import (
-    CODEX,
-    PROVIDERS,
-    Agent,
-    add_problem,
-    check_running_total,
-    put_tokens,
-    read_tokens,
-    session,
-)
 from tallybook.sources.symphony.transcripts import event_rows
 from tallybook.values import decode, instant, text
 
@@ -45,8 +36,8 @@ def _ledger_row(value: dict[str, Any], record: int, state: State) -> Reported:
 
 def _row(value: dict[str, Any], record: int, state: State) -> Reported:
     problems: list[str] = []
-    stated = read_tokens(value, problems)
-    where = session(value.get("session_id"))
+    stated = tokens.read_tokens(value, problems)
+    where = tokens.session(value.get("session_id"))
     issue = text(value.get("issue_identifier"))
     row = Reported(
         record=record,
@@ -54,19 +45,21 @@ def _row(value: dict[str, Any], record: int, state: State) -> Reported:
         calls=None,
         evidence=LOG,
         thread_id=where.thread_id,
-        log_source=CODEX,
+        log_source=tokens.CODEX,
         project=text(value.get("workspace_path")) or issue,
-        provider=PROVIDERS[CODEX],
+        provider=tokens.PROVIDERS[tokens.CODEX],
         timestamp=instant(value.get("observed_at")),
         problems=problems or None,
         running=True,
         series=f"ledger:{issue}|{where.thread_id}",
     )
     if stated is None:
-        add_problem(row, "no-counts")
+        tokens.add_problem(row, "no-counts")
         return row
-    put_tokens(row, highest(state, row.series or "", stated), Agent(CODEX, "ledger"))
-    check_running_total(row, stated)
+    tokens.put_tokens(
+        row, highest(state, row.series or "", stated), tokens.Agent(tokens.CODEX, "ledger")
+    )
+    tokens.check_running_total(row, stated)
     return row
 
 

@@ -8,17 +8,8 @@ from typing import Any, Final, NamedTuple
 from tallybook.dialects.served import mapping
 from tallybook.dialects.shape import follow
 from tallybook.schema import SNAPSHOT, SUM, TRANSCRIPT, Reported
+from tallybook.sources.symphony import tokens
 from tallybook.sources.symphony.runs import moment, part_of_run, row_of
-from tallybook.sources.symphony.tokens import (
-    CLAUDE,
-    CODEX,
-    PROVIDERS,
-    Agent,
-    put_codex,
-    put_tokens,
-    read_tokens,
-    session,
-)
 from tallybook.values import count, text
 
 # Where the running totals of a thread stand in a message of Codex's, in the order they are tried.
@@ -63,7 +54,7 @@ def event_rows(
     events of one stream therefore share an identity, under which the highest counts.
     """
     rows = list(_event_rows(run, list(_readable(events)), record, part))
-    turns = {row.identity for row in rows if row.provider == PROVIDERS[CLAUDE]}
+    turns = {row.identity for row in rows if row.provider == tokens.PROVIDERS[tokens.CLAUDE]}
     stated = count(run.get("turn_count"), [])
     if turns and stated is not None and len(turns) < stated:
         # Only the newest events are kept: of the turns in front of them nothing is known.
@@ -104,32 +95,32 @@ def _event_row(
     row.timestamp = moment(event.get("timestamp"))
     row.caller = _REVIEWER if event.get("agent_phase") == _REVIEWER else None
     if (total := thread_total(payload) or thread_total(event)) is not None:
-        put_codex(row, total.usage)
+        tokens.put_codex(row, total.usage)
         row.rule = f"codex-{total.rule}"
-        return _name(row, total.thread_id or stream, CODEX)
+        return _name(row, total.thread_id or stream, tokens.CODEX)
     if text(payload.get("method")) not in _TURN_METHODS:
         return None
     usage = payload.get("usage") or mapping(payload.get("params")).get("usage")
     if "raw" in event:
         row.rule = "codex-turn-completed"
-        is_stated = isinstance(usage, Mapping) and put_codex(row, usage)
-        return _name(row, stream, CODEX) if is_stated else None
+        is_stated = isinstance(usage, Mapping) and tokens.put_codex(row, usage)
+        return _name(row, stream, tokens.CODEX) if is_stated else None
     return _turn_row(row, usage, stream)
 
 
 def _turn_row(row: Reported, usage: object, stream: str | None) -> Reported | None:
     problems: list[str] = []
-    stated = read_tokens(usage, problems)
+    stated = tokens.read_tokens(usage, problems)
     if stated is None:
         return None
     row.problems = problems or None
-    put_tokens(row, stated, Agent(CLAUDE, "event"))
-    return _name(row, stream, CLAUDE)
+    tokens.put_tokens(row, stated, tokens.Agent(tokens.CLAUDE, "event"))
+    return _name(row, stream, tokens.CLAUDE)
 
 
 def _name(row: Reported, stream: str | None, agent: str) -> Reported:
     """Puts thread and identity on the row. A turn whose session is not known has no thread."""
-    row.provider = PROVIDERS[agent]
+    row.provider = tokens.PROVIDERS[agent]
     row.thread_id = stream if stream and not stream.startswith(_UNTIL) else None
     row.log_source = agent if row.thread_id else None
     row.identity = f"{TRANSCRIPT}:{_owner(row)}|{stream}"
@@ -153,7 +144,9 @@ def _streams(run: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> lis
     for event in events:
         phase = text(event.get("agent_phase"))
         if event.get("event") == _BEGINS_TURN:
-            stated = text(event.get("thread_id")) or session(event.get("session_id")).thread_id
+            stated = (
+                text(event.get("thread_id")) or tokens.session(event.get("session_id")).thread_id
+            )
             named[phase] = stated
         states_turn = text(mapping(event.get("payload")).get("method")) in _TURN_METHODS
         streams.append(named.get(phase) or (len(turns) - 1 if states_turn else None))
@@ -161,7 +154,7 @@ def _streams(run: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> lis
             turns[-1] = f"{_UNTIL}{moment(event.get('timestamp'))}"
         if event.get("event") == _ENDS_TURN:
             turns.append("")
-    last = session(run.get("session_id")).thread_id
+    last = tokens.session(run.get("session_id")).thread_id
     unnamed = [stream for stream in streams if isinstance(stream, int)]
     if unnamed and last is not None and last not in named.values():
         turns[max(unnamed)] = last

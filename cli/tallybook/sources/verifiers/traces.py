@@ -13,15 +13,9 @@ from tallybook.dialects.shape import follow
 from tallybook.schema import CALL, EVENT, Reported
 from tallybook.sources.lines import problem
 from tallybook.sources.verifiers import lines as records
+from tallybook.sources.verifiers import turns
 from tallybook.sources.verifiers.lines import Call, CallUsage, Line, Node, TokenNode, Trace
 from tallybook.sources.verifiers.run import Run, seller
-from tallybook.sources.verifiers.turns import (
-    WHOLE_PROMPT,
-    api_of,
-    put_bridged,
-    put_counts,
-    put_no_counts,
-)
 from tallybook.values import count, error_name, instant, text
 
 NODES: Final = "v1-nodes"
@@ -145,12 +139,12 @@ def _put_call(row: Reported, call: Call, run: Run, era: str) -> None:
         # No model answered, so it is no call.
         row.kind, row.calls, row.rule = EVENT, None, f"{era}/refused"
     elif call.usage is None:
-        put_no_counts(row, era)
+        turns.put_no_counts(row, era)
     elif model is None and endpoint is None:
         # The older generation made it: it wrote neither, and the rollout has no agent's settings.
-        put_bridged(row, call.usage, era, run)
+        turns.put_bridged(row, call.usage, era, run)
     else:
-        put_counts(row, call.usage, era, api_of(endpoint, row.model))
+        turns.put_counts(row, call.usage, era, turns.api_of(endpoint, row.model))
 
 
 def _is_refused(call: Call) -> bool:
@@ -181,7 +175,7 @@ def _node_calls(
         elif index in lengths:
             _put_lengths(row, lengths[index])
         else:
-            put_no_counts(row, NODES)
+            turns.put_no_counts(row, NODES)
         yield row
 
 
@@ -191,9 +185,9 @@ def _is_answer(node: Node) -> bool:
 
 def _put_node_usage(row: Reported, usage: CallUsage, run: Run) -> None:
     if run.is_bridged:
-        put_bridged(row, usage, NODES, run)
+        turns.put_bridged(row, usage, NODES, run)
         return
-    put_counts(row, usage, NODES, api_of(None, row.model))
+    turns.put_counts(row, usage, NODES, turns.api_of(None, row.model))
     if usage.cached_input_tokens is None:
         # Of bridged environments, which look the same here, no 0 for reasoning is a count.
         row.reported_reasoning_tokens = row.reported_reasoning_tokens or None
@@ -201,7 +195,7 @@ def _put_node_usage(row: Reported, usage: CallUsage, run: Run) -> None:
 
 def _put_lengths(row: Reported, lengths: tuple[int, int]) -> None:
     row.reported_input_tokens, row.reported_output_tokens = lengths
-    row.dialect, row.rule = WHOLE_PROMPT, f"{NODES}/token-ids"
+    row.dialect, row.rule = turns.WHOLE_PROMPT, f"{NODES}/token-ids"
     row.difference = True  # counted here, not by the log
 
 
@@ -254,7 +248,7 @@ def _judgements(
         row.model = (text(stated[index]) if stated else None) or run.judge_model
         row.provider = run.judges.get(row.model or "")
         row.timestamp = (instant(begun.start) if begun else None) or row.timestamp
-        put_counts(row, usage, f"{era}/judge", "openai")
+        turns.put_counts(row, usage, f"{era}/judge", "openai")
         # A replay judges old answers again, but for those of rollouts that ended in an error.
         row.is_copy = run.is_replay and (trace.stop_condition == "error" or trace.ok is False)
         if row.identity is not None:
