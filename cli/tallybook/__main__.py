@@ -25,7 +25,6 @@ import io  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from contextlib import suppress  # noqa: E402
-from types import ModuleType  # noqa: E402
 from typing import Any, NoReturn  # noqa: E402
 
 from tallybook import __version__  # noqa: E402
@@ -33,8 +32,6 @@ from tallybook import __version__  # noqa: E402
 # pyarrow loads these wherever they are installed, half a second in every process; nothing here
 # has a use for them.
 _UNUSED = ("numpy", "pandas")
-# Of polars, with the libraries that they take: a fifth of the time that it takes to load.
-_UNUSED_PARTS = ("polars.catalog.unity", "polars.io.delta", "polars.io.iceberg")
 # Libraries look here when they are loaded. By themselves, what was freed they keep for ten seconds
 # (polars, for four threads a core) or for good (pyarrow): a third of their memory. And polars 2
 # streams each frame through its threads; those here are small or were cut, and without it a run
@@ -52,14 +49,6 @@ _COLLECTIONS = (100_000, 20, 100)
 _BUFFER = 1 << 16
 
 
-class _Unused(ModuleType):
-    """A part of a library that is not loaded; what another part takes from it is None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-
 def main() -> None:
     """Run the command line; the version is told before anything is loaded."""
     gc.set_threshold(*_COLLECTIONS)
@@ -69,8 +58,6 @@ def main() -> None:
         return
     for name in _UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type] # so that it is not found
-    for name in _UNUSED_PARTS:
-        sys.modules.setdefault(name, _Unused(name))
     for name, value in _LIBRARIES.items():
         os.environ[name] = os.environ.get(name) or value
     from tallybook.commands import app_of  # noqa: PLC0415 - see above
