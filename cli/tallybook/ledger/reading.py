@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
@@ -115,7 +116,7 @@ class Reading(msgspec.Struct):
         """What `work` makes of all priced USAGE rows, in at least one frame and in any order.
 
         What is kept is one frame on the disk, read by the columns that are asked of it; the rest
-        comes as `batches` has it.
+        comes as `batches` has it, each made in a thread while another is worked on.
         """
         derived = self._kept()
         name = name_of(self.entries, f"{code_digest()} {BATCH_ROWS}")
@@ -127,10 +128,16 @@ class Reading(msgspec.Struct):
             derived.check(names)
         others = {name for name in names if not derived.has(name)}
         others |= {*names} if self.apart else self._corrected(names)
-        if others or self.failed is not None or not names:
-            yield from map(work, self.batches(others))
-        if len(others) < len(names):
-            yield derived.look([name for name in names if name not in others], work)
+        new = others or self.failed is not None or not names
+        batches = self._batches(others) if new else iter(())
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(next, batches, None)
+            if len(others) < len(names):
+                yield derived.look([name for name in names if name not in others], work)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield work(batch)
+                del batch  # it is as large as the next one
         derived.close(names)
 
     def derive_aside(self) -> None:
@@ -164,6 +171,10 @@ class Reading(msgspec.Struct):
         whatever was read when. A batch has at most BATCH_ROWS rows, a large component several
         batches. The column `component` holds its name; `only` picks some.
         """
+        yield from self._batches(only)
+        self._kept().close(component.name for component in self.components())
+
+    def _batches(self, only: Collection[str] | None) -> Iterator[pl.DataFrame]:
         from tallybook.ledger import settling  # noqa: PLC0415 - takes 0.1 s, many runs need none
 
         derived, every = self._kept(), self.components()
@@ -180,7 +191,6 @@ class Reading(msgspec.Struct):
             yield from map(finished, self._usage(some, derived))
         if self.failed is not None or not chosen:
             yield settling.unentered(self.failed, self.rates)
-        derived.close(component.name for component in every)
 
     def _kept(self) -> Derived:
         if self._derived is None:
