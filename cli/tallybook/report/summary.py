@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from io import BytesIO
 from typing import Any, Final, Protocol, TypeVar, overload
-from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
@@ -51,7 +50,7 @@ class Rows(Sequence[Row]):
         """
         shown = groups.height if query.limit is None else min(query.limit, groups.height)
         left = groups.height - shown
-        self._query = query
+        self._keys = (*query.fields, *query.whose)
         self._groups = groups
         self._rest: list[Row] = []
         if left:
@@ -59,7 +58,7 @@ class Rows(Sequence[Row]):
             # A copy, for all others would stay with a slice.
             self._groups = groups[pl.int_range(first, first + shown, eager=True)]
             rest = groups.head(left) if query.ascends else groups.tail(left)
-            key = dict.fromkeys((*query.fields, *query.whose)) | {"rest": left}
+            key = dict.fromkeys(self._keys) | {"rest": left}
             self._rest = [key | _row(_folded(rest))]
 
     def __len__(self) -> int:
@@ -88,8 +87,7 @@ class Rows(Sequence[Row]):
     __hash__ = None  # type: ignore[assignment] # as that of a list
 
     def _made(self, group: Mapping[str, Any]) -> Row:
-        keys = {name: group[name] for name in self._query.fields}
-        return keys | _whose(group, self._query) | _row(group)
+        return {name: group[name] for name in self._keys} | _row(group)
 
 
 def summarise(usage: pl.DataFrame | pl.LazyFrame, query: Query, files: int = 0) -> Report:
@@ -173,7 +171,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     unmatched, matched = _matched(partial, query)
     return Report(
         query=query,
-        rows=Rows(groups, query),
+        rows=Rows(_with_whose(groups, query), query),
         totals=_row(totals) if groups.height else _nothing(totals),
         period={end: _instant(totals[end]) for end in ("first", "last")},
         coverage={
@@ -190,12 +188,13 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
     )
 
 
+@functools.lru_cache  # most costs have no bounds but themselves
 def money(femto: int | None) -> str | None:
     """Write femto-dollars as a decimal: no dust, no exponent, "0" for nothing."""
     if not femto:
         return None if femto is None else "0"
     whole, rest = divmod(abs(femto), _FEMTO)
-    digits = f"{whole}.{rest:015d}".rstrip("0").rstrip(".")
+    digits = f"{whole}.{rest:015d}".rstrip("0") if rest else f"{whole}"
     return f"-{digits}" if femto < 0 else digits
 
 
@@ -238,14 +237,17 @@ def _order(query: Query) -> dict[str, Any]:
     }
 
 
-def _whose(group: Mapping[str, Any], query: Query) -> Row:
-    """The project of a thread, where there is one, and the days of its first and last call."""
-    zone = ZoneInfo(query.timezone)
-    least, most = group.get("least_project"), group.get("most_project")
-    found = {"project": least if least == most else None}
-    for end in ("first", "last"):
-        found[f"{end}_day"] = group[end] and group[end].astimezone(zone).date().isoformat()
-    return {name: found[name] for name in query.whose}
+def _with_whose(groups: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """Adds the project of a thread, where there is one, and the days of its first and last call."""
+    found = {
+        f"{end}_day": pl.col(end).dt.convert_time_zone(query.timezone).dt.strftime("%Y-%m-%d")
+        for end in ("first", "last")
+    }
+    if "project" in query.whose:
+        found["project"] = pl.when(pl.col("least_project") == pl.col("most_project")).then(
+            "least_project"
+        )
+    return groups.with_columns(**{name: found[name] for name in query.whose})
 
 
 def _instant(time: datetime | None) -> str | None:
