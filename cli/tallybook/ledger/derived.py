@@ -81,8 +81,7 @@ def name_of(entries: Iterable[Entry], salt: str) -> str:
     """A name that changes with the rows of some files, their paths, and the `salt`."""
     digest = blake2b(salt.encode(), digest_size=16)
     for entry in entries:
-        parts = [(part.part, part.start, part.rows) for part in entry.segments()]
-        digest.update(repr((entry.path, parts)).encode())
+        digest.update(msgspec.msgpack.encode((entry.path, entry.segments())))
     return digest.hexdigest()
 
 

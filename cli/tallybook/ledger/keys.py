@@ -109,9 +109,10 @@ class Runs:
     def add(self, number: int, segment: Segment) -> None:
         """Put one more behind the others."""
         begin = self._parts.setdefault(segment.part, len(self._parts)) * _PART_ROWS + segment.start
-        run = (number, begin, begin + segment.rows)
-        for column, value in zip(self._columns.values(), run, strict=True):
-            column.append(value)
+        file, begins, ends = self._columns.values()
+        file.append(number)
+        begins.append(begin)
+        ends.append(begin + segment.rows)
 
     def frame(self) -> pl.DataFrame:
         """Those with rows, one a line, in order."""
