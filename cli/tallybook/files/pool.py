@@ -231,9 +231,15 @@ def _work_pooled(
             )
         with executor as pool:
             tidily = partial(_tidily, work)
-            at_end = (workers, meanwhile)
+
+            def at_end() -> None:
+                """All is given out: workers end with it, and nobody waits for that."""
+                pool.shutdown(wait=False)
+                if meanwhile:
+                    meanwhile()
+
             try:
-                found = _done(pool, tidily, groups, order, len(order), at_end)
+                found = _done(pool, tidily, groups, order, len(order), (workers, at_end))
                 for number, future in _begun(found):
                     yield number, future.result()
                     left.discard(number)
@@ -243,6 +249,7 @@ def _work_pooled(
                 # this process for them. What they write is aside, and nobody's any more.
                 for worker in multiprocessing.active_children():
                     worker.terminate()
+                    worker.join()
                 raise
     except BrokenProcessPool:
         for number in sorted(left):

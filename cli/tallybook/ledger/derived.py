@@ -250,7 +250,7 @@ class Derived:
         self._index.packs = {n: each for n, each in self._index.packs.items() if n in kept}
         with suppress(OSError):
             content = msgspec.msgpack.encode(self._index)
-            write_aside(self._folder / _INDEX, sealed(_KIND, content))
+            write_aside(self._folder / _INDEX, sealed(_KIND, content), sync=False)
             _sweep(self._folder, kept)
         self._known, self._is_changed = self._index.known[self._prices], False
 
