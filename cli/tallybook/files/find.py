@@ -295,7 +295,8 @@ class _LookAround:
             names = names_beside(name)
             beside = _beside(names, within, here, self._listed) if names else ()
             self.search.found.append(_found(path, state, beside))
-            self._beside.update(name for name, _, _ in beside)
+            if beside:
+                self._beside.update(name for name, _, _ in beside)
 
     def _is_foreign(self, path: str, state: State) -> bool:
         """Whether no source claims a file; what cannot be read is none, nobody knows."""

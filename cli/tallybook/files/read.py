@@ -25,7 +25,7 @@ from tallybook.files.blocks import (
     open_log,
     whole_lines,
 )
-from tallybook.files.file_names import compression_of, logical_text, neighbours
+from tallybook.files.file_names import compression_of, join, logical_text, neighbours
 from tallybook.files.objects import at_hand
 from tallybook.files.objects import beginning as beginning_of_object
 from tallybook.files.regular import NOT_REGULAR, NotRegularError, open_named
@@ -47,7 +47,7 @@ from tallybook.sources.contract import Rows
 from tallybook.sources.lines import problem
 from tallybook.sources.pictures import without_pictures
 from tallybook.tables import READ, table
-from tallybook.urls import ObjectPath, as_path
+from tallybook.urls import as_path, is_url
 
 _TOO_LONG = f"a document of more than {MAX_DOCUMENT_BYTES >> 20} MB is not read"
 _PARTS = 6  # deep enough for every layout that tells something by its folders
@@ -265,19 +265,21 @@ def facts(source: Source, path: str | Path, odd: dict[str, Reported] | None = No
     parts = tuple(plain.rsplit("/", _PARTS)[1:]) if is_deep else as_path(plain).parts[-_PARTS:]
     said = {} if odd is None else odd
     most = source.neighbour_bytes
-    names = neighbours(source, parts[-1])
-    beside = (_small(as_path(os.fspath(path)).parent, name, most, said) for name in names)
-    return FileFacts(
-        parts=parts,
-        neighbour=next((content for content in beside if content is not None), None),
-    )
+    found: bytes | None = None
+    for name in neighbours(source, parts[-1]):
+        folder = os.path.dirname(path)  # noqa: PTH120 - or a URL's
+        if (found := _small(folder, name, most, said)) is not None:
+            break
+    return FileFacts(parts=parts, neighbour=found)
 
 
-def _small(folder: Path, name: str, most: int, odd: dict[str, Reported]) -> bytes | None:
-    path = folder / name
+def _small(folder: str, name: str, most: int, odd: dict[str, Reported]) -> bytes | None:
+    path = join(folder, name)
     try:
-        if isinstance(path, ObjectPath):
-            return beginning_of_object(str(path), most)
+        if is_url(path):
+            return beginning_of_object(path, most)
+        if content := at_once(path):
+            return content[:most]
         with open_named(path) as stream:
             return stream.read(most)
     except NotRegularError:
