@@ -115,8 +115,8 @@ class Reading(msgspec.Struct):
     def each(self, work: Callable[[pl.DataFrame | pl.LazyFrame], T]) -> Iterator[T]:
         """What `work` makes of all priced USAGE rows, in at least one frame and in any order.
 
-        What is kept is one frame on the disk, read by the columns that are asked of it; the rest
-        comes as `batches` has it, each made in a thread while another is worked on.
+        What is kept is one frame on the disk, read by the columns that are asked of it, in a thread
+        while the rest comes as `batches` has it.
         """
         derived = self._kept()
         name = name_of(self.entries, f"{code_digest()} {BATCH_ROWS}")
@@ -128,16 +128,13 @@ class Reading(msgspec.Struct):
             derived.check(names)
         others = {name for name in names if not derived.has(name)}
         others |= {*names} if self.apart else self._corrected(names)
-        new = others or self.failed is not None or not names
-        batches = self._batches(others) if new else iter(())
+        kept = [name for name in names if name not in others]
         with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(next, batches, None)
-            if len(others) < len(names):
-                yield derived.look([name for name in names if name not in others], work)
-            while (batch := coming.result()) is not None:
-                coming = thread.submit(next, batches, None)
-                yield work(batch)
-                del batch  # it is as large as the next one
+            looking = thread.submit(derived.look, kept, work) if kept else None
+            if others or self.failed is not None or not names:
+                yield from map(work, self._batches(others))
+            if looking is not None:
+                yield looking.result()
         derived.close(names)
 
     def derive_aside(self) -> None:
