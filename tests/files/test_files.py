@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tallybook.files import blocks as module
-from tallybook.files.blocks import blocks, open_log
+from tallybook.files.blocks import at_once, blocks, open_log
 from tallybook.files.file_names import folders_of_copies, neighbours
 from tallybook.files.find import walk
 from tallybook.files.known_places import known_places, survey
@@ -195,6 +195,33 @@ def test_what_no_source_claims_is_a_located_problem(tmp_path: Path) -> None:
 def test_a_file_that_vanished_is_a_located_problem(tmp_path: Path) -> None:
     rows = read_files([(tmp_path / "gone.jsonl", 1)]).to_pylist()
     assert [row["problems"] for row in rows] == [["unreadable"]]
+
+
+def test_only_a_small_plain_file_of_json_is_read_at_once(tmp_path: Path) -> None:
+    """All else has something in front that is not content, or is no file, or more than is held."""
+    line = b'{"n":1}\n'
+    for content in (line, line[:-1], b"[" + line + b"]"):
+        assert at_once(write(tmp_path / "a.jsonl", content)) == content
+    for content in (b"", b"\n" + line, b"\xef\xbb\xbf" + line, gzip.compress(line), line * 10**4):
+        assert at_once(write(tmp_path / "b.jsonl", content)) is None
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", ".", "gone", "b.jsonl/in"):
+        assert at_once(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("more", [b"", b"2}\n"])
+def test_a_file_that_changes_while_it_is_read_at_once_is_read_anew(
+    more: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"n":1}\n{"n":')
+    read = os.read
+
+    def changed(file: int, most: int) -> bytes:
+        path.write_bytes(path.read_bytes() + more if more else b'{"n":1}\n')
+        return read(file, most)
+
+    monkeypatch.setattr(os, "read", changed)
+    assert at_once(path) is None
 
 
 def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
