@@ -162,6 +162,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
 
     Its `older_calls`, where it has some, come on top of those that the sums count.
     """
+    backfilled = partial.groups["origin backfilled"].sum()
     groups = _sorted(_newest(partial.groups, query), query)
     totals = _folded(groups)
     covered = partial.covered.row(0, named=True)
@@ -178,6 +179,7 @@ def report(partial: Partial, query: Query, read: Mapping[str, Any]) -> Report:
             **read,
             "files": partial.files.height if query.is_filtered else read.get("files", 0),
             **covered,
+            "backfilled": backfilled,
             "probably_same_call": probable,
             "may_be_counted_twice": perhaps_twice(partial.ends),
             **partial.problems.coverage(),

@@ -34,6 +34,7 @@ _PROJECTS = ("least_project", "most_project")
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Engine: TypeAlias = Literal["in-memory", "streaming"]
 _TIME_FORMATS = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_PERIODS = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
 
 
 def recorded() -> pl.Expr:
@@ -116,7 +117,6 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
     """
     is_older = pl.col("path").is_in(list(older)) if older else pl.lit(value=False)
     probable = pl.col("duplicate_reason") == PROBABLY_SAME
-    backfilled = counted() & (origin() == BACKFILLED)
     return [
         recorded().sum().cast(pl.Int64).alias("records"),
         pl.col("calls").filter(counted()).sum().alias("calls"),
@@ -125,7 +125,6 @@ def counts(older: Collection[str] = ()) -> list[pl.Expr]:
         .sum()
         .cast(pl.Int64)
         .alias("duplicates"),
-        backfilled.sum().cast(pl.Int64).alias("backfilled"),
         pl.col("calls").filter(probable).sum().alias("probable_calls"),
         pl.col("total_tokens").filter(probable).sum().alias("probable_tokens"),
     ]
@@ -311,11 +310,17 @@ def partial(
 
 
 def _groups(rows: pl.LazyFrame, query: Query, *, are_shared: bool) -> pl.LazyFrame:
-    keyed = with_keys(selected(rows, query), query).with_columns(origin=origin())
+    local = _local(query).dt.replace_time_zone(None)
+    periods = {KEYS[key]: local.dt.truncate(_PERIODS[key]) for key in query.time_keys}
+    keyed = selected(rows, query).with_columns(origin=origin(), **periods)
     if are_shared:
         keyed = _with_again(keyed)
     found = sums(of_projects="project" in query.whose, are_shared=are_shared)
-    return keyed.group_by(query.fields).agg(found)
+    groups = keyed.group_by(query.fields).agg(found)
+    # To write a time takes as long as to add up a row, and there are far fewer of these.
+    return groups.with_columns(
+        pl.col(KEYS[key]).dt.strftime(_TIME_FORMATS[key]) for key in query.time_keys
+    )
 
 
 def _covered(
