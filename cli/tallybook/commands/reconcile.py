@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -16,6 +17,7 @@ from tallybook.commands.options import UsageOptions, chosen_zone, with_options
 from tallybook.commands.output import Forms, chosen_format, put_answer, say
 from tallybook.commands.program import app
 from tallybook.errors import TallybookError, UsageError
+from tallybook.names import path_of
 
 if TYPE_CHECKING:
     from tallybook.ledger.reading import Reading
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _LOGGED: Final = "logged"
 _APART: Final = 1
+_MOST_BYTES: Final = 256 << 20  # a call a line, millions of lines
 _EXAMPLES = """\b
 FILE is one of
   ccusage daily, weekly, monthly or session --json, also of one agent
@@ -114,11 +117,14 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 def _statements(file: Path) -> Statements:
-    from tallybook.files.statement import read_statement
     from tallybook.report.statements import read_statements
 
     try:
-        content = read_statement(file)
+        # Its user named it, and may have piped the other tool's answer into it.
+        with Path(path_of(os.fspath(file))).open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise OSError(0, f"more than {_MOST_BYTES >> 20} MB")
     except FileNotFoundError as error:
         raise UsageError(f"there is no {file}") from error
     except OSError as error:
