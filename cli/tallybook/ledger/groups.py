@@ -93,12 +93,12 @@ def linked(entries: Sequence[Entry], store: StoredRows, cache: Path | None) -> I
 
 
 def several(keys: pl.DataFrame) -> pl.DataFrame:
-    """Those that more than one row has, by value; few do. No other links anything.
+    """Those that more than one row has; few do. No other links anything.
 
-    They are sorted for that: groups of so many values take ten times the memory.
+    Values are sorted for that: groups of so many take ten times the memory.
     """
-    ordered, key = keys.sort("key"), pl.col("key")
-    return ordered.filter((key == key.shift()) | (key == key.shift(-1)))
+    ordered = keys["key"].sort()
+    return keys.filter(pl.col("key").is_in(ordered.filter(ordered == ordered.shift()).implode()))
 
 
 # Of more keys the file of a part, and what is made of it, would be larger than all else.
