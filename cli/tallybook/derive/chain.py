@@ -39,6 +39,7 @@ _STAGES: Final[tuple[_Stage, ...]] = (
 )
 # So many rows of evidence go through the stages at once.
 EVIDENCE_ROWS: Final = 16_384
+PLACE: Final = "file_place"
 _MANY_ROWS: Final = 4_096  # to look for columns of one value takes a millisecond
 
 
@@ -46,7 +47,8 @@ def derive(reported: pa.Table | pl.DataFrame, rates: Rates | None) -> pl.DataFra
     """The chain from reported rows (schema READ) to USAGE rows, priced where `rates` are given.
 
     Rows are put in the order of path, record and part first, so the order of reading is of no
-    consequence.
+    consequence; where PLACE tells that of their file, in its order. That must be the order of the
+    paths of all files that concern each other.
     """
     # Rows come in as many pieces as parts that they were read from, and each step pays for each.
     frame = _narrow(pl.DataFrame(reported)).rechunk()
@@ -80,7 +82,8 @@ def _apart(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows by path, record and part; sorting copies them all, and most stand so already."""
-    order = rows.select(pl.arg_sort_by("path", "record", "part", maintain_order=True)).to_series()
+    file = PLACE if PLACE in rows.columns else "path"
+    order = rows.select(pl.arg_sort_by(file, "record", "part", maintain_order=True)).to_series()
     return rows if order.is_sorted() else rows[order]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from tallybook.derive.chain import as_recorded, corrected, derive, priced
+from tallybook.derive.chain import PLACE, as_recorded, corrected, derive, priced
 from tallybook.ledger.derived import Component, Derived, component
 from tallybook.ledger.digests import code_digest
 from tallybook.ledger.groups import batches, bundled, linked
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tallybook.pricing.rates import Rates
 
-_PRICED_ROWS: Final = 16_384  # at once
+_PRICED_ROWS: Final = 32_768  # at once
 _BUNDLES: Final = 32  # of small files, in a batch, at least
 
 __all__ = ["batches", "components", "finished", "in_order", "settled", "unentered"]
@@ -74,9 +74,9 @@ def settled(
     for new in _rounds(each for each in components if each.name not in names):
         # Nothing else may hold the rows, nor the frames in between: each is as large.
         entries = [entry for each in new for entry in each.entries]
-        frames.append(_named(derive(StoredRows(store).rows(entries), None), new))
+        frames.append(_named(derive(_with_places(StoredRows(store).rows(entries), new), None), new))
     places = {each.name: place for place, each in enumerate(components)}
-    usage = in_order(pl.concat(frames), places)
+    usage = frames[0] if len(frames) == 1 else in_order(pl.concat(frames), places)
     del frames
     # Prices are dear in memory, and know nothing of other rows.
     pieces = [*usage.iter_slices(_PRICED_ROWS)] or [usage]
@@ -84,13 +84,23 @@ def settled(
     return pl.concat([priced(pieces.pop(0), rates) for _ in range(len(pieces))])
 
 
+def _with_places(rows: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
+    """The rows with the place of their file: those of a component are one after the other."""
+    places = {path: place for place, (path, _) in enumerate(_files(components))}
+    place = pl.col("path").replace_strict(places, return_dtype=pl.UInt32)
+    return rows.with_columns(place.alias(PLACE))
+
+
 def _named(usage: pl.DataFrame, components: Sequence[Component]) -> pl.DataFrame:
-    """The rows with the name of their component."""
-    if len(components) == 1:
-        return usage.with_columns(component=pl.lit(components[0].name))
-    of = {entry.path: each.name for each in components for entry in each.entries}
-    name = pl.col("path").replace_strict(of, return_dtype=pl.String)
-    return usage.with_columns(component=name)
+    """The rows with the name of their component instead of the place of their file."""
+    names = pl.Series([name for _, name in _files(components)])
+    return usage.drop(PLACE).with_columns(component=names[usage[PLACE]])
+
+
+def _files(components: Iterable[Component]) -> Iterator[tuple[str, str]]:
+    """The paths of components in the order of their rows, each with the component's name."""
+    for each in components:
+        yield from ((path, each.name) for path in sorted({entry.path for entry in each.entries}))
 
 
 def _rounds(components: Iterable[Component]) -> Iterator[list[Component]]:
@@ -113,11 +123,12 @@ def in_order(usage: pl.DataFrame, places: Mapping[str, int]) -> pl.DataFrame:
     """
     if len(places) == 1:
         return usage
-    place = usage["component"].replace_strict(places, return_dtype=pl.UInt32)
+    place = pl.col("component").replace_strict(places, return_dtype=pl.UInt32)
     if len({*places.values()}) < len(places):
         part = pl.col("part").fill_null("")
         return usage.sort(place, "path", "record", part, maintain_order=True)
-    return usage if place.is_sorted() else usage.sort(place, maintain_order=True)
+    runs = [places[name] for name in usage["component"].rle().struct.field("value")]
+    return usage if runs == sorted(runs) else usage.sort(place, maintain_order=True)
 
 
 def finished(
