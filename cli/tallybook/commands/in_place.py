@@ -142,7 +142,7 @@ def _by_file(plan: BackfillPlan) -> list[tuple[Path, tuple[list[Correction], dic
     """Of each file of 9router the corrections of its calls, and the call of each record."""
     places = plan.before.filter(pl.col("source") == _SOURCE)
     here = plan.corrections.join(places.select("call_id", "path", "record", "part"), on="call_id")
-    names = list(Correction.__dataclass_fields__)
+    names = list(Correction.__struct_fields__)
     return [
         (
             as_path(str(path)),
