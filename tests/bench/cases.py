@@ -1,18 +1,20 @@
 """Measures every case that matters, one table for all: first and further looks, size, memory.
 
     python -m tests.bench.cases [--corpus DIR] [--large DIR] [--single DIR] [--many DIR]
-        [--dask DIR] [--memory DIR] [--runs N]
+        [--dask DIR] [--memory DIR] [--questions DIR] [--runs N]
 
 The corpora are made by `tests.bench.corpus`: one of ordinary size, one ten times as large
 (`--megabytes 10000`), one of a single log (`--single-file`), one of 50,000 small logs
 (`--files 50000`), one of 2 GB for two Dask workers beside one (`--megabytes 2000`), and one of
-100,000 small logs of which each view is to take no more than 400 MB (`--files 100000`). Cases whose
-corpus is not named are left out. Totals are checked in every case but the last.
+100,000 small logs of which each view is to take no more than 400 MB (`--files 100000`); any of them
+for questions that are asked for the first time over a filled ledger. Cases whose corpus is not
+named are left out. Totals are checked in every case but the last two.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +46,40 @@ VIEWS = (
     ("--ledger", "ledger", "--json"),
     ("--ledger", "ledger", "--json", "--by", "thread"),
 )
+
+QUESTIONS = (
+    ("--by", "day,model"),
+    ("--by", "thread", "--since", "2026-04-01"),
+    ("--source", "codex"),
+    ("--by", "project"),
+    ("--by", "model,caller", "--until", "2026-05-01"),
+    ("--by", "week"),
+    ("--by", "thread"),
+    ("--by", "source"),
+    ("--by", "hour", "--source", "claude-code"),
+    ("--by", "day"),
+    ("--by", "provider,month"),
+)
+
+
+def asked(command: Sequence[str], home: Path) -> bool:
+    """What questions take over a filled ledger that had not been asked; whether all were answered.
+
+    The time is printed.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        words = [*command, "usage-report", "--json", "--ledger", "ledger"]
+        every = [
+            measure([*words, *question], environment(home, Path(name)), Path(name))
+            for question in ((), *QUESTIONS)
+        ]
+    walls = [run.wall_seconds for run in every[1:]]
+    print(
+        f"- {len(walls)} questions over {load_truth(home).size / 1e6:,.0f} MB: median "
+        f"{statistics.median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f})",
+        flush=True,
+    )
+    return not any(run.exit_code for run in every)
 
 
 def too_large(command: Sequence[str], home: Path) -> list[str]:
@@ -86,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
     parser.add_argument("--dask", type=Path, metavar="DIR")
     parser.add_argument("--memory", type=Path, metavar="DIR")
+    parser.add_argument("--questions", type=Path, metavar="DIR", action="append", default=[])
     parser.add_argument("--runs", type=int, default=3)
     for name in ("tallybook", "ccusage", "tokscale"):
         parser.add_argument(f"--{name}", metavar="PATH", dest=f"{name}_path")
@@ -114,7 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         wrong = wrong or any(result.faults for result in results)
     if options.memory is not None:
         wrong = bool(too_large(readers[0].command, options.memory.resolve())) or wrong
-    return int(wrong)
+    answered = [asked(readers[0].command, each.resolve()) for each in options.questions]
+    return int(wrong or not all(answered))
 
 
 if __name__ == "__main__":
