@@ -241,3 +241,27 @@ def test_a_copy_that_comes_to_lie_beside_a_database_is_heeded(tmp_path: Path) ->
     found = told(home, ledger)
     assert "cached_input_tokens" not in totals(found)["unknown"]
     assert totals(found)["uncached_input_tokens"] == 6100
+
+
+def test_a_copy_beside_a_database_that_becomes_whole_is_heeded(tmp_path: Path) -> None:
+    """Its last row is earlier than that of the database, which the later build wrote, then.
+
+    Until then its folder tells the time, in a zone that nobody knows.
+    """
+    home, ledger = tmp_path / "home", tmp_path / "ledger"
+    early, late = (
+        upgraded.row(time, upgraded.NODE, upgraded.RESPONSES, upgraded.canonical(tokens, 20, 0))
+        for time, tokens in (("2026-11-30T09:00:00.000Z", 500), ("2026-11-30T18:00:00.000Z", 6100))
+    )
+    upgraded.database(home / ".9router/db/data.sqlite", [early, late], (), {"appVersion": "0.5.69"})
+    copy = home / ".9router/db/backups/schema-1-to-2-0.5.69-20261130-120000/data.sqlite"
+    upgraded.database(copy, [early], (), {"appVersion": "0.5.59"})
+    content = copy.read_bytes()
+    copy.unlink()
+    assert totals(told(home, ledger))["unknown"]["cached_input_tokens"] == 2
+    copy.write_bytes(content[:100])
+    assert "unreadable" in coverage(told(home, ledger))["problems"]
+    copy.write_bytes(content)
+    found = told(home, ledger)
+    assert totals(found)["unknown"]["cached_input_tokens"] == 1
+    assert totals(found)["uncached_input_tokens"] == 6100

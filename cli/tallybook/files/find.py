@@ -15,6 +15,7 @@ from tallybook.files.file_names import (
     WRITE_AHEAD,
     ZSTD,
     compression_of,
+    folders_of_copies,
     holds_no_logs,
     is_ignored,
     join,
@@ -139,10 +140,35 @@ def look(path: str) -> Found:
     folder, name = os.path.split(path)
     beside = tuple(
         (each, there.st_size, there.st_mtime_ns)
-        for each in names_beside(name)
+        for each in _names_beside(name, folder, {})
         if (there := _stat(join(folder, each))) is not None
     )
     return _found(path, state, beside)
+
+
+def _names_beside(name: str, folder: str, listed: Listing) -> list[str]:
+    """What says something about a file of a folder, with the copies of it: they may change too."""
+    names = names_beside(name)
+    if not names:
+        return names
+    copies = (
+        f"{each}/{one}"
+        for each in folders_of_copies(plain_name(name))
+        for one in _in(join(folder, each), listed)
+    )
+    # The folder too: where there is no copy in it, one may come.
+    return [*names, *(other for copy in copies for other in (copy, f"{copy}/{name}"))]
+
+
+def _in(folder: str, listed: Listing) -> list[str]:
+    """The names in a folder, none of one that is not there."""
+    if is_url(folder):
+        places = (each.rpartition("/") for each in listed)
+        return sorted(name for above, _, name in places if above == folder)
+    try:
+        return sorted(map(text_of, os.listdir(path_of(folder))))
+    except OSError:
+        return []
 
 
 def _state(path: str) -> State:
@@ -292,7 +318,7 @@ class _LookAround:
         if not is_regular:
             raise NotRegularError(path)
         if self.is_new(state):
-            names = names_beside(name)
+            names = _names_beside(name, within.removesuffix("/"), self._listed)
             beside = _beside(names, within, here, self._listed) if names else ()
             self.search.found.append(_found(path, state, beside))
             if beside:
