@@ -244,10 +244,10 @@ _OPENINFERENCE: Final = Shape(
 )
 
 FRAMEWORKS: Final = (
-    *(_LANGCHAIN, _PYDANTIC, _AI_SDK_6, _AI_SDK_MODEL, _AI_SDK_5, _AI_SDK_4, _LANGFUSE),
-    *(_CLIENT, _CAMEL, _SNAKE, _OPENCODE),
-    *(_UNDERSCORED, _OTEL, _OLD, _OPENINFERENCE),
-)
+    _LANGCHAIN, _PYDANTIC, _AI_SDK_6, _AI_SDK_MODEL, _AI_SDK_5, _AI_SDK_4, _LANGFUSE,
+    _CLIENT, _CAMEL, _SNAKE, _OPENCODE,
+    _UNDERSCORED, _OTEL, _OLD, _OPENINFERENCE,
+)  # fmt: skip
 
 # Two counts and perhaps a total: nothing tells whether the input holds a cache.
 _PLAIN: Final = Shape(
